@@ -276,7 +276,7 @@ pub struct Builder {
     notices: Vec<Notice>,
     stats: BTreeMap<Stream, Stats>,
     /// How many records were left out for being older than the start.
-    excluded: BTreeMap<Stream, u64>,
+    excluded: Vec<(Stream, u64)>,
 }
 
 impl Builder {
@@ -295,7 +295,7 @@ impl Builder {
             rejected_bytes: 0,
             notices: Vec::new(),
             stats: BTreeMap::new(),
-            excluded: BTreeMap::new(),
+            excluded: Vec::new(),
         }
     }
 
@@ -349,8 +349,10 @@ impl Builder {
     /// Leaves out a record that is older than the start of its stream. It is not received; a
     /// notice has the number.
     pub fn exclude(&mut self, stream: Stream) {
-        let excluded = self.excluded.entry(stream).or_default();
-        *excluded = excluded.saturating_add(1);
+        match self.excluded.iter_mut().find(|(of, _)| *of == stream) {
+            Some((_, excluded)) => *excluded = excluded.saturating_add(1),
+            None => self.excluded.push((stream, 1)),
+        }
     }
 
     /// Counts a record as rejected. The caller has seen that there is room.
@@ -423,7 +425,9 @@ impl Builder {
                     return OfferResult::Counted;
                 }
             };
-            let base = id(record, &read, repaired.is_some());
+            let base = record
+                .shared_id
+                .unwrap_or_else(|| id(record, &read, repaired.is_some()));
             let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
             // What is remembered does not depend on the tenant.
             let id = base.of_occurrence(occurrence);
@@ -541,6 +545,8 @@ pub struct RecordLine<'a> {
     pub bytes: &'a [u8],
     /// Members from other objects of its file, as JSON with a comma behind each.
     pub extra_members: &'a str,
+    /// The identity of the same record in another spelling, which it shares.
+    pub shared_id: Option<RecordId>,
 }
 
 impl<'a> RecordLine<'a> {
@@ -551,6 +557,7 @@ impl<'a> RecordLine<'a> {
             stream,
             bytes,
             extra_members: "",
+            shared_id: None,
         }
     }
 

@@ -363,6 +363,10 @@ pub struct EventsPosition {
     /// The time up to which batch files are read first: there the endpoint takes over.
     #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Timestamp>,
+    /// Whether the endpoint has taken over, and of the batch files only those that are set aside
+    /// are left to read.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub handed_over: bool,
     /// The token of the page to read next; it stays when the stream is caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
@@ -752,7 +756,8 @@ mod tests {
         "window":{"bound":1,"to":2,"page_token":"t","read_at":3,"first":true,
         "page_done":DONE,"answered_at":4,"begun_at":5,"dead_token":"t","empty_at":6,
         "read_twice":true,"certain":7,"behind":true,"paging":STALLS,"remembered":"r"},
-        "events":{"since":1,"until":2,"page_token":"t","page_done":DONE,"read_at":3,
+        "events":{"since":1,"begin":1,"until":2,"handed_over":true,"page_token":"t",
+        "page_done":DONE,"read_at":3,
         "behind":true,"covered":4,"covered_next":5,"paging":STALLS,"remembered":"r"},
         "feed":{"read_to":1,"since":2,"token":"t","page_done":DONE,"read_at":3,"asked_at":4,
         "newest":5,"paging":STALLS,"remembered":"r"},

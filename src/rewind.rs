@@ -1,6 +1,6 @@
 //! Changes a checkpoint so that streams are collected again from a chosen time.
 
-use crate::checkpoint::{BackoffCause, Checkpoint, StreamPosition};
+use crate::checkpoint::{BackoffCause, Checkpoint, FilesPosition, StreamPosition};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams;
@@ -60,6 +60,14 @@ pub fn rewind(
             ..StreamPosition::default()
         };
         streams::open(stream, None, (from, &settings)).save(&mut position);
+        if let Some(events) = position.events.as_mut().filter(|_| !set_aside.is_empty()) {
+            // Files come before the endpoint, and of their lines none is too old.
+            events.since = Timestamp::default();
+            position.files = Some(FilesPosition {
+                since: from,
+                ..FilesPosition::default()
+            });
+        }
         if let Some(files) = &mut position.files {
             files.set_aside = set_aside;
         }

@@ -165,7 +165,7 @@ impl BatchFiles {
 
     /// Returns when the next page is due, and whether everything but files that are set aside is
     /// collected.
-    fn page_due(&self, context: Context<'_>) -> (Timestamp, bool) {
+    pub fn page_due(&self, context: Context<'_>) -> (Timestamp, bool) {
         if !self.position.caught_up || self.page.is_some() {
             return (context.now, false);
         }
@@ -174,13 +174,64 @@ impl BatchFiles {
         (due, true)
     }
 
+    /// Returns when the newest page was listed, by the host's clock.
+    #[must_use]
+    pub const fn listed_at(&self) -> Option<Timestamp> {
+        self.position.listed_at
+    }
+
+    /// Returns the files that are set aside.
+    #[must_use]
+    pub fn set_aside(&self) -> &[SetAsidePage] {
+        &self.position.set_aside
+    }
+
+    /// Returns whether a page is listed, or one of its files read, for files that are set aside.
+    #[must_use]
+    pub const fn is_retrying(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Returns up to when everything is collected where all but the files that are set aside is
+    /// collected up to a time.
+    #[must_use]
+    pub fn without_set_aside(&self, until: Timestamp, context: Context<'_>) -> Timestamp {
+        let files = self.position.set_aside.iter().flat_map(|page| &page.files);
+        let since = files.map(|file| context.to_upstream(file.since)).min();
+        since.map_or(until, |since| until.min(since))
+    }
+
     /// Returns when files that are set aside are tried again.
-    fn retry_due(&self, context: Context<'_>) -> Option<Timestamp> {
+    pub fn retry_due(&self, context: Context<'_>) -> Option<Timestamp> {
         if self.retry.is_some() {
             return Some(context.now);
         }
         let position = &self.position;
         set_aside::due(&position.set_aside, position.retry_after, context.now)
+    }
+
+    /// Returns the next action for files that are set aside, where some are due.
+    pub fn next_retry(
+        &mut self,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Option<ReaderAction> {
+        if self.retry.is_none() && self.page.is_none() {
+            self.begin_retry(context, batch);
+        }
+        let retry = self.retry.as_mut()?;
+        if retry.is_stale(context) {
+            retry.listed = None;
+        }
+        if let Some((_, file)) = retry.front() {
+            return Some(ReaderAction::Download(Request::get(file.url.clone())));
+        }
+        if let Some(page) = self.position.set_aside.get(retry.page) {
+            let (token, since) = (page.page_token.as_ref(), page.since);
+            return Some(ReaderAction::Call(self.listing(token, since)));
+        }
+        self.retry = None;
+        None
     }
 
     /// Begins with the files that are set aside, where some are due.
@@ -663,21 +714,8 @@ impl StreamReader for BatchFiles {
         if self.page.as_ref().is_some_and(stale) {
             self.relist();
         }
-        if self.retry.is_none() && self.page.is_none() {
-            self.begin_retry(context, batch);
-        }
-        if let Some(retry) = &mut self.retry {
-            if retry.is_stale(context) {
-                retry.listed = None;
-            }
-            if let Some((_, file)) = retry.front() {
-                return ReaderAction::Download(Request::get(file.url.clone()));
-            }
-            if let Some(page) = self.position.set_aside.get(retry.page) {
-                let (token, since) = (page.page_token.as_ref(), page.since);
-                return ReaderAction::Call(self.listing(token, since));
-            }
-            self.retry = None;
+        if let Some(action) = self.next_retry(context, batch) {
+            return action;
         }
         let (due, _) = self.page_due(context);
         if due > context.now {
@@ -705,11 +743,7 @@ impl StreamReader for BatchFiles {
         let at = self.position.listed_at.filter(|_| self.position.caught_up);
         let read_to = self.position.read_to.max(self.position.relist_from);
         let until = context.read_until(self.position.since, at, read_to);
-        // What a file that is set aside holds is not collected.
-        let pages = self.position.set_aside.iter();
-        let set_aside = pages.flat_map(|page| &page.files);
-        let set_aside = set_aside.map(|file| context.to_upstream(file.since)).min();
-        Some(set_aside.map_or(until, |set_aside| until.min(set_aside)))
+        Some(self.without_set_aside(until, context))
     }
 
     fn wants_call(&self, context: Context<'_>) -> bool {

@@ -246,10 +246,8 @@ pub fn open(
                 let position = (events, files);
                 return Box::new(siem_events::SiemEvents::open(stream, position, begin));
             }
-            // After the setting changed back, files are listed from where events ended.
-            let read_to = events.filter(|_| files.is_none());
-            let read_to = read_to.map(|events| events.read_to.unwrap_or(events.since));
-            let start = read_to.unwrap_or(start);
+            let after_events = events.map(|events| siem_events::files_after(events, files));
+            let files = after_events.as_ref().or(files);
             Box::new(BatchFiles::open(stream, files, start))
         }
         FetchKind::List {

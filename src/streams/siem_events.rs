@@ -1,9 +1,10 @@
 //! SIEM records one by one, from the event endpoint (`mimecast-api.md` §3.3).
 //!
 //! The endpoint serves one day. What is older, at the first start or after an outage, is read
-//! from batch files first, up to a time two hours before; from then on the endpoint is read. The
-//! two write the same record in different words, so the time of a record decides from which of them
-//! it is taken.
+//! from batch files first, up to a time two hours before; from then on the endpoint is read. Files
+//! that are set aside by then are retried beside it. The two write the same record in different
+//! words; the time of a record decides from which of them it is taken, and its identity is that of
+//! the words of the files.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
@@ -69,22 +70,14 @@ impl SiemEvents {
         (position, files): (Option<&EventsPosition>, Option<&FilesPosition>),
         (start, capacity): (Timestamp, usize),
     ) -> Self {
-        // Batch files that were read before the setting changed: their last listing is where the
-        // endpoint takes over.
-        let since = files.and_then(|files| files.listed_at).unwrap_or(start);
+        // Batch files that were read before the setting changed are read on to the handover, which
+        // is set when the clocks are known. Of their lines none is too old.
         let fresh = || EventsPosition {
-            since,
+            since: files.map_or(start, |_| Timestamp::default()),
             ..EventsPosition::default()
         };
-        let had_position = position.is_some();
-        let mut position = position.cloned().unwrap_or_else(fresh);
-        // Files that are set aside are read to their end before the endpoint takes over.
-        if !had_position && files.is_some_and(|files| !files.set_aside.is_empty()) {
-            position.since = files.map_or(since, |files| files.since);
-            position.handover = Some(since);
-        }
+        let position = position.cloned().unwrap_or_else(fresh);
         let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
-        let files = files.filter(|_| position.handover.is_some());
         Self {
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
             events: PagedReader::new(Events {
@@ -95,24 +88,62 @@ impl SiemEvents {
         }
     }
 
+    /// Returns whether batch files are read up to the handover.
+    const fn is_reading_files(&self) -> bool {
+        self.files.is_some() && !self.events.strategy.position.handed_over
+    }
+
+    /// Returns the batch files, where they are read now and not the endpoint.
+    fn current_files(&self) -> Option<&BatchFiles> {
+        let files = self.files.as_ref();
+        files.filter(|files| self.is_reading_files() || files.is_retrying())
+    }
+
+    /// The same, to change.
+    fn current_files_mut(&mut self) -> Option<&mut BatchFiles> {
+        let is_reading = self.is_reading_files();
+        let files = self.files.as_mut();
+        files.filter(|files| is_reading || files.is_retrying())
+    }
+
+    /// Returns whether the batch files are read to the handover.
+    fn has_reached_handover(&self, context: Context<'_>) -> bool {
+        let handover = self.events.strategy.position.handover;
+        let files = self.files.as_ref();
+        self.is_reading_files()
+            && files.is_some_and(|files| files.page_due(context).1)
+            && handover.is_some_and(|handover| handover <= handover_time(context))
+    }
+
     /// Moves between the batch files and the endpoint; returns whether it did.
     fn switch_endpoint(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        let files = self.files.as_ref();
-        let caught_up = files.is_some_and(|files| files.due(context).1);
+        let caught_up = self.has_reached_handover(context);
+        let position = &mut self.events.strategy.position;
         if caught_up {
-            self.files = None;
-            let position = &mut self.events.strategy.position;
-            let handover = position.handover.take().unwrap_or(position.since);
-            position.since = handover.min(handover_time(context));
-        }
-        if self.files.is_some() {
+            position.since = position.handover.unwrap_or(position.since);
+            position.handed_over = true;
+        } else if let Some(files) = self.files.as_ref().filter(|_| !position.handed_over) {
+            let listed_at = files.listed_at().map(|at| context.to_upstream(at));
+            let latest = handover_time(context);
+            let is_future = |at: &Timestamp| *at > context.upstream_now.max(context.now);
+            // Files that were read before the setting changed gave events up to their listing.
+            position.handover = position
+                .handover
+                .filter(|at| !is_future(at))
+                .or_else(|| listed_at.filter(|at| !is_future(at)).max(Some(latest)));
             return false;
+        }
+        if self
+            .files
+            .as_ref()
+            .is_some_and(|files| files.set_aside().is_empty())
+        {
+            self.files = None;
+            (position.handover, position.handed_over) = (None, false);
         }
         let events = &mut self.events.strategy;
         events.reset_future_handover(context, batch);
-        let served = context
-            .upstream_now
-            .plus_ms(hours_ms(TRUSTED_HOURS).saturating_neg());
+        let served = served_from(context);
         // Up to when everything is read: the last reading, or the start.
         let read_to = events.position.read_to.unwrap_or(events.position.since);
         if read_to >= served {
@@ -124,12 +155,24 @@ impl SiemEvents {
             .map_or(0, |_| context.settings.overlap_ms);
         let since = read_to.plus_ms(overlap_ms.saturating_neg());
         let since = events.skip_expired(since, context, batch);
-        events.position = EventsPosition {
+        let set_aside = self.files.take().map(|files| files.set_aside().to_vec());
+        let files = FilesPosition {
             since,
+            set_aside: set_aside.unwrap_or_default(),
+            ..FilesPosition::default()
+        };
+        // Of the lines of files that are set aside none is too old.
+        let has_set_aside = !files.set_aside.is_empty();
+        events.position = EventsPosition {
+            since: if has_set_aside {
+                Timestamp::default()
+            } else {
+                since
+            },
             handover: Some(handover_time(context)),
             ..EventsPosition::default()
         };
-        self.files = Some(BatchFiles::open(events.stream, None, since));
+        self.files = Some(BatchFiles::open(events.stream, Some(&files), since));
         true
     }
 }
@@ -147,31 +190,49 @@ impl StreamReader for SiemEvents {
             // The other endpoint has another quota, and may be the first to need a token.
             return ReaderAction::Idle(context.now);
         }
-        match &mut self.files {
-            Some(files) => files.next(context, batch),
-            None => self.events.next(context, batch),
+        if self.is_reading_files()
+            && let Some(files) = &mut self.files
+        {
+            return files.next(context, batch);
         }
+        let retry = self
+            .files
+            .as_mut()
+            .and_then(|files| files.next_retry(context, batch));
+        retry.unwrap_or_else(|| self.events.next(context, batch))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
         let Some(files) = &self.files else {
             return self.events.due(context);
         };
-        let (due, caught_up) = files.due(context);
-        // Files that are caught up end that part; more is waiting behind it.
-        (if caught_up { context.now } else { due }, false)
+        // Where the endpoint takes over, more is waiting.
+        if self.has_reached_handover(context) {
+            return (context.now, false);
+        }
+        let (due, caught_up) = if self.is_reading_files() {
+            files.due(context)
+        } else {
+            self.events.due(context)
+        };
+        let due = files.retry_due(context).map_or(due, |retry| retry.min(due));
+        (due, caught_up && files.set_aside().is_empty())
     }
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
-        match &self.files {
-            Some(files) => files.collected_until(context),
-            None => self.events.collected_until(context),
+        let Some(files) = &self.files else {
+            return self.events.collected_until(context);
+        };
+        if self.is_reading_files() {
+            return files.collected_until(context);
         }
+        let until = self.events.collected_until(context)?;
+        Some(files.without_set_aside(until, context))
     }
 
     fn wants_call(&self, context: Context<'_>) -> bool {
-        match &self.files {
-            Some(files) => files.wants_call(context) && !files.due(context).1,
+        match self.current_files() {
+            Some(files) => files.wants_call(context) && !self.has_reached_handover(context),
             None => self.events.wants_call(context),
         }
     }
@@ -189,7 +250,7 @@ impl StreamReader for SiemEvents {
     }
 
     fn quota_kind(&self) -> Option<QuotaKind> {
-        match &self.files {
+        match self.current_files() {
             Some(files) => files.quota_kind(),
             None => Some(QuotaKind::Events),
         }
@@ -201,18 +262,14 @@ impl StreamReader for SiemEvents {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
-        let Some(files) = &mut self.files else {
-            return self.events.handle_answer(answer, context, batch);
-        };
-        // The handover may have been set by the first answer alone, whose clock was wrong.
-        let latest = handover_time(context);
-        let handover = &mut self.events.strategy.position.handover;
-        *handover = handover.map(|handover| handover.min(latest));
-        files.handle_answer(answer, context, batch)
+        match self.current_files_mut() {
+            Some(files) => files.handle_answer(answer, context, batch),
+            None => self.events.handle_answer(answer, context, batch),
+        }
     }
 
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        match &mut self.files {
+        match self.current_files_mut() {
             Some(files) => files.handle_refusal(context, batch),
             None => self.events.handle_refusal(context, batch),
         }
@@ -238,8 +295,14 @@ impl StreamReader for SiemEvents {
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
         let events = &self.events.strategy;
         let handover = events.position.handover;
+        // Of the lines of files that are set aside none is too old.
+        let begin = if events.position.handed_over {
+            Timestamp::default()
+        } else {
+            events.position.since
+        };
         let filter = LineFilter {
-            bounds: handover.map(|handover| (events.position.since, handover)),
+            bounds: handover.map(|handover| (begin, handover)),
             seen_ids: Some(&events.seen_ids),
         };
         Some((self.files.as_mut()?, filter))
@@ -318,10 +381,11 @@ impl PagingStrategy for Events {
         Some(self.position.read_to.unwrap_or(self.position.since))
     }
 
-    fn call(&mut self, _context: Context<'_>, _batch: &mut Builder) -> Call {
+    fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         let start = match &self.position.page_token {
             Some(token) => PageStart::Token(token),
-            None => PageStart::Date(self.position.since.to_rfc3339()),
+            // An answer without a token leaves the date behind, and an old one is refused.
+            None => PageStart::Date(self.position.since.max(served_from(context)).to_rfc3339()),
         };
         siem_pages::call(endpoint(self.stream, PAGE_RECORDS), start)
     }
@@ -362,6 +426,10 @@ impl PagingStrategy for Events {
         let record = RecordLine::new(stream, found.bytes);
         let at = processor.time(record);
         let id = id_as_in_files(record, processor);
+        let record = RecordLine {
+            shared_id: id,
+            ..record
+        };
         let known = id.is_some_and(|id| self.seen_ids.contains(&id));
         // What is older than the handover came from the batch files.
         let begin = self.position.begin.unwrap_or(self.position.since);
@@ -417,6 +485,41 @@ impl PagingStrategy for Events {
             ..self.position.clone()
         });
     }
+}
+
+/// Returns the position in the batch files after the setting changed back: where the endpoint ended.
+/// Of the lines of files that are read or set aside those behind the handover were left to the
+/// endpoint, so these files are read again.
+#[must_use]
+pub fn files_after(events: &EventsPosition, files: Option<&FilesPosition>) -> FilesPosition {
+    let mut after = FilesPosition {
+        since: events.read_to.unwrap_or(events.since),
+        ..FilesPosition::default()
+    };
+    let Some(files) = files else {
+        return after;
+    };
+    let handover = events.handover.filter(|_| !events.handed_over);
+    match (handover, events.handed_over) {
+        // No line was left to the endpoint yet.
+        (None, false) => return files.clone(),
+        (None, true) => {}
+        (Some(handover), _) => {
+            let read_to = files.relist_from.unwrap_or(files.since);
+            after.since = handover.min(read_to.plus_ms(hours_ms(1).saturating_neg()));
+        }
+    }
+    after.set_aside.clone_from(&files.set_aside);
+    for file in after.set_aside.iter_mut().flat_map(|page| &mut page.files) {
+        file.at.line = 0;
+    }
+    after
+}
+
+/// Returns from when on the endpoint serves records.
+fn served_from(context: Context<'_>) -> Timestamp {
+    let back_ms = hours_ms(TRUSTED_HOURS).saturating_neg();
+    context.upstream_now.plus_ms(back_ms)
 }
 
 /// Returns up to when batch files are read first: by the earlier clock, as far as the

@@ -224,6 +224,7 @@ impl PagingStrategy for ThreatFeed {
             stream,
             bytes: found.bytes,
             extra_members: extra_members.map_or("", String::as_str),
+            shared_id: None,
         };
         let locator = || format!("{stream} file record {}", found.number);
         let seen_ids = Some(&mut self.seen_ids);
@@ -478,6 +479,7 @@ mod tests {
                 stream: Stream::ThreatIntelGrid,
                 bytes,
                 extra_members,
+                shared_id: None,
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);

@@ -1,6 +1,6 @@
 //! The event endpoint, through a session against the scripted upstream.
 
-use crate::batch::NoticeKind;
+use crate::batch::{NextPoll, NoticeKind};
 use crate::testing::{Answer, Host, Upstream};
 use crate::time::Timestamp;
 
@@ -125,4 +125,148 @@ fn late_events_are_delivered_after_the_page_token_was_refused() {
         .iter()
         .filter(|notice| notice.kind == NoticeKind::Adjusted);
     assert_eq!(adjusted.count(), 3, "{:?}", host.notices);
+}
+
+/// The settings of a host that reads one type from that endpoint.
+fn host(endpoint: &str, start: &str) -> Host {
+    let mut host = Host::new(&format!(
+        r#","streams":["siem.receipt"],"siem_endpoint":"{endpoint}","start":"{start}""#
+    ));
+    host.limits.max_requests = 20;
+    host
+}
+
+/// Restarts the host with another endpoint.
+fn change_endpoint(host: &mut Host, from: &str, to: &str) {
+    host.session = None;
+    host.settings = host.settings.replace(
+        &format!(r#""siem_endpoint":"{from}""#),
+        &format!(r#""siem_endpoint":"{to}""#),
+    );
+}
+
+/// Lets the time pass, with a file every 15 minutes whose records are 20 minutes old.
+fn run_with_late_files(host: &mut Host, upstream: &mut Upstream, hours: i64) {
+    for _ in 0..hours * 4 {
+        let now = upstream.now.plus_ms(15 * 60_000);
+        upstream.now = now.plus_ms(-20 * 60_000);
+        upstream.add_file("receipt", 2);
+        upstream.now = now;
+        host.collect(upstream);
+    }
+}
+
+/// An upstream with files of so many hours.
+fn upstream_of(hours: i64) -> Upstream {
+    let mut upstream = Upstream::new();
+    let end = upstream.now;
+    for back in (1..=hours * 2).rev() {
+        upstream.now = end.plus_ms(-back * 1_800_000);
+        upstream.add_file("receipt", 2);
+    }
+    upstream.now = end;
+    upstream
+}
+
+#[test]
+fn nothing_is_lost_where_the_endpoint_is_changed_at_any_time() {
+    for (from, to) in [("batch", "events"), ("events", "batch")] {
+        // In the middle of the files, at their end, and hours after that.
+        for polls in [1, 2, 5, 12, 20, 27, 30, 33, 60] {
+            let mut upstream = upstream_of(30);
+            let mut host = host(from, "3d");
+            for _ in 0..polls {
+                let wait_ms = match host.poll(&mut upstream).unwrap().next {
+                    NextPoll::Now => 0,
+                    NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
+                };
+                upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+            }
+            change_endpoint(&mut host, from, to);
+            run_with_late_files(&mut host, &mut upstream, 4);
+            host.assert_at_least_once(&upstream);
+            change_endpoint(&mut host, to, from);
+            run_with_late_files(&mut host, &mut upstream, 4);
+            host.assert_at_least_once(&upstream);
+            assert!(host.notices.is_empty(), "{:?}", host.notices);
+        }
+    }
+}
+
+#[test]
+fn a_record_has_one_id_whichever_endpoint_it_comes_from() {
+    let mut upstream = upstream_of(3);
+    let mut host = host("events", "1h");
+    run_with_late_files(&mut host, &mut upstream, 3);
+    let of_endpoint = host.delivered.clone();
+    assert!(of_endpoint.len() > 20);
+    // All of it comes once more, from the files.
+    host.checkpoint = None;
+    host.delivered.clear();
+    change_endpoint(&mut host, "events", "batch");
+    host.collect(&mut upstream);
+    assert!(of_endpoint.iter().all(|key| host.delivered.contains(key)));
+    host.assert_one_id_each();
+}
+
+#[test]
+fn a_file_that_is_set_aside_does_not_hold_the_event_endpoint_back() {
+    let refused = Answer::json(403, "<Error><Code>AccessDenied</Code></Error>");
+    let mut upstream = upstream_of(30);
+    let file = "files.test/receipt/20?".to_owned();
+    upstream.always.push((file, refused));
+    let mut host = host("events", "3d");
+    let run_for_minutes = |host: &mut Host, upstream: &mut Upstream, minutes: i64| {
+        let end = upstream.now.plus_ms(minutes * 60_000);
+        while upstream.now < end {
+            let wait_ms = match host.poll(upstream).unwrap().next {
+                NextPoll::Now => 0,
+                NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
+            };
+            upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        }
+    };
+    run_for_minutes(&mut host, &mut upstream, 20);
+    let others = upstream.expected().len() - 2;
+    assert_eq!(host.delivered.len(), others);
+    for hour in 1..=30 {
+        upstream.add_file("receipt", 2);
+        run_for_minutes(&mut host, &mut upstream, 60);
+        // Each comes within the hour, also where the process is another one.
+        assert_eq!(host.delivered.len(), others + 2 * hour);
+        host.session = None;
+    }
+    // After an outage that the endpoint does not cover, and a reset, the file is not forgotten.
+    upstream.now = upstream.now.plus_ms(30 * 3_600_000);
+    upstream.add_file("receipt", 2);
+    run_for_minutes(&mut host, &mut upstream, 60);
+    let checkpoint = host.checkpoint.as_deref().unwrap();
+    let now = upstream.host_now();
+    let rewound = crate::rewind::rewind(&host.settings, checkpoint, &[], now, now);
+    host.checkpoint = Some(rewound.unwrap());
+    host.session = None;
+    run_for_minutes(&mut host, &mut upstream, 60);
+    upstream.always.clear();
+    host.collect(&mut upstream);
+    host.assert_at_least_once(&upstream);
+    let gaps = host.notices.iter().map(|notice| notice.kind);
+    assert_eq!(gaps.filter(|kind| *kind == NoticeKind::Gap).count(), 0);
+}
+
+#[test]
+fn a_quiet_type_without_page_tokens_asks_for_no_day_that_the_endpoint_does_not_serve() {
+    let mut upstream = Upstream::new();
+    let empty = Answer::json(200, r#"{"value":[],"isCaughtUp":true}"#);
+    upstream.always.push(("/siem/v1/events".to_owned(), empty));
+    let mut host = host("events", "1h");
+    for _ in 0..60 {
+        host.collect(&mut upstream);
+        let request = upstream.requests.last().unwrap();
+        let (_, start) = request.split_once("dateRangeStartsAt=").unwrap();
+        let start = start.split(['&', ' ']).next().unwrap().replace("%3A", ":");
+        let start = Timestamp::parse(&start).unwrap();
+        assert!(start > upstream.now.plus_ms(-24 * 3_600_000), "{start}");
+        upstream.now = upstream.now.plus_ms(3_600_000);
+    }
+    assert!(host.notices.is_empty(), "{:?}", host.notices);
 }
