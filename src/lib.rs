@@ -28,7 +28,7 @@
 //! * It does no I/O, reads no clock and draws no random number: a driver hands all of that in. The
 //!   one for WASI is the module `wasi`; the one for tests is a scripted upstream.
 //! * It does not sleep and does not retry in place. It says when to call again.
-//! * It stores nothing. What lives from poll to poll in an instance is a saving.
+//! * It stores nothing. What lives from poll to poll in an instance is only an optimization.
 //! * It skips nothing silently: what is not an event is rejected, a duplicate, or a notice with a count.
 //! * It does not panic on what comes from outside, and takes nothing from there without a limit.
 //! * It does not show a secret: neither in a checkpoint, nor in an error, a notice or a debug form.

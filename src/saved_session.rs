@@ -128,7 +128,7 @@ mod tests {
         let mut upstream = Upstream::new();
         let mut host = Host::new(r#","streams":["audit"]"#);
         host.fresh_each_poll = true;
-        host.keeps_session = true;
+        host.passes_saved_session = true;
         let polls = 3 * 1_738 / 60;
         for n in 0..polls {
             upstream.add_audit(&format!("a{n}"), upstream.now.plus_ms(-1000));
@@ -150,7 +150,7 @@ mod tests {
         let mut upstream = Upstream::new();
         let mut host = Host::new(r#","streams":["audit"]"#);
         host.fresh_each_poll = true;
-        host.keeps_session = true;
+        host.passes_saved_session = true;
         upstream.add_audit("a1", upstream.now.plus_ms(-1000));
         host.collect(&mut upstream);
         upstream.add_audit("a2", upstream.now);
@@ -168,7 +168,7 @@ mod tests {
         let mut upstream = Upstream::new();
         let mut host = Host::new(r#","streams":["audit"]"#);
         host.fresh_each_poll = true;
-        host.keeps_session = true;
+        host.passes_saved_session = true;
         host.collect(&mut upstream);
         upstream.now = upstream.now.plus_ms(-30 * 86_400_000);
         host.collect(&mut upstream);

@@ -8,15 +8,15 @@ use std::io::Write as _;
 pub(crate) mod faults;
 mod host;
 pub(crate) mod legacy;
-pub(crate) mod tenant;
+pub(crate) mod other_streams;
 
 use crate::machine::{Action, Machine};
 use crate::request::{Request, origin, path};
 use crate::response::{Head, TransportError};
 use crate::stream::{FetchKind, STREAMS};
 use crate::time::Timestamp;
-pub(crate) use host::Host;
-use tenant::Tenant;
+pub(crate) use host::{Host, wait_ms};
+use other_streams::OtherStreams;
 
 pub(crate) const API: &str = "https://api.test";
 pub(crate) const STORAGE: &str = "https://files.test";
@@ -27,7 +27,7 @@ const WAIT_MS: i64 = 1_000;
 /// How the upstream answers one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// A response whose body comes in chunks of this many bytes.
+    /// A complete response: status, headers, body.
     Whole(u16, Vec<(String, String)>, Vec<u8>),
     /// A response whose body breaks off after this many bytes.
     Cut(Vec<u8>, usize),
@@ -73,12 +73,13 @@ pub(crate) struct Upstream {
     /// The greatest page of the audit log.
     pub(crate) page_records: usize,
     pub(crate) audit: Vec<(Timestamp, String)>,
-    pub(crate) tenant: Tenant,
+    pub(crate) other_streams: OtherStreams,
     /// Requests whose URL contains the text get the answer, once each, in order.
     pub(crate) script: VecDeque<(String, Answer)>,
     /// Requests whose URL or body contains the text always get the answer.
     pub(crate) always: Vec<(String, Answer)>,
-    pub(crate) listings: Vec<(Timestamp, String)>,
+    /// When each call of the SIEM quotas came, and for which event type.
+    pub(crate) quota_calls: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
     /// How the answers to requests arrive whose URL or body contains the text: chunks of so many
     /// bytes, each after so many milliseconds.
@@ -87,7 +88,7 @@ pub(crate) struct Upstream {
     pub(crate) faults: Option<faults::Faults>,
     /// How often a machine was asked what to do.
     pub(crate) steps: u64,
-    /// The settings of a tenant of API 1.0.
+    /// The API 1.0 part of this upstream, if it has one.
     pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
     signatures: u32,
@@ -109,13 +110,13 @@ impl Upstream {
             page_files: 2,
             page_records: 3,
             audit: Vec::new(),
-            tenant: Tenant {
+            other_streams: OtherStreams {
                 page_records: 3,
-                ..Tenant::default()
+                ..OtherStreams::default()
             },
             script: VecDeque::new(),
             always: Vec::new(),
-            listings: Vec::new(),
+            quota_calls: Vec::new(),
             requests: Vec::new(),
             pace: Vec::new(),
             chunk_ms: 0,
@@ -160,10 +161,10 @@ impl Upstream {
         let lines = self.files.values().flatten().flat_map(|file| file.lines());
         let lines = lines.filter(|line| line.ends_with('}'));
         let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
-        let mut owed: BTreeSet<String> = records.map(key_of).collect();
-        owed.extend(self.tenant.owed(self.now));
-        owed.extend(self.legacy.iter().flat_map(legacy::Legacy::owed));
-        owed
+        let mut expected: BTreeSet<String> = records.map(key_of).collect();
+        expected.extend(self.other_streams.expected(self.now));
+        expected.extend(self.legacy.iter().flat_map(legacy::Legacy::expected));
+        expected
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
@@ -239,7 +240,7 @@ impl Upstream {
                     })
                     .find(asked);
                 let stream = row.expect("a path of the table").stream;
-                self.tenant.answer(stream, body, self.now)
+                self.other_streams.answer(stream, body, self.now)
             }
         }
     }
@@ -254,7 +255,7 @@ impl Upstream {
             .filter_map(|pair| pair.split_once('='))
             .collect();
         let event_type = query["types"].replace("%20", " ");
-        self.listings
+        self.quota_calls
             .push((self.host_now(), format!("event {event_type}")));
         let lines = self.files.get(&event_type).into_iter().flatten();
         let lines: Vec<&str> = lines.flat_map(|file| file.lines()).collect();
@@ -313,7 +314,7 @@ impl Upstream {
             .filter_map(|pair| pair.split_once('='))
             .collect();
         let event_type = query["type"].replace("%20", " ");
-        self.listings.push((self.host_now(), event_type.clone()));
+        self.quota_calls.push((self.host_now(), event_type.clone()));
         let from: usize = query
             .get("nextPage")
             .map_or(0, |token| token.parse().unwrap());
@@ -362,7 +363,7 @@ impl Upstream {
             .take(size)
             .map(|(_, event)| event.as_str())
             .collect();
-        // An empty page with a token that leads nowhere ends a window (§5.1).
+        // An empty page with a token that leads nowhere ends a window (`mimecast-api.md` §5.1).
         let next = if page.is_empty() {
             "String".to_owned()
         } else {

@@ -29,7 +29,7 @@ fn head(status: u16) -> Head {
 }
 
 /// The results of a check whose calls get these answers.
-fn driven(
+fn drive(
     mut check: Check,
     mut answer: impl FnMut(Request) -> Result<(u16, &'static str), TransportError>,
 ) -> Vec<CheckResult> {
@@ -54,9 +54,9 @@ fn driven(
 }
 
 /// The results of a check, and how many calls it took.
-fn checked(streams: &str, answers: Answers) -> (Vec<CheckResult>, usize) {
+fn run_check(streams: &str, answers: Answers) -> (Vec<CheckResult>, usize) {
     let mut calls = 0;
-    let results = driven(check(&format!(r#""streams":[{streams}]"#)), |request| {
+    let results = drive(check(&format!(r#""streams":[{streams}]"#)), |request| {
         calls += 1;
         assert!(calls < 50, "a check has an end");
         answers(&request.url, calls)
@@ -68,35 +68,35 @@ fn is_token(url: &str) -> bool {
     url.ends_with("/oauth/token")
 }
 
-/// A token, and behind it this.
-fn behind_token(url: &str, answer: (u16, &'static str)) -> (u16, &'static str) {
+/// A token, and after it this.
+fn after_token(url: &str, answer: (u16, &'static str)) -> (u16, &'static str) {
     if is_token(url) { (200, TOKEN) } else { answer }
 }
 
 /// The result of the only stream, after a token.
-fn probed(answer: Answers) -> CheckResult {
-    let (mut results, _) = checked(r#""dlp""#, answer);
+fn run_probe(answer: Answers) -> CheckResult {
+    let (mut results, _) = run_check(r#""dlp""#, answer);
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
 
 #[test]
 fn a_stream_that_answers_can_be_read() {
-    let result = probed(|url, _| Ok(behind_token(url, (200, EMPTY))));
+    let result = run_probe(|url, _| Ok(after_token(url, (200, EMPTY))));
     assert_eq!(result.outcome, Outcome::Readable);
 }
 
 #[test]
 fn each_refusal_is_told_by_what_to_do_about_it() {
     let table: [(Answers, &str); 6] = [
-        (|url, _| Ok(behind_token(url, (403, "{}"))), "NotPermitted"),
-        (|url, _| Ok(behind_token(url, (401, "{}"))), "Unauthorized"),
-        (|url, _| Ok(behind_token(url, (429, ""))), "Throttled"),
+        (|url, _| Ok(after_token(url, (403, "{}"))), "NotPermitted"),
+        (|url, _| Ok(after_token(url, (401, "{}"))), "Unauthorized"),
+        (|url, _| Ok(after_token(url, (429, ""))), "Throttled"),
         (
-            |url, _| Ok(behind_token(url, (503, "<html>"))),
+            |url, _| Ok(after_token(url, (503, "<html>"))),
             "Unavailable",
         ),
-        (|url, _| Ok(behind_token(url, (400, "{}"))), "Protocol"),
+        (|url, _| Ok(after_token(url, (400, "{}"))), "Protocol"),
         (
             |url, _| match is_token(url) {
                 true => Ok((200, TOKEN)),
@@ -106,7 +106,7 @@ fn each_refusal_is_told_by_what_to_do_about_it() {
         ),
     ];
     for (answers, expected) in table {
-        let outcome = format!("{:?}", probed(answers).outcome);
+        let outcome = format!("{:?}", run_probe(answers).outcome);
         assert!(outcome.contains(expected), "{expected}: {outcome}");
     }
 }
@@ -117,8 +117,8 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
         let check = check(&format!(r#""siem_endpoint":"{endpoint}""#));
         let streams = check.settings.streams.clone();
         let mut probes = Vec::new();
-        let results = driven(check, |request| {
-            let answer = behind_token(&request.url, (200, EMPTY));
+        let results = drive(check, |request| {
+            let answer = after_token(&request.url, (200, EMPTY));
             probes.push(request);
             Ok(answer)
         });
@@ -147,10 +147,10 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
 
 #[test]
 fn what_one_call_answers_holds_for_every_stream_that_shares_it() {
-    let (results, _) = checked(r#""siem","audit""#, |url, _| {
+    let (results, _) = run_check(r#""siem","audit""#, |url, _| {
         Ok(match url {
             url if url.contains("/siem/v1/") => (403, "{}"),
-            url => behind_token(url, (200, EMPTY)),
+            url => after_token(url, (200, EMPTY)),
         })
     });
     let refused = results
@@ -164,7 +164,7 @@ fn what_one_call_answers_holds_for_every_stream_that_shares_it() {
 #[test]
 fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
     const LISTING: &str = r#"{"value":[{"url":"https://user@x.test/a.gz"},{"url":"https://storage.test/cg/1.gz?sig=s"}],"isCaughtUp":false}"#;
-    let listing = |url: &str| behind_token(url, (200, LISTING));
+    let listing = |url: &str| after_token(url, (200, LISTING));
     let is_file = |url: &str| url.starts_with("https://storage.test/");
     let table: [(Answer, &str); 4] = [
         (Ok((200, "gzip")), "Readable"),
@@ -180,7 +180,7 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
     ];
     for (answer, expected) in table {
         let mut files = Vec::new();
-        let results = driven(check(r#""streams":["siem"]"#), |request| {
+        let results = drive(check(r#""streams":["siem"]"#), |request| {
             if !is_file(&request.url) {
                 return Ok(listing(&request.url));
             }
@@ -199,7 +199,7 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
 
 #[test]
 fn an_answer_that_is_no_json_is_not_taken_for_a_log() {
-    let outcome = probed(|url, _| Ok(behind_token(url, (200, "<html>")))).outcome;
+    let outcome = run_probe(|url, _| Ok(after_token(url, (200, "<html>")))).outcome;
     assert!(
         matches!(&outcome, Outcome::Failed(PollError::Protocol(failure)) if failure.detail.contains("proxy")),
         "{outcome:?}"
@@ -208,7 +208,7 @@ fn an_answer_that_is_no_json_is_not_taken_for_a_log() {
 
 #[test]
 fn a_token_that_is_refused_is_asked_for_once_more() {
-    let (results, calls) = checked(r#""dlp""#, |url, calls| match (is_token(url), calls) {
+    let (results, calls) = run_check(r#""dlp""#, |url, calls| match (is_token(url), calls) {
         (true, _) => Ok((200, TOKEN)),
         (false, 2) => Ok((401, r#"{"fail":[{"code":"token_verification_failed"}]}"#)),
         (false, _) => Ok((200, EMPTY)),
@@ -218,8 +218,8 @@ fn a_token_that_is_refused_is_asked_for_once_more() {
 
 #[test]
 fn a_new_token_that_is_refused_as_well_is_no_reason_to_ask_for_ever() {
-    let (results, calls) = checked(r#""dlp","audit""#, |url, _| {
-        Ok(behind_token(url, (401, "{}")))
+    let (results, calls) = run_check(r#""dlp","audit""#, |url, _| {
+        Ok(after_token(url, (401, "{}")))
     });
     // A token, a refusal, a new token, a refusal; then the other stream, with the last token first.
     assert_eq!((results.len(), calls), (2, 7));
@@ -241,7 +241,7 @@ fn what_the_token_call_says_concerns_every_stream() {
         ),
     ];
     for (answers, expected) in table {
-        let (results, calls) = checked(r#""dlp","audit","ttp""#, answers);
+        let (results, calls) = run_check(r#""dlp","audit","ttp""#, answers);
         assert_eq!((results.len(), calls), (5, 1), "{expected}");
         for result in results {
             let outcome = format!("{:?}", result.outcome);
@@ -253,7 +253,7 @@ fn what_the_token_call_says_concerns_every_stream() {
 
 #[test]
 fn audit_is_readable_with_its_categories_and_without() {
-    let (results, _) = checked(r#""audit""#, |url, _| match url {
+    let (results, _) = run_check(r#""audit""#, |url, _| match url {
         url if is_token(url) => Ok((200, TOKEN)),
         url if url.ends_with("/get-categories") => Ok((200, CATEGORIES)),
         _ => Ok((200, EMPTY)),
@@ -276,7 +276,7 @@ fn audit_is_readable_with_its_categories_and_without() {
                 _ => Ok((200, EMPTY)),
             }
         };
-        let (results, _) = checked(r#""audit""#, answers);
+        let (results, _) = run_check(r#""audit""#, answers);
         assert_eq!(
             (&results[0].outcome, &results[0].remark),
             (&Outcome::Readable, &None)
@@ -289,7 +289,7 @@ fn a_byte_order_mark_before_an_answer_changes_nothing() {
     fn marked(text: &str) -> &'static str {
         format!("\u{feff}{text}").leak()
     }
-    let (results, _) = checked(r#""audit","dlp""#, |url, _| match url {
+    let (results, _) = run_check(r#""audit","dlp""#, |url, _| match url {
         url if is_token(url) => Ok((200, marked(TOKEN))),
         url if url.ends_with("/get-categories") => Ok((200, marked(CATEGORIES))),
         _ => Ok((200, marked(EMPTY))),

@@ -69,7 +69,8 @@ impl Session {
                 self.back_off(index, StreamFailure::protocol(detail))
             }
             ResponseKind::TokenRefused => {
-                // The token is fresh and is still refused: known to be transient (§2).
+                // The token is fresh and is still refused: known to be transient
+                // (`mimecast-api.md` §2).
                 self.client.forget_token();
                 let how = self.client.retry_note();
                 self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));

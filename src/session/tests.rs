@@ -207,9 +207,9 @@ fn a_throttled_stream_waits_as_long_as_it_is_told_while_the_others_go_on() {
     let began = upstream.now;
     while host.poll(&mut upstream).unwrap().next == NextPoll::Now {}
     assert_eq!(host.delivered.len(), 40, "audit is collected meanwhile");
-    assert!(upstream.listings.is_empty());
+    assert!(upstream.quota_calls.is_empty());
     host.collect(&mut upstream);
-    let first = upstream.listings[0].0.millis() - began.millis();
+    let first = upstream.quota_calls[0].0.millis() - began.millis();
     assert!((90_000..92_000).contains(&first), "{first}");
     host.assert_exactly_once(&upstream);
 }
@@ -398,7 +398,7 @@ fn the_quota_of_listings_holds_in_every_15_minutes_and_is_shared_fairly() {
     let mut host = Host::new(r#","streams":["siem"]"#);
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
-    let listings = &upstream.listings;
+    let listings = &upstream.quota_calls;
     for (index, (from, _)) in listings.iter().enumerate() {
         let until = from.plus_ms(15 * 60_000);
         let inside = listings[index..]
@@ -441,7 +441,7 @@ fn an_outage_longer_than_the_retention_is_a_gap_with_its_bounds() {
 }
 
 #[test]
-fn a_start_beyond_the_retention_is_adjusted_and_said() {
+fn a_start_beyond_the_retention_is_adjusted_and_reported() {
     let mut upstream = upstream();
     let mut host = Host::new(r#","streams":["siem.receipt","audit"],"start":"90d""#);
     host.collect(&mut upstream);

@@ -202,7 +202,7 @@ fn a_start_in_the_future_is_refused() {
     assert_eq!(settings.check_start(before).unwrap_err().setting, "start");
 }
 
-/// Takes down the names of the fields that a struct is deserialized from.
+/// Collects the field names that a struct is deserialized from.
 struct FieldNames<'n>(&'n mut BTreeSet<&'static str>);
 
 impl<'de> Deserializer<'de> for FieldNames<'_> {
@@ -234,7 +234,7 @@ fn properties() -> serde_json::Map<String, serde_json::Value> {
     schema["properties"].as_object().unwrap().clone()
 }
 
-/// The least settings of an API, and one more.
+/// The minimal settings of an API plus one.
 fn debug_with(least: &str, name: &str, value: &serde_json::Value) -> String {
     let mut settings: serde_json::Value = serde_json::from_str(least).unwrap();
     settings[name] = value.clone();

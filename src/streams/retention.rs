@@ -33,7 +33,7 @@ impl Retention {
     pub fn add_gap_notice(self, what: &str, until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(
-            "{what} between {until} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
+            "{what} between {until} and {oldest} are older than the {days} days that Mimecast keeps and are no longer available"
         );
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }

@@ -106,7 +106,7 @@ impl Windows {
             i64::MAX
         };
         let position = &mut self.position;
-        // The API takes whole seconds (§5.1), so the bound is one.
+        // The API takes whole seconds (`mimecast-api.md` §5.1), so the bound is one.
         let to = position
             .bound
             .plus_ms(longest_ms)

@@ -1,4 +1,4 @@
-//! Faults by chance, from a seed: whatever the upstream would have answered, something else comes.
+//! Random faults, from a seed: whatever the upstream would have answered, something else comes.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ const ANSWERS: [FaultyAnswer; 15] = [
         "{}",
     ),
     ("429 with Retry-After", 429, &[("retry-after", "7")], "{}"),
-    ("429 without a word", 429, &[], ""),
+    ("429 without a wait", 429, &[], ""),
     (
         "401, the token has expired",
         401,
@@ -109,10 +109,10 @@ const ANSWERS: [FaultyAnswer; 15] = [
 const CHANGES: [&str; 8] = [
     "reset before the answer",
     "reset in the middle of the body",
-    "reset behind the body",
+    "reset after the body",
     "the checksum is wrong",
     "truncated",
-    "garbage behind the body",
+    "garbage after the body",
     "two gzip members",
     "the page token is refused",
 ];
@@ -171,11 +171,11 @@ impl Faults {
                 return Some(Answer::Nothing(TransportError::Failed("reset".to_owned())));
             }
             "reset in the middle of the body" => return Some(Answer::Cut(body, at)),
-            "reset behind the body" => {
+            "reset after the body" => {
                 let end = body.len();
                 return Some(Answer::Cut(body, end));
             }
-            // Lines are handed on before the checksum behind them is read: what comes over TLS
+            // Lines are handed on before the checksum after them is read: what comes over TLS
             // does not change on the way.
             "the checksum is wrong" if is_gzip => {
                 let end = body.len();
@@ -183,7 +183,7 @@ impl Faults {
             }
             // What ends early without a reset is only seen where the form has an end.
             "truncated" if at > 0 && (is_gzip || body.starts_with(b"{")) => body.truncate(at),
-            "garbage behind the body" if is_gzip => body.extend_from_slice(b"garbage"),
+            "garbage after the body" if is_gzip => body.extend_from_slice(b"garbage"),
             "two gzip members" if is_gzip => body = in_two_members(&body),
             "the page token is refused"
                 if shown.contains("pageToken") || shown.contains("nextPage") =>

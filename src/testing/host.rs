@@ -3,9 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{API, Upstream, key_of};
-use crate::batch::{Batch, Limits};
+use crate::batch::{Batch, Limits, NextPoll};
 use crate::session::{PollError, Session};
 use crate::settings::Settings;
+
+/// How long a host waits after a batch.
+pub(crate) fn wait_ms(next: NextPoll) -> i64 {
+    match next {
+        NextPoll::Now => 0,
+        NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
+            ms.try_into().unwrap()
+        }
+    }
+}
 
 /// A host: it keeps the checkpoint and counts what came.
 pub(crate) struct Host {
@@ -19,8 +29,8 @@ pub(crate) struct Host {
     failed: Option<Session>,
     /// Whether each poll gets a session of its own.
     pub(crate) fresh_each_poll: bool,
-    /// Whether what a session leaves is handed to the next one, as `pipeline:source` says.
-    pub(crate) keeps_session: bool,
+    /// Whether the text that a session saves is passed to the next one, as `pipeline:source` says.
+    pub(crate) passes_saved_session: bool,
     saved_session: Option<String>,
     pub(crate) delivered: Vec<String>,
     /// What the `id` of each delivered record was.
@@ -51,7 +61,7 @@ impl Host {
             session: None,
             failed: None,
             fresh_each_poll: false,
-            keeps_session: false,
+            passes_saved_session: false,
             saved_session: None,
             delivered: Vec::new(),
             ids: BTreeMap::new(),
@@ -109,7 +119,7 @@ impl Host {
         };
         session.begin(self.limits, now);
         let result = upstream.drive(&mut session);
-        if self.keeps_session && result.is_ok() {
+        if self.passes_saved_session && result.is_ok() {
             self.saved_session = session.save_session(upstream.host_now());
         }
         match (&result, self.fresh_each_poll) {
@@ -163,7 +173,6 @@ impl Host {
     /// Polls until everything is caught up, waiting in virtual time.
     pub(crate) fn collect(&mut self, upstream: &mut Upstream) {
         for _ in 0..20_000 {
-            use crate::batch::NextPoll;
             let wait_ms = match self.poll(upstream) {
                 Ok(batch) => match batch.next {
                     NextPoll::Now => 0,
@@ -192,7 +201,7 @@ impl Host {
         self.collect(upstream);
     }
 
-    /// Asserts that everything owed was delivered, each record once and under one id.
+    /// Asserts that everything expected was delivered, each record once and under one id.
     pub(crate) fn assert_exactly_once(&self, upstream: &Upstream) {
         let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
         let missing: Vec<_> = upstream.expected().difference(&distinct).cloned().collect();
@@ -205,7 +214,7 @@ impl Host {
         self.assert_one_id_each();
     }
 
-    /// Asserts that everything owed was delivered, and that repeats carry the same id.
+    /// Asserts that everything expected was delivered, and that repeats carry the same id.
     pub(crate) fn assert_at_least_once(&self, upstream: &Upstream) {
         let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
         let missing: Vec<_> = upstream.expected().difference(&distinct).cloned().collect();

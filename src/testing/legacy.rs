@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{API, Answer};
 use crate::auth::{SigningContext, hmac};
-use crate::decode::zip::tests::{END, archive};
+use crate::decode::zip::tests::{END, entry};
 use crate::request::{Call, Request, origin, path};
 use crate::settings::Settings;
 use crate::time::Timestamp;
@@ -81,7 +81,8 @@ impl Legacy {
         });
     }
 
-    pub(crate) fn owed(&self) -> BTreeSet<String> {
+    /// The keys of every record that exists.
+    pub(crate) fn expected(&self) -> BTreeSet<String> {
         let files = self.files.iter().filter(|file| !file.malformed);
         let records = files.flat_map(|file| &file.records);
         records
@@ -174,7 +175,7 @@ impl Legacy {
         let text = |file: &LogFile| text_of(file, asked["fileFormat"] == "key_value");
         let (name, body) = if compress {
             let file = |(n, file): (usize, &&LogFile)| {
-                archive(&file.name, text(file).as_bytes(), n % 2 == 0)
+                entry(&file.name, text(file).as_bytes(), n % 2 == 0)
             };
             let mut body: Vec<u8> = files.iter().enumerate().flat_map(file).collect();
             body.extend(END);

@@ -203,7 +203,8 @@ fn headers(request: &Request) -> Option<Fields> {
     let user_agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
     let mut entries = vec![
         ("accept".to_owned(), b"application/json, */*".to_vec()),
-        // A file is gzip by itself; nothing on the way may pack or unpack it (§3.2).
+        // A file is gzip by itself; nothing on the way may pack or unpack it (`mimecast-api.md`
+        // §3.2).
         ("accept-encoding".to_owned(), b"identity".to_vec()),
         ("user-agent".to_owned(), user_agent.as_bytes().to_vec()),
     ];

@@ -7,7 +7,7 @@ use std::io::Write as _;
 pub(crate) const END: &[u8] = b"PK\x05\x06 the directory is not read";
 
 /// One file of an archive, with the sizes before or behind the data.
-pub(crate) fn archive(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
+pub(crate) fn entry(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
     let mut encoder =
         flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn archive(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
     out
 }
 
-fn whole(files: &[Vec<u8>]) -> Vec<u8> {
+fn archive(files: &[Vec<u8>]) -> Vec<u8> {
     [files.concat(), END.to_vec()].concat()
 }
 
@@ -68,10 +68,10 @@ pub(crate) fn read(bytes: &[u8], chunk: usize) -> Vec<String> {
 #[test]
 fn files_are_inflated_one_after_another_whatever_the_chunks() {
     let text = "abc".repeat(50_000);
-    let bytes = whole(&[
-        archive("a.csv", text.as_bytes(), false),
-        archive("b.csv", b"x", true),
-        archive("c", b"", false),
+    let bytes = archive(&[
+        entry("a.csv", text.as_bytes(), false),
+        entry("b.csv", b"x", true),
+        entry("c", b"", false),
     ]);
     assert!(is_zip(&bytes));
     let all = files(&bytes, 1 << 20).unwrap();
@@ -87,31 +87,34 @@ fn files_are_inflated_one_after_another_whatever_the_chunks() {
 
 #[test]
 fn a_stored_file_is_copied() {
-    let mut bytes = archive("s", b"0123456789", false);
+    let mut bytes = entry("s", b"0123456789", false);
     let data_at = LOCAL_HEADER_BYTES + 1;
     bytes.truncate(data_at);
     bytes.extend(b"0123456789");
     bytes[8] = 0;
     bytes[18] = 10;
-    assert_eq!(read(&whole(&[bytes.clone()]), 3), ["file s", "0123456789"]);
+    assert_eq!(
+        read(&archive(&[bytes.clone()]), 3),
+        ["file s", "0123456789"]
+    );
     bytes[data_at] = b'x';
     assert_eq!(
-        read(&whole(&[bytes]), 3),
+        read(&archive(&[bytes]), 3),
         ["file s", "broken: the checksum is wrong"]
     );
 }
 
 #[test]
 fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
-    let good = archive("good", b"content", false);
-    let mut corrupt = archive("bad", "abc".repeat(500).as_bytes(), false);
+    let good = entry("good", b"content", false);
+    let mut corrupt = entry("bad", "abc".repeat(500).as_bytes(), false);
     corrupt[LOCAL_HEADER_BYTES + 3] = 0xff;
-    let mut encrypted = archive("secret", b"x", false);
+    let mut encrypted = entry("secret", b"x", false);
     encrypted[6] |= 1;
-    let mut other = archive("lzma", b"x", false);
+    let mut other = entry("lzma", b"x", false);
     other[8] = 14;
-    let long = archive(&"n".repeat(600), b"x", false);
-    let bytes = whole(&[corrupt, encrypted, other, long, good]);
+    let long = entry(&"n".repeat(600), b"x", false);
+    let bytes = archive(&[corrupt, encrypted, other, long, good]);
     let found = read(&bytes, 50);
     let broken: Vec<_> = found
         .iter()
@@ -123,7 +126,7 @@ fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
 
 #[test]
 fn what_is_cut_or_too_large_is_refused() {
-    let bytes = whole(&[archive("a", "abc".repeat(50_000).as_bytes(), false)]);
+    let bytes = archive(&[entry("a", "abc".repeat(50_000).as_bytes(), false)]);
     assert_eq!(files(&bytes, 100_000), Err(TOO_LARGE));
     for cut in [0, 3, 5, 20, 29, 40, bytes.len() - END.len()] {
         let found = read(&bytes[..cut], 100);
@@ -139,7 +142,7 @@ fn what_is_cut_or_too_large_is_refused() {
 
 #[test]
 fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
-    let zeros = archive("bomb", &vec![b'0'; 64 << 20], true);
+    let zeros = entry("bomb", &vec![b'0'; 64 << 20], true);
     let mut reader = Archive::default();
     reader.push(zeros);
     let mut piece = Vec::new();
@@ -155,7 +158,7 @@ fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
         }
     };
     assert_eq!(end, Part::Broken(BOMB));
-    let many = whole(&vec![archive("f", b"x", false); 10_001]);
+    let many = archive(&vec![entry("f", b"x", false); 10_001]);
     let found = read(&many, 100_000);
     assert_eq!(
         found.last().unwrap(),

@@ -31,7 +31,9 @@ fn add(upstream: &mut Upstream, stream: Stream, n: usize) {
     match (stream, stream.row().fetch) {
         (Stream::Audit, _) => upstream.add_audit(&format!("a{n}"), at),
         (_, FetchKind::Files { event_type, .. }) => upstream.add_file(event_type, n % 4 + 1),
-        (_, _) => upstream.tenant.add(stream, &format!("{n}"), (at, now)),
+        (_, _) => upstream
+            .other_streams
+            .add(stream, &format!("{n}"), (at, now)),
     }
 }
 
@@ -103,8 +105,8 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
         if row.stream == Stream::Audit {
             upstream.audit.clear();
         }
-        upstream.tenant.logs.remove(&row.stream);
-        upstream.tenant.lists.remove(&row.stream);
+        upstream.other_streams.logs.remove(&row.stream);
+        upstream.other_streams.lists.remove(&row.stream);
         host.assert_exactly_once(&upstream);
         let [notice] = host.notices.as_slice() else {
             panic!("{}: {:?}", row.name, host.notices);
@@ -207,7 +209,7 @@ fn an_outage_of_a_feed_that_is_longer_than_the_retention_is_a_gap_with_its_bound
 #[test]
 fn a_checkpoint_of_all_streams_stays_within_its_bound() {
     let mut upstream = Upstream::new();
-    upstream.tenant.page_records = 100;
+    upstream.other_streams.page_records = 100;
     upstream.page_files = 100;
     let now = upstream.now;
     for row in streams() {
@@ -220,7 +222,7 @@ fn a_checkpoint_of_all_streams_stays_within_its_bound() {
                     upstream.add_file(event_type, 1)
                 }
                 (_, FetchKind::Files { .. }) => {}
-                (_, _) => upstream.tenant.add(row.stream, &id, (at, now)),
+                (_, _) => upstream.other_streams.add(row.stream, &id, (at, now)),
             }
         }
     }

@@ -127,7 +127,7 @@ fn a_host_whose_clock_is_corrected_loses_nothing() {
         run_later(&mut upstream, &mut host);
         host.assert_at_least_once(&upstream);
         let repeats = host.delivered.len() - before - 3;
-        // What lies between the two clocks may not have been read, and a day at most behind that.
+        // What lies between the two clocks may not have been read, and a day at most after that.
         let most = if ahead_ms < -DAY_MS { 110 } else { 55 };
         assert!(repeats <= most, "{ahead_ms}: {repeats} repeats");
     }
@@ -151,7 +151,9 @@ fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
                 upstream.add_file("receipt", 2);
                 let at = upstream.now;
                 let id = format!("i{hours}");
-                upstream.tenant.add(Stream::ThreatIntelGrid, &id, (at, at));
+                upstream
+                    .other_streams
+                    .add(Stream::ThreatIntelGrid, &id, (at, at));
                 if hours % 3 == 0 {
                     host.session = None;
                 }
@@ -166,7 +168,7 @@ fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
 
 #[test]
 fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
-    // In a session that is kept, after a restart, and with what the last session learned.
+    // In one session, after a restart, and with what the last session learned.
     for (fresh, volatile) in [(false, false), (true, false), (true, true)] {
         for days in [8, 30, 400] {
             let mut upstream = Upstream::new();
@@ -175,7 +177,7 @@ fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
             }
             let mut host = Host::new(r#","streams":["siem.receipt"]"#);
             host.fresh_each_poll = fresh;
-            host.keeps_session = volatile;
+            host.passes_saved_session = volatile;
             host.collect(&mut upstream);
             for round in 0..8 {
                 upstream.host_ahead_ms = if round < 6 { days * DAY_MS } else { 0 };
@@ -229,7 +231,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                         } else if stream == Stream::SiemReceipt {
                             upstream.add_file("receipt", 2);
                         } else {
-                            upstream.tenant.add(stream, &id, (at, at));
+                            upstream.other_streams.add(stream, &id, (at, at));
                         }
                     }
                     upstream.now = end;

@@ -3,7 +3,7 @@
 use crate::batch::{Limits, NoticeKind};
 use crate::check::{Check, Outcome};
 use crate::checkpoint::Checkpoint;
-use crate::decode::zip::tests::{END, archive};
+use crate::decode::zip::tests::{END, entry};
 use crate::machine::Machine as _;
 use crate::response::TransportError;
 use crate::session::PollError;
@@ -179,22 +179,22 @@ fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
     }
 }
 
-/// What an archive holds that nobody should send, why it is rejected, and how often.
+/// What an archive holds that nobody should send, and why it is rejected.
 #[test]
 fn hostile_archives_are_rejected_with_the_reason_and_the_next_file_is_collected() {
     let json = br#"{"type":"MTA","data":[]}"#;
     let whole = |files: &[Vec<u8>]| [files.concat(), END.to_vec()].concat();
     for (body, why) in [
         (
-            whole(&[archive("receipt_1.json", &vec![b'x'; 64 << 20], true)]),
+            whole(&[entry("receipt_1.json", &vec![b'x'; 64 << 20], true)]),
             "inflates beyond",
         ),
         (
-            whole(&vec![archive("receipt_1.json", json, false); 10_001]),
+            whole(&vec![entry("receipt_1.json", json, false); 10_001]),
             "more than 10000 files",
         ),
         (
-            whole(&[archive("../../receipt_1.json", json, true)]),
+            whole(&[entry("../../receipt_1.json", json, true)]),
             "leads out of the archive",
         ),
     ] {

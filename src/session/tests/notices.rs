@@ -5,8 +5,8 @@ use crate::batch::NoticeKind;
 use crate::testing::legacy::{Legacy, settings};
 use crate::testing::{Answer, Host, STORAGE, Upstream};
 
-/// The notices of a host after it has collected everything, in a word and the text of each.
-fn said(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
+/// The notices of a host after it has collected everything: kind and text of each.
+fn notices_after_collecting(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
     host.collect(upstream);
     let notices = core::mem::take(&mut host.notices).into_iter();
     notices.map(|notice| (notice.kind, notice.detail)).collect()
@@ -26,7 +26,7 @@ fn a_file_that_is_listed_without_a_usable_url_is_a_gap_after_three_listings() {
                 .push_back(("/siem/v1/batch".to_owned(), answer));
         }
         let mut host = Host::new(r#","streams":["siem.receipt"]"#);
-        let said = said(&mut host, &mut upstream);
+        let said = notices_after_collecting(&mut host, &mut upstream);
         let gaps: Vec<_> = said
             .iter()
             .filter(|(kind, _)| *kind == NoticeKind::Gap)
@@ -55,7 +55,7 @@ fn the_other_files_of_a_page_do_not_wait_for_one_without_a_usable_url() {
         .script
         .push_back(("/siem/v1/batch".to_owned(), Answer::json(200, &listing)));
     let mut host = Host::new(r#","streams":["siem.receipt"]"#);
-    let said = said(&mut host, &mut upstream);
+    let said = notices_after_collecting(&mut host, &mut upstream);
     assert!(
         said.iter().all(|(kind, _)| *kind != NoticeKind::Gap),
         "{said:?}"
@@ -87,12 +87,12 @@ fn single_events_that_nobody_keeps_any_more_are_a_gap() {
     let mut upstream = Upstream::new();
     upstream.add_file("receipt", 2);
     let mut host = Host::new(r#","streams":["siem.receipt"],"siem_endpoint":"events""#);
-    assert_eq!(said(&mut host, &mut upstream), []);
+    assert_eq!(notices_after_collecting(&mut host, &mut upstream), []);
     upstream.now = upstream.now.plus_ms(20 * 24 * 3_600_000);
     upstream.add_file("receipt", 2);
-    let said = said(&mut host, &mut upstream);
+    let said = notices_after_collecting(&mut host, &mut upstream);
     assert!(
-        matches!(&said[..], [(NoticeKind::Gap, text), ..] if text.contains("can no longer be had")),
+        matches!(&said[..], [(NoticeKind::Gap, text), ..] if text.contains("are no longer available")),
         "{said:?}"
     );
 }
@@ -101,10 +101,10 @@ fn single_events_that_nobody_keeps_any_more_are_a_gap() {
 fn a_start_before_what_is_kept_is_adjusted() {
     let mut upstream = Upstream::new();
     let mut host = Host::new(r#","streams":["threat-intel.customer"],"start":"300d""#);
-    let said_of_feed = said(&mut host, &mut upstream);
+    let said_of_feed = notices_after_collecting(&mut host, &mut upstream);
     upstream.legacy = Some(Legacy::new());
     let mut host = Host::with_settings(settings(r#","streams":["siem"],"start":"300d""#));
-    let said_of_files = said(&mut host, &mut upstream);
+    let said_of_files = notices_after_collecting(&mut host, &mut upstream);
     for said in [said_of_feed, said_of_files] {
         assert!(
             matches!(&said[..], [(NoticeKind::Adjusted, text)] if text.contains("because Mimecast keeps")),
@@ -149,7 +149,7 @@ fn a_file_that_is_no_longer_listed_when_it_is_half_read_is_a_gap_after_tries_ove
         }
         upstream.always.clear();
         upstream.now = upstream.now.plus_ms(5 * 3_600_000);
-        let said = said(&mut host, &mut upstream);
+        let said = notices_after_collecting(&mut host, &mut upstream);
         let lost = |(kind, text): &&(NoticeKind, String)| {
             *kind == NoticeKind::Gap && text.contains("it is no longer listed")
         };

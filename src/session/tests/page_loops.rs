@@ -6,7 +6,7 @@ use super::requests_per_hour::wait_after;
 use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::{FetchKind, STREAMS, Stream};
-use crate::testing::tenant::record;
+use crate::testing::other_streams::record;
 use crate::testing::{Answer, Host, Upstream};
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn poll_for_an_hour(upstream: &mut Upstream, host: &mut Host) {
 
 #[test]
 fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_record() {
-    let circle = |upstream: &mut Upstream| {
+    let cycle = |upstream: &mut Upstream| {
         let record = audit("loop");
         for (asked, next) in [
             (r#""pageToken":"A""#, "B"),
@@ -53,7 +53,7 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             upstream.always.push((asked.to_owned(), answer));
         }
     };
-    let long_circle = |upstream: &mut Upstream| {
+    let long_cycle = |upstream: &mut Upstream| {
         // More records than are remembered: each page looks new whenever it comes again.
         for n in 0..40 {
             let records: Vec<String> = (0..50).map(|m| audit(&format!("{n}-{m}"))).collect();
@@ -84,8 +84,8 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
     };
     type Make<'a> = &'a dyn Fn(&mut Upstream);
     let faults: [(&str, Make<'_>, usize); 4] = [
-        ("circle", &circle, 160),
-        ("long circle", &long_circle, 2_500),
+        ("circle", &cycle, 160),
+        ("long circle", &long_cycle, 2_500),
         ("endless", &endless, 160),
         ("nothing new", &nothing_new, 200),
     ];
@@ -98,7 +98,7 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             host.limits.max_requests = 50;
             upstream.add_audit("real", upstream.now.plus_ms(-2 * HOUR_MS));
             let at = upstream.now.plus_ms(-1000);
-            upstream.tenant.add(Stream::Dlp, "d", (at, at));
+            upstream.other_streams.add(Stream::Dlp, "d", (at, at));
             make(&mut upstream);
             poll_for_an_hour(&mut upstream, &mut host);
             let asked = upstream
@@ -174,7 +174,7 @@ fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_
         let at = upstream.now.plus_ms(-n * HOUR_MS);
         upstream.add_audit(&format!("a{n}"), at);
         upstream
-            .tenant
+            .other_streams
             .add(Stream::HeldMessages, &format!("h{n}"), (at, at));
     }
     let mut host = Host::new(r#","streams":["audit","held-messages"]"#);
@@ -215,7 +215,7 @@ fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
                 .filter(|notice| notice.kind == NoticeKind::Adjusted);
             let adjusted = adjusted.count();
             if times == 1 {
-                // These answers come in every window, also in those behind their time.
+                // These answers come in every window, also in those after their time.
                 let delivered: BTreeSet<&str> = host.delivered.iter().map(String::as_str).collect();
                 assert_eq!(delivered, BTreeSet::from(["audit/1", "audit/2"]), "{fresh}");
                 assert_eq!(adjusted, 1, "{:?}", host.notices);
@@ -233,7 +233,7 @@ fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
 fn equal_entries_of_one_page_are_events_of_their_own_and_found_again_they_are_duplicates() {
     for (max_events, fresh) in [(1, false), (1, true), (2, true), (7, false)] {
         let mut upstream = Upstream::new();
-        upstream.tenant.page_records = 20;
+        upstream.other_streams.page_records = 20;
         let mut host = Host::new(r#","streams":["ttp.url"]"#);
         host.limits.max_events = max_events;
         host.fresh_each_poll = fresh;
@@ -241,7 +241,7 @@ fn equal_entries_of_one_page_are_events_of_their_own_and_found_again_they_are_du
         let clicks = |upstream: &mut Upstream, id: &str, count: usize| {
             let at = upstream.now.plus_ms(-30_000);
             for _ in 0..count {
-                upstream.tenant.add(Stream::TtpUrl, id, (at, at));
+                upstream.other_streams.add(Stream::TtpUrl, id, (at, at));
             }
         };
         clicks(&mut upstream, "a", 1);
@@ -261,9 +261,9 @@ fn equal_entries_of_one_page_are_events_of_their_own_and_found_again_they_are_du
         // The first one keeps the id that it would have alone.
         let mut alone = Host::new(r#","streams":["ttp.url"]"#);
         let mut other = Upstream::new();
-        other.tenant = std::mem::take(&mut upstream.tenant);
+        other.other_streams = std::mem::take(&mut upstream.other_streams);
         other.now = upstream.now;
-        for log in other.tenant.logs.values_mut() {
+        for log in other.other_streams.logs.values_mut() {
             log.dedup_by(|a, b| a.text == b.text);
         }
         alone.collect(&mut other);
@@ -275,7 +275,7 @@ fn equal_entries_of_one_page_are_events_of_their_own_and_found_again_they_are_du
 }
 
 /// An answer of the endpoint of that stream with this token, and a name of a file.
-fn hostile(stream: Stream, token: &str, name: &str) -> Answer {
+fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
     let quoted = serde_json::Value::from(token).to_string();
     let url = serde_json::Value::from(format!("https://files.test/{name}")).to_string();
     let item = record(stream, "x", Upstream::new().now);
@@ -351,7 +351,7 @@ proptest! {
                 FetchKind::Campaigns { .. } => "/phishing/campaign/".to_owned(),
                 FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => row.endpoint.to_owned(),
             };
-            upstream.always.push((asked, hostile(row.stream, &token, &name)));
+            upstream.always.push((asked, hostile_answer(row.stream, &token, &name)));
         }
         upstream.always.push(("files.test".to_owned(), Answer::json(503, "")));
         for _ in 0..30 {

@@ -48,7 +48,7 @@ impl Model {
                 self.served.insert(format!("audit/{id}"));
             }
             _ => {
-                upstream.tenant.add(stream, id, (at, now));
+                upstream.other_streams.add(stream, id, (at, now));
                 self.served.insert(format!("{stream}/{id}"));
             }
         }
@@ -57,7 +57,7 @@ impl Model {
     /// Lets the oldest held message leave.
     fn leave(&mut self, upstream: &mut Upstream) {
         let list = upstream
-            .tenant
+            .other_streams
             .lists
             .entry(Stream::HeldMessages)
             .or_default();
@@ -101,7 +101,7 @@ fn host(events: bool) -> Host {
     ))
 }
 
-/// Two readings of the list behind the last change, and all that is late.
+/// Two readings of the list after the last change, and all that is late.
 fn settle(host: &mut Host, upstream: &mut Upstream) {
     for _ in 0..3 {
         upstream.now = upstream.now.plus_ms(20 * 60_000);
@@ -114,7 +114,7 @@ fn a_week_with_outages_late_events_and_skew_reconciles() {
     for (ahead_ms, events) in [(-7_200_000, true), (0, false), (7_200_000, true)] {
         let (mut upstream, mut model) = (Upstream::new(), Model::default());
         upstream.host_ahead_ms = ahead_ms;
-        (upstream.page_records, upstream.tenant.page_records) = (20, 20);
+        (upstream.page_records, upstream.other_streams.page_records) = (20, 20);
         let mut host = host(events);
         host.limits.max_events = 100;
         host.limits.max_requests = 20;
@@ -155,7 +155,7 @@ fn a_week_with_outages_late_events_and_skew_reconciles() {
 
 /// What happens in a random run.
 #[derive(Clone, Debug)]
-enum Happening {
+enum Step {
     Add(usize, i64),
     Crash,
     Fail(usize, usize),
@@ -166,16 +166,16 @@ enum Happening {
     Wait(i64),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..KINDS.len(), 0..14_i64).prop_map(|(kind, late)| Happening::Add(kind, late)),
-        1 => Just(Happening::Crash),
-        1 => (0..KINDS.len(), 0..5_usize).prop_map(|(kind, fault)| Happening::Fail(kind, fault)),
-        1 => Just(Happening::Leave),
-        1 => (2..50_i64).prop_map(Happening::Outage),
-        4 => Just(Happening::Poll),
-        1 => Just(Happening::Restart),
-        2 => (1..90_i64).prop_map(Happening::Wait),
+        5 => (0..KINDS.len(), 0..14_i64).prop_map(|(kind, late)| Step::Add(kind, late)),
+        1 => Just(Step::Crash),
+        1 => (0..KINDS.len(), 0..5_usize).prop_map(|(kind, fault)| Step::Fail(kind, fault)),
+        1 => Just(Step::Leave),
+        1 => (2..50_i64).prop_map(Step::Outage),
+        4 => Just(Step::Poll),
+        1 => Just(Step::Restart),
+        2 => (1..90_i64).prop_map(Step::Wait),
     ]
 }
 
@@ -197,7 +197,7 @@ fn fault(number: usize) -> Answer {
 }
 
 /// The part of a request that identifies the stream.
-fn asked(stream: Stream) -> &'static str {
+fn request_part(stream: Stream) -> &'static str {
     match stream.row().fetch {
         FetchKind::Files { event_type, .. } => event_type,
         FetchKind::ThreatFeed { feed_type } => feed_type,
@@ -232,7 +232,7 @@ proptest! {
 
     #[test]
     fn what_is_delivered_is_what_was_served(
-        happenings in prop::collection::vec(happening(), 1..80),
+        steps in prop::collection::vec(step(), 1..80),
         max_events in 1..9_u32,
         max_requests in 1..6_u32,
         (events, skew_hours) in (any::<bool>(), -2..=2_i64),
@@ -242,27 +242,28 @@ proptest! {
         let mut host = host(events);
         host.limits.max_events = max_events;
         host.limits.max_requests = max_requests;
-        // A first reading of nothing, so that all that follows lies behind the start.
+        // A first reading of nothing, so that all that follows is after the start.
         host.collect(&mut upstream);
-        for (number, happening) in happenings.into_iter().enumerate() {
-            match happening {
-                Happening::Add(kind, late) => {
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Add(kind, late) => {
                     model.add(&mut upstream, KINDS[kind], &format!("r{number}"), late * 60_000);
                 }
-                Happening::Crash => {
+                Step::Crash => {
                     let _ = host.poll_without_storing(&mut upstream);
                     host.session = None;
                 }
-                Happening::Fail(kind, number) => {
-                    upstream.script.push_back((asked(KINDS[kind]).to_owned(), fault(number)));
+                Step::Fail(kind, number) => {
+                    let part = request_part(KINDS[kind]).to_owned();
+                    upstream.script.push_back((part, fault(number)));
                 }
-                Happening::Leave => model.leave(&mut upstream),
-                Happening::Outage(hours) => pass(&mut upstream, hours * 3_600_000),
-                Happening::Poll => {
+                Step::Leave => model.leave(&mut upstream),
+                Step::Outage(hours) => pass(&mut upstream, hours * 3_600_000),
+                Step::Poll => {
                     let _ = host.poll(&mut upstream);
                 }
-                Happening::Restart => host.session = None,
-                Happening::Wait(minutes) => pass(&mut upstream, minutes * 60_000),
+                Step::Restart => host.session = None,
+                Step::Wait(minutes) => pass(&mut upstream, minutes * 60_000),
             }
         }
         upstream.script.clear();

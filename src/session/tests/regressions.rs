@@ -48,7 +48,7 @@ fn an_answer_without_its_members_is_no_empty_page() {
         } else if stream == Stream::Audit {
             upstream.add_audit("a", at);
         } else {
-            upstream.tenant.add(stream, "a", (at, at));
+            upstream.other_streams.add(stream, "a", (at, at));
         }
         let empty = (stream.row().endpoint.to_owned(), Answer::json(200, "{}"));
         upstream.script.push_back(empty);
@@ -68,7 +68,7 @@ fn a_page_of_events_without_its_members_is_no_empty_page() {
     upstream.now = upstream.now.plus_ms(60_000);
     upstream.add_file("receipt", 3);
     upstream.now = upstream.now.plus_ms(20 * 60_000);
-    // Where the empty answer counts as read, the token's refusal goes on behind it.
+    // Where the empty answer counts as read, the token's refusal goes on after it.
     let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     for answer in [Answer::json(200, "{}"), refused] {
         upstream.script.push_back(("nextPage".to_owned(), answer));
@@ -115,14 +115,14 @@ fn an_empty_answer_does_not_end_a_feed_that_began_again_by_date() {
         for n in 0..5 {
             let at = upstream.now.plus_ms(-60_000);
             upstream
-                .tenant
+                .other_streams
                 .add(Stream::ThreatIntelGrid, &format!("i{n}"), (at, at));
         }
         host.collect(&mut upstream);
         for n in 5..9 {
             let at = upstream.now.plus_ms(-60_000);
             upstream
-                .tenant
+                .other_streams
                 .add(Stream::ThreatIntelGrid, &format!("i{n}"), (at, at));
         }
         upstream.now = upstream.now.plus_ms(20 * 60_000);

@@ -1,13 +1,13 @@
 //! What never gets better is asked for seldom: the requests of an hour, counted.
 
-use crate::batch::{Batch, NextPoll};
+use crate::batch::Batch;
 use crate::response::TransportError;
 use crate::session::PollError;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, Upstream, gzip, http_date};
+use crate::testing::{Answer, Host, Upstream, gzip, http_date, wait_ms};
 
 /// A failure, and how often what fails may be asked for in an hour.
-type Row = (&'static str, &'static str, Answer, usize);
+type FailureCase = (&'static str, &'static str, Answer, usize);
 
 fn json(status: u16, body: &str) -> Answer {
     Answer::json(status, body)
@@ -32,42 +32,50 @@ fn throttled(header: &str, value: &str) -> Answer {
 }
 
 /// What can fail for ever wherever the API is asked, and how often one stream asks for it then.
-fn everywhere(part: &'static str, streams: usize) -> Vec<Row> {
+fn everywhere(part: &'static str, streams: usize) -> Vec<FailureCase> {
     // By the table of `retry`: the waits of an hour that are shortest. A refused token is renewed
     // once each time, and a developer key is tried once more.
-    const BROKEN: usize = 20;
-    const ODD: usize = 13;
-    const THROTTLED: usize = 10;
-    const FORBIDDEN: usize = 2;
+    const BROKEN_MAX: usize = 20;
+    const ODD_MAX: usize = 13;
+    const THROTTLED_MAX: usize = 10;
+    const FORBIDDEN_MAX: usize = 2;
     let at_once = |status, header: &str| Answer::with(status, &[(header, "0")], "");
     let location = [("location", "https://elsewhere.test/")];
     let of_one_stream = [
-        ("429", json(429, ""), THROTTLED),
-        ("429, soon", throttled("x-ratelimit-reset", "1000"), BROKEN),
-        ("429, at once", at_once(429, "retry-after"), BROKEN),
+        ("429", json(429, ""), THROTTLED_MAX),
+        (
+            "429, soon",
+            throttled("x-ratelimit-reset", "1000"),
+            BROKEN_MAX,
+        ),
+        ("429, at once", at_once(429, "retry-after"), BROKEN_MAX),
         (
             "429, reset at once",
             at_once(429, "x-ratelimit-reset"),
-            BROKEN,
+            BROKEN_MAX,
         ),
-        ("500", json(500, ""), BROKEN),
-        ("502", json(502, "<html>"), BROKEN),
-        ("503", json(503, ""), BROKEN),
-        ("503, at once", at_once(503, "retry-after"), BROKEN),
-        ("504", json(504, ""), BROKEN),
-        ("refused", nothing("ErrorCode::ConnectionRefused"), BROKEN),
-        ("no such name", nothing("ErrorCode::DnsError"), BROKEN),
-        ("TLS", nothing("ErrorCode::TlsCertificateError"), BROKEN),
-        ("stalled body", stalled(), BROKEN),
-        ("HTML", html(), ODD),
-        ("nothing", json(200, ""), ODD),
-        ("{}", json(200, "{}"), ODD),
-        ("302", Answer::with(302, &location, ""), ODD),
-        ("400", json(400, ""), ODD),
-        ("401", json(401, ""), 2 * ODD),
-        ("403", json(403, ""), FORBIDDEN),
-        ("404", json(404, ""), FORBIDDEN),
-        ("418", json(418, ""), FORBIDDEN + 1),
+        ("500", json(500, ""), BROKEN_MAX),
+        ("502", json(502, "<html>"), BROKEN_MAX),
+        ("503", json(503, ""), BROKEN_MAX),
+        ("503, at once", at_once(503, "retry-after"), BROKEN_MAX),
+        ("504", json(504, ""), BROKEN_MAX),
+        (
+            "refused",
+            nothing("ErrorCode::ConnectionRefused"),
+            BROKEN_MAX,
+        ),
+        ("no such name", nothing("ErrorCode::DnsError"), BROKEN_MAX),
+        ("TLS", nothing("ErrorCode::TlsCertificateError"), BROKEN_MAX),
+        ("stalled body", stalled(), BROKEN_MAX),
+        ("HTML", html(), ODD_MAX),
+        ("nothing", json(200, ""), ODD_MAX),
+        ("{}", json(200, "{}"), ODD_MAX),
+        ("302", Answer::with(302, &location, ""), ODD_MAX),
+        ("400", json(400, ""), ODD_MAX),
+        ("401", json(401, ""), 2 * ODD_MAX),
+        ("403", json(403, ""), FORBIDDEN_MAX),
+        ("404", json(404, ""), FORBIDDEN_MAX),
+        ("418", json(418, ""), FORBIDDEN_MAX + 1),
     ];
     of_one_stream
         .map(|(fault, answer, most)| (fault, part, answer, most * streams))
@@ -112,7 +120,7 @@ fn a_permanent_failure_of_api_1_0_is_never_asked_in_a_tight_loop() {
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// An HTTP date that lies so far behind the time when the scripted upstream begins.
+/// An HTTP date `ms` after the upstream's start time.
 fn date_in(ms: i64) -> String {
     http_date(Upstream::new().now.plus_ms(ms))
 }
@@ -190,7 +198,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
 }
 
 /// Polls as the host is asked to, until what fails was asked for four times or eight days are over.
-/// What fails has to be left alone for the wait, and to be asked for again behind it.
+/// What fails has to be left alone for the wait, and to be asked for again after it.
 fn assert_kept(
     what: &str,
     (part, answer): (&str, &Answer),
@@ -206,7 +214,7 @@ fn assert_kept(
         let poll_ms = wait_after(host.poll(upstream), what);
         for request in &upstream.requests[before..] {
             if request.contains(part) {
-                // One call for each of the two types, which are two streams, as one.
+                // Count only one of the two streams.
                 let of_other = request.contains("url%20protect") || request.contains("url+protect");
                 if !of_other {
                     asked.push(upstream.now.millis());
@@ -242,18 +250,14 @@ fn assert_kept(
 
 /// How long the host waits after a poll.
 pub(super) fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
-    let wait_ms = match result {
-        Ok(batch) => match batch.next {
-            NextPoll::Now => 0,
-            NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
-        },
+    match result {
+        Ok(batch) => wait_ms(batch.next),
         Err(PollError::Unavailable(f) | PollError::Throttled(f) | PollError::Protocol(f)) => {
             assert!(f.retry_after_ms > 0, "{what}");
-            f.retry_after_ms
+            f.retry_after_ms.try_into().unwrap()
         }
         Err(other) => panic!("{what}: {other:?}"),
-    };
-    wait_ms.try_into().unwrap()
+    }
 }
 
 #[test]
@@ -273,17 +277,17 @@ fn a_wait_of_the_quota_outlives_a_restart() {
         upstream.script.push_back(("/cg?".to_owned(), answer));
         host.limits.max_requests = 2;
         host.poll(&mut upstream).unwrap();
-        assert_eq!(upstream.listings.len(), 0);
+        assert_eq!(upstream.quota_calls.len(), 0);
         let end = upstream.now.plus_ms(590_000);
         while upstream.now < end {
             let wait_ms = wait_after(host.poll(&mut upstream), "quota");
             upstream.now = upstream.now.plus_ms(wait_ms.max(1_000));
-            assert!(upstream.now >= end || upstream.listings.is_empty());
+            assert!(upstream.now >= end || upstream.quota_calls.is_empty());
         }
         upstream.now = upstream.now.plus_ms(60_000);
         host.limits.max_requests = 50;
         host.poll(&mut upstream).unwrap();
-        assert!(!upstream.listings.is_empty(), "no call after the wait");
+        assert!(!upstream.quota_calls.is_empty(), "no call after the wait");
     }
 }
 
@@ -315,7 +319,11 @@ fn a_clock_that_is_set_back_does_not_make_a_wait_longer_than_it_was() {
 }
 
 /// Runs for an hour, or until the host would end.
-fn assert_seldom((fault, part, answer, most): Row, upstream: &mut Upstream, host: &mut Host) {
+fn assert_seldom(
+    (fault, part, answer, most): FailureCase,
+    upstream: &mut Upstream,
+    host: &mut Host,
+) {
     upstream.always.push((part.to_owned(), answer));
     let end = upstream.now.plus_ms(3_600_000);
     while upstream.now < end {

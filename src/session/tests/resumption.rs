@@ -3,7 +3,7 @@
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Answer, Host, Upstream, wait_ms};
 use crate::time::Timestamp;
 
 const AUDIT: &str = "get-audit-events";
@@ -37,16 +37,6 @@ fn time_of_next_request(
         upstream.now = now.plus_ms(step_ms);
     }
     panic!("no request contains {part}");
-}
-
-/// The wait of a batch that is not due at once.
-fn wait_ms(next: NextPoll) -> i64 {
-    match next {
-        NextPoll::Now => 0,
-        NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
-            ms.try_into().unwrap()
-        }
-    }
 }
 
 #[test]
@@ -84,10 +74,10 @@ fn the_quota_of_batch_files_counts_the_calls_of_the_session_before() {
         upstream.add_file("receipt", 1);
     }
     let mut host = host(r#""streams":["siem.receipt"],"siem_calls_per_15_min":3"#);
-    while upstream.listings.len() < 3 {
+    while upstream.quota_calls.len() < 3 {
         host.poll(&mut upstream).unwrap();
     }
-    let first = upstream.listings[0].0;
+    let first = upstream.quota_calls[0].0;
     host.session = None;
     upstream.now = upstream.now.plus_ms(60_000);
     let next = time_of_next_request("type=receipt", 5_000, &mut host, &mut upstream);
@@ -112,8 +102,12 @@ fn the_quota_of_the_event_endpoint_counts_the_calls_of_the_session_before() {
         host.poll(&mut upstream).unwrap().next,
         NextPoll::Throttled(_)
     ) {}
-    assert_eq!(upstream.listings.len(), 300, "the documented quota is used");
-    let first = upstream.listings[0].0;
+    assert_eq!(
+        upstream.quota_calls.len(),
+        300,
+        "the documented quota is used"
+    );
+    let first = upstream.quota_calls[0].0;
     host.session = None;
     upstream.now = upstream.now.plus_ms(60_000);
     let next = time_of_next_request("types=receipt", 5_000, &mut host, &mut upstream);

@@ -4,7 +4,7 @@
 use crate::batch::{NextPoll, NoticeKind};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use crate::response::TransportError;
-use crate::testing::{Answer, Host, Upstream, gzip};
+use crate::testing::{Answer, Host, Upstream, gzip, wait_ms};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -48,15 +48,12 @@ fn collect_others(host: &mut Host, upstream: &mut Upstream) -> i64 {
     panic!("the others are never collected");
 }
 
-/// Polls for so long, as often as the host is asked to.
+/// Polls for `ms`, as often as the host is asked to.
 fn run_for(host: &mut Host, upstream: &mut Upstream, ms: i64) {
     let end = upstream.now.plus_ms(ms);
     while upstream.now < end {
-        let wait_ms = match host.poll(upstream).unwrap().next {
-            NextPoll::Now => 0,
-            NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
-        };
-        upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        let next = host.poll(upstream).unwrap().next;
+        upstream.now = upstream.now.plus_ms(wait_ms(next));
     }
 }
 
@@ -66,9 +63,9 @@ fn gaps(host: &Host) -> Vec<&str> {
     gaps.map(|notice| notice.detail.as_str()).collect()
 }
 
-fn asked(upstream: &Upstream, part: &str) -> usize {
-    let asked = upstream.requests.iter().filter(|it| it.contains(part));
-    asked.count()
+fn request_count(upstream: &Upstream, part: &str) -> usize {
+    let requests = upstream.requests.iter().filter(|it| it.contains(part));
+    requests.count()
 }
 
 #[test]
@@ -107,11 +104,11 @@ fn a_file_that_is_refused_is_set_aside_while_the_others_are_read() {
 fn a_file_is_tried_with_growing_waits_for_seven_days_and_is_lost_only_then() {
     let (mut upstream, mut host) = failing("files.test/receipt/1", refused(403));
     run_for(&mut host, &mut upstream, 24 * HOUR_MS);
-    let first_day = asked(&upstream, "files.test/receipt/1");
+    let first_day = request_count(&upstream, "files.test/receipt/1");
     assert!((8..=12).contains(&first_day), "{first_day}");
     run_for(&mut host, &mut upstream, (6 * 24 - 5) * HOUR_MS);
     assert!(gaps(&host).is_empty(), "{:?}", gaps(&host));
-    let tries = asked(&upstream, "files.test/receipt/1");
+    let tries = request_count(&upstream, "files.test/receipt/1");
     assert!((40..=60).contains(&tries), "{tries}");
     run_for(&mut host, &mut upstream, 10 * HOUR_MS);
     let gaps = gaps(&host);
@@ -144,7 +141,7 @@ fn a_file_that_is_not_there_is_tried_a_few_times_over_hours() {
         assert!(gaps(&host).is_empty());
         run_for(&mut host, &mut upstream, 2 * HOUR_MS);
         assert_eq!(gaps(&host).len(), 1);
-        assert!(asked(&upstream, "files.test/receipt/1") <= 6);
+        assert!(request_count(&upstream, "files.test/receipt/1") <= 6);
         host.collect(&mut upstream);
     }
 }
@@ -235,7 +232,7 @@ fn a_stream_waits_at_its_page_when_there_is_no_room_to_set_more_aside() {
     );
     let text = format!("{:?}", host.notices);
     assert!(text.contains("no room for more files that are set aside"));
-    let listed = asked(&upstream, "/cg?");
+    let listed = request_count(&upstream, "/cg?");
     assert!(listed < 100, "{listed} listings in two hours");
     upstream.always.clear();
     host.session = None;
@@ -259,7 +256,7 @@ fn retries_leave_the_quota_to_new_files() {
     run_for(&mut host, &mut upstream, 3 * HOUR_MS);
     assert_eq!(host.delivered.len(), 260);
     // Without retries it takes 340 listings at 50 in 15 minutes.
-    let other = upstream.listings.iter();
+    let other = upstream.quota_calls.iter();
     let taken = other
         .filter(|(at, _)| *at < upstream.now.plus_ms(-HOUR_MS))
         .count();
@@ -387,7 +384,7 @@ fn a_page_of_many_thousand_files_is_one_answer_of_linear_work() {
     let began = std::time::Instant::now();
     host.poll(&mut upstream).unwrap();
     // Work by the square of the number takes minutes.
-    assert_eq!(asked(&upstream, "/cg?"), 1);
+    assert_eq!(request_count(&upstream, "/cg?"), 1);
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 

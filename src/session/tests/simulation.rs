@@ -1,6 +1,6 @@
-//! A long run of one session in virtual time, with faults by chance.
+//! A long run of one session in virtual time, with random faults.
 //!
-//! Everything comes from a seed, so that a run that fails can be had again:
+//! Everything comes from a seed, so that a run that fails can be reproduced:
 //! `SIMULATION_SEED=7 SIMULATION_STEPS=1000000 cargo test -p mimecast-source --lib simulation`.
 
 #![expect(clippy::print_stderr, reason = "a run says what it did")]
@@ -41,7 +41,7 @@ impl Run {
             malformed: 0,
             kills: 0,
         };
-        // A first reading of nothing: all that follows lies behind the start.
+        // A first reading of nothing: all that follows is after the start.
         run.host.collect(&mut run.upstream);
         run.upstream.faults = Some(Faults::new(seed, 150));
         run
@@ -59,10 +59,10 @@ impl Run {
             (_, FetchKind::Files { event_type, .. }) => self.add_file(event_type),
             // API 2.0 has no such files.
             (_, FetchKind::LogFiles) => {}
-            (stream, _) => self.upstream.tenant.add(stream, &id, (at, now)),
+            (stream, _) => self.upstream.other_streams.add(stream, &id, (at, now)),
         }
         // Lists that are longer than a checkpoint remembers are read less often.
-        for list in self.upstream.tenant.lists.values_mut() {
+        for list in self.upstream.other_streams.lists.values_mut() {
             list.drain(..list.len().saturating_sub(40));
         }
     }
@@ -127,7 +127,7 @@ impl Run {
                 };
             }
             _ => {
-                let lists = &mut self.upstream.tenant.lists;
+                let lists = &mut self.upstream.other_streams.lists;
                 for list in lists.values_mut().filter(|list| !list.is_empty()) {
                     list.remove(self.chance.below(list.len()));
                 }

@@ -67,7 +67,7 @@ fn the_quota_of_the_event_endpoint_holds_in_every_hour() {
     host.limits.max_events = 500;
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
-    let listings = &upstream.listings;
+    let listings = &upstream.quota_calls;
     for (index, (from, _)) in listings.iter().enumerate() {
         let until = from.plus_ms(3_600_000);
         let inside = listings[index..]

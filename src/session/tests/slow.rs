@@ -1,8 +1,8 @@
 //! Slow and silent answers cost their own stream its turn and nothing else.
 
-use crate::batch::{Limits, NextPoll};
+use crate::batch::Limits;
 use crate::session::PollError;
-use crate::testing::{Host, Upstream};
+use crate::testing::{Host, Upstream, wait_ms};
 
 /// A stream of files and 50 audit events.
 fn upstream() -> Upstream {
@@ -26,8 +26,8 @@ fn host() -> Host {
     host
 }
 
-/// Polls for so long as a host does that ends each poll after `timeout_ms` and then begins anew
-/// from the last checkpoint.
+/// Polls for `ms` like a host that aborts each poll after `timeout_ms` and restarts from the last
+/// checkpoint.
 fn run_for(host: &mut Host, upstream: &mut Upstream, (ms, timeout_ms): (i64, i64)) {
     let end = upstream.now.plus_ms(ms);
     while upstream.now < end {
@@ -43,15 +43,12 @@ fn run_for(host: &mut Host, upstream: &mut Upstream, (ms, timeout_ms): (i64, i64
             upstream.now = began.plus_ms(timeout_ms + 1_000);
             continue;
         }
-        let wait_ms = match polled {
-            Ok(batch) => match batch.next {
-                NextPoll::Now => 0,
-                NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
-            },
-            Err(PollError::Unavailable(failure)) => failure.retry_after_ms,
+        let pause_ms = match polled {
+            Ok(batch) => wait_ms(batch.next),
+            Err(PollError::Unavailable(failure)) => failure.retry_after_ms.try_into().unwrap(),
             Err(other) => panic!("{other:?}"),
         };
-        upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        upstream.now = upstream.now.plus_ms(pause_ms);
     }
 }
 

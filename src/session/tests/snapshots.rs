@@ -12,7 +12,7 @@ fn held_messages_are_reported_when_they_appear_and_when_they_are_gone() {
     let now = upstream.now;
     for n in 0..8 {
         upstream
-            .tenant
+            .other_streams
             .add(Stream::HeldMessages, &format!("h{n}"), (now, now));
     }
     let mut host = Host::new(r#","streams":["held-messages"]"#);
@@ -21,13 +21,15 @@ fn held_messages_are_reported_when_they_appear_and_when_they_are_gone() {
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
     upstream
-        .tenant
+        .other_streams
         .lists
         .get_mut(&Stream::HeldMessages)
         .unwrap()
         .drain(2..5);
     let at = upstream.now;
-    upstream.tenant.add(Stream::HeldMessages, "new", (at, at));
+    upstream
+        .other_streams
+        .add(Stream::HeldMessages, "new", (at, at));
     for _ in 0..4 {
         upstream.now = upstream.now.plus_ms(6 * 60_000);
         host.collect(&mut upstream);
@@ -53,13 +55,22 @@ fn held_messages_are_reported_when_they_appear_and_when_they_are_gone() {
 fn a_message_that_one_reading_misses_has_not_left() {
     let mut upstream = Upstream::new();
     let now = upstream.now;
-    upstream.tenant.add(Stream::HeldMessages, "h", (now, now));
+    upstream
+        .other_streams
+        .add(Stream::HeldMessages, "h", (now, now));
     let mut host = Host::new(r#","streams":["held-messages"]"#);
     host.collect(&mut upstream);
-    let list = upstream.tenant.lists.remove(&Stream::HeldMessages).unwrap();
+    let list = upstream
+        .other_streams
+        .lists
+        .remove(&Stream::HeldMessages)
+        .unwrap();
     upstream.now = upstream.now.plus_ms(6 * 60_000);
     host.collect(&mut upstream);
-    upstream.tenant.lists.insert(Stream::HeldMessages, list);
+    upstream
+        .other_streams
+        .lists
+        .insert(Stream::HeldMessages, list);
     for _ in 0..3 {
         upstream.now = upstream.now.plus_ms(6 * 60_000);
         host.collect(&mut upstream);
@@ -73,7 +84,7 @@ fn the_whole_list_is_emitted_each_time_where_that_is_asked_for() {
     let now = upstream.now;
     for n in 0..5 {
         upstream
-            .tenant
+            .other_streams
             .add(Stream::HeldMessages, &format!("h{n}"), (now, now));
     }
     let mut host = Host::new(r#","streams":["held-messages"],"snapshot":"full""#);
@@ -90,7 +101,9 @@ fn held(upstream: &mut Upstream, ids: core::ops::Range<usize>) {
     let now = upstream.now;
     for n in ids {
         let id = format!("eNoVzb0NwiAUQOGd3tgCwgPKG-{n:06}");
-        upstream.tenant.add(Stream::HeldMessages, &id, (now, now));
+        upstream
+            .other_streams
+            .add(Stream::HeldMessages, &id, (now, now));
     }
 }
 
@@ -111,7 +124,7 @@ fn releases(host: &Host, released: &BTreeSet<usize>) -> (Vec<String>, BTreeSet<S
 fn twenty_thousand_held_messages_are_remembered_beside_all_other_streams() {
     const HELD: usize = 20_000;
     let mut upstream = Upstream::new();
-    upstream.tenant.page_records = 500;
+    upstream.other_streams.page_records = 500;
     held(&mut upstream, 0..HELD);
     // All streams: the room of the checkpoint is shared with every other list and log.
     let mut host = Host::new("");
@@ -123,7 +136,7 @@ fn twenty_thousand_held_messages_are_remembered_beside_all_other_streams() {
     let mut next = HELD;
     for round in 0..4 {
         let list = upstream
-            .tenant
+            .other_streams
             .lists
             .get_mut(&Stream::HeldMessages)
             .unwrap();
@@ -166,7 +179,7 @@ fn twenty_thousand_held_messages_are_remembered_beside_all_other_streams() {
 fn a_list_that_is_too_long_to_remember_is_reported_and_repeats_with_the_same_ids() {
     const HELD: usize = 30_000;
     let mut upstream = Upstream::new();
-    upstream.tenant.page_records = 500;
+    upstream.other_streams.page_records = 500;
     held(&mut upstream, 0..HELD);
     let mut host = Host::new(r#","streams":["held-messages"]"#);
     host.limits.max_events = 2_000;
@@ -194,13 +207,13 @@ fn a_changed_row_of_the_training_is_emitted_and_an_unchanged_one_is_not() {
     let row = |grade: &str| format!(r#"{{"type":"t","id":"ann {grade}","risk":"{grade}"}}"#);
     let list = |grade| vec![row(grade), r#"{"type":"t","id":"bob"}"#.to_owned()];
     upstream
-        .tenant
+        .other_streams
         .lists
         .insert(Stream::TrainingSafeScore, list("A"));
     let mut host = Host::new(r#","streams":["training"]"#);
     for grade in ["A", "B", "B"] {
         upstream
-            .tenant
+            .other_streams
             .lists
             .insert(Stream::TrainingSafeScore, list(grade));
         host.collect(&mut upstream);
@@ -216,7 +229,9 @@ fn incidents_that_change_are_emitted_again_and_an_outage_leaves_no_gap() {
     let begun = upstream.now;
     let add = |upstream: &mut Upstream, id: &str| {
         let at = upstream.now;
-        upstream.tenant.add(Stream::Remediation, id, (at, at));
+        upstream
+            .other_streams
+            .add(Stream::Remediation, id, (at, at));
     };
     add(&mut upstream, "first");
     let mut host = Host::new(r#","streams":["remediation"]"#);
@@ -227,7 +242,11 @@ fn incidents_that_change_are_emitted_again_and_an_outage_leaves_no_gap() {
     upstream.now = begun.plus_ms(50 * DAY_MS);
     host.session = None;
     host.collect(&mut upstream);
-    let incidents = upstream.tenant.lists.get_mut(&Stream::Remediation).unwrap();
+    let incidents = upstream
+        .other_streams
+        .lists
+        .get_mut(&Stream::Remediation)
+        .unwrap();
     for incident in incidents.iter_mut() {
         *incident = incident.replacen('{', r#"{"restored":1,"#, 1);
     }
@@ -239,7 +258,11 @@ fn incidents_that_change_are_emitted_again_and_an_outage_leaves_no_gap() {
     host.session = None;
     upstream.now = upstream.now.plus_ms(DAY_MS);
     host.collect(&mut upstream);
-    let incidents = upstream.tenant.lists.get_mut(&Stream::Remediation).unwrap();
+    let incidents = upstream
+        .other_streams
+        .lists
+        .get_mut(&Stream::Remediation)
+        .unwrap();
     incidents[2] = incidents[2].replacen('{', r#"{"restored":1,"#, 1);
     upstream.now = upstream.now.plus_ms(DAY_MS);
     host.collect(&mut upstream);
@@ -254,7 +277,7 @@ fn codes_that_restore_messages_are_in_no_event_and_no_rejected_record() {
         r#"[{"restoreCode":"RE-8"}]"#,
     ];
     upstream
-        .tenant
+        .other_streams
         .lists
         .insert(Stream::Remediation, incidents.map(str::to_owned).to_vec());
     for format in ["raw", "ecs", "ocsf"] {
@@ -276,7 +299,7 @@ fn codes_that_restore_messages_are_in_no_event_and_no_rejected_record() {
     }
 }
 
-/// A campaign and its people, who have `step` behind them.
+/// A campaign and its people, whose status is `step`.
 fn campaign(id: &str, launched: &str, people: usize, step: &str) -> (String, Vec<String>) {
     let row = format!(
         r#"{{"id":"{id}","name":"C {id}","launchDate":"{launched}","numSent":{people},"numClicked":"{}"}}"#,
@@ -288,8 +311,8 @@ fn campaign(id: &str, launched: &str, people: usize, step: &str) -> (String, Vec
     (row, (0..people).map(person).collect())
 }
 
-/// How often the first page of the people of a campaign was asked for.
-fn asked(upstream: &mut Upstream, id: &str) -> usize {
+/// How often the first page of the people of a campaign was asked for since the last call.
+fn take_request_count(upstream: &mut Upstream, id: &str) -> usize {
     let part = format!(r#""data":[{{"id":"{id}"}}]"#);
     let requests = upstream.requests.iter();
     let is_first = |request: &&String| request.contains(&part) && !request.contains("pageToken");
@@ -305,8 +328,8 @@ const OLD: &str = "2025-11-01T00:00:00+0000";
 fn people_of_campaigns_are_emitted_with_their_campaign_whatever_instance_reads_them() {
     for fresh in [false, true] {
         let mut upstream = Upstream::new();
-        upstream.tenant.page_records = 4;
-        upstream.tenant.campaigns = vec![
+        upstream.other_streams.page_records = 4;
+        upstream.other_streams.campaigns = vec![
             campaign("young", YOUNG, 11, "sent"),
             campaign("empty", YOUNG, 0, "sent"),
             campaign("none", YOUNG, 0, ""),
@@ -344,31 +367,31 @@ fn people_of_campaigns_are_emitted_with_their_campaign_whatever_instance_reads_t
 fn a_campaign_is_read_again_while_it_is_young_or_when_its_totals_change() {
     let mut upstream = Upstream::new();
     let hour_ms = 61 * 60_000;
-    upstream.tenant.campaigns = vec![
+    upstream.other_streams.campaigns = vec![
         campaign("young", YOUNG, 2, "sent"),
         campaign("old", OLD, 2, "sent"),
     ];
     let mut host = Host::new(r#","streams":["training.phishing"],"start":"180d""#);
     host.collect(&mut upstream);
     assert_eq!(host.delivered.len(), 4);
-    assert_eq!(asked(&mut upstream, "old"), 1);
+    assert_eq!(take_request_count(&mut upstream, "old"), 1);
     for _ in 0..3 {
         upstream.now = upstream.now.plus_ms(hour_ms);
         host.session = None;
         host.collect(&mut upstream);
     }
     assert_eq!(host.delivered.len(), 4);
-    assert_eq!(asked(&mut upstream, "young"), 3);
-    upstream.tenant.campaigns[1] = campaign("old", OLD, 2, "clicked");
+    assert_eq!(take_request_count(&mut upstream, "young"), 3);
+    upstream.other_streams.campaigns[1] = campaign("old", OLD, 2, "clicked");
     upstream.now = upstream.now.plus_ms(hour_ms);
     host.collect(&mut upstream);
     assert_eq!(host.delivered[4..], ["old/p0", "old/p1"]);
     upstream.now = upstream.now.plus_ms(hour_ms);
     upstream.requests.clear();
     host.collect(&mut upstream);
-    assert_eq!(asked(&mut upstream, "old"), 0);
+    assert_eq!(take_request_count(&mut upstream, "old"), 0);
     // A person changes in a young campaign without a change of the totals: a report.
-    let people = &mut upstream.tenant.campaigns[0].1;
+    let people = &mut upstream.other_streams.campaigns[0].1;
     people[1] = people[1].replace("sent", "reported");
     upstream.now = upstream.now.plus_ms(hour_ms);
     host.collect(&mut upstream);
@@ -378,7 +401,7 @@ fn a_campaign_is_read_again_while_it_is_young_or_when_its_totals_change() {
 #[test]
 fn a_campaign_that_is_refused_does_not_hold_up_the_others() {
     let mut upstream = Upstream::new();
-    upstream.tenant.campaigns = vec![
+    upstream.other_streams.campaigns = vec![
         campaign("one", YOUNG, 2, "sent"),
         campaign("gone", YOUNG, 2, "sent"),
         campaign("two", YOUNG, 2, "sent"),

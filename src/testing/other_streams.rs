@@ -1,11 +1,11 @@
-//! What the scripted upstream has beside batch files and audit events, with the traps of each.
+//! What the scripted upstream has beside batch files and audit events, with the oddities of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::{Answer, key_of};
-use crate::decode::zip::tests::{END, archive};
+use crate::decode::zip::tests::{END, entry};
 use crate::stream::{FetchKind, Order, Post, Stream};
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ const NON_RECORDS: [&str; 2] = [
 
 /// Records by stream.
 #[derive(Default)]
-pub(crate) struct Tenant {
+pub(crate) struct OtherStreams {
     pub(crate) logs: BTreeMap<Stream, Vec<Entry>>,
     /// What is on the lists now.
     pub(crate) lists: BTreeMap<Stream, Vec<String>>,
@@ -58,7 +58,7 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
     record.to_string()
 }
 
-impl Tenant {
+impl OtherStreams {
     /// Adds a record that happened at `at` and can be read from `visible` on.
     pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
         let text = record(stream, id, at);
@@ -74,7 +74,7 @@ impl Tenant {
     }
 
     /// The keys of everything that can be read now.
-    pub(crate) fn owed(&self, now: Timestamp) -> BTreeSet<String> {
+    pub(crate) fn expected(&self, now: Timestamp) -> BTreeSet<String> {
         let logs = self.logs.values().flatten();
         let visible = logs.filter(|entry| entry.visible <= now);
         let lists = self.lists.values().flatten();
@@ -196,7 +196,7 @@ impl Tenant {
         };
         self.fetched += 1;
         let body = if self.fetched.is_multiple_of(2) {
-            let file = archive("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4));
+            let file = entry("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4));
             [file, END.to_vec()].concat()
         } else {
             text.into_bytes()
@@ -248,7 +248,7 @@ fn csv(records: &[&str]) -> String {
     text
 }
 
-/// One page, with a `next` that leads nowhere behind the last one, and a count that wanders.
+/// One page, with a `next` that leads nowhere after the last one, and a count that varies.
 fn page(post: &Post, body: &Value, items: &[String], page_records: usize) -> Answer {
     let pagination = &body["meta"]["pagination"];
     let offset = pagination["pageToken"].as_str().map_or(0, |token| {
