@@ -11,7 +11,7 @@
 mod setup;
 
 use mimecast_simulator::{
-    Config, Effect, Endpoint, EventType, Fault, Matcher, Refusal, When, streams,
+    Config, Effect, Endpoint, EventType, Fault, Matcher, StreamRefusal, When, streams,
 };
 use mimecast_source::stream::{NO_PERMISSION, Stream};
 use setup::{Setup, assert_success, small, wait_until};
@@ -74,12 +74,12 @@ fn the_event_endpoint_and_csv_deliver_the_same_records() {
     setup.assert_exactly_once(&setup.events());
     let requests = setup.simulator.requests();
     assert!(
-        requests.to(Endpoint::Events) >= 13,
+        requests.finished_at(Endpoint::Events) >= 13,
         "{:?}",
         requests.by_endpoint
     );
     assert!(
-        requests.to(Endpoint::Batch) >= 13,
+        requests.finished_at(Endpoint::Batch) >= 13,
         "{:?}",
         requests.by_endpoint
     );
@@ -116,7 +116,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
     ] {
         // The host waits for this page, with all before it delivered, when it is killed.
         let effect = Effect::Stall { ms: 60_000 };
-        let before = setup.simulator.requests().begun(endpoint);
+        let before = setup.simulator.requests().begun_at(endpoint);
         let at = Matcher {
             endpoint,
             stream: None,
@@ -126,7 +126,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         let mut host = setup.start("run --once");
         wait_until(&format!("{endpoint:?} {nth}"), || {
             assert_eq!(host.try_wait().unwrap(), None, "before {endpoint:?} {nth}");
-            setup.simulator.requests().begun(endpoint) >= before + nth
+            setup.simulator.requests().begun_at(endpoint) >= before + nth
         });
         host.kill().unwrap();
         host.wait().unwrap();
@@ -148,9 +148,9 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
 #[test]
 fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
     let refusals = [
-        Refusal::Forbidden,
-        Refusal::FailInGoodAnswer,
-        Refusal::EndpointMissing,
+        StreamRefusal::Forbidden,
+        StreamRefusal::FailInGoodAnswer,
+        StreamRefusal::EndpointMissing,
     ];
     let setup = Setup::new(little(), "start = \"25h\"\nformat = \"raw\"");
     for (stream, refusal) in streams().into_iter().zip(refusals.into_iter().cycle()) {

@@ -135,12 +135,12 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
         audit_events: 2_000,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        traps: false, // which add records of their own
+        odd_shapes: false, // which add records of their own
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();
     let source = source(&simulator, "streams = [\"siem\", \"audit\"]").await;
-    let tokens = || simulator.requests().to(Endpoint::Token);
+    let tokens = || simulator.requests().finished_at(Endpoint::Token);
     let mut kept = Kept::default();
     let (first, _) = collect_from(&mut kept, &source, true).await;
     assert!(kept.polls > 10, "{} polls", kept.polls);
@@ -183,7 +183,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         log_records: 20,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        traps: false,
+        odd_shapes: false,
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();

@@ -174,7 +174,7 @@ fn a_run_asks_for_one_token_however_often_it_waits() {
     assert_success(&setup.run_once());
     let requests = setup.simulator.requests();
     assert_eq!(requests.answered(429), WAITS, "{:?}", requests.log);
-    assert_eq!(requests.to(Endpoint::Token), 1, "{:?}", requests.log);
+    assert_eq!(requests.finished_at(Endpoint::Token), 1, "{:?}", requests.log);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) fn config(files: u32) -> Config {
         records_per_file: u32::try_from(RECORDS).unwrap(),
         audit_events: 0,
         quota_calls: u32::MAX,
-        traps: false,
+        odd_shapes: false,
         duplicates: false,
         generate: Generate::AtStart,
         ..Config::default()

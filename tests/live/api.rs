@@ -22,7 +22,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     let (status, log) = host.running.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    let tokens = place.simulators["acme"].requests().to(Endpoint::Token);
+    let tokens = place.simulators["acme"].requests().finished_at(Endpoint::Token);
     let mut host = place.start(&[]);
     host.wait_for_state("other", "active");
     assert_eq!(host.source("acme")["paused_by"], "api");
@@ -31,7 +31,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     assert_eq!(host.source("acme")["state"], "paused");
     host.wait_for_status("acme", |source| source["paused_by"] == "api");
     assert_eq!(
-        place.simulators["acme"].requests().to(Endpoint::Token),
+        place.simulators["acme"].requests().finished_at(Endpoint::Token),
         tokens
     );
 
@@ -195,7 +195,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     assert!(!form.to_string().contains(&secret), "{form}");
 
     // The same again replaces nothing.
-    let tokens = place.simulators["acme"].requests().to(Endpoint::Token);
+    let tokens = place.simulators["acme"].requests().finished_at(Endpoint::Token);
     host.wait_for_source("acme", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
@@ -211,7 +211,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     crate::setup::wait_until("the same events again", || {
         place.delivered("acme") == (ALL, 2 * ALL)
     });
-    assert!(place.simulators["acme"].requests().to(Endpoint::Token) > tokens);
+    assert!(place.simulators["acme"].requests().finished_at(Endpoint::Token) > tokens);
     let bad = "{\"streams\": [\"none\"], \"from\": \"2020-01-01T00:00:00Z\"}";
     let (status, answer) = host.ask("POST", "sources/acme/reset", bad);
     assert_eq!(status, 422, "{answer}");
@@ -234,7 +234,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
         source["next_poll_at"].is_string()
     });
     assert_eq!(place.delivered("acme"), (ALL, 2 * ALL));
-    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["other"].requests().finished_at(Endpoint::Token), 1);
 }
 
 #[test]
@@ -258,5 +258,5 @@ fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() 
     let acme = host.wait_for_state("acme", "failing");
     let detail = acme["detail"].as_str().unwrap();
     assert!(detail.contains("127.0.0.1:1"), "{detail}");
-    assert_eq!(place.simulators["acme"].requests().to(Endpoint::Token), 0);
+    assert_eq!(place.simulators["acme"].requests().finished_at(Endpoint::Token), 0);
 }

@@ -29,7 +29,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     );
     host.wait_for_events("acme", ALL);
     let acme = &place.simulators["acme"];
-    let tokens = || acme.requests().to(Endpoint::Token);
+    let tokens = || acme.requests().finished_at(Endpoint::Token);
     host.wait_for_state("acme", "active");
     assert_eq!(tokens(), 1);
 
@@ -86,7 +86,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
         let is_due = undisturbed["next_poll_at"].as_str() <= now["last_poll_at"].as_str();
         assert!(is_due || now[key] == undisturbed[key], "{key}: {now:#}");
     }
-    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["other"].requests().finished_at(Endpoint::Token), 1);
     assert_eq!(place.delivered("other"), (ALL, ALL));
     let (status, log) = host.running.stop();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -156,7 +156,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
         let source = host.wait_for_state(name, "active");
         assert!(source["settings_error"].is_null(), "{source:#}");
     }
-    assert_eq!(place.simulators["acme"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["acme"].requests().finished_at(Endpoint::Token), 1);
     host.wait_for_events("late", ALL);
 }
 
@@ -186,7 +186,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     host.running
         .wait_for("a new output is used after a restart");
     host.running.wait_for("settings read again");
-    assert_eq!(place.simulators["acme"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["acme"].requests().finished_at(Endpoint::Token), 1);
 
     // After a restart it is.
     let (status, log) = host.running.stop();
@@ -213,7 +213,7 @@ fn a_new_secret_is_used_at_once_where_the_old_one_was_refused() {
     fs::write(&secret, good).unwrap();
     host.wait_for_state("acme", "active");
     host.wait_for_events("acme", ALL);
-    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["other"].requests().finished_at(Endpoint::Token), 1);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     // The settings file is watched as well.
     place.write_main("[[source]]\nname = \"late\"\nenabled = false\n[source.settings]\nclient_id = \"a\"\nclient_secret = \"b\"\n");
     host.wait_for_state("late", "paused");
-    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+    assert_eq!(place.simulators["other"].requests().finished_at(Endpoint::Token), 1);
     let (status, log) = host.running.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -44,7 +44,7 @@ async function start(program, options, output, pattern) {
 }
 
 async function simulator(...more) {
-  const [line] = await start(SIMULATOR, ["--types", "", "--log-records", "5", "--audit-events", String(EVENTS), "--no-traps", "--no-duplicates", ...more], "stdout", /^\{.*\}$/);
+  const [line] = await start(SIMULATOR, ["--types", "", "--log-records", "5", "--audit-events", String(EVENTS), "--no-odd-shapes", "--no-duplicates", ...more], "stdout", /^\{.*\}$/);
   return JSON.parse(line);
 }
 

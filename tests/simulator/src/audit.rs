@@ -9,23 +9,23 @@ use crate::time::UtcTime;
 
 /// Generates an audit event.
 pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
-    let (number, at_ms, traps) = (builder.number, builder.at_ms, builder.traps);
+    let (number, at_ms, odd_shapes) = (builder.number, builder.at_ms, builder.odd_shapes);
     let random = &mut builder.random;
-    let civil = UtcTime::new(at_ms);
+    let time = UtcTime::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);
     let (name, mailbox) = random.pick(PEOPLE);
     let user = format!("{mailbox}@harbour.example");
-    let unpadded = traps && random.chance(60);
+    let unpadded = odd_shapes && random.chance(60);
     let time = if unpadded {
-        civil.offset_form_unpadded()
+        time.offset_form_unpadded()
     } else {
-        civil.offset_form()
+        time.offset_form()
     };
     let info = text
         .replace("{user}", &user)
         .replace("{last, first}", &last_first(name))
-        .replace("{ip}", &address(random, traps))
-        .replace("{when}", &when(random, at_ms, traps))
+        .replace("{ip}", &address(random, odd_shapes))
+        .replace("{when}", &when(random, at_ms, odd_shapes))
         .replace("{n}", &number.to_string());
     let without_user = audit_type == "Completed Directory Sync";
     json!({
@@ -62,17 +62,17 @@ fn last_first(name: &str) -> String {
     }
 }
 
-fn address(random: &mut Random, traps: bool) -> String {
-    if traps && random.chance(60) {
+fn address(random: &mut Random, odd_shapes: bool) -> String {
+    if odd_shapes && random.chance(60) {
         "null".to_owned()
     } else {
-        ip(random, "Inbound", traps)
+        ip(random, "Inbound", odd_shapes)
     }
 }
 
 /// Formats date and time in the actor's zone, which says nothing reliable.
-fn when(random: &mut Random, at_ms: i64, traps: bool) -> String {
-    let zones = if traps { ZONES } else { &[("+0000", 0)] };
+fn when(random: &mut Random, at_ms: i64, odd_shapes: bool) -> String {
+    let zones = if odd_shapes { ZONES } else { &[("+0000", 0)] };
     let (zone, hours) = random.pick(zones);
     let local = UtcTime::new(at_ms + hours * 3_600_000);
     format!("Date: {}, Time: {} {zone}", local.date(), local.clock())

@@ -26,6 +26,7 @@ pub(crate) struct Auth {
 
 impl Auth {
     pub(crate) fn new(config: &Config) -> Self {
+        // The word only seeds: with another one all credentials would change.
         let mut random = Random::new(config.seed, "door", &[]);
         let or_random = |given: &str, made: String| {
             if given.is_empty() {

@@ -13,7 +13,7 @@ use crate::huge;
 use crate::identity::Identity;
 use crate::line::{self, Added};
 use crate::random::Random;
-use crate::records::{Form, RecordGenerator};
+use crate::records::{RecordFormat, RecordGenerator};
 
 /// Consecutive records of a list, spread evenly over some time.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +92,8 @@ pub(crate) struct Content {
     pub(crate) identities: Vec<Identity>,
     /// How many lines are no records.
     pub(crate) malformed: u64,
-    /// How many of these would be, but for bytes that are no text.
-    pub(crate) not_text: u64,
+    /// How many of these are malformed only because of invalid UTF-8.
+    pub(crate) invalid_utf8: u64,
 }
 
 impl BatchFile {
@@ -200,14 +200,14 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
     );
     let mut plain = Vec::new();
     let mut identities = Vec::new();
-    let (mut malformed, mut not_text) = (0, 0);
-    let end: &[u8] = if generator.traps && plan.index % 5 == 3 {
+    let (mut malformed, mut invalid_utf8) = (0, 0);
+    let end: &[u8] = if generator.odd_shapes && plan.index % 5 == 3 {
         b"\r\n"
     } else {
         b"\n"
     };
-    let blank_at = (generator.traps && plan.index % 7 == 4).then_some(plan.span.first + 2);
-    for (number, again) in order(plan, generator.traps) {
+    let blank_at = (generator.odd_shapes && plan.index % 7 == 4).then_some(plan.span.first + 2);
+    for (number, again) in order(plan, generator.odd_shapes) {
         let span = match (again, plan.repeats) {
             (true, Some((before, _))) => before,
             _ => plan.span,
@@ -217,7 +217,7 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
             plain.extend_from_slice(line);
             plain.extend_from_slice(end);
             malformed += 1;
-            not_text += u64::from(std::str::from_utf8(line).is_err());
+            invalid_utf8 += u64::from(std::str::from_utf8(line).is_err());
         }
         if blank_at == Some(number) {
             plain.extend_from_slice(end);
@@ -228,28 +228,28 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
             record.put("_offset", shift + number / PARTITIONS);
             record.put("_partition", number % PARTITIONS);
         }
-        let form = if generator.traps {
-            form(&mut random, again)
+        let format = if generator.odd_shapes {
+            record_format(&mut random, again)
         } else {
-            Form::default()
+            RecordFormat::default()
         };
-        identities.push(record.write(&mut plain, form, stream));
+        identities.push(record.write(&mut plain, format, stream));
         plain.extend_from_slice(end);
     }
-    if generator.traps && plan.index % 4 == 2 {
+    if generator.odd_shapes && plan.index % 4 == 2 {
         plain.truncate(plain.len().saturating_sub(end.len()));
     }
     Content {
         gzip: gzip(&plain, plan.gzip_level).into(),
         identities,
         malformed,
-        not_text,
+        invalid_utf8,
     }
 }
 
 /// Returns the numbers of the records in the order of writing, and whether they come again: first
 /// what is repeated, then runs of one partition after another.
-fn order(plan: &Plan, traps: bool) -> Vec<(u64, bool)> {
+fn order(plan: &Plan, odd_shapes: bool) -> Vec<(u64, bool)> {
     let mut order = Vec::new();
     if let Some((before, count)) = plan.repeats {
         let first = before
@@ -259,7 +259,7 @@ fn order(plan: &Plan, traps: bool) -> Vec<(u64, bool)> {
         order.extend((first..before.end()).map(|number| (number, true)));
     }
     let mut numbers: Vec<u64> = (plan.span.first..plan.span.end()).collect();
-    if traps {
+    if odd_shapes {
         for run in numbers.chunks_mut(RUN_RECORDS) {
             run.sort_by_key(|number| number % PARTITIONS);
         }
@@ -268,8 +268,8 @@ fn order(plan: &Plan, traps: bool) -> Vec<(u64, bool)> {
     order
 }
 
-fn form(random: &mut Random, again: bool) -> Form {
-    Form {
+fn record_format(random: &mut Random, again: bool) -> RecordFormat {
+    RecordFormat {
         reversed: random.chance(100) != again,
         spaced: random.chance(40),
         ascii: random.chance(100),

@@ -12,7 +12,8 @@ use crate::post::Row;
 /// The members that a person's row does not have in an answer: a collector puts them there.
 const OF_CAMPAIGN: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 
-/// All campaigns, on one page: no paging is documented. With traps one is still to be launched.
+/// All campaigns, on one page: no paging is documented. With odd shapes one is still to be
+/// launched.
 pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
     for item in log.items().iter().filter(|item| !item.gone) {
@@ -42,7 +43,7 @@ pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
         }
     }
     let mut data: Vec<Value> = campaigns.into_values().collect();
-    if context.traps {
+    if context.odd_shapes {
         data.push(json!({"id": "campaign-pending", "name": "Not yet", "numSent": 0}));
     }
     let meta = json!({"status": 200, "pagination": {"pageSize": data.len()}});

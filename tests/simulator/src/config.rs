@@ -2,7 +2,7 @@
 
 use crate::event_type::EventType;
 use crate::fault::FailShape;
-use crate::permissions::Refusal;
+use crate::permissions::StreamRefusal;
 
 /// The tenant to simulate. The same value gives the same tenant, given the same `now_ms`.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub struct Config {
     /// The streams that the application may read, as in `siem.receipt`; all when not given.
     pub permissions: Option<Vec<String>>,
     /// How the API says that a stream may not be read.
-    pub refusal: Refusal,
+    pub refusal: StreamRefusal,
     /// How many malformed lines come with a thousand records.
     pub malformed_per_mille: u32,
     /// Whether a file is listed twice on some pages.
@@ -61,7 +61,7 @@ pub struct Config {
     /// with another `_offset` and another order of keys.
     pub repeated_records: u32,
     /// Whether the odd shapes occur that the API is known for; otherwise all records are plain.
-    pub traps: bool,
+    pub odd_shapes: bool,
     /// Maximum number of faults per file, not counting faults of its page.
     pub faults_per_file_max: u64,
     /// The receipt stream has one more file, that inflates to this size.
@@ -118,11 +118,11 @@ impl Default for Config {
             link_lifetime_ms: 900_000,
             record_bytes: 820,
             permissions: None,
-            refusal: Refusal::Forbidden,
+            refusal: StreamRefusal::Forbidden,
             malformed_per_mille: 0,
             duplicates: true,
             repeated_records: 0,
-            traps: true,
+            odd_shapes: true,
             faults_per_file_max: u64::MAX,
             huge_file_mib: None,
             gzip_level: 6,

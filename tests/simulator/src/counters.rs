@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fault::Endpoint;
-use crate::world::lock;
+use crate::tenant_state::lock;
 
 /// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// How many to each endpoint are done with.
+    /// How many requests to each endpoint are finished: answered, or given up without an answer.
     pub by_endpoint: BTreeMap<Endpoint, u64>,
-    /// How many have come to each endpoint, those that are not answered yet among them.
+    /// How many requests have come to each endpoint, also those that are not finished.
     pub begun_by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many were answered with each status.
     pub by_status: BTreeMap<u16, u64>,
@@ -25,15 +25,16 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Returns how many came to an endpoint.
+    /// Returns how many requests to an endpoint are finished: answered, or given up without an
+    /// answer.
     #[must_use]
-    pub fn to(&self, endpoint: Endpoint) -> u64 {
+    pub fn finished_at(&self, endpoint: Endpoint) -> u64 {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 
-    /// Returns how many have come to an endpoint, answered or not.
+    /// Returns how many requests have come to an endpoint, also those that are not finished.
     #[must_use]
-    pub fn begun(&self, endpoint: Endpoint) -> u64 {
+    pub fn begun_at(&self, endpoint: Endpoint) -> u64 {
         self.begun_by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 

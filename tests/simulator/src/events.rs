@@ -19,7 +19,7 @@ use crate::time::{DAY_MS, parse_date_time};
 pub(crate) fn answer(
     list: &FileList,
     request: &Request,
-    (now_ms, traps): (i64, bool),
+    (now_ms, odd_shapes): (i64, bool),
     effect: Option<&Effect>,
 ) -> (Answer, Vec<RewrittenRecord>) {
     let refused = |answer| (answer, Vec::new());
@@ -32,7 +32,7 @@ pub(crate) fn answer(
     let (from, since_ms) = match request.parameter("nextPage") {
         Some(token) => match position(token).filter(|from| *from <= records.len()) {
             // A page repeats the last event of the page before, now and then.
-            Some(from) if traps && from % 5 == 3 => (from - 1, i64::MIN),
+            Some(from) if odd_shapes && from % 5 == 3 => (from - 1, i64::MIN),
             Some(from) => (from, i64::MIN),
             None => return refused(page_token_refused()),
         },
@@ -69,14 +69,14 @@ pub(crate) fn answer(
     }
     body.insert("pageSize".to_owned(), json!(size));
     body.insert("isCaughtUp".to_owned(), json!(to >= records.len()));
-    (Answer::json(200, &Value::Object(body)), page.forms)
+    (Answer::json(200, &Value::Object(body)), page.rewritten)
 }
 
 /// A page in the making.
 #[derive(Default)]
 struct Page {
     events: Vec<Value>,
-    forms: Vec<RewrittenRecord>,
+    rewritten: Vec<RewrittenRecord>,
 }
 
 impl Page {
@@ -99,7 +99,7 @@ impl Page {
             event.insert(key.to_owned(), value.clone());
         }
         let event = Value::Object(event);
-        self.forms.push((identity_of(stream, &event), original));
+        self.rewritten.push((identity_of(stream, &event), original));
         self.events.push(event);
     }
 }

@@ -224,7 +224,7 @@ impl Effect {
     }
 
     /// Returns whether the effect keeps a file from being sent whole.
-    pub(crate) fn truncates_file(&self) -> bool {
+    pub(crate) fn corrupts_file(&self) -> bool {
         matches!(
             self,
             Self::EmptyFile | Self::NotGzip | Self::TruncatedGzip | Self::WrongChecksum

@@ -46,16 +46,16 @@ pub(crate) fn answer(
     let text = |name: &str| asked.get(name).and_then(Value::as_str).unwrap_or_default();
     let feed_type = text("feedType").to_owned();
     let is_stix = text("fileType") == "stix";
-    let (extension, content, forms) = if is_stix {
+    let (extension, content, rewritten) = if is_stix {
         ("stix", stix(&file), Vec::new())
     } else {
-        ("csv", csv(&file), forms(stream, &file))
+        ("csv", csv(&file), rewritten(stream, &file))
     };
     let stamp = UtcTime::new(context.now_ms).basic();
     let name = format!("{feed_type}_{extension}_{stamp}");
     // Plain files have been seen even where a zip was requested.
     let zipped = asked.get("compress") == Some(&Value::Bool(true));
-    let (name, bytes) = if zipped && !(context.traps && from % 2 == 1) {
+    let (name, bytes) = if zipped && !(context.odd_shapes && from % 2 == 1) {
         let entry = format!("{name}.{extension}");
         (
             format!("{name}.zip"),
@@ -69,13 +69,13 @@ pub(crate) fn answer(
         .with("content-type", "application/octet-stream")
         .with("content-disposition", disposition);
     // The token stands where it was when there is nothing new; then it is also left out.
-    let silent = context.traps && to == from && from % 2 == 1;
+    let silent = context.odd_shapes && to == from && from % 2 == 1;
     let repeated = matches!(context.effect, Some(Effect::PageRepeated));
     let next = token(if repeated { from } else { to });
     match context.effect {
-        Some(Effect::NoPageToken) => (answer, forms),
-        _ if silent => (answer, forms),
-        _ => (answer.with("x-mc-threat-feed-next-token", next), forms),
+        Some(Effect::NoPageToken) => (answer, rewritten),
+        _ if silent => (answer, rewritten),
+        _ => (answer.with("x-mc-threat-feed-next-token", next), rewritten),
     }
 }
 
@@ -124,15 +124,15 @@ fn csv(file: &[&Item]) -> String {
 }
 
 /// Returns the rows of a file as the records that a reader makes of them.
-fn forms(stream: &str, file: &[&Item]) -> Vec<RewrittenRecord> {
-    let form = |item: &&Item| {
+fn rewritten(stream: &str, file: &[&Item]) -> Vec<RewrittenRecord> {
+    let rewrite = |item: &&Item| {
         let row: serde_json::Map<String, Value> = COLUMNS
             .iter()
             .map(|(name, member)| ((*name).to_owned(), Value::from(field(item, member))))
             .collect();
         (identity_of(stream, &Value::Object(row)), item.identity)
     };
-    file.iter().map(form).collect()
+    file.iter().map(rewrite).collect()
 }
 
 fn field(item: &Item, member: &str) -> String {

@@ -38,7 +38,7 @@ impl Item {
 /// Records spread over the time before now, several of them in the same second.
 pub(crate) fn spread(
     row: &'static Row,
-    (seed, traps): (u64, bool),
+    (seed, odd_shapes): (u64, bool),
     count: u32,
     (from_ms, now_ms): (i64, i64),
 ) -> Vec<Item> {
@@ -49,18 +49,23 @@ pub(crate) fn spread(
     let group = |number: u32| i64::from((number + GROUP_RECORDS / 2) / GROUP_RECORDS);
     let at_ms = |number: u32| now_ms - 1000 - step_ms * group(number);
     (0..count)
-        .map(|number| item(row, (seed, traps), u64::from(number), at_ms(number)))
+        .map(|number| item(row, (seed, odd_shapes), u64::from(number), at_ms(number)))
         .collect()
 }
 
 /// Returns the item of that number.
-pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, at_ms: i64) -> Item {
+pub(crate) fn item(
+    row: &'static Row,
+    (seed, odd_shapes): (u64, bool),
+    number: u64,
+    at_ms: i64,
+) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
     let mut builder = LogRecordBuilder {
         random: Random::new(seed, row.stream, &[number]),
         number,
         at_ms,
-        traps,
+        odd_shapes,
     };
     Item::new(row.stream, at_ms, (row.make)(&mut builder))
 }

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 
 use crate::batch_file::{Content, Plan, Span};
 use crate::identity::of_canonical;
-use crate::records::{Form, RecordGenerator};
+use crate::records::{RecordFormat, RecordGenerator};
 
 /// A line and its canonical form, both cut where the number of the record goes.
 struct Template {
@@ -50,7 +50,7 @@ pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Co
         gzip: encoder.finish().unwrap_or_default().into(),
         identities,
         malformed: 0,
-        not_text: 0,
+        invalid_utf8: 0,
     }
 }
 
@@ -58,7 +58,7 @@ fn template(generator: &RecordGenerator, span: &Span, index: u64) -> Option<Temp
     let mut record = generator.record(span.first + index, span);
     record.put("processingId", MARK);
     let mut line = Vec::new();
-    record.write(&mut line, Form::default(), "");
+    record.write(&mut line, RecordFormat::default(), "");
     line.push(b'\n');
     Some(Template {
         line: cut(&line)?,

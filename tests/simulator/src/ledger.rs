@@ -16,11 +16,11 @@ struct StreamLedger {
     expected: BTreeSet<String>,
     served: BTreeMap<String, u64>,
     malformed: u64,
-    not_text: u64,
+    invalid_utf8: u64,
     untimed: BTreeSet<String>,
     deleted: BTreeMap<String, BTreeSet<String>>,
     /// The ids of records that were served in another form.
-    forms: BTreeMap<String, String>,
+    rewritten: BTreeMap<String, String>,
 }
 
 impl Ledger {
@@ -34,15 +34,15 @@ impl Ledger {
     pub fn expected(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
             .get(stream)
-            .map_or(&NOTHING, |account| &account.expected)
+            .map_or(&NOTHING, |stream_ledger| &stream_ledger.expected)
     }
 
     /// Returns how many records exist in all streams.
     #[must_use]
-    pub fn total(&self) -> usize {
+    pub fn expected_count(&self) -> usize {
         self.streams
             .values()
-            .map(|account| account.expected.len())
+            .map(|stream_ledger| stream_ledger.expected.len())
             .sum()
     }
 
@@ -52,7 +52,7 @@ impl Ledger {
             .streams
             .get(stream)
             .into_iter()
-            .flat_map(|account| &account.served);
+            .flat_map(|stream_ledger| &stream_ledger.served);
         served.map(|(identity, times)| (identity.as_str(), *times))
     }
 
@@ -60,9 +60,12 @@ impl Ledger {
     /// out in the words of the event endpoint, or as a row of CSV.
     #[must_use]
     pub fn original<'a>(&'a self, stream: &str, identity: &'a str) -> &'a str {
-        let forms = self.streams.get(stream).map(|account| &account.forms);
-        forms
-            .and_then(|forms| forms.get(identity))
+        let rewritten = self
+            .streams
+            .get(stream)
+            .map(|stream_ledger| &stream_ledger.rewritten);
+        rewritten
+            .and_then(|rewritten| rewritten.get(identity))
             .map_or(identity, String::as_str)
     }
 
@@ -100,22 +103,24 @@ impl Ledger {
     pub fn malformed(&self, stream: &str) -> u64 {
         self.streams
             .get(stream)
-            .map_or(0, |account| account.malformed)
+            .map_or(0, |stream_ledger| stream_ledger.malformed)
     }
 
-    /// Returns how many of these would be records, but for bytes that are no text.
+    /// Returns how many of these are malformed only because of invalid UTF-8.
     #[must_use]
-    pub fn not_text(&self, stream: &str) -> u64 {
+    pub fn invalid_utf8(&self, stream: &str) -> u64 {
         self.streams
             .get(stream)
-            .map_or(0, |account| account.not_text)
+            .map_or(0, |stream_ledger| stream_ledger.invalid_utf8)
     }
 
     /// Returns the paths of the files of a stream that were taken away, with the identities of the
     /// records in each. They are expected all the same.
     pub fn deleted(&self, stream: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
-        let account = self.streams.get(stream);
-        let deleted = account.into_iter().flat_map(|account| &account.deleted);
+        let stream_ledger = self.streams.get(stream);
+        let deleted = stream_ledger
+            .into_iter()
+            .flat_map(|stream_ledger| &stream_ledger.deleted);
         deleted.map(|(path, identities)| (path.as_str(), identities))
     }
 
@@ -124,7 +129,7 @@ impl Ledger {
     pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
             .get(stream)
-            .map_or(&NOTHING, |account| &account.untimed)
+            .map_or(&NOTHING, |stream_ledger| &stream_ledger.untimed)
     }
 
     /// Returns the same ledger with the ids that the records have as events of a tenant: BLAKE3 of
@@ -133,67 +138,67 @@ impl Ledger {
     pub fn of_tenant(&self, tenant: &str) -> Self {
         let id = |identity: &String| first_event_id(identity, tenant);
         let all = |identities: &BTreeSet<String>| identities.iter().map(id).collect();
-        let account = |account: &StreamLedger| StreamLedger {
-            expected: all(&account.expected),
-            served: account
+        let with_event_ids = |stream_ledger: &StreamLedger| StreamLedger {
+            expected: all(&stream_ledger.expected),
+            served: stream_ledger
                 .served
                 .iter()
                 .map(|(identity, times)| (id(identity), *times))
                 .collect(),
-            untimed: all(&account.untimed),
-            deleted: account
+            untimed: all(&stream_ledger.untimed),
+            deleted: stream_ledger
                 .deleted
                 .iter()
                 .map(|(path, identities)| (path.clone(), all(identities)))
                 .collect(),
-            forms: account
-                .forms
+            rewritten: stream_ledger
+                .rewritten
                 .iter()
-                .map(|(form, original)| (id(form), id(original)))
+                .map(|(rewritten, original)| (id(rewritten), id(original)))
                 .collect(),
-            ..*account
+            ..*stream_ledger
         };
         let streams = self.streams.iter();
         Self {
             streams: streams
-                .map(|(stream, of)| (stream.clone(), account(of)))
+                .map(|(stream, of)| (stream.clone(), with_event_ids(of)))
                 .collect(),
         }
     }
 
     pub(crate) fn add(&mut self, stream: &str, identity: &Identity, served: u64) {
-        let account = self.streams.entry(stream.to_owned()).or_default();
+        let stream_ledger = self.streams.entry(stream.to_owned()).or_default();
         let identity = hex(identity);
         if served > 0 {
-            *account.served.entry(identity.clone()).or_default() += served;
+            *stream_ledger.served.entry(identity.clone()).or_default() += served;
         }
-        account.expected.insert(identity);
+        stream_ledger.expected.insert(identity);
     }
 
-    /// Notes a record that was served in another form so many times.
-    pub(crate) fn add_form(
+    /// Notes a record that was served in another form, and how many times.
+    pub(crate) fn add_rewritten(
         &mut self,
         stream: &str,
-        form: &Identity,
+        rewritten: &Identity,
         original: &Identity,
         served: u64,
     ) {
-        let account = self.streams.entry(stream.to_owned()).or_default();
-        let (form, original) = (hex(form), hex(original));
-        *account.served.entry(original.clone()).or_default() += served;
-        account.forms.insert(form, original);
+        let stream_ledger = self.streams.entry(stream.to_owned()).or_default();
+        let (rewritten, original) = (hex(rewritten), hex(original));
+        *stream_ledger.served.entry(original.clone()).or_default() += served;
+        stream_ledger.rewritten.insert(rewritten, original);
     }
 
-    pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64, not_text: u64) {
-        let account = self.streams.entry(stream.to_owned()).or_default();
-        account.malformed += lines;
-        account.not_text += not_text;
+    pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64, invalid_utf8: u64) {
+        let stream_ledger = self.streams.entry(stream.to_owned()).or_default();
+        stream_ledger.malformed += lines;
+        stream_ledger.invalid_utf8 += invalid_utf8;
     }
 
     pub(crate) fn add_deleted(&mut self, stream: &str, path: &str, identities: &[Identity]) {
-        let account = self.streams.entry(stream.to_owned()).or_default();
+        let stream_ledger = self.streams.entry(stream.to_owned()).or_default();
         let identities = identities.iter().map(|identity| hex(identity)).collect();
-        account.deleted.insert(path.to_owned(), identities);
+        stream_ledger.deleted.insert(path.to_owned(), identities);
     }
 
     pub(crate) fn add_untimed(&mut self, stream: &str, identity: String) {

@@ -40,8 +40,8 @@ mod server;
 mod siem;
 mod simulator;
 mod storage;
+mod tenant_state;
 mod time;
-mod world;
 mod zip;
 
 pub use config::{Config, Generate};
@@ -51,6 +51,6 @@ pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
 pub use identity::{first_event_id, identity};
 pub use ledger::Ledger;
 pub use legacy::{LegacyConfig, LegacyKeys, LegacyRequests, LegacySimulator, legacy_key};
-pub use permissions::Refusal;
+pub use permissions::StreamRefusal;
 pub use sample_records::{sample_records, streams};
 pub use simulator::Simulator;

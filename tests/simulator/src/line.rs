@@ -19,8 +19,8 @@ pub(crate) struct Line {
 pub(crate) enum Added {
     /// A line that is no record.
     Malformed,
-    /// A line that is a record but for some bytes, which are no text.
-    NotText,
+    /// A line that is malformed only because of invalid UTF-8.
+    InvalidUtf8,
     /// A record without a timestamp.
     Untimed(String),
 }
@@ -30,7 +30,7 @@ pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
     let line = |bytes: Vec<u8>, added| Some(Line { bytes, added });
     if let Effect::InvalidUtf8Line = effect {
         let bytes = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
-        line(bytes.to_vec(), Added::NotText)
+        line(bytes.to_vec(), Added::InvalidUtf8)
     } else if let Effect::LongLine = effect {
         let subject = "long ".repeat(LONG_LINE_BYTES / 5);
         let record =

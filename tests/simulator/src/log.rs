@@ -21,7 +21,7 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) struct RequestContext<'a> {
     pub(crate) now_ms: i64,
-    pub(crate) traps: bool,
+    pub(crate) odd_shapes: bool,
     pub(crate) page_records_max: usize,
     pub(crate) page_token_lifetime_ms: i64,
     pub(crate) effect: Option<&'a Effect>,
@@ -80,8 +80,8 @@ impl Log {
         released
     }
 
-    /// Answers a request for a page. With traps, some windows end in an empty page with a `next`
-    /// that leads nowhere.
+    /// Answers a request for a page. With odd shapes, some windows end in an empty page with a
+    /// `next` that leads nowhere.
     pub(crate) fn answer(
         &mut self,
         row: &Row,
@@ -121,7 +121,7 @@ impl Log {
             items.push((view.show)(&item.record));
         }
         // The count wanders from page to page.
-        let wrong = context.traps && query.offset % 3 == 1;
+        let wrong = context.odd_shapes && query.offset % 3 == 1;
         let mut pagination =
             json!({"pageSize": items.len(), "totalCount": total + usize::from(wrong)});
         let next = query.next(items.len(), total, context);
@@ -193,7 +193,7 @@ impl Query {
     /// Returns the token of the page behind this one, of so many items.
     fn next(&self, items: usize, total: usize, context: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
-        let bogus_end = context.traps && Random::new(0, "end", &[from, to]).chance(500);
+        let bogus_end = context.odd_shapes && Random::new(0, "end", &[from, to]).chance(500);
         let behind = match context.effect {
             Some(Effect::PageRepeated) => self.offset,
             _ => self.offset + items,

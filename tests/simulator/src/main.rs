@@ -107,7 +107,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records
             "--log-records" => config.log_records = number(&flag, &value()?)?,
             "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
             "--no-duplicates" => config.duplicates = false,
-            "--no-traps" => config.traps = false,
+            "--no-odd-shapes" => config.odd_shapes = false,
             "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
             "--page-records-max" => config.page_records_max = number(&flag, &value()?)?,
             "--pages" => config.pages = number(&flag, &value()?)?,
@@ -166,7 +166,7 @@ usage: mimecast-simulator [flags]
   --gzip-level N                 from 0 to 9 (6)
   --client-id TEXT, --client-secret TEXT
   --permissions A,B              the streams that may be read (all)
-  --no-traps, --no-duplicates
+  --no-odd-shapes, --no-duplicates
   --page-records-max N           on a page of a POST log (500)
   --records-to FOLDER --records N  write N records, a file for each stream, and end
   --at-start                     generate every file before the line is printed";

@@ -8,7 +8,7 @@ use crate::fault::{FORBIDDEN, FailShape, fail_body};
 
 /// How the API says that a stream may not be read. All three have been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum StreamRefusal {
     /// 403 with `app_forbidden`.
     Forbidden,
     /// 200 with a `fail` of that code.
@@ -20,7 +20,7 @@ pub enum Refusal {
 /// The streams that are refused, and how.
 #[derive(Debug, Default)]
 pub(crate) struct Permissions {
-    refused: BTreeMap<String, Refusal>,
+    refused: BTreeMap<String, StreamRefusal>,
 }
 
 impl Permissions {
@@ -39,7 +39,7 @@ impl Permissions {
     }
 
     /// Takes the permission to read a stream, or gives it again.
-    pub(crate) fn set(&mut self, stream: &str, refusal: Option<Refusal>) {
+    pub(crate) fn set(&mut self, stream: &str, refusal: Option<StreamRefusal>) {
         match refusal {
             Some(refusal) => self.refused.insert(stream.to_owned(), refusal),
             None => self.refused.remove(stream),
@@ -54,7 +54,7 @@ impl Permissions {
     }
 }
 
-impl Refusal {
+impl StreamRefusal {
     /// Returns the answer, with `fail` in one of its two forms.
     pub(crate) fn answer(self, shape: FailShape) -> Answer {
         let (status, code, message) = match self {

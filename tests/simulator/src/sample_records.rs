@@ -25,7 +25,7 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let from_ms = to_ms - config.history_ms;
     if let Some(row) = post::row_of_stream(stream) {
         let window = (from_ms, to_ms);
-        let items = history::spread(row, (config.seed, config.traps), count, window);
+        let items = history::spread(row, (config.seed, config.odd_shapes), count, window);
         return items.into_iter().map(|item| item.record).collect();
     }
     let Some(event_type) = EventType::from_stream(stream) else {

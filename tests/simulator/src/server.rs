@@ -16,10 +16,10 @@ use crate::batch_file::BatchFile;
 use crate::fault::{
     Effect, Endpoint, RequestAction, Target, date, on_answer, on_file, request_action,
 };
-use crate::permissions::Refusal;
+use crate::permissions::StreamRefusal;
 use crate::post::Kind;
 use crate::request::Request;
-use crate::world::World;
+use crate::tenant_state::TenantState;
 use crate::{audit, campaigns, events, feed, post, siem, storage};
 
 /// Which of the two origins.
@@ -32,11 +32,15 @@ pub(crate) enum Origin {
 }
 
 /// Serves an origin for ever.
-pub(crate) async fn serve(world: Arc<World>, origin: Origin, listener: TcpListener) -> Infallible {
+pub(crate) async fn serve(
+    state: Arc<TenantState>,
+    origin: Origin,
+    listener: TcpListener,
+) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(Arc::clone(&world), origin, stream));
+                tokio::spawn(connection(Arc::clone(&state), origin, stream));
             }
             // Out of descriptors, perhaps; the next one may fare better.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -44,48 +48,48 @@ pub(crate) async fn serve(world: Arc<World>, origin: Origin, listener: TcpListen
     }
 }
 
-async fn connection(world: Arc<World>, origin: Origin, stream: TcpStream) {
+async fn connection(state: Arc<TenantState>, origin: Origin, stream: TcpStream) {
     // Small answers must not wait for each other; where this fails they do.
     let _ = stream.set_nodelay(true);
-    world.counters.open();
-    let service = service_fn(|request| respond(&world, origin, request));
+    state.counters.open();
+    let service = service_fn(|request| respond(&state, origin, request));
     // A connection that the other side drops is no error.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    world.counters.close();
+    state.counters.close();
 }
 
 async fn respond(
-    world: &Arc<World>,
+    state: &Arc<TenantState>,
     origin: Origin,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Payload>, Closed> {
     let request = Request::read(request).await;
-    let (endpoint, stream, file) = target(world, origin, &request);
+    let (endpoint, stream, file) = target(state, origin, &request);
     if origin == Origin::Storage && request.authorization.is_some() {
-        world.counters.note_bearer_violation();
+        state.counters.note_bearer_violation();
     }
-    world.counters.note_begun(endpoint);
+    state.counters.note_begun(endpoint);
     let has_page_token = request.parameter("nextPage").is_some()
         || request
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
-    let effect = world.faults().apply_next(Target {
+    let effect = state.faults().apply_next(Target {
         endpoint,
         stream: &stream,
         has_page_token,
         file: file.as_deref(),
-        faults_per_file_max: world.config.faults_per_file_max,
+        faults_per_file_max: state.config.faults_per_file_max,
     });
     let first = effect.as_ref().map_or(RequestAction::Proceed, |effect| {
-        request_action(effect, endpoint, has_page_token, world.clock.now_ms())
+        request_action(effect, endpoint, has_page_token, state.clock.now_ms())
     });
     let (instead, wait_ms) = match first {
         RequestAction::Answer(answer) => (Some(answer), 0),
         RequestAction::Close => {
-            world.counters.note(endpoint, &stream, 0);
+            state.counters.note(endpoint, &stream, 0);
             return Err(Closed);
         }
         RequestAction::Proceed => (None, 0),
@@ -95,35 +99,35 @@ async fn respond(
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
     let mut answer = match origin {
-        Origin::Api => api(world, &request, endpoint, instead, effect.clone()).await,
+        Origin::Api => api(state, &request, endpoint, instead, effect.clone()).await,
         Origin::Storage => match instead {
             Some(answer) => answer,
-            None => storage_answer(world, &request, file, effect.clone()).await,
+            None => storage_answer(state, &request, file, effect.clone()).await,
         },
     };
     if let Some(effect) = &effect {
         on_answer(effect, &mut answer);
     }
-    world.counters.note(endpoint, &stream, answer.status);
-    let date = date(effect.as_ref(), world.clock.now_ms());
+    state.counters.note(endpoint, &stream, answer.status);
+    let date = date(effect.as_ref(), state.clock.now_ms());
     let id = match origin {
         Origin::Api => "x-request-id",
         Origin::Storage => "x-amz-request-id",
     };
     Ok(answer
         .with("date", date)
-        .with(id, world.request_id())
+        .with(id, state.request_id())
         .into_response())
 }
 
 /// Returns what a request is about.
 fn target(
-    world: &World,
+    state: &TenantState,
     origin: Origin,
     request: &Request,
 ) -> (Endpoint, String, Option<Arc<BatchFile>>) {
     if origin == Origin::Storage {
-        let file = world.file(&request.path);
+        let file = state.file(&request.path);
         let stream = file
             .as_ref()
             .map_or("", |file| file.record_generator.event_type.stream());
@@ -142,51 +146,51 @@ fn target(
 
 /// Answers a request to the API origin: token, quota, permission, then what was asked.
 async fn api(
-    world: &Arc<World>,
+    state: &Arc<TenantState>,
     request: &Request,
     endpoint: Endpoint,
     instead: Option<Answer>,
     effect: Option<Effect>,
 ) -> Answer {
-    let now_ms = world.clock.now_ms();
+    let now_ms = state.clock.now_ms();
     let quota = match endpoint {
-        Endpoint::Batch => world.batch_quota(),
-        Endpoint::Events => world.events_quota(),
+        Endpoint::Batch => state.batch_quota(),
+        Endpoint::Events => state.events_quota(),
         Endpoint::File | Endpoint::Other | Endpoint::Post | Endpoint::Token => {
-            world.general_quota()
+            state.general_quota()
         }
     };
     let (headers, throttled) = { quota }.call(now_ms);
     let refused = instead.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
-            world.auth().refuse(request, now_ms)
+            state.auth().refuse(request, now_ms)
         }
     });
     let mut answer = match refused.or(throttled) {
         Some(answer) => answer,
         None => match endpoint {
-            Endpoint::Batch => batch(world, request, effect).await,
-            Endpoint::Events => single_events(world, request, effect.as_ref()),
-            Endpoint::File | Endpoint::Other => missing(world),
-            Endpoint::Post => posted(world, request, effect.as_ref()),
-            Endpoint::Token => world.auth().grant(request, now_ms),
+            Endpoint::Batch => batch(state, request, effect).await,
+            Endpoint::Events => single_events(state, request, effect.as_ref()),
+            Endpoint::File | Endpoint::Other => missing(state),
+            Endpoint::Post => posted(state, request, effect.as_ref()),
+            Endpoint::Token => state.auth().grant(request, now_ms),
         },
     };
     answer.headers.extend(headers);
     answer
 }
 
-async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) -> Answer {
+async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effect>) -> Answer {
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("type");
     };
-    if let Some(answer) = refused(world, event_type.stream()) {
+    if let Some(answer) = refused(state, event_type.stream()) {
         return answer;
     }
-    let now_ms = world.clock.now_ms();
-    let page = match world.file_lists().get(&event_type) {
-        Some(list) => list.page(&world.config, request, now_ms),
+    let now_ms = state.clock.now_ms();
+    let page = match state.file_lists().get(&event_type) {
+        Some(list) => list.page(&state.config, request, now_ms),
         None => Err(siem::bad_parameter("type")),
     };
     let mut page = match page {
@@ -196,37 +200,37 @@ async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) ->
     let size_asked = request
         .parameter("pageSize")
         .and_then(|size| size.parse().ok());
-    page.list_twice(&world.config, size_asked);
+    page.list_twice(&state.config, size_asked);
     page.apply_effect(effect.as_ref());
-    let world = Arc::clone(world);
-    blocking(move || page.answer(&world.bucket, now_ms)).await
+    let state = Arc::clone(state);
+    blocking(move || page.answer(&state.bucket, now_ms)).await
 }
 
-fn single_events(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
+fn single_events(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("types");
     };
-    if let Some(answer) = refused(world, event_type.stream()) {
+    if let Some(answer) = refused(state, event_type.stream()) {
         return answer;
     }
-    let (now_ms, traps) = (world.clock.now_ms(), world.config.traps);
-    let answer = match world.file_lists().get(&event_type) {
-        Some(list) => events::answer(list, request, (now_ms, traps), effect),
+    let (now_ms, odd_shapes) = (state.clock.now_ms(), state.config.odd_shapes);
+    let answer = match state.file_lists().get(&event_type) {
+        Some(list) => events::answer(list, request, (now_ms, odd_shapes), effect),
         None => (siem::bad_parameter("types"), Vec::new()),
     };
-    world.note_forms(event_type.stream(), answer.1);
+    state.note_rewritten(event_type.stream(), answer.1);
     answer.0
 }
 
-fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
+fn posted(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
     let Some(row) = post::row_of(&request.path, &request.body) else {
-        return missing(world);
+        return missing(state);
     };
-    if let Some(answer) = refused(world, row.stream) {
+    if let Some(answer) = refused(state, row.stream) {
         return answer;
     }
-    let context = world.request_context(effect);
-    let mut logs = world.logs();
+    let context = state.request_context(effect);
+    let mut logs = state.logs();
     let log = logs.entry(row.stream).or_default();
     match row.kind {
         Kind::Campaigns if request.path == post::PEOPLE => {
@@ -235,8 +239,8 @@ fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
         Kind::Campaigns => campaigns::list(log, &context),
         Kind::Categories => audit::categories(),
         Kind::Feed => {
-            let (answer, forms) = feed::answer(log, row.stream, &request.body, &context);
-            world.note_forms(row.stream, forms);
+            let (answer, rewritten) = feed::answer(log, row.stream, &request.body, &context);
+            state.note_rewritten(row.stream, rewritten);
             answer
         }
         Kind::Pages => log.answer(row, &request.body, &context),
@@ -244,7 +248,7 @@ fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
 }
 
 async fn storage_answer(
-    world: &Arc<World>,
+    state: &Arc<TenantState>,
     request: &Request,
     file: Option<Arc<BatchFile>>,
     effect: Option<Effect>,
@@ -252,7 +256,7 @@ async fn storage_answer(
     let Some(file) = file.filter(|file| !file.is_deleted()) else {
         return storage::not_found();
     };
-    if let Some(answer) = world.bucket.refuse(request, world.clock.now_ms()) {
+    if let Some(answer) = state.bucket.refuse(request, state.clock.now_ms()) {
         return answer;
     }
     blocking(move || {
@@ -262,8 +266,8 @@ async fn storage_answer(
             None => whole,
         };
         let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
-        let spoiled = effect.as_ref().is_some_and(Effect::truncates_file);
-        answer.file = (!spoiled).then(|| Arc::clone(&file));
+        let corrupted = effect.as_ref().is_some_and(Effect::corrupts_file);
+        answer.file = (!corrupted).then(|| Arc::clone(&file));
         answer
     })
     .await
@@ -278,10 +282,10 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
 }
 
 /// Returns the answer for a stream that may not be read.
-fn refused(world: &World, stream: &str) -> Option<Answer> {
-    world.permissions().check(stream, world.config.fail_shape)
+fn refused(state: &TenantState, stream: &str) -> Option<Answer> {
+    state.permissions().check(stream, state.config.fail_shape)
 }
 
-fn missing(world: &World) -> Answer {
-    Refusal::EndpointMissing.answer(world.config.fail_shape)
+fn missing(state: &TenantState) -> Answer {
+    StreamRefusal::EndpointMissing.answer(state.config.fail_shape)
 }

@@ -45,6 +45,7 @@ pub(crate) struct Page {
 impl FileList {
     /// Creates the list at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
+        // The word only seeds: with another one all tokens would change.
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
         let generator = record_generator(config, event_type);
         let first_token = 1000 + random.below(8000);
@@ -246,7 +247,7 @@ pub(crate) fn record_generator(config: &Config, event_type: EventType) -> Record
     RecordGenerator {
         seed: config.seed,
         event_type,
-        traps: config.traps,
+        odd_shapes: config.odd_shapes,
         record_bytes: config.record_bytes,
         account_id: format!("CSIM{account}"),
     }

@@ -13,14 +13,14 @@ use crate::counters::Requests;
 use crate::event_type::EventType;
 use crate::fault::Fault;
 use crate::ledger::Ledger;
-use crate::permissions::Refusal;
+use crate::permissions::StreamRefusal;
 use crate::server::{Origin, serve};
-use crate::world::World;
+use crate::tenant_state::TenantState;
 
 /// A running simulator. It has threads of its own and stops when it is dropped.
 #[derive(Debug)]
 pub struct Simulator {
-    world: Arc<World>,
+    state: Arc<TenantState>,
     api_url: String,
     storage_url: String,
     stop: Option<oneshot::Sender<()>>,
@@ -37,10 +37,10 @@ impl Simulator {
         let (api, api_url) = listen(config.api_port)?;
         let (storage, storage_url) = listen(config.storage_port)?;
         let generate = config.generate;
-        let world = Arc::new(World::new(config, storage_url.clone()));
+        let state = Arc::new(TenantState::new(config, storage_url.clone()));
         let (stop, stopped) = oneshot::channel();
         let (ready_sender, ready) = oneshot::channel();
-        let served = Arc::clone(&world);
+        let served = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("mimecast-simulator".to_owned());
         let thread = thread.spawn(move || {
             if generate == Generate::AtStart {
@@ -49,7 +49,7 @@ impl Simulator {
             run(&served, (api, storage), ready_sender, stopped);
         })?;
         let simulator = Self {
-            world,
+            state,
             api_url,
             storage_url,
             stop: Some(stop),
@@ -57,8 +57,8 @@ impl Simulator {
         };
         ready.await.map_err(io::Error::other)??;
         if generate == Generate::InBackground {
-            let world = Arc::clone(&simulator.world);
-            std::thread::Builder::new().spawn(move || generate_all(&world))?;
+            let state = Arc::clone(&simulator.state);
+            std::thread::Builder::new().spawn(move || generate_all(&state))?;
         }
         Ok(simulator)
     }
@@ -78,108 +78,108 @@ impl Simulator {
     /// Returns the client id of the application.
     #[must_use]
     pub fn client_id(&self) -> String {
-        self.world.auth().client_id.clone()
+        self.state.auth().client_id.clone()
     }
 
     /// Returns the client secret of the application.
     #[must_use]
     pub fn client_secret(&self) -> String {
-        self.world.auth().client_secret.clone()
+        self.state.auth().client_secret.clone()
     }
 
     /// Returns what exists now and what has gone out. Generates every file that was not listed yet.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        generate_all(&self.world);
-        self.world.ledger()
+        generate_all(&self.state);
+        self.state.ledger()
     }
 
     /// Returns what was asked so far.
     #[must_use]
     pub fn requests(&self) -> Requests {
-        self.world.counters.snapshot()
+        self.state.counters.snapshot()
     }
 
     /// Makes something go wrong from now on. Of several faults that apply to the same request
     /// the first one counts.
     pub fn script(&self, fault: Fault) {
-        self.world.faults().script(fault);
+        self.state.faults().script(fault);
     }
 
     /// Returns to how many requests each fault was applied since the faults were last ended, in the
     /// order of scripting.
     #[must_use]
     pub fn fault_counts(&self) -> Vec<u64> {
-        self.world.faults().counts()
+        self.state.faults().counts()
     }
 
     /// Ends every scripted fault.
     pub fn clear_faults(&self) {
-        self.world.faults().clear();
+        self.state.faults().clear();
     }
 
     /// Appends files to a list, with records of the last quarter of an hour.
     pub fn add_files(&self, event_type: EventType, files: u32) {
-        self.world.add_files(event_type, files);
+        self.state.add_files(event_type, files);
     }
 
     /// Takes away a file that was never asked for, and says which; its page still lists it.
     #[must_use]
     pub fn delete_file(&self, pick: usize) -> Option<String> {
-        self.world.delete_file(pick)
+        self.state.delete_file(pick)
     }
 
     /// Adds audit events of that time, in milliseconds of the epoch; also one long past.
     pub fn add_audit(&self, count: u32, at_ms: i64) {
-        self.world.add_records("audit", count, at_ms);
+        self.state.add_records("audit", count, at_ms);
     }
 
     /// Adds records of that time to another POST log or list, as in `ttp.url`.
     pub fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
-        self.world.add_records(stream, count, at_ms);
+        self.state.add_records(stream, count, at_ms);
     }
 
     /// Lets items leave a list, as held messages do when they are released.
     pub fn release(&self, stream: &str, count: usize) {
-        self.world.release(stream, count);
+        self.state.release(stream, count);
     }
 
     /// Changes so many rows of a list, as those of the awareness training do.
     pub fn change(&self, stream: &str, count: usize) {
-        self.world.change(stream, count);
+        self.state.change(stream, count);
     }
 
     /// Gives or takes the permission to read a stream; `audit.categories` is one here.
     pub fn permit(&self, stream: &str, may: bool) {
-        let refusal = (!may).then_some(self.world.config.refusal);
-        self.world.permit(stream, refusal);
+        let refusal = (!may).then_some(self.state.config.refusal);
+        self.state.permit(stream, refusal);
     }
 
     /// Refuses a stream in that way.
-    pub fn refuse(&self, stream: &str, refusal: Refusal) {
-        self.world.permit(stream, Some(refusal));
+    pub fn refuse(&self, stream: &str, refusal: StreamRefusal) {
+        self.state.permit(stream, Some(refusal));
     }
 
     /// Returns the upstream's time, skew included.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.world.clock.now_ms()
+        self.state.clock.now_ms()
     }
 
     /// Moves the upstream's clock: tokens, links and quota windows end as if time had passed.
     pub fn advance_ms(&self, ms: i64) {
-        self.world.clock.advance(ms);
+        self.state.clock.advance(ms);
     }
 
     /// Ends the life of every access token given out so far.
     pub fn expire_tokens(&self) {
-        self.world.auth().expire_all();
+        self.state.auth().expire_all();
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.world.stopped.store(true, Ordering::SeqCst);
+        self.state.stopped.store(true, Ordering::SeqCst);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // A thread that has panicked has stopped as well.
@@ -197,7 +197,7 @@ fn listen(port: u16) -> io::Result<(TcpListener, String)> {
 
 /// Serves both origins until the simulator is dropped.
 fn run(
-    world: &Arc<World>,
+    state: &Arc<TenantState>,
     (api, storage): (TcpListener, TcpListener),
     ready: oneshot::Sender<io::Result<()>>,
     stopped: oneshot::Receiver<()>,
@@ -220,8 +220,8 @@ fn run(
         match listeners {
             Ok((api, storage)) => {
                 let _ = ready.send(Ok(()));
-                tokio::spawn(serve(Arc::clone(world), Origin::Api, api));
-                tokio::spawn(serve(Arc::clone(world), Origin::Storage, storage));
+                tokio::spawn(serve(Arc::clone(state), Origin::Api, api));
+                tokio::spawn(serve(Arc::clone(state), Origin::Storage, storage));
                 // Ends when the sender is dropped.
                 let _ = stopped.await;
             }
@@ -234,14 +234,14 @@ fn run(
 }
 
 /// Generates every file that was not yet, on as many threads as there are processors.
-fn generate_all(world: &World) {
-    let files = world.files();
+fn generate_all(state: &TenantState) {
+    let files = state.files();
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while !world.stopped.load(Ordering::SeqCst) {
+                while !state.stopped.load(Ordering::SeqCst) {
                     let Some(file) = files.get(next.fetch_add(1, Ordering::SeqCst)) else {
                         break;
                     };

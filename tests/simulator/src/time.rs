@@ -127,14 +127,14 @@ mod tests {
     #[test]
     fn every_form_of_a_time_is_read_as_the_same_time() {
         let ms = 1_795_331_131_000;
-        let civil = UtcTime::new(ms);
-        assert_eq!(civil.iso_ms(), "2026-11-22T07:05:31.000Z");
-        assert_eq!(civil.http(), "Sun, 22 Nov 2026 07:05:31 GMT");
-        assert_eq!(civil.offset_form_unpadded(), "2026-11-22T7:05:31+0000");
+        let time = UtcTime::new(ms);
+        assert_eq!(time.iso_ms(), "2026-11-22T07:05:31.000Z");
+        assert_eq!(time.http(), "Sun, 22 Nov 2026 07:05:31 GMT");
+        assert_eq!(time.offset_form_unpadded(), "2026-11-22T7:05:31+0000");
         for text in [
-            civil.iso_ms(),
-            civil.offset_form(),
-            civil.offset_form_unpadded(),
+            time.iso_ms(),
+            time.offset_form(),
+            time.offset_form_unpadded(),
             "2026-11-22T07:05:31+00:00".to_owned(),
             "2026-11-22T08:05:31+0100".to_owned(),
             "2026-11-22T02:35:31.000-0430".to_owned(),

@@ -34,7 +34,7 @@ impl Reconciliation {
     pub(crate) fn of(run: &Run) -> Self {
         let ledger = run.setup.ledger();
         let mut account = Self {
-            owed: ledger.total(),
+            owed: ledger.expected_count(),
             happened: run.happened.clone(),
             ..Self::default()
         };
@@ -118,7 +118,7 @@ impl Reconciliation {
         self.rejected = letters.len();
         for stream in ledger.streams() {
             let of_stream = letters.iter().filter(|letter| letter.0 == stream).count();
-            let malformed = ledger.malformed(stream) - ledger.not_text(stream);
+            let malformed = ledger.malformed(stream) - ledger.invalid_utf8(stream);
             if u64::try_from(of_stream).unwrap() != malformed {
                 let reasons: BTreeSet<&str> = letters
                     .iter()

@@ -187,7 +187,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         "{KILLS} kills: {} events through forward, {} through http, for {} records",
         forward.ledger.count(),
         http.ledger.count(),
-        owed.total(),
+        owed.expected_count(),
     );
 }
 
@@ -287,7 +287,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     receiver.ledger.hold(false);
     // What was fetched is at most some batches ahead of what was accepted, at
     // every instant.
-    let total = simulator.ledger().of_tenant("acme").total();
+    let total = simulator.ledger().of_tenant("acme").expected_count();
     for count in (500..total).step_by(500) {
         let fetched = served(&simulator);
         let accepted = receiver.ledger.count();
@@ -327,7 +327,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let ledger = AcceptedEvents::new();
-    let total = simulator.ledger().of_tenant("acme").total();
+    let total = simulator.ledger().of_tenant("acme").expected_count();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
         ledger.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
@@ -367,7 +367,7 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     running.says("output blocked").await;
     receiver
         .ledger
-        .wait_for_events(simulator.ledger().of_tenant("acme").total())
+        .wait_for_events(simulator.ledger().of_tenant("acme").expected_count())
         .await;
     running.says("the output accepts again").await;
     running.stop();
@@ -474,7 +474,7 @@ async fn is_used_at_the_next_try(setting: &str, scheme: &str) {
     let mut running = Running::start(&file);
     running.says("answers 401 no").await;
     std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
-    let total = simulator.ledger().of_tenant("acme").total();
+    let total = simulator.ledger().of_tenant("acme").expected_count();
     until("every event", || {
         receiver.ledger.distinct_at(["/stream", "/id"]).len() >= total
     })
@@ -512,7 +512,7 @@ async fn two_hosts_do_not_write_to_one_file() {
         "{log}"
     );
     // The first one has not noticed.
-    let total = simulator.ledger().of_tenant("acme").total();
+    let total = simulator.ledger().of_tenant("acme").expected_count();
     let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
     until("lines of events", || lines() >= total).await;
     running.stop();

@@ -31,7 +31,7 @@ pub(super) struct Caller {
 
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AuthRefusal {
     /// The application is not known: HTTP 200, as recorded from the real API.
     App,
     /// The id was used before.
@@ -64,13 +64,13 @@ impl Auth {
         caller: &Caller,
         signed_path: Option<&str>,
         (now_ms, window_ms): (i64, i64),
-    ) -> Option<Refusal> {
+    ) -> Option<AuthRefusal> {
         let is_new = caller.request_id.len() == 36 && self.seen.insert(caller.request_id.clone());
         if !is_new {
-            return Some(Refusal::Reused);
+            return Some(AuthRefusal::Reused);
         }
         if caller.app_id != self.keys.app_id {
-            return Some(Refusal::App);
+            return Some(AuthRefusal::App);
         }
         let path = signed_path?;
         let late = parse_date(&caller.date)
@@ -80,11 +80,11 @@ impl Auth {
             caller.date, caller.request_id, self.keys.app_key
         );
         let Ok(signature) = hmac_sha1(&self.secret, text.as_bytes()) else {
-            return Some(Refusal::Signature);
+            return Some(AuthRefusal::Signature);
         };
         let signature = STANDARD.encode(signature);
         let expected = format!("MC {}:{signature}", self.keys.access_key);
-        (late || caller.authorization != expected).then_some(Refusal::Signature)
+        (late || caller.authorization != expected).then_some(AuthRefusal::Signature)
     }
 }
 
@@ -140,6 +140,9 @@ mod tests {
             ..Caller::default()
         };
         assert_eq!(auth.refuse(&caller, None, (0, 0)), None);
-        assert_eq!(auth.refuse(&caller, None, (0, 0)), Some(Refusal::Reused));
+        assert_eq!(
+            auth.refuse(&caller, None, (0, 0)),
+            Some(AuthRefusal::Reused)
+        );
     }
 }

@@ -93,7 +93,7 @@ pub struct LegacyRequests {
 /// A running simulator of API 1.0. It has a thread of its own and stops when it is dropped.
 #[derive(Debug)]
 pub struct LegacySimulator {
-    world: Arc<Mutex<World>>,
+    state: Arc<Mutex<LegacyState>>,
     url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -101,15 +101,15 @@ pub struct LegacySimulator {
 
 /// The tenant and everything that changes about it.
 #[derive(Debug)]
-struct World {
+struct LegacyState {
     config: LegacyConfig,
     url: String,
     clock: Clock,
     auth: Auth,
     files: Vec<LogFile>,
     audit: Vec<Value>,
-    /// Tokens of another era are refused.
-    era: u32,
+    /// Tokens of another generation are refused.
+    token_generation: u32,
     /// The next answers to a path: status and code, or a body that is no answer.
     faults: VecDeque<(String, u16, String)>,
     requests: LegacyRequests,
@@ -126,9 +126,9 @@ impl LegacySimulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let world = Arc::new(Mutex::new(World::new(config, &url)));
+        let state = Arc::new(Mutex::new(LegacyState::new(config, &url)));
         let (stop, stopped) = oneshot::channel();
-        let served = Arc::clone(&world);
+        let served = Arc::clone(&state);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -136,7 +136,7 @@ impl LegacySimulator {
             .name("mimecast-simulator-legacy".to_owned())
             .spawn(move || runtime.block_on(server::run(&served, listener, stopped)))?;
         Ok(Self {
-            world,
+            state,
             url,
             stop: Some(stop),
             thread: Some(thread),
@@ -152,46 +152,46 @@ impl LegacySimulator {
     /// Returns the keys that are accepted.
     #[must_use]
     pub fn keys(&self) -> LegacyKeys {
-        lock(&self.world).auth.keys.clone()
+        lock(&self.state).auth.keys.clone()
     }
 
     /// Returns what tells each record that exists from all others: see [`legacy_key`].
     #[must_use]
     pub fn expected(&self) -> BTreeSet<String> {
-        let world = lock(&self.world);
-        let whole = world.files.iter().filter(|file| !file.malformed);
-        let records = whole.flat_map(|file| &file.records).chain(&world.audit);
+        let state = lock(&self.state);
+        let whole = state.files.iter().filter(|file| !file.malformed);
+        let records = whole.flat_map(|file| &file.records).chain(&state.audit);
         records.filter_map(legacy_key).collect()
     }
 
     /// Returns the names of the files that are malformed.
     #[must_use]
     pub fn malformed(&self) -> BTreeSet<String> {
-        let world = lock(&self.world);
-        let malformed = world.files.iter().filter(|file| file.malformed);
+        let state = lock(&self.state);
+        let malformed = state.files.iter().filter(|file| file.malformed);
         malformed.map(|file| file.stem.clone()).collect()
     }
 
     /// Appends files of the types in turn.
     pub fn add_files(&self, files: u32) {
-        lock(&self.world).add_files(files);
+        lock(&self.state).add_files(files);
     }
 
     /// Makes every token that was handed out so far invalid.
     pub fn invalidate_tokens(&self) {
-        lock(&self.world).era += 1;
+        lock(&self.state).token_generation += 1;
     }
 
     /// Answers the next call to a path that ends so with an error.
     pub fn fail_next(&self, path: &str, status: u16, code: &str) {
         let fault = (path.to_owned(), status, code.to_owned());
-        lock(&self.world).faults.push_back(fault);
+        lock(&self.state).faults.push_back(fault);
     }
 
     /// Returns what was asked so far.
     #[must_use]
     pub fn requests(&self) -> LegacyRequests {
-        lock(&self.world).requests.clone()
+        lock(&self.state).requests.clone()
     }
 }
 
@@ -205,26 +205,26 @@ impl Drop for LegacySimulator {
     }
 }
 
-impl World {
+impl LegacyState {
     fn new(config: LegacyConfig, url: &str) -> Self {
         let clock = Clock::new(None, config.skew_ms);
         let now_ms = clock.now_ms();
         let audit =
             (0..config.audit_events).map(|number| records::audit(config.seed, number, now_ms));
-        let mut world = Self {
+        let mut state = Self {
             auth: Auth::new(config.seed),
             audit: audit.collect(),
             url: url.to_owned(),
             clock,
             files: Vec::new(),
-            era: 0,
+            token_generation: 0,
             faults: VecDeque::new(),
             requests: LegacyRequests::default(),
             answers: 0,
             config,
         };
-        world.add_files(world.config.files);
-        world
+        state.add_files(state.config.files);
+        state
     }
 
     fn add_files(&mut self, files: u32) {
@@ -251,6 +251,6 @@ pub fn legacy_key(record: &Value) -> Option<String> {
     found.map(str::to_owned)
 }
 
-fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<LegacyState>) -> MutexGuard<'_, LegacyState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,9 +16,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::auth::{Caller, Refusal};
+use super::auth::{AuthRefusal, Caller};
 use super::files::{LogFile, archive};
-use super::{World, lock};
+use super::{LegacyState, lock};
 use crate::time::{UtcTime, parse_date_time};
 
 const DISCOVERY: &str = "/api/login/discover-authentication";
@@ -33,7 +33,7 @@ type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 /// Serves until the sender is dropped.
 pub(super) async fn run(
-    world: &Arc<Mutex<World>>,
+    state: &Arc<Mutex<LegacyState>>,
     listener: TcpListener,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -41,13 +41,13 @@ pub(super) async fn run(
         return;
     };
     tokio::select! {
-        never = accept(world, &listener) => match never {},
+        never = accept(state, &listener) => match never {},
         // The sender is never used, only dropped.
         _ = stopped => {}
     }
 }
 
-async fn accept(world: &Arc<Mutex<World>>, listener: &tokio::net::TcpListener) -> Infallible {
+async fn accept(state: &Arc<Mutex<LegacyState>>, listener: &tokio::net::TcpListener) -> Infallible {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
@@ -55,9 +55,9 @@ async fn accept(world: &Arc<Mutex<World>>, listener: &tokio::net::TcpListener) -
         };
         // Small answers must not wait for each other; where this fails they do.
         let _ = stream.set_nodelay(true);
-        let world = Arc::clone(world);
+        let state = Arc::clone(state);
         tokio::spawn(async move {
-            let service = service_fn(|request| respond(&world, request));
+            let service = service_fn(|request| respond(&state, request));
             // A connection that the other side drops is no error.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -67,7 +67,7 @@ async fn accept(world: &Arc<Mutex<World>>, listener: &tokio::net::TcpListener) -
 }
 
 async fn respond(
-    world: &Mutex<World>,
+    state: &Mutex<LegacyState>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
@@ -84,16 +84,16 @@ async fn respond(
         authorization: header("authorization"),
     };
     let path = parts.uri.path();
-    let delay_ms = lock(world).config.delay_ms;
+    let delay_ms = lock(state).config.delay_ms;
     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-    let mut world = lock(world);
-    let (status, headers, body) = world.answer(path, &caller, &body);
+    let mut state = lock(state);
+    let (status, headers, body) = state.answer(path, &caller, &body);
     let counted = (path.to_owned(), status);
-    *world.requests.answers.entry(counted).or_default() += 1;
-    let date = UtcTime::new(world.clock.now_ms()).http();
+    *state.requests.answers.entry(counted).or_default() += 1;
+    let date = UtcTime::new(state.clock.now_ms()).http();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    let own = [("date", date), ("x-request-id", world.request_id())];
+    let own = [("date", date), ("x-request-id", state.request_id())];
     for (name, value) in headers.into_iter().chain(own) {
         if let Ok(value) = HeaderValue::try_from(value) {
             response
@@ -104,7 +104,7 @@ async fn respond(
     Ok(response)
 }
 
-impl World {
+impl LegacyState {
     fn answer(&mut self, path: &str, caller: &Caller, body: &[u8]) -> Answer {
         let fault = self
             .faults
@@ -116,12 +116,12 @@ impl World {
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.window_ms);
         match self.auth.refuse(caller, signed, times) {
-            Some(Refusal::App) => {
+            Some(AuthRefusal::App) => {
                 let message = format!("App ID is invalid: {}", caller.app_id);
                 return failed(200, "err_developer_key", &message);
             }
             Some(refusal) => {
-                self.requests.reused_ids += u64::from(refusal == Refusal::Reused);
+                self.requests.reused_ids += u64::from(refusal == AuthRefusal::Reused);
                 self.requests.refused_signatures += 1;
                 return failed(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
             }
@@ -150,8 +150,9 @@ impl World {
         }
         let from = match text(body, "/data/0/token") {
             None => Some(0),
-            Some(token) => token.split_once('.').and_then(|(era, from)| {
-                (era == self.era.to_string()).then(|| from.parse::<usize>().ok())?
+            Some(token) => token.split_once('.').and_then(|(token_generation, from)| {
+                (token_generation == self.token_generation.to_string())
+                    .then(|| from.parse::<usize>().ok())?
             }),
         };
         let Some(from) = from else {
@@ -186,7 +187,7 @@ impl World {
             ),
             (
                 "mc-siem-token",
-                format!("{}.{}", self.era, from + files.len()),
+                format!("{}.{}", self.token_generation, from + files.len()),
             ),
         ];
         (200, headers, content)

@@ -24,7 +24,7 @@ fn pattern(builder: &mut LogRecordBuilder) -> String {
         builder.random.hex(40),
         builder.random.hex(64),
     );
-    match if builder.traps {
+    match if builder.odd_shapes {
         builder.random.below(12)
     } else {
         0

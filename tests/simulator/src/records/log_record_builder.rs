@@ -14,7 +14,7 @@ pub(crate) struct LogRecordBuilder {
     /// When it happened.
     pub(crate) at_ms: i64,
     /// Whether the odd shapes occur that the API is known for.
-    pub(crate) traps: bool,
+    pub(crate) odd_shapes: bool,
 }
 
 impl LogRecordBuilder {
@@ -23,8 +23,8 @@ impl LogRecordBuilder {
         UtcTime::new(self.at_ms)
     }
 
-    /// Returns the time in the form of most logs; with traps sometimes with an hour without its
-    /// zero, as has been seen.
+    /// Returns the time in the form of most logs; with odd shapes sometimes with an hour without
+    /// its zero, as has been seen.
     pub(super) fn time(&mut self) -> String {
         if self.odd(20) {
             self.at().offset_form_unpadded()
@@ -35,7 +35,7 @@ impl LogRecordBuilder {
 
     /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
     pub(super) fn odd(&mut self, per_mille: u32) -> bool {
-        self.traps && self.random.chance(per_mille)
+        self.odd_shapes && self.random.chance(per_mille)
     }
 
     pub(super) fn pick<T: Copy + Default>(&mut self, items: &[T]) -> T {
@@ -55,7 +55,8 @@ impl LogRecordBuilder {
         (name, format!("{mailbox}@{domain}"))
     }
 
-    /// Returns the address of an external sender; with traps sometimes the empty sender of bounces.
+    /// Returns the address of an external sender; with odd shapes sometimes the empty sender of
+    /// bounces.
     pub(super) fn sender(&mut self) -> String {
         if self.odd(50) {
             return "<>".to_owned();
@@ -88,7 +89,7 @@ impl LogRecordBuilder {
 
     /// Returns an address outside the tenant.
     pub(super) fn address(&mut self) -> String {
-        ip(&mut self.random, "Inbound", self.traps)
+        ip(&mut self.random, "Inbound", self.odd_shapes)
     }
 
     /// Returns a text, or one of the two ways to say nothing.

@@ -12,7 +12,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     ]);
     let direction = builder
         .message
-        .direction_as_written(&mut builder.random, builder.generator.traps);
+        .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
     builder.subtype(Some(action));
     builder.put("action", action);
     builder.put("direction", direction);
@@ -54,7 +54,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     }
     // Quotes that are escaped once or twice take their own room.
     let detail = spam_detail(&mut builder.random, missing.saturating_sub(380) * 3 / 4);
-    let detail = in_some_shape(&mut builder.random, detail, builder.generator.traps);
+    let detail = in_some_shape(&mut builder.random, detail, builder.generator.odd_shapes);
     builder.put("spamProcessingDetail", detail);
 }
 
@@ -166,7 +166,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     let delivered = builder.boolean(900);
     let direction = builder
         .message
-        .direction_as_written(&mut builder.random, builder.generator.traps);
+        .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
     builder.subtype(Some(delivered));
     builder.put("delivered", delivered);
     builder.put("direction", direction);
@@ -176,7 +176,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     let long = builder.odd(20);
     let time = builder.random.below(if long { 11_000_000 } else { 4000 });
     builder.put("deliveryTime", time.to_string());
-    let ip = super::ip(&mut builder.random, "Inbound", builder.generator.traps);
+    let ip = super::ip(&mut builder.random, "Inbound", builder.generator.odd_shapes);
     builder.put("destinationIp", ip);
     let host = (!builder.odd(100)).then(|| builder.random.pick(words::HOSTS));
     builder.put_or_nothing("Hostname", host);
@@ -215,7 +215,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
 pub(super) fn journal(builder: &mut RecordBuilder<'_>) {
     let direction = builder
         .message
-        .direction_as_written(&mut builder.random, builder.generator.traps);
+        .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
     builder.subtype(None);
     builder.put("direction", direction);
     builder.put("recipients", builder.message.recipient.clone());

@@ -23,7 +23,7 @@ pub(crate) struct Message {
 
 impl Message {
     /// Returns the message of that number. The time is that of the first record about it.
-    pub(crate) fn new(seed: u64, number: u64, at_ms: i64, traps: bool) -> Self {
+    pub(crate) fn new(seed: u64, number: u64, at_ms: i64, odd_shapes: bool) -> Self {
         let mut random = Random::new(seed, "message", &[number]);
         let direction = random.pick(&["Inbound", "Inbound", "Inbound", "Outbound", "Internal"]);
         let sender_domain = match direction {
@@ -36,7 +36,7 @@ impl Message {
             _ => random.pick(words::TENANT_DOMAINS),
         };
         let (name, mailbox) = random.pick(words::PEOPLE);
-        let bounce = traps && random.chance(30);
+        let bounce = odd_shapes && random.chance(30);
         let sender = if bounce {
             random.pick(&["<>", ""]).to_owned()
         } else if direction == "Inbound" && random.chance(80) {
@@ -45,7 +45,7 @@ impl Message {
             format!("{mailbox}@{sender_domain}")
         };
         let header = format!("{mailbox}@{sender_domain}");
-        let sender_header = if traps && random.chance(60) {
+        let sender_header = if odd_shapes && random.chance(60) {
             format!("{name} <{header}>")
         } else {
             header
@@ -59,18 +59,18 @@ impl Message {
             sender_domain,
             sender_header,
             recipient: format!("{}@{recipient_domain}", random.pick(words::PEOPLE).1),
-            subject: subject(&mut random, number, traps),
-            message_id: message_id(&mut random, sender_domain, traps),
-            aggregate_id: aggregate_id(&mut random, at_ms, traps),
-            ip: ip(&mut random, direction, traps),
+            subject: subject(&mut random, number, odd_shapes),
+            message_id: message_id(&mut random, sender_domain, odd_shapes),
+            aggregate_id: aggregate_id(&mut random, at_ms, odd_shapes),
+            ip: ip(&mut random, direction, odd_shapes),
             bytes: 2000 + random.below(90_000),
             files,
         }
     }
 
     /// Returns the direction as the records of different years write it.
-    pub(crate) fn direction_as_written(&self, random: &mut Random, traps: bool) -> String {
-        match if traps { random.below(8) } else { 0 } {
+    pub(crate) fn direction_as_written(&self, random: &mut Random, odd_shapes: bool) -> String {
+        match if odd_shapes { random.below(8) } else { 0 } {
             0..=4 => self.direction.to_owned(),
             5 | 6 => self.direction.to_lowercase(),
             _ => self.direction.to_uppercase(),
@@ -78,27 +78,27 @@ impl Message {
     }
 }
 
-fn subject(random: &mut Random, number: u64, traps: bool) -> Option<String> {
-    if traps && random.chance(25) {
+fn subject(random: &mut Random, number: u64, odd_shapes: bool) -> Option<String> {
+    if odd_shapes && random.chance(25) {
         return None;
     }
-    if traps && random.chance(120) {
+    if odd_shapes && random.chance(120) {
         return Some(random.pick(words::ODD_SUBJECTS).to_owned());
     }
     Some(format!("{} #{number}", random.pick(words::SUBJECTS)))
 }
 
-fn message_id(random: &mut Random, domain: &str, traps: bool) -> Option<String> {
+fn message_id(random: &mut Random, domain: &str, odd_shapes: bool) -> Option<String> {
     let id = format!("{}@{domain}", random.token(24));
-    match if traps { random.below(20) } else { 0 } {
+    match if odd_shapes { random.below(20) } else { 0 } {
         0..=15 => Some(format!("<{id}>")),
         16..=18 => Some(id),
         _ => None,
     }
 }
 
-fn aggregate_id(random: &mut Random, at_ms: i64, traps: bool) -> String {
-    match if traps { random.below(20) } else { 0 } {
+fn aggregate_id(random: &mut Random, at_ms: i64, odd_shapes: bool) -> String {
+    match if odd_shapes { random.below(20) } else { 0 } {
         0..=17 => format!("{}_{}", random.token(22), at_ms.div_euclid(1000)),
         18 => random.token(22),
         _ => random.uuid(),
@@ -106,7 +106,7 @@ fn aggregate_id(random: &mut Random, at_ms: i64, traps: bool) -> String {
 }
 
 /// Returns an address out of the blocks that RFC 5737 and RFC 3849 reserve for documentation.
-pub(crate) fn ip(random: &mut Random, direction: &str, traps: bool) -> String {
+pub(crate) fn ip(random: &mut Random, direction: &str, odd_shapes: bool) -> String {
     if direction == "Internal" {
         return format!(
             "10.{}.{}.{}",
@@ -115,7 +115,7 @@ pub(crate) fn ip(random: &mut Random, direction: &str, traps: bool) -> String {
             random.below(255)
         );
     }
-    if traps && random.chance(120) {
+    if odd_shapes && random.chance(120) {
         return format!(
             "2001:db8:{:x}::{:x}",
             random.below(0xffff),

@@ -17,7 +17,7 @@ mod words;
 
 pub(crate) use log_record_builder::LogRecordBuilder;
 pub(crate) use message::ip;
-pub(crate) use record::{Form, Record};
+pub(crate) use record::{Record, RecordFormat};
 pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(crate) struct RecordGenerator {
     /// The event type.
     pub(crate) event_type: EventType,
     /// Whether the odd shapes occur.
-    pub(crate) traps: bool,
+    pub(crate) odd_shapes: bool,
     /// The average length of receipt and process records.
     pub(crate) record_bytes: u32,
     /// The name of the account, as in `C0A0`.
@@ -57,8 +57,8 @@ impl RecordGenerator {
         let before = number.saturating_sub(1).max(span.first);
         // No id is unique: attempts to deliver share both, findings of spam share one.
         let (message, processing) = match (self.event_type, number % 8) {
-            (EventType::Delivery, 3) if self.traps => (before, before),
-            (EventType::Spam, 5) if self.traps => (number, before),
+            (EventType::Delivery, 3) if self.odd_shapes => (before, before),
+            (EventType::Spam, 5) if self.odd_shapes => (number, before),
             _ => (number, number),
         };
         let random =
@@ -67,7 +67,7 @@ impl RecordGenerator {
         let mut builder = RecordBuilder {
             generator: self,
             random: random("record", number),
-            message: Message::new(self.seed, message, at_ms, self.traps),
+            message: Message::new(self.seed, message, at_ms, self.odd_shapes),
             record: Record::default(),
         };
         builder.processing_id(
@@ -138,17 +138,17 @@ impl RecordBuilder<'_> {
 
     fn put_or_nothing(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         self.record
-            .put_or_nothing(key, value, &mut self.random, self.generator.traps);
+            .put_or_nothing(key, value, &mut self.random, self.generator.odd_shapes);
     }
 
     fn nothing(&mut self, key: &'static str) {
         self.record
-            .put_nothing(key, &mut self.random, self.generator.traps);
+            .put_nothing(key, &mut self.random, self.generator.odd_shapes);
     }
 
     /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
     fn odd(&mut self, per_mille: u32) -> bool {
-        self.generator.traps && self.random.chance(per_mille)
+        self.generator.odd_shapes && self.random.chance(per_mille)
     }
 
     fn below(&mut self, bound: u64) -> i64 {

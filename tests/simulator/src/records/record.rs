@@ -13,7 +13,7 @@ pub(crate) struct Record {
 
 /// How a record is written. None of it may matter to a reader.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Form {
+pub(crate) struct RecordFormat {
     /// Keys from last to first.
     pub(crate) reversed: bool,
     /// White space after colons and commas.
@@ -33,8 +33,8 @@ impl Record {
     }
 
     /// Adds a field without a value, in one of the three ways of the API.
-    pub(crate) fn put_nothing(&mut self, key: &'static str, random: &mut Random, traps: bool) {
-        match if traps { random.below(4) } else { 0 } {
+    pub(crate) fn put_nothing(&mut self, key: &'static str, random: &mut Random, odd_shapes: bool) {
+        match if odd_shapes { random.below(4) } else { 0 } {
             0 | 1 => self.put(key, Value::Null),
             2 => self.put(key, ""),
             _ => {}
@@ -47,11 +47,11 @@ impl Record {
         key: &'static str,
         value: Option<impl Into<Value>>,
         random: &mut Random,
-        traps: bool,
+        odd_shapes: bool,
     ) {
         match value {
             Some(value) => self.put(key, value),
-            None => self.put_nothing(key, random, traps),
+            None => self.put_nothing(key, random, odd_shapes),
         }
     }
 
@@ -93,17 +93,17 @@ impl Record {
     }
 
     /// Appends the record as one line, without its end, and says which record it is.
-    pub(crate) fn write(&self, line: &mut Vec<u8>, form: Form, stream: &str) -> Identity {
+    pub(crate) fn write(&self, line: &mut Vec<u8>, format: RecordFormat, stream: &str) -> Identity {
         let mut fields: Vec<(&str, Vec<u8>)> = Vec::with_capacity(self.fields.len());
         for (key, value) in &self.fields {
             let mut text = Vec::new();
             write_canonical(&mut text, value);
             fields.push((key, text));
         }
-        if form.reversed {
+        if format.reversed {
             fields.reverse();
         }
-        write_fields(line, fields.iter(), form);
+        write_fields(line, fields.iter(), format);
         of_canonical(stream, &canonical(fields))
     }
 
@@ -124,7 +124,7 @@ fn canonical(mut fields: Vec<(&str, Vec<u8>)>) -> Vec<u8> {
     write_fields(
         &mut text,
         fields.iter().filter(|(key, _)| !is_transport(key)),
-        Form::default(),
+        RecordFormat::default(),
     );
     text
 }
@@ -132,9 +132,9 @@ fn canonical(mut fields: Vec<(&str, Vec<u8>)>) -> Vec<u8> {
 fn write_fields<'a>(
     out: &mut Vec<u8>,
     fields: impl Iterator<Item = &'a (&'a str, Vec<u8>)>,
-    form: Form,
+    format: RecordFormat,
 ) {
-    let (comma, colon): (&[u8], &[u8]) = if form.spaced {
+    let (comma, colon): (&[u8], &[u8]) = if format.spaced {
         (b", ", b": ")
     } else {
         (b",", b":")
@@ -148,7 +148,7 @@ fn write_fields<'a>(
         out.extend_from_slice(key.as_bytes());
         out.push(b'"');
         out.extend_from_slice(colon);
-        if form.ascii && !text.is_ascii() {
+        if format.ascii && !text.is_ascii() {
             write_ascii(out, text);
         } else {
             out.extend_from_slice(text);
@@ -185,16 +185,16 @@ mod tests {
         );
         record.put("_offset", 9);
         for bits in 0..8 {
-            let form = Form {
+            let format = RecordFormat {
                 reversed: bits & 1 > 0,
                 spaced: bits & 2 > 0,
                 ascii: bits & 4 > 0,
             };
             let mut line = Vec::new();
-            let written = record.write(&mut line, form, "siem.spam");
+            let written = record.write(&mut line, format, "siem.spam");
             let parsed: Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(identity("siem.spam", &parsed), Some(hex(&written)));
-            assert_eq!(line.is_ascii(), form.ascii);
+            assert_eq!(line.is_ascii(), format.ascii);
         }
     }
 }

@@ -57,8 +57,8 @@ pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
 
 /// Returns the detail in one of the shapes other than null: an object, its text, or the text of its
 /// text.
-pub(crate) fn in_some_shape(random: &mut Random, detail: Value, traps: bool) -> Value {
-    match if traps { random.below(5) } else { 0 } {
+pub(crate) fn in_some_shape(random: &mut Random, detail: Value, odd_shapes: bool) -> Value {
+    match if odd_shapes { random.below(5) } else { 0 } {
         0..=2 => Value::String(detail.to_string()),
         3 => Value::String(Value::String(detail.to_string()).to_string()),
         _ => detail,

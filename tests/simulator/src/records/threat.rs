@@ -158,7 +158,7 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
 fn route_and_sender(builder: &mut RecordBuilder<'_>) {
     let route = builder
         .message
-        .direction_as_written(&mut builder.random, builder.generator.traps);
+        .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
     builder.put("route", route);
     builder.put("senderDomain", builder.message.sender_domain);
     let ip = (!builder.odd(30)).then(|| builder.message.ip.clone());

@@ -6,7 +6,7 @@ use mimecast_simulator::{Config, EventType, Simulator, identity};
 #[tokio::test]
 async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_other_words() {
     let simulator = Simulator::start(Config {
-        traps: false,
+        odd_shapes: false,
         ..small()
     })
     .await

@@ -140,7 +140,7 @@ async fn a_file_can_be_spoiled() {
 async fn a_line_that_is_put_into_a_file_stays_there() {
     let simulator = Simulator::start(small()).await.unwrap();
     let token = token(&simulator).await;
-    for (name, effect, malformed, not_text, untimed) in [
+    for (name, effect, malformed, invalid_utf8, untimed) in [
         ("spam", Effect::MalformedLine, 1, 0, 0),
         ("av", Effect::InvalidUtf8Line, 1, 1, 0),
         ("receipt", Effect::LongLine, 1, 0, 0),
@@ -153,7 +153,7 @@ async fn a_line_that_is_put_into_a_file_stays_there() {
         assert_eq!(inflate(&file(&url).await.body).unwrap(), longer);
         let (ledger, stream) = (simulator.ledger(), format!("siem.{name}"));
         assert_eq!(ledger.malformed(&stream), malformed, "{name}");
-        assert_eq!(ledger.not_text(&stream), not_text, "{name}");
+        assert_eq!(ledger.invalid_utf8(&stream), invalid_utf8, "{name}");
         assert_eq!(ledger.untimed(&stream).len(), untimed, "{name}");
         assert_eq!(ledger.expected(&stream).len(), 160, "{name}");
     }

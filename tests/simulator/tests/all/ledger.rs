@@ -147,7 +147,7 @@ async fn the_odd_shapes_occur() {
 #[tokio::test]
 async fn without_traps_all_is_plain() {
     let simulator = Simulator::start(Config {
-        traps: false,
+        odd_shapes: false,
         ..small()
     })
     .await

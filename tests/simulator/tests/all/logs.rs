@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use crate::client::{Reply, list, post, small, token};
 use mimecast_simulator::{
-    Config, Effect, Endpoint, EventType, Fault, Matcher, Refusal, Simulator, When, identity,
+    Config, Effect, Endpoint, EventType, Fault, Matcher, Simulator, StreamRefusal, When, identity,
     streams,
 };
 use serde_json::{Value, json};
@@ -220,7 +220,7 @@ async fn every_campaign_hands_out_its_people_who_do_not_say_to_which_they_belong
 #[tokio::test]
 async fn only_the_logs_with_from_and_to_can_be_had_in_ascending_order() {
     let simulator = Simulator::start(Config {
-        traps: false,
+        odd_shapes: false,
         ..with_logs()
     })
     .await
@@ -284,7 +284,7 @@ async fn a_changed_row_of_the_training_is_another_record() {
 #[tokio::test]
 async fn a_page_token_ends_after_its_life() {
     let simulator = Simulator::start(Config {
-        traps: false,
+        odd_shapes: false,
         ..with_logs()
     })
     .await
@@ -413,10 +413,10 @@ async fn every_stream_can_be_refused_in_each_of_three_ways() {
     .unwrap();
     let token = token(&simulator).await;
     let refusals = [
-        (Refusal::Forbidden, 403, "app_forbidden"),
-        (Refusal::FailInGoodAnswer, 200, "app_forbidden"),
+        (StreamRefusal::Forbidden, 403, "app_forbidden"),
+        (StreamRefusal::FailInGoodAnswer, 200, "app_forbidden"),
         (
-            Refusal::EndpointMissing,
+            StreamRefusal::EndpointMissing,
             404,
             "endpoint_evaluation_failed_1",
         ),

@@ -1,4 +1,4 @@
-//! The whole tenant: what every request is answered from.
+//! The state of the simulated tenant, from which every request is answered.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::line::Added;
 use crate::log::{Log, RequestContext};
-use crate::permissions::{Permissions, Refusal};
+use crate::permissions::{Permissions, StreamRefusal};
 use crate::post;
 use crate::random::Random;
 use crate::siem::FileList;
@@ -25,7 +25,7 @@ use crate::time::Clock;
 
 /// The tenant and everything that changes about it.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct TenantState {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) bucket: Bucket,
@@ -43,14 +43,15 @@ pub(crate) struct World {
     made: Mutex<BTreeMap<&'static str, u64>>,
     permissions: Mutex<Permissions>,
     /// Records sent in another form, with their original identity and how often they were sent.
-    other_forms: Mutex<OtherForms>,
+    rewritten_records: Mutex<RewrittenRecords>,
     answers: AtomicU64,
 }
 
-/// By stream and by what a record went out as: which record it is, and how often.
-type OtherForms = BTreeMap<(&'static str, Identity), (Identity, u64)>;
+/// By stream and by the identity of a rewritten record: its original identity, and how often it
+/// was sent.
+type RewrittenRecords = BTreeMap<(&'static str, Identity), (Identity, u64)>;
 
-impl World {
+impl TenantState {
     /// Creates the tenant at the start.
     pub(crate) fn new(config: Config, storage_origin: String) -> Self {
         let clock = Clock::new(config.now_ms, config.skew_ms);
@@ -83,7 +84,7 @@ impl World {
             logs: Mutex::new(logs),
             made: Mutex::new(made),
             permissions: Mutex::new(permissions),
-            other_forms: Mutex::new(BTreeMap::new()),
+            rewritten_records: Mutex::new(BTreeMap::new()),
             answers: AtomicU64::new(0),
             config,
         }
@@ -122,7 +123,7 @@ impl World {
         let life_ms = i64::try_from(self.config.page_token_lifetime_ms);
         RequestContext {
             now_ms: self.clock.now_ms(),
-            traps: self.config.traps,
+            odd_shapes: self.config.odd_shapes,
             page_records_max: usize::try_from(self.config.page_records_max).unwrap_or(usize::MAX),
             page_token_lifetime_ms: life_ms.unwrap_or(i64::MAX),
             effect,
@@ -134,15 +135,15 @@ impl World {
     }
 
     /// Takes the permission to read a stream, or gives it again.
-    pub(crate) fn permit(&self, stream: &str, refusal: Option<Refusal>) {
+    pub(crate) fn permit(&self, stream: &str, refusal: Option<StreamRefusal>) {
         self.permissions().set(stream, refusal);
     }
 
     /// Notes records that are served in another form.
-    pub(crate) fn note_forms(&self, stream: &'static str, forms: Vec<RewrittenRecord>) {
-        let mut known = lock(&self.other_forms);
-        for (form, original) in forms {
-            known.entry((stream, form)).or_insert((original, 0)).1 += 1;
+    pub(crate) fn note_rewritten(&self, stream: &'static str, rewritten: Vec<RewrittenRecord>) {
+        let mut known = lock(&self.rewritten_records);
+        for (rewritten, original) in rewritten {
+            known.entry((stream, rewritten)).or_insert((original, 0)).1 += 1;
         }
     }
 
@@ -196,7 +197,7 @@ impl World {
             *made += u64::from(count);
             first
         };
-        let from = (self.config.seed, self.config.traps);
+        let from = (self.config.seed, self.config.odd_shapes);
         let numbers = first..first + u64::from(count);
         let items = numbers.map(|number| history::item(row, from, number, at_ms));
         self.logs().entry(row.stream).or_default().add(items);
@@ -242,11 +243,11 @@ impl World {
                 ledger.add_deleted(stream, &file.path, &content.identities);
                 continue;
             }
-            ledger.add_malformed(stream, content.malformed, content.not_text);
+            ledger.add_malformed(stream, content.malformed, content.invalid_utf8);
             match file.added() {
                 None => {}
                 Some(Added::Malformed) => ledger.add_malformed(stream, 1, 0),
-                Some(Added::NotText) => ledger.add_malformed(stream, 1, 1),
+                Some(Added::InvalidUtf8) => ledger.add_malformed(stream, 1, 1),
                 Some(Added::Untimed(identity)) => ledger.add_untimed(stream, identity.clone()),
             }
         }
@@ -256,8 +257,8 @@ impl World {
                 ledger.add(stream, &item.identity, item.served);
             }
         }
-        for ((stream, form), (original, served)) in lock(&self.other_forms).iter() {
-            ledger.add_form(stream, form, original, *served);
+        for ((stream, rewritten), (original, served)) in lock(&self.rewritten_records).iter() {
+            ledger.add_rewritten(stream, rewritten, original, *served);
         }
         ledger
     }
@@ -285,7 +286,7 @@ fn first_logs(
         let mut log = Log::default();
         log.add(history::spread(
             row,
-            (config.seed, config.traps),
+            (config.seed, config.odd_shapes),
             count,
             window,
         ));
