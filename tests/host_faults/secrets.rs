@@ -158,7 +158,7 @@ impl HostFixture {
         said
     }
 
-    /// Every file that there is: state, output, dead letters, log.
+    /// Every file that there is: state, output, rejected records, log.
     fn assert_files(&self) {
         assert!(search(self.folder.path()) > 3, "there are files");
     }

@@ -42,7 +42,7 @@ impl DeadLetterSinks {
         state_dir: &StateDir,
         tries_max: Option<u32>,
     ) -> Result<Self, Failure> {
-        let mut letters = Self {
+        let mut sinks = Self {
             shared: None,
             output: None,
             directory: state_dir.path().to_owned(),
@@ -51,14 +51,14 @@ impl DeadLetterSinks {
         match &settings.dead_letter {
             None => {}
             Some(DeadLetterSettings::File(path)) => {
-                letters.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
+                sinks.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
             }
             Some(DeadLetterSettings::Output(config)) => {
                 let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
-                letters.output = Some(Arc::new(outputs));
+                sinks.output = Some(Arc::new(outputs));
             }
         }
-        Ok(letters)
+        Ok(sinks)
     }
 
     /// Returns that of one source: the same for as long as anyone holds it.
@@ -291,14 +291,14 @@ mod tests {
     #[tokio::test]
     async fn a_source_that_is_held_twice_is_not_locked_out_of_its_own_file() {
         let directory = tempfile::tempdir().unwrap();
-        let letters = DeadLetterSinks {
+        let sinks = DeadLetterSinks {
             shared: None,
             output: None,
             directory: directory.path().to_owned(),
             by_source: std::sync::Mutex::default(),
         };
-        let before_change = letters.of("acme");
-        let after_change = letters.of("acme");
+        let before_change = sinks.of("acme");
+        let after_change = sinks.of("acme");
         for (sink, original) in [(&before_change, b"a"), (&after_change, b"b")] {
             let mut sink = sink.lock().await;
             let records = [record(original)];
@@ -306,9 +306,9 @@ mod tests {
         }
         // Those that nobody holds are forgotten, and their files are closed.
         drop((before_change, after_change));
-        let other = letters.of("other");
-        assert_eq!(letters.by_source.lock().unwrap().len(), 1);
-        let again = letters.of("acme");
+        let other = sinks.of("other");
+        assert_eq!(sinks.by_source.lock().unwrap().len(), 1);
+        let again = sinks.of("acme");
         assert!(!Arc::ptr_eq(&other, &again));
         let mut again = again.lock().await;
         let records = [record(b"c")];

@@ -44,12 +44,12 @@ fn files(extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn output_text(output: &Output) -> String {
+fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Past what the harness captures.
-fn report_skipped(why: &str) {
+fn report_left_out(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }
@@ -73,7 +73,7 @@ fn every_settings_file_is_valid() {
             .envs(VARIABLES.map(|name| (name, "example-value")))
             .output()
             .unwrap();
-        let said = output_text(&output);
+        let said = stderr_of(&output);
         assert!(output.status.success(), "{}: {said}", path.display());
         assert!(!said.contains("WARN"), "{}: {said}", path.display());
     }
@@ -106,7 +106,7 @@ fn yaml(name: &str) -> Value {
 }
 
 /// The first output of a settings file, parsed.
-fn output(name: &str) -> toml::Table {
+fn first_output_table(name: &str) -> toml::Table {
     let text = fs::read_to_string(examples().join(name)).unwrap();
     let table: toml::Table = text.parse().unwrap();
     table["output"][0].as_table().unwrap().clone()
@@ -193,7 +193,7 @@ fn fluent_bit_reads_whole_lines_of_a_program_in_a_thread_of_its_own() {
     assert_eq!(parser["time_key"], "@timestamp");
     assert_eq!(parser["time_keep"], true);
     assert_eq!(input["buf_size"], "1M");
-    let longest = output("fluent-bit-exec.toml")["max_line_bytes"].as_integer();
+    let longest = first_output_table("fluent-bit-exec.toml")["max_line_bytes"].as_integer();
     assert!(longest.unwrap() < 1_000_000, "longer lines would be cut");
 }
 
@@ -202,7 +202,7 @@ fn fluent_bit_routes_forward_by_the_tags_of_the_streams() {
     let file = yaml("fluent-bit-forward.yaml");
     let input = &file["pipeline"]["inputs"][0];
     assert!(input.get("tag").is_none() && input.get("tag_prefix").is_none());
-    let settings = output("fluent-bit-forward.toml");
+    let settings = first_output_table("fluent-bit-forward.toml");
     assert_eq!(settings["tag"].as_str(), Some("mimecast.{stream}"));
     assert_eq!(file["pipeline"]["outputs"][0]["match"], "mimecast.*");
     assert!(settings["frame_kib"].as_integer().unwrap() <= 900);
@@ -210,7 +210,7 @@ fn fluent_bit_routes_forward_by_the_tags_of_the_streams() {
 
 #[test]
 fn fluent_bit_gets_over_http_what_it_takes() {
-    let settings = output("fluent-bit-http.toml");
+    let settings = first_output_table("fluent-bit-http.toml");
     assert_eq!(settings["format"].as_str(), Some("array"));
     assert!(settings.get("content_type").is_none());
     let endpoint = settings["endpoint"].as_str().unwrap();
@@ -277,7 +277,7 @@ fn vector_acknowledges_when_its_sink_has_delivered() {
         );
     }
     for name in ["vector-fluent.toml", "vector-http.toml"] {
-        let settings = output(name);
+        let settings = first_output_table(name);
         let wait = settings
             .get("ack_timeout_secs")
             .or_else(|| settings.get("timeout_secs"));
@@ -295,7 +295,7 @@ fn vector_reads_its_secret_without_the_newline() {
     let backend = &file["secret"][backend];
     assert_eq!(backend["type"], "directory");
     assert_eq!(backend["remove_trailing_whitespace"], true);
-    let settings = output("vector-http.toml");
+    let settings = first_output_table("vector-http.toml");
     assert_eq!(
         source["auth"]["username"].as_str(),
         settings["username"].as_str()
@@ -337,14 +337,14 @@ fn vector_starts_the_host_again_and_keeps_its_log_apart_from_the_events() {
         let argument = argument.as_str().unwrap().to_lowercase();
         assert!(!argument.contains("secret"), "{argument}");
     }
-    let settings = output("vector-exec.toml");
+    let settings = first_output_table("vector-exec.toml");
     assert!(settings["max_line_bytes"].as_integer().unwrap() < 1_000_000);
 }
 
 /// Vector's fluent source has no handshake, and reads gzip only.
 #[test]
 fn vector_is_asked_for_no_shared_key_and_sent_no_zstd() {
-    let settings = output("vector-fluent.toml");
+    let settings = first_output_table("vector-fluent.toml");
     assert!(settings.get("shared_key").is_none());
     let compression = settings.get("compression").and_then(toml::Value::as_str);
     assert!(matches!(compression, None | Some("gzip")));
@@ -386,7 +386,7 @@ fn fluentd_keeps_what_it_has_acknowledged_and_answers_every_frame() {
     assert_eq!(at("match/buffer", "retry_forever"), Some("true"));
     assert_eq!(at("source", "chunk_size_limit"), None);
     assert_eq!(at("source/security", "user_auth"), Some("true"));
-    let login = output("fluentd.toml");
+    let login = first_output_table("fluentd.toml");
     assert_eq!(
         at("source/security/user", "username"),
         login["username"].as_str()
@@ -424,7 +424,7 @@ fn rsyslog_reads_closed_files_and_whole_lines() {
         .find(|line| line.starts_with("input("))
         .unwrap();
     let pattern = input.split('"').nth(3).unwrap();
-    let settings = output("rsyslog.toml");
+    let settings = first_output_table("rsyslog.toml");
     let path = settings["path"].as_str().unwrap();
     let (stem, extension) = path.rsplit_once('.').unwrap();
     assert_eq!(pattern, format!("{stem}*.{extension}"));
@@ -443,7 +443,7 @@ fn rsyslog_reads_closed_files_and_whole_lines() {
 fn rsyslog_accepts_its_configuration() {
     let program = Path::new("/usr/sbin/rsyslogd");
     if !program.exists() {
-        return report_skipped("rsyslog is not installed: its configuration is only read");
+        return report_left_out("rsyslog is not installed: its configuration is only read");
     }
     let directory = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(examples().join("rsyslog.conf")).unwrap();
@@ -455,7 +455,7 @@ fn rsyslog_accepts_its_configuration() {
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", output_text(&output));
+    assert!(output.status.success(), "{}", stderr_of(&output));
 }
 
 #[test]
@@ -477,7 +477,7 @@ fn the_unit_is_one_that_systemd_takes() {
         .output()
         .is_err()
     {
-        return report_skipped("no systemd-analyze: the unit is not verified");
+        return report_left_out("no systemd-analyze: the unit is not verified");
     }
     let directory = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(examples().join("systemd/source-host.service")).unwrap();
@@ -492,15 +492,15 @@ fn the_unit_is_one_that_systemd_takes() {
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", output_text(&output));
-    assert_eq!(output_text(&output), "", "systemd has remarks");
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    assert_eq!(stderr_of(&output), "", "systemd has remarks");
     // Of 100, as systemd rates what a service may do.
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--threshold=25"])
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", output_text(&output));
+    assert!(output.status.success(), "{}", stderr_of(&output));
 }
 
 #[test]

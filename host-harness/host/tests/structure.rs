@@ -151,7 +151,7 @@ fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// A module that leads back to itself, with the way.
-fn circle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+fn cycle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn follow(
         uses: &BTreeMap<String, BTreeSet<String>>,
         way: &mut Vec<String>,
@@ -193,7 +193,7 @@ fn no_module_leads_back_to_itself() {
     for folder in folders {
         let uses = uses(&root().join(folder));
         assert!(uses.len() > 3, "{folder}");
-        assert_eq!(circle(&uses), None, "{folder}");
+        assert_eq!(cycle(&uses), None, "{folder}");
     }
 }
 
@@ -207,7 +207,7 @@ fn a_circle_is_found() {
         }
         uses
     };
-    assert_eq!(circle(&uses(&[("a", "b"), ("a", "c"), ("b", "c")])), None);
-    let found = circle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap();
+    assert_eq!(cycle(&uses(&[("a", "b"), ("a", "c"), ("b", "c")])), None);
+    let found = cycle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap();
     assert_eq!(found, ["a", "b", "c", "b"]);
 }

@@ -620,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_record_and_the_lock_stays_in_the_directory() {
+    fn nothing_but_the_state_file_and_the_lock_stays_in_the_directory() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
         state_dir.store(&filled()).unwrap();
@@ -634,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_source_has_the_record_of_its_former_name_unless_it_has_its_own() {
+    fn a_renamed_source_has_the_stored_state_of_its_former_name_unless_it_has_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
         assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Nothing);

@@ -13,13 +13,13 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::http_receiver::{Answer, HttpServer, reply};
-use crate::receiver::{AcceptedEvents, Treatment};
+use crate::receiver::{ReceiverState, Treatment};
 
 /// One request in so many is answered in parts.
 const PARTLY: u8 = 40;
 
 pub(crate) struct BulkReceiver {
-    pub(crate) ledger: AcceptedEvents,
+    pub(crate) state: ReceiverState,
     pub(crate) server: HttpServer,
     store: Arc<Mutex<Store>>,
 }
@@ -33,20 +33,20 @@ struct Store {
 }
 
 impl BulkReceiver {
-    pub(crate) async fn with(ledger: AcceptedEvents, seed: u64) -> Self {
+    pub(crate) async fn with(state: ReceiverState, seed: u64) -> Self {
         let store = Arc::new(Mutex::new(Store {
             ids: BTreeSet::new(),
             random: Rng::with_seed(seed),
             partly: 0,
         }));
-        let answering = (ledger.clone(), Arc::clone(&store));
+        let answering = (state.clone(), Arc::clone(&store));
         let server = HttpServer::start(move |request| {
-            let (ledger, store) = answering.clone();
-            answer(request, ledger, store).boxed()
+            let (state, store) = answering.clone();
+            answer(request, state, store).boxed()
         });
         Self {
             server: server.await,
-            ledger,
+            state,
             store,
         }
     }
@@ -65,18 +65,18 @@ impl BulkReceiver {
 
 async fn answer(
     request: Request<Incoming>,
-    ledger: AcceptedEvents,
+    state: ReceiverState,
     store: Arc<Mutex<Store>>,
 ) -> Answer {
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
-    if ledger.breaks_off() {
+    if state.take_break_off() {
         body.frame().await;
         return reset();
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    ledger.released().await;
-    let treatment = ledger.next_treatment();
+    state.wait_until_released().await;
+    let treatment = state.next_treatment();
     match treatment {
         Treatment::Accept | Treatment::HalfAnswer | Treatment::TakeAndReset => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
@@ -90,7 +90,7 @@ async fn answer(
             return Ok(answer);
         }
     }
-    let answered = store.lock().unwrap().take(&body, &ledger);
+    let answered = store.lock().unwrap().take(&body, &state);
     if matches!(treatment, Treatment::HalfAnswer | Treatment::TakeAndReset) {
         return reset();
     }
@@ -99,7 +99,7 @@ async fn answer(
 
 impl Store {
     /// Answers for each event of a request, in order.
-    fn take(&mut self, body: &[u8], ledger: &AcceptedEvents) -> Value {
+    fn take(&mut self, body: &[u8], state: &ReceiverState) -> Value {
         let text = std::str::from_utf8(body).unwrap();
         assert!(text.ends_with('\n'), "a body ends with a whole line");
         let lines: Vec<Value> = text
@@ -134,7 +134,7 @@ impl Store {
             items.push(json!({"create": item}));
         }
         self.partly += u64::from(refused);
-        ledger.take(created);
+        state.take(created);
         json!({"took": 1, "errors": errors, "items": items})
     }
 }

@@ -4,17 +4,17 @@
 //! What takes longer is left to the session in virtual time: an API call that is forbidden or not
 //! found rests its stream for an hour, a page without its token for five minutes, and a body that
 //! stands still ends after one. An empty page of a log by time is its end, whatever its `next`
-//! says: as a fault it could not be told.
+//! says: as a fault it could not be detected.
 
 use mimecast_simulator::{Effect, Endpoint, FailShape};
 
 const DAY_MS: i64 = 86_400_000;
 
 /// A fault: what it is called, where it happens, and what happens.
-pub(crate) type Row = (&'static str, Endpoint, fn() -> Effect);
+pub(crate) type EndpointFault = (&'static str, Endpoint, fn() -> Effect);
 
 /// A fault whose place is known: what it is called, and what happens.
-type Named = (&'static str, fn() -> Effect);
+type NamedAnswer = (&'static str, fn() -> Effect);
 
 const API: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
 const EVERYWHERE: [Endpoint; 4] = [
@@ -25,16 +25,16 @@ const EVERYWHERE: [Endpoint; 4] = [
 ];
 
 /// Every fault, those that can happen at several places once for each.
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<EndpointFault> {
     let at = |places: &[Endpoint], name, effect| {
         let rows = places.iter().map(|place| (name, *place, effect));
-        rows.collect::<Vec<Row>>()
+        rows.collect::<Vec<EndpointFault>>()
     };
     let mut rows = FILES
         .iter()
         .map(|(name, effect)| (*name, Endpoint::File, *effect))
         .chain(PAGES.iter().copied())
-        .collect::<Vec<Row>>();
+        .collect::<Vec<EndpointFault>>();
     for (name, effect) in ANSWERS {
         rows.extend(at(&EVERYWHERE, name, effect));
     }
@@ -48,7 +48,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// What anything can be answered with.
-const ANSWERS: [Named; 14] = [
+const ANSWERS: [NamedAnswer; 14] = [
     ("a Date a month ahead", || Effect::DateAhead {
         ms: 30 * DAY_MS,
     }),
@@ -82,7 +82,7 @@ const ANSWERS: [Named; 14] = [
 ];
 
 /// What a call of the API can be answered with.
-const CALLS: [Named; 6] = [
+const CALLS: [NamedAnswer; 6] = [
     ("429 with a reset in milliseconds", || {
         // Every answer of the API has one.
         answer(429, &[], "{}")
@@ -97,7 +97,7 @@ const CALLS: [Named; 6] = [
 ];
 
 /// What can be wrong with a page.
-const PAGES: [Row; 6] = [
+const PAGES: [EndpointFault; 6] = [
     ("an empty page", Endpoint::Batch, || Effect::EmptyPage),
     ("a page twice", Endpoint::Batch, || Effect::PageRepeated),
     ("a page twice", Endpoint::Post, || Effect::PageRepeated),
@@ -113,7 +113,7 @@ const PAGES: [Row; 6] = [
 ];
 
 /// What can be wrong with a file.
-const FILES: [Named; 14] = [
+const FILES: [NamedAnswer; 14] = [
     ("403 for a file", || Effect::ExpiredLinks),
     ("404 for a file", Effect::file_gone),
     ("410 for a file", || answer(410, &[], "")),
@@ -122,7 +122,7 @@ const FILES: [Named; 14] = [
     ("not gzip", || Effect::NotGzip),
     ("truncated gzip", || Effect::TruncatedGzip),
     ("a wrong checksum", || Effect::WrongChecksum),
-    ("garbage behind gzip", || Effect::TrailingGarbage),
+    ("garbage after gzip", || Effect::TrailingGarbage),
     ("two gzip members", || Effect::TwoMembers),
     ("a line that is not UTF-8", || Effect::InvalidUtf8Line),
     ("a line of 1.2 MB", || Effect::LongLine),

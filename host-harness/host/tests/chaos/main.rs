@@ -1,7 +1,7 @@
-//! The host as a process under faults by chance: of the upstream, of the receivers, and of itself.
+//! The host as a process under random faults: of the upstream, of the receivers, and of itself.
 //!
 //! Everything comes from a seed, and what happens is tied to how many events were delivered, so
-//! that a run that fails can be had again:
+//! that a run that fails can be reproduced from its seed:
 //! `CHAOS_SEED=7 cargo test --release -p source-host --test chaos -- --nocapture`.
 
 #![expect(
@@ -18,9 +18,6 @@ mod bulk_receiver;
 mod compile;
 mod faults;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
-#[path = "../outputs/feed.rs"]
-mod feed;
-#[expect(dead_code, reason = "the tests of outputs ask for more")]
 #[path = "../outputs/forward_receiver.rs"]
 mod forward_receiver;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
@@ -30,13 +27,16 @@ mod plan;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
 #[path = "../outputs/receiver.rs"]
 mod receiver;
+mod receivers;
 mod reconciliation;
 mod run;
 #[path = "../../../../tests/host_faults/rustc.rs"]
 mod rustc;
 #[path = "../../../../tests/setup/mod.rs"]
 mod setup;
-mod sink;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/test_delivery.rs"]
+mod test_delivery;
 
 use std::time::Instant;
 
@@ -47,20 +47,20 @@ use reconciliation::Reconciliation;
 use run::Run;
 
 /// What a run of the test suite does.
-const SHORT: Size = Size {
+const SHORT_RUN: Size = Size {
     events: 6_000,
-    upstream: 14,
+    upstream_faults: 14,
     kills: 3,
-    others: 1,
+    other_events: 1,
     faults_min: 7,
 };
 
 /// A run of full size.
-const LONG: Size = Size {
+const LONG_RUN: Size = Size {
     events: 100_000,
-    upstream: 36,
+    upstream_faults: 36,
     kills: 6,
-    others: 3,
+    other_events: 3,
     faults_min: 20,
 };
 
@@ -75,10 +75,10 @@ fn whatever_happens_to_the_host_loses_nothing() {
     let seeds = asked[1].unwrap_or(1);
     let first = asked[0].unwrap_or(1);
     let size = match asked {
-        [None, None, None] => SHORT,
+        [None, None, None] => SHORT_RUN,
         [_, _, events] => Size {
-            events: events.map_or(LONG.events, |events| usize::try_from(events).unwrap()),
-            ..LONG
+            events: events.map_or(LONG_RUN.events, |events| usize::try_from(events).unwrap()),
+            ..LONG_RUN
         },
     };
     let at_once = usize::try_from(number("CHAOS_AT_ONCE").unwrap_or(6)).unwrap();
@@ -98,18 +98,18 @@ fn whatever_happens_to_the_host_loses_nothing() {
             (seed, begun, tokio::spawn(run).await)
         });
         let mut ended = runs.buffer_unordered(at_once);
-        while let Some((seed, begun, account)) = ended.next().await {
-            // Why it has failed was said where it did.
-            let Ok(account) = account else {
+        while let Some((seed, begun, reconciliation)) = ended.next().await {
+            // The panic has printed the reason.
+            let Ok(reconciliation) = reconciliation else {
                 println!("seed {seed}: FAILED");
                 failed.push(seed);
                 continue;
             };
             let seconds = begun.elapsed().as_secs_f64();
-            println!("seed {seed}: {} ({seconds:.0} s)", account.figures());
-            assert!(account.faults() >= size.faults_min);
-            assert!(account.kills() >= u64::try_from(size.kills).unwrap());
-            sum.add(account);
+            println!("seed {seed}: {} ({seconds:.0} s)", reconciliation.figures());
+            assert!(reconciliation.faults() >= size.faults_min);
+            assert!(reconciliation.kills() >= u64::try_from(size.kills).unwrap());
+            sum.add(reconciliation);
         }
     });
     println!(

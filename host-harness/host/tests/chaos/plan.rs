@@ -6,9 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use mimecast_simulator::{Config, EventType};
 
-use crate::faults::{Row, rows};
+use crate::faults::{EndpointFault, rows};
 use crate::receiver::Treatment;
-use crate::sink::Kind;
+use crate::receivers::Kind;
 
 /// How much happens in a run.
 #[derive(Clone, Copy)]
@@ -16,11 +16,11 @@ pub(crate) struct Size {
     /// How many records there are at least.
     pub(crate) events: usize,
     /// How many faults of the upstream are prepared.
-    pub(crate) upstream: usize,
+    pub(crate) upstream_faults: usize,
     /// How often the host is killed.
     pub(crate) kills: usize,
     /// How often each other thing happens to the host and to its receivers.
-    pub(crate) others: usize,
+    pub(crate) other_events: usize,
     /// How many faults there have to be in the end.
     pub(crate) faults_min: u64,
 }
@@ -33,10 +33,10 @@ pub(crate) struct Plan {
     pub(crate) source: String,
     /// Lines of `[source.settings]`.
     pub(crate) settings: String,
-    pub(crate) sinks: &'static [Kind],
-    /// What a second source does whose component is hostile.
-    pub(crate) hostile: Option<&'static str>,
-    /// What happens, and behind how many events that a receiver has taken.
+    pub(crate) receivers: &'static [Kind],
+    /// What a second source does whose component is broken.
+    pub(crate) broken: Option<&'static str>,
+    /// What happens, and after how many events that a receiver has taken.
     pub(crate) actions: Vec<(usize, Action)>,
 }
 
@@ -62,10 +62,10 @@ pub(crate) enum Action {
     /// How the receivers treat a request.
     Treat(Treatment),
     /// Something is wrong with the next answer to which it can happen.
-    Upstream(Row),
+    Upstream(EndpointFault),
 }
 
-const SINKS: [&[Kind]; 6] = [
+const RECEIVERS: [&[Kind]; 6] = [
     &[Kind::Forward],
     &[Kind::Http],
     &[Kind::File],
@@ -75,7 +75,7 @@ const SINKS: [&[Kind]; 6] = [
 ];
 
 /// Faults of `tests/host_faults/broken.rs`.
-const HOSTILE: [Option<&str>; 4] = [None, Some("traps"), Some("loops"), Some("grows")];
+const BROKEN: [Option<&str>; 4] = [None, Some("traps"), Some("loops"), Some("grows")];
 
 /// How many records each POST log, list and feed has, audit apart.
 const LOG_RECORDS: usize = 60;
@@ -83,8 +83,8 @@ const LOG_RECORDS: usize = 60;
 impl Plan {
     pub(crate) fn new(seed: u64, size: Size) -> Self {
         let mut random = Rng::with_seed(seed);
-        let sinks = SINKS[usize::try_from(seed).unwrap() % SINKS.len()];
-        let hostile = HOSTILE[usize::try_from(seed).unwrap() % HOSTILE.len()];
+        let receivers = RECEIVERS[usize::try_from(seed).unwrap() % RECEIVERS.len()];
+        let broken = BROKEN[usize::try_from(seed).unwrap() % BROKEN.len()];
         let max_events = random.choice([150, 700, 3_000]).unwrap();
         let max_requests = random.choice([4, 15, 100]).unwrap();
         let format = random.choice(["raw", "raw", "ecs"]).unwrap();
@@ -97,8 +97,8 @@ impl Plan {
                 "start = \"40h\"\nformat = \"{format}\"\nthreat_feed = \"{feed}\"\n\
                  siem_calls_per_15_min = 100000\n"
             ),
-            sinks,
-            hostile,
+            receivers,
+            broken,
             actions: Vec::new(),
         };
         plan.prepare(size, &mut random);
@@ -109,14 +109,14 @@ impl Plan {
         let millis = |random: &mut Rng, max| Duration::from_millis(random.u64(0..max));
         let mut upstream = rows();
         random.shuffle(&mut upstream);
-        let upstream = upstream.into_iter().cycle().take(size.upstream);
+        let upstream = upstream.into_iter().cycle().take(size.upstream_faults);
         let mut actions: Vec<Action> = upstream.map(Action::Upstream).collect();
         for _ in 0..size.kills {
             actions.push(Action::Kill(millis(random, 150)));
         }
-        for _ in 0..size.others {
-            let sink = random.usize(..self.sinks.len());
-            actions.push(Action::Down(sink, millis(random, 1_500), random.bool()));
+        for _ in 0..size.other_events {
+            let receiver = random.usize(..self.receivers.len());
+            actions.push(Action::Down(receiver, millis(random, 1_500), random.bool()));
             actions.push(Action::Terminate);
             actions.push(Action::Pause(millis(random, 1_500)));
             actions.push(Action::Hold(millis(random, 1_000)));

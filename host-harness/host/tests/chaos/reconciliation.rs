@@ -1,4 +1,4 @@
-//! The reconciliation: what was delivered against what the tenant owes, by identity.
+//! The reconciliation: what was delivered against the records of the tenant, by identity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::run::Run;
 #[derive(Debug, Default)]
 pub(crate) struct Reconciliation {
     /// Records that exist.
-    pub(crate) owed: usize,
+    pub(crate) expected: usize,
     /// Events that the receivers have taken.
     pub(crate) taken: usize,
     /// Of these, how many came again.
@@ -33,23 +33,23 @@ pub(crate) struct Reconciliation {
 impl Reconciliation {
     pub(crate) fn of(run: &Run) -> Self {
         let ledger = run.setup.ledger();
-        let mut account = Self {
-            owed: ledger.expected_count(),
+        let mut reconciliation = Self {
+            expected: ledger.expected_count(),
             happened: run.happened.clone(),
             ..Self::default()
         };
         let log = run.log();
-        for (number, sink) in run.sinks.iter().enumerate() {
-            let taken = sink.taken();
-            account.taken += taken.len();
-            account.reconcile(&format!("output {number}"), &ledger, &taken, &log);
+        for (number, receiver) in run.receivers.iter().enumerate() {
+            let taken = receiver.taken();
+            reconciliation.taken += taken.len();
+            reconciliation.reconcile(&format!("output {number}"), &ledger, &taken, &log);
         }
         let streams = run.streams();
         let duplicates = streams.values().map(|stream| stream["duplicates"].as_u64());
-        account.duplicates = duplicates.map(|count| count.unwrap()).sum();
-        account.compare_gaps(&ledger, &log);
-        account.compare_rejected(&ledger, &rejected_lines(run));
-        account
+        reconciliation.duplicates = duplicates.map(|count| count.unwrap()).sum();
+        reconciliation.compare_gaps(&ledger, &log);
+        reconciliation.compare_rejected(&ledger, &rejected_lines(run));
+        reconciliation
     }
 
     fn reconcile(&mut self, output: &str, ledger: &Ledger, taken: &[Value], log: &str) {
@@ -80,7 +80,7 @@ impl Reconciliation {
                     .map(|identity| format!("{output} {stream} {identity}")),
             );
             self.wrong.extend(ids.values().filter_map(|event| {
-                let record = event.get("alien")?;
+                let record = event.get("id_mismatch")?;
                 Some(format!(
                     "{output} {stream}: {} is not the id of {record}",
                     event["id"]
@@ -114,16 +114,19 @@ impl Reconciliation {
     }
 
     /// Each line that is no record was rejected once, and nothing else was.
-    fn compare_rejected(&mut self, ledger: &Ledger, letters: &BTreeSet<(String, String, String)>) {
-        self.rejected = letters.len();
+    fn compare_rejected(&mut self, ledger: &Ledger, rejected: &BTreeSet<(String, String, String)>) {
+        self.rejected = rejected.len();
         for stream in ledger.streams() {
-            let of_stream = letters.iter().filter(|letter| letter.0 == stream).count();
+            let of_stream = rejected
+                .iter()
+                .filter(|rejected_record| rejected_record.0 == stream)
+                .count();
             let malformed = ledger.malformed(stream) - ledger.invalid_utf8(stream);
             if u64::try_from(of_stream).unwrap() != malformed {
-                let reasons: BTreeSet<&str> = letters
+                let reasons: BTreeSet<&str> = rejected
                     .iter()
-                    .filter(|letter| letter.0 == stream)
-                    .map(|letter| letter.2.as_str())
+                    .filter(|rejected_record| rejected_record.0 == stream)
+                    .map(|rejected_record| rejected_record.2.as_str())
                     .collect();
                 self.wrong.push(format!(
                     "{stream}: {of_stream} records were rejected, {malformed} are malformed: {reasons:?}"
@@ -145,7 +148,7 @@ impl Reconciliation {
         format!(
             "{} records, {} events taken, {} repeated, {} rejected, {} duplicates, {} faults, \
              {} kills, {} missing, {} lost with deleted files",
-            self.owed,
+            self.expected,
             self.taken,
             self.repeated,
             self.rejected,
@@ -159,7 +162,7 @@ impl Reconciliation {
 
     /// Adds the figures of another run.
     pub(crate) fn add(&mut self, other: Self) {
-        self.owed += other.owed;
+        self.expected += other.expected;
         self.taken += other.taken;
         self.repeated += other.repeated;
         self.rejected += other.rejected;
@@ -191,10 +194,10 @@ impl Reconciliation {
 fn rejected_lines(run: &Run) -> BTreeSet<(String, String, String)> {
     let text = std::fs::read_to_string(run.setup.path("state/acme.rejected.ndjson"));
     let text = text.unwrap_or_default();
-    let letters = text.lines().map(|line| {
-        let letter: Value = serde_json::from_str(line).unwrap();
-        let text = |name: &str| letter[name].as_str().unwrap().to_owned();
+    let rejected = text.lines().map(|line| {
+        let rejected_record: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| rejected_record[name].as_str().unwrap().to_owned();
         (text("stream"), text("locator"), text("reason"))
     });
-    letters.collect()
+    rejected.collect()
 }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::compile::compile;
-use crate::faults::Row;
+use crate::faults::EndpointFault;
 use crate::plan::{Action, Plan};
+use crate::receivers::Receiver;
 use crate::reconciliation::Reconciliation;
 use crate::setup::{Setup, link_machine_code};
-use crate::sink::Sink;
 
 /// How long nothing may come before it counts as a standstill.
 const STILL_MAX: Duration = Duration::from_secs(120);
@@ -28,10 +28,10 @@ const ENDINGS_MAX: u32 = 6;
 pub(crate) struct Run {
     plan: Plan,
     pub(crate) setup: Setup,
-    pub(crate) sinks: Vec<Sink>,
+    pub(crate) receivers: Vec<Receiver>,
     host: Option<Child>,
     /// The faults of the upstream, in the order of scripting.
-    scripted: Vec<Row>,
+    scripted: Vec<EndpointFault>,
     /// How often the log has said that the credentials are refused.
     refusals: usize,
     /// What has happened, by name.
@@ -49,22 +49,22 @@ impl Run {
         tokio::task::spawn_blocking(move || link_machine_code(&cache))
             .await
             .unwrap();
-        let mut sinks = Vec::new();
-        for kind in plan.sinks {
-            sinks.push(Sink::start(*kind, setup.folder.path(), plan.seed).await);
+        let mut receivers = Vec::new();
+        for kind in plan.receivers {
+            receivers.push(Receiver::start(*kind, setup.folder.path(), plan.seed).await);
         }
         let mut run = Self {
             plan,
             setup,
-            sinks,
+            receivers,
             host: None,
             scripted: Vec::new(),
             refusals: 0,
             happened: BTreeMap::new(),
         };
         run.write_settings();
-        if let Some(fault) = run.plan.hostile {
-            run.add_hostile(fault).await;
+        if let Some(fault) = run.plan.broken {
+            run.add_broken(fault).await;
         }
         run.drive().await;
         // The honest source alone ends in order.
@@ -73,7 +73,7 @@ impl Run {
     }
 
     fn write_settings(&self) {
-        let outputs: Vec<String> = self.sinks.iter().map(Sink::settings).collect();
+        let outputs: Vec<String> = self.receivers.iter().map(Receiver::settings).collect();
         self.setup.write_source(
             &self.plan.source,
             &self.plan.settings,
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// A component beside the honest one that does not return, traps or takes all memory.
-    async fn add_hostile(&mut self, fault: &'static str) {
+    async fn add_broken(&mut self, fault: &'static str) {
         let folder = self.setup.folder.path().to_owned();
         let component = tokio::task::spawn_blocking(move || compile(&folder, fault))
             .await
@@ -90,7 +90,7 @@ impl Run {
         let path = self.setup.path("host.toml");
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push_str(&format!(
-            "[[source]]\nname = \"hostile\"\ncomponent = \"{}\"\npoll_timeout_secs = 1\nmemory_mib = 16\n",
+            "[[source]]\nname = \"broken\"\ncomponent = \"{}\"\npoll_timeout_secs = 1\nmemory_mib = 16\n",
             component.display()
         ));
         std::fs::write(path, text).unwrap();
@@ -99,25 +99,25 @@ impl Run {
 
     async fn drive(&mut self) {
         for (at, action) in std::mem::take(&mut self.plan.actions) {
-            self.has_taken(at).await;
+            self.wait_for_events(at).await;
             self.act(action).await;
         }
         self.terminate().await;
     }
 
     /// Waits until so many events have come, repeats included.
-    async fn has_taken(&mut self, count: usize) {
+    async fn wait_for_events(&mut self, count: usize) {
         let (mut begun, mut before) = (Instant::now(), 0);
         loop {
             self.keep_running();
-            let now = self.sinks[0].count();
+            let now = self.receivers[0].count();
             if now >= count {
                 return;
             }
             if now > before {
                 (begun, before) = (Instant::now(), now);
             }
-            if begun.elapsed() > LOOK_AFTER && self.are_credentials_refused() {
+            if begun.elapsed() > LOOK_AFTER && self.take_new_refusals() {
                 self.terminate().await;
                 self.note("begun again after refused credentials");
                 begun = Instant::now();
@@ -144,9 +144,9 @@ impl Run {
         }
     }
 
-    /// Whether the log has said so again. A source then waits for five minutes or for another
-    /// secret; here the secret was right.
-    fn are_credentials_refused(&mut self) -> bool {
+    /// Whether the log has reported refused credentials since the last call. A source then waits
+    /// for five minutes or for another secret; here the secret was right.
+    fn take_new_refusals(&mut self) -> bool {
         let refusals = self.log().matches(" unauthorized: ").count();
         let before = std::mem::replace(&mut self.refusals, refusals);
         refusals > before
@@ -176,18 +176,26 @@ impl Run {
                     self.note("a file is deleted");
                 }
             }
-            Action::Down(sink, wait, with_host) => self.take_down(sink, wait, with_host).await,
+            Action::Down(receiver, wait, with_host) => {
+                self.take_down(receiver, wait, with_host).await
+            }
             Action::ExpireTokens => {
                 self.setup.simulator.expire_tokens();
                 self.note("all access tokens end");
             }
             Action::Hold(wait) => {
-                if self.sinks.iter().filter(|sink| sink.hold(true)).count() > 0 {
+                if self
+                    .receivers
+                    .iter()
+                    .filter(|receiver| receiver.hold(true))
+                    .count()
+                    > 0
+                {
                     tokio::time::sleep(wait).await;
                     self.note("the receivers stand still");
                 }
-                for sink in &self.sinks {
-                    sink.hold(false);
+                for receiver in &self.receivers {
+                    receiver.hold(false);
                 }
             }
             Action::Kill(wait) => {
@@ -202,7 +210,10 @@ impl Run {
             }
             Action::Terminate => self.terminate().await,
             Action::Treat(treatment) => {
-                let treated = self.sinks.iter().filter(|sink| sink.treat(&treatment));
+                let treated = self
+                    .receivers
+                    .iter()
+                    .filter(|receiver| receiver.treat(&treatment));
                 let treated = treated.count();
                 let name = format!("{treatment:?}");
                 let name = name.split(['(', ',']).next().unwrap();
@@ -226,8 +237,8 @@ impl Run {
         }
     }
 
-    async fn take_down(&mut self, sink: usize, wait: Duration, with_host: bool) {
-        if !self.sinks[sink].kill().await {
+    async fn take_down(&mut self, receiver: usize, wait: Duration, with_host: bool) {
+        if !self.receivers[receiver].kill().await {
             return;
         }
         self.note("receiver: killed and begun again");
@@ -235,7 +246,7 @@ impl Run {
         if with_host {
             self.kill();
         }
-        self.sinks[sink].restart().await;
+        self.receivers[receiver].restart().await;
     }
 
     fn kill(&mut self) {
@@ -291,7 +302,7 @@ impl Run {
             let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
             *self.happened.entry(name).or_default() += struck;
         }
-        let partly = self.sinks.iter().map(Sink::answered_partly).sum();
+        let partly = self.receivers.iter().map(Receiver::answered_partly).sum();
         self.happened.insert(
             "receiver: refused some events of a request".to_owned(),
             partly,
@@ -303,32 +314,32 @@ impl Run {
             let ended = tokio::task::spawn_blocking(move || command.status().unwrap()).await;
             let ended = ended.unwrap();
             self.assert_counts();
-            let account = Reconciliation::of(&self);
+            let reconciliation = Reconciliation::of(&self);
             // A file that was deleted is set aside, and tried again for hours before it is a gap.
-            let is_set_aside = ended.code() == Some(1) && account.lost_by_design > 0;
-            if ended.success() || (is_set_aside && account.missing.is_empty()) {
-                account.assert_good(&self.name());
-                return account;
+            let is_set_aside = ended.code() == Some(1) && reconciliation.lost_by_design > 0;
+            if ended.success() || (is_set_aside && reconciliation.missing.is_empty()) {
+                reconciliation.assert_good(&self.name());
+                return reconciliation;
             }
             if ended.code() == Some(1) {
                 // A file that failed twice in a row is tried again after two minutes.
                 tokio::time::sleep(Duration::from_secs(30)).await;
             }
         }
-        let account = Reconciliation::of(&self);
+        let reconciliation = Reconciliation::of(&self);
         println!("{}", self.log_end());
-        account.assert_good(&self.name());
+        reconciliation.assert_good(&self.name());
         panic!("{}: no run ends in order:\n{}", self.name(), self.log_end());
     }
 
-    /// What the host has on record of each stream.
+    /// The counts of each stream in the stored state.
     pub(crate) fn streams(&self) -> BTreeMap<String, Value> {
-        let record = std::fs::read_to_string(self.setup.path("state/acme.checkpoint.json"));
-        let Ok(record) = record else {
+        let stored_state = std::fs::read_to_string(self.setup.path("state/acme.checkpoint.json"));
+        let Ok(stored_state) = stored_state else {
             return BTreeMap::new();
         };
-        let record: Value = serde_json::from_str(&record).unwrap();
-        serde_json::from_value(record["streams"].clone()).unwrap()
+        let stored_state: Value = serde_json::from_str(&stored_state).unwrap();
+        serde_json::from_value(stored_state["streams"].clone()).unwrap()
     }
 
     /// `received = events + rejected + duplicates`, in each stream and at every end.
@@ -345,7 +356,7 @@ impl Run {
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("seed {} {:?}", self.plan.seed, self.plan.sinks)
+        format!("seed {} {:?}", self.plan.seed, self.plan.receivers)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -13,19 +13,19 @@ use crate::host::{Host, tenant_file};
 use crate::nats_server::Server;
 use crate::setup::link_machine_code;
 use crate::upstream::Upstream;
-use crate::{LONG, LOOK, left_out};
+use crate::{DEADLINE, POLL_INTERVAL, report_left_out};
 
 const EVENTS: usize = 5;
 const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
 const TOKEN: &str = "fedcba9876543210-admin";
 
 /// A host of a fleet, its upstream, and the files of its tenants.
-struct One {
+struct HostFixture {
     host: Host,
     upstream: Upstream,
 }
 
-impl One {
+impl HostFixture {
     fn write(&self, file: &str, tenant: &str, more: &str) {
         let text = tenant_file(tenant, &self.upstream.ports, more);
         fs::write(self.host.path(file), text).unwrap();
@@ -52,8 +52,8 @@ impl One {
                 return status;
             }
             let waited = begun.elapsed();
-            assert!(waited < LONG, "{what}: {status:#}\n{}", self.host.log());
-            sleep(LOOK * 10).await;
+            assert!(waited < DEADLINE, "{what}: {status:#}\n{}", self.host.log());
+            sleep(POLL_INTERVAL * 10).await;
         }
     }
 
@@ -97,7 +97,7 @@ impl One {
 async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let nats = TempDir::new().unwrap();
     let Some(server) = Server::start(nats.path(), None).await else {
-        return left_out("the test of the commands of a fleet");
+        return report_left_out("the test of the commands of a fleet");
     };
     let folder = TempDir::new().unwrap();
     let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
@@ -109,14 +109,14 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         more,
     );
     fs::write(host.path("admin.token"), TOKEN).unwrap();
-    let mut one = One { host, upstream };
+    let mut fixture = HostFixture { host, upstream };
 
-    let begun = one_machine(&one);
-    import(&one);
-    refuse(&one);
-    let status = one.status();
+    let begun = collect_on_one_machine(&fixture);
+    import(&fixture);
+    refuse(&fixture);
+    let status = fixture.status();
     assert_eq!(status["hosts"].as_array().unwrap().len(), 0, "{status:#}");
-    let output = one.host.fleet_output(&["status"]);
+    let output = fixture.host.fleet_output(&["status"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("hosts: none runs; start one with"), "{text}");
@@ -126,42 +126,47 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let overdue = status["oldest_due"]["seconds"].as_u64().unwrap();
     assert!((3_600..7_200).contains(&overdue), "{overdue}");
 
-    link_machine_code(&one.host.path("state/cache"));
-    one.host.start();
+    link_machine_code(&fixture.host.path("state/cache"));
+    fixture.host.start();
     let is_active = |count: u64| move |status: &Value| status["states"]["active"] == count;
-    let is_polled = |tenant: &&str| one.upstream.last(tenant).is_some_and(|(_, at)| at > begun);
+    let is_polled = |tenant: &&str| {
+        fixture
+            .upstream
+            .last(tenant)
+            .is_some_and(|(_, at)| at > begun)
+    };
     let names = ["tenant-1", "tenant-2", "tenant-3"];
     let all_polled = |status: &Value| names.iter().all(is_polled) && is_active(3)(status);
-    let status = one.until("all are polled", all_polled).await;
+    let status = fixture.until("all are polled", all_polled).await;
     assert_eq!(status["tenants"], 3, "{status:#}");
     assert_eq!(status["oldest_due"], Value::Null, "{status:#}");
     // Those that were imported went on where they were.
-    let events = one.events();
+    let events = fixture.events();
     assert_eq!(events.len(), EVENTS, "{events:#?}");
     assert!(events.iter().all(|event| event.contains("tenant-3-")));
 
-    admin(&one).await;
+    admin(&fixture).await;
 
     assert_eq!(
-        one.host.fleet(&["pause", "tenant-1"]),
+        fixture.host.fleet(&["pause", "tenant-1"]),
         "tenant `tenant-1`: paused\n"
     );
     let is_paused = |status: &Value| status["states"]["paused"] == 1;
-    one.until("one is paused", is_paused).await;
-    let again = one.host.fleet(&["pause", "tenant-1"]);
+    fixture.until("one is paused", is_paused).await;
+    let again = fixture.host.fleet(&["pause", "tenant-1"]);
     assert_eq!(again, "tenant `tenant-1`: was paused already\n");
     assert_eq!(
-        one.host.fleet(&["resume", "tenant-1"]),
+        fixture.host.fleet(&["resume", "tenant-1"]),
         "tenant `tenant-1`: resumed\n"
     );
-    one.until("it is resumed", is_active(3)).await;
+    fixture.until("it is resumed", is_active(3)).await;
 
     // A change takes effect at once: the secret is that of another file, which is not there.
-    one.write("tenant-3.toml", "tenant-3", "");
-    let file = one.host.path("tenant-3.toml");
+    fixture.write("tenant-3.toml", "tenant-3", "");
+    let file = fixture.host.path("tenant-3.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("file = \"secret\"", "file = \"none\"")).unwrap();
-    let changed = one.host.fleet(&["change", "tenant-3.toml"]);
+    let changed = fixture.host.fleet(&["change", "tenant-3.toml"]);
     assert!(
         changed.contains("its settings can be checked only by the hosts"),
         "{changed}"
@@ -171,7 +176,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         "{changed}"
     );
     let fails = |status: &Value| status["states"]["failing"] == 1;
-    let status = one.until("the host has no such secret", fails).await;
+    let status = fixture.until("the host has no such secret", fails).await;
     let tenants = status["sources"].as_array().unwrap();
     let tenant = tenants
         .iter()
@@ -181,32 +186,32 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         tenant["detail"].as_str().unwrap().contains("none"),
         "{tenant:#}"
     );
-    let output = one.host.fleet_output(&["status"]);
+    let output = fixture.host.fleet_output(&["status"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("tenants: 3 (2 active, 1 failing)"), "{text}");
-    one.write("tenant-3.toml", "tenant-3", "max_requests = 40");
-    one.host.fleet(&["change", "tenant-3.toml"]);
-    one.until("the secret is there", is_active(3)).await;
+    fixture.write("tenant-3.toml", "tenant-3", "max_requests = 40");
+    fixture.host.fleet(&["change", "tenant-3.toml"]);
+    fixture.until("the secret is there", is_active(3)).await;
 
-    let removed = one.host.fleet(&["remove", "tenant-3"]);
+    let removed = fixture.host.fleet(&["remove", "tenant-3"]);
     assert_eq!(removed, "tenant `tenant-3`: removed, with its position\n");
-    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\n");
-    let status = one.until("one is removed", is_active(2)).await;
+    assert_eq!(fixture.host.fleet(&["list"]), "tenant-1\ntenant-2\n");
+    let status = fixture.until("one is removed", is_active(2)).await;
     assert_eq!(status["tenants"], 2, "{status:#}");
     // Nothing is left of it: added again, it begins at `start`.
-    one.host.fleet(&["add", "tenant-3.toml"]);
-    one.until("it is added again", is_active(3)).await;
-    assert_eq!(one.events().len(), 2 * EVENTS);
-    let (code, _) = one.host.terminate();
-    assert_eq!(code, Some(0), "{}", one.host.log());
+    fixture.host.fleet(&["add", "tenant-3.toml"]);
+    fixture.until("it is added again", is_active(3)).await;
+    assert_eq!(fixture.events().len(), 2 * EVENTS);
+    let (code, _) = fixture.host.terminate();
+    assert_eq!(code, Some(0), "{}", fixture.host.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lease() {
     let nats = TempDir::new().unwrap();
     let Some(server) = Server::start(nats.path(), None).await else {
-        return left_out("the test of a new consumer of a fleet");
+        return report_left_out("the test of a new consumer of a fleet");
     };
     let folder = TempDir::new().unwrap();
     let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
@@ -216,19 +221,19 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
         upstream.ports[0],
         "leases = 8",
     );
-    let mut one = One { host, upstream };
-    link_machine_code(&one.host.path("state/cache"));
+    let mut fixture = HostFixture { host, upstream };
+    link_machine_code(&fixture.host.path("state/cache"));
     for tenant in TENANTS {
         let file = format!("{tenant}.toml");
-        one.write(&file, tenant, "");
-        one.host.fleet(&["add", &file]);
+        fixture.write(&file, tenant, "");
+        fixture.host.fleet(&["add", &file]);
     }
-    one.host.start();
+    fixture.host.start();
     let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
-    one.until("all are polled", are_active).await;
-    let (code, _) = one.host.terminate();
-    assert_eq!(code, Some(0), "{}", one.host.log());
-    assert_eq!(one.events().len(), TENANTS.len() * EVENTS);
+    fixture.until("all are polled", are_active).await;
+    let (code, _) = fixture.host.terminate();
+    assert_eq!(code, Some(0), "{}", fixture.host.log());
+    assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
 
     // As days of polls leave them, a stream before it is restored from an older backup, and a clock
     // that is ahead.
@@ -258,88 +263,103 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
     tenants.delete_consumer("hosts").await.unwrap();
 
     let begun = Instant::now();
-    one.host.start();
-    let is_polled = |tenant: &&str| one.upstream.last(tenant).is_some_and(|(_, at)| at > begun);
+    fixture.host.start();
+    let is_polled = |tenant: &&str| {
+        fixture
+            .upstream
+            .last(tenant)
+            .is_some_and(|(_, at)| at > begun)
+    };
     let are_polled = |_: &Value| TENANTS.iter().all(is_polled);
-    one.until("all are polled again", are_polled).await;
-    let (code, _) = one.host.terminate();
-    assert_eq!(code, Some(0), "{}", one.host.log());
+    fixture.until("all are polled again", are_polled).await;
+    let (code, _) = fixture.host.terminate();
+    assert_eq!(code, Some(0), "{}", fixture.host.log());
     // They went on where they were.
-    assert_eq!(one.events().len(), TENANTS.len() * EVENTS);
+    assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
 }
 
 /// Two sources of one machine collect what there is. Returns when they had.
-fn one_machine(one: &One) -> Instant {
+fn collect_on_one_machine(fixture: &HostFixture) -> Instant {
     let settings = "sources_dir = \"sources\"\nstate_dir = \"single\"\n[[output]]\ntype = \"file\"\n\
                     path = \"single.ndjson\"\n";
-    fs::write(one.host.path("single.toml"), settings).unwrap();
-    fs::create_dir(one.host.path("sources")).unwrap();
-    fs::copy(one.host.path("secret"), one.host.path("sources/secret")).unwrap();
+    fs::write(fixture.host.path("single.toml"), settings).unwrap();
+    fs::create_dir(fixture.host.path("sources")).unwrap();
+    fs::copy(
+        fixture.host.path("secret"),
+        fixture.host.path("sources/secret"),
+    )
+    .unwrap();
     for tenant in ["tenant-1", "tenant-2"] {
-        one.write(&format!("sources/{tenant}.toml"), tenant, "");
+        fixture.write(&format!("sources/{tenant}.toml"), tenant, "");
     }
-    link_machine_code(&one.host.path("single/cache"));
-    let output = one.host.output(&["run", "--once", "single.toml"]);
+    link_machine_code(&fixture.host.path("single/cache"));
+    let output = fixture.host.output(&["run", "--once", "single.toml"]);
     assert!(output.status.success(), "{output:?}");
-    let text = fs::read_to_string(one.host.path("single.ndjson")).unwrap();
+    let text = fs::read_to_string(fixture.host.path("single.ndjson")).unwrap();
     assert_eq!(text.lines().count(), 2 * EVENTS, "{text}");
-    let file = one.host.path("single/tenant-1.checkpoint.json");
-    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let file = fixture.host.path("single/tenant-1.checkpoint.json");
+    let mut stored_state: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    record["next_poll_ms"] = Value::from((now.as_secs() - 3_600) * 1_000);
-    fs::write(file, record.to_string()).unwrap();
+    stored_state["next_poll_ms"] = Value::from((now.as_secs() - 3_600) * 1_000);
+    fs::write(file, stored_state.to_string()).unwrap();
     Instant::now()
 }
 
-fn import(one: &One) {
+fn import(fixture: &HostFixture) {
     let arguments = ["import", "sources", "--state-dir", "single"];
-    let imported = one.host.fleet(&arguments);
+    let imported = fixture.host.fleet(&arguments);
     let first = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
     assert_eq!(imported, first);
-    one.write("sources/tenant-2.toml", "tenant-2", "max_requests = 40");
-    let imported = one.host.fleet(&arguments);
+    fixture.write("sources/tenant-2.toml", "tenant-2", "max_requests = 40");
+    let imported = fixture.host.fleet(&arguments);
     let second = "2 tenants: 0 added, 1 changed, 1 as before; 0 positions taken over\n";
     assert_eq!(imported, second);
-    one.write("tenant-3.toml", "tenant-3", "");
-    let added = one.host.fleet(&["add", "tenant-3.toml"]);
+    fixture.write("tenant-3.toml", "tenant-3", "");
+    let added = fixture.host.fleet(&["add", "tenant-3.toml"]);
     assert_eq!(added, "tenant `tenant-3`: added\n");
-    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\ntenant-3\n");
+    assert_eq!(
+        fixture.host.fleet(&["list"]),
+        "tenant-1\ntenant-2\ntenant-3\n"
+    );
 }
 
 /// What the commands refuse, they say how to do right; and nothing is changed.
-fn refuse(one: &One) {
-    let said = one.refused(&["add", "tenant-3.toml"], 1);
+fn refuse(fixture: &HostFixture) {
+    let said = fixture.refused(&["add", "tenant-3.toml"], 1);
     assert!(said.contains("change it with `fleet change`"), "{said}");
     for verb in ["pause", "resume", "remove"] {
-        let said = one.refused(&[verb, "tenant-33"], 1);
+        let said = fixture.refused(&[verb, "tenant-33"], 1);
         assert!(said.contains("did you mean `tenant-3`?"), "{said}");
     }
-    one.write("tenant-9.toml", "tenant-9", "");
-    let said = one.refused(&["change", "tenant-9.toml"], 1);
+    fixture.write("tenant-9.toml", "tenant-9", "");
+    let said = fixture.refused(&["change", "tenant-9.toml"], 1);
     assert!(said.contains("there is no tenant `tenant-9`"), "{said}");
-    let file = one.host.path("tenant-9.toml");
+    let file = fixture.host.path("tenant-9.toml");
     let text = fs::read_to_string(&file).unwrap();
     let written_out = text.replace("{ file = \"secret\" }", "\"hunter22-hunter22\"");
     fs::write(&file, written_out).unwrap();
-    let said = one.refused(&["add", "tenant-9.toml"], 78);
+    let said = fixture.refused(&["add", "tenant-9.toml"], 78);
     assert!(said.contains("`client_secret` is written out"), "{said}");
     assert!(!said.contains("hunter22"), "{said}");
-    let said = one.refused(&["import", "nowhere"], 78);
+    let said = fixture.refused(&["import", "nowhere"], 78);
     assert!(said.contains("nowhere: cannot be read"), "{said}");
-    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\ntenant-3\n");
+    assert_eq!(
+        fixture.host.fleet(&["list"]),
+        "tenant-1\ntenant-2\ntenant-3\n"
+    );
 }
 
 /// The admin server of a host shows the whole fleet.
-async fn admin(one: &One) {
+async fn admin(fixture: &HostFixture) {
     let begun = Instant::now();
     let status = loop {
-        let status = one.get("/api/v1/status");
+        let status = fixture.get("/api/v1/status");
         let overview = &status["fleet"]["overview"];
         if overview["states"]["active"] == 3 && overview["hosts"][0]["taken"] != 0 {
             break status;
         }
-        assert!(begun.elapsed() < LONG, "{status:#}");
-        sleep(LOOK * 10).await;
+        assert!(begun.elapsed() < DEADLINE, "{status:#}");
+        sleep(POLL_INTERVAL * 10).await;
     };
     let fleet = &status["fleet"];
     assert_eq!(fleet["overview"]["tenants"], 3, "{fleet:#}");
@@ -352,14 +372,14 @@ async fn admin(one: &One) {
     );
     assert_eq!(fleet["leases_max"], 8);
     // What the page reads.
-    let rows = one.get("/api/v1/sources?limit=100&offset=0");
+    let rows = fixture.get("/api/v1/sources?limit=100&offset=0");
     assert_eq!(rows["fleet"]["overview"]["tenants"], 3, "{rows:#}");
     assert_eq!(rows["total"], 3);
     for (path, part) in [("/", "/assets/app.js"), ("/assets/fleet.js", "overview")] {
-        let (status, text) = one.request("GET", path);
+        let (status, text) = fixture.request("GET", path);
         assert!(status == 200 && text.contains(part), "{path}: {text}");
     }
-    let (_, metrics) = one.request("GET", "/metrics");
+    let (_, metrics) = fixture.request("GET", "/metrics");
     let state = |word: &str| format!("source_host_fleet_tenant_states{{state=\"{word}\"}}");
     for (name, wanted) in [
         ("source_host_fleet_hosts{}", 1.0),
@@ -375,7 +395,7 @@ async fn admin(one: &One) {
         assert_eq!(value, Some(wanted), "{name}: {metrics}");
     }
     assert!(metrics.contains("\nsource_host_fleet_leases_taken_total{} "));
-    let (status, refused) = one.request("POST", "/api/v1/sources/tenant-1/pause");
+    let (status, refused) = fixture.request("POST", "/api/v1/sources/tenant-1/pause");
     assert_eq!(status, 409, "{refused}");
     assert!(
         refused.contains("are changed with `source-host fleet`"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::account::BATCH;
+use crate::deliveries::BATCH;
 use crate::program::program;
 
 /// A host that may run.

@@ -9,8 +9,8 @@
     reason = "tests may fail fast"
 )]
 
-mod account;
 mod commands;
+mod deliveries;
 mod host;
 #[path = "../../../../tests/mock_upstream/mod.rs"]
 mod mock_upstream;
@@ -29,7 +29,7 @@ use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use account::Account;
+use deliveries::Deliveries;
 use futures_util::StreamExt as _;
 use host::{Host, tenant_file};
 use nats_server::Server;
@@ -44,15 +44,15 @@ const LEASE: Duration = Duration::from_secs(5);
 /// A tenant is worked on elsewhere so long after its host was lost, at most.
 const RESUMED_MAX: Duration = Duration::from_secs(7);
 /// Nothing takes as long, on a machine however busy.
-const LONG: Duration = Duration::from_secs(240);
-const LOOK: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_secs(240);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the events of a tenant take, if nothing happens.
 const WORK: Duration = Duration::from_secs(60);
 /// Shorter than a lease, as an answer of the upstream is in use.
 const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 
-fn left_out(what: &str) {
+fn report_left_out(what: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {what}: no nats-server").unwrap();
 }
@@ -68,21 +68,26 @@ struct Fleet {
     folder: TempDir,
     upstream: Upstream,
     hosts: Vec<Host>,
-    /// Those whose events have all to come.
+    /// Tenants that must be delivered completely.
     tenants: BTreeSet<String>,
     events: usize,
-    delivered: RefCell<Account>,
+    delivered: RefCell<Deliveries>,
     begun: Instant,
     /// How often the work on any tenant may have been cut off so far.
     interruptions: usize,
-    /// How often that of one tenant, besides.
+    /// Additional interruptions, per tenant.
     interruptions_of: BTreeMap<String, usize>,
 }
 
 impl Fleet {
-    /// `ways` are the ports by which each host reaches NATS. Each tenant has as many pages as are
-    /// answered within `work`, and takes longer with each interruption.
-    async fn start(ways: [Vec<u16>; HOSTS], tenants: usize, work: Duration, lines: &str) -> Self {
+    /// `nats_ports` are the ports by which each host reaches NATS. Each tenant has as many pages as
+    /// are answered within `work`, and takes longer with each interruption.
+    async fn start(
+        nats_ports: [Vec<u16>; HOSTS],
+        tenants: usize,
+        work: Duration,
+        lines: &str,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         // One machine answers some pages a second, and an answer takes only a part of a lease.
         let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
@@ -93,7 +98,7 @@ impl Fleet {
         // Two hosts can have all of them, and one more, so that none waits for its turn.
         let leases = (tenants + 1).div_ceil(2);
         let lines = format!("leases = {leases}\n{lines}");
-        let hosts = ways.iter().zip(&upstream.ports).enumerate();
+        let hosts = nats_ports.iter().zip(&upstream.ports).enumerate();
         let mut hosts: Vec<Host> = hosts
             .map(|(place, (nats, port))| {
                 Host::new(
@@ -131,29 +136,29 @@ impl Fleet {
             hosts,
             tenants: names,
             events,
-            delivered: RefCell::new(Account::new(files.into_iter())),
+            delivered: RefCell::new(Deliveries::new(files.into_iter())),
             begun: Instant::now(),
             interruptions: 0,
             interruptions_of: BTreeMap::new(),
         }
     }
 
-    /// Something is about to happen by which a batch of any tenant may come twice.
-    fn interrupt(&mut self) {
-        self.repeats();
+    /// Notes that something is about to happen by which a batch of any tenant may come twice.
+    fn expect_interruption(&mut self) {
+        self.assert_repeats_bounded();
         self.interruptions += 1;
     }
 
-    /// The same for one tenant, of which two hosts may then be asked at a time.
-    fn interrupt_tenant(&mut self, tenant: &str) {
-        self.upstream.excuse(tenant);
+    /// Notes the same for one tenant, for which two hosts may then ask at a time.
+    fn expect_interruption_of(&mut self, tenant: &str) {
+        self.upstream.allow_overlap(tenant);
         *self.interruptions_of.entry(tenant.to_owned()).or_default() += 1;
     }
 
     /// Checks that no more than one batch of a tenant came twice for each time that its work was
     /// cut off.
-    fn repeats(&self) {
-        let repeated = self.account().repeated_batches();
+    fn assert_repeats_bounded(&self) {
+        let repeated = self.deliveries().repeated_batches();
         let batches: usize = repeated.values().map(BTreeSet::len).sum();
         self.note(&format!(
             "{batches} batches of {} tenants came twice",
@@ -176,23 +181,23 @@ impl Fleet {
     }
 
     /// What has come, up to now.
-    fn account(&self) -> Ref<'_, Account> {
+    fn deliveries(&self) -> Ref<'_, Deliveries> {
         self.delivered.borrow_mut().update();
         self.delivered.borrow()
     }
 
     /// How many events have come, repeats included.
     fn lines(&self) -> usize {
-        self.account().lines
+        self.deliveries().lines
     }
 
-    /// Waits until so many events of a hundred have come.
-    async fn reach(&self, percent: usize) {
+    /// Waits until this percentage of all events has come.
+    async fn wait_for_percent(&self, percent: usize) {
         let wanted = self.tenants.len() * self.events * percent / 100;
         let begun = Instant::now();
         while self.lines() < wanted {
             self.watch(begun);
-            sleep(LOOK * 10).await;
+            sleep(POLL_INTERVAL * 10).await;
         }
         self.note(&format!("{percent} % delivered"));
     }
@@ -202,23 +207,23 @@ impl Fleet {
         let begun = Instant::now();
         while !is_so() {
             assert!(
-                begun.elapsed() < LONG,
-                "{what}: not after {LONG:?}:\n{}",
+                begun.elapsed() < DEADLINE,
+                "{what}: not after {DEADLINE:?}:\n{}",
                 self.logs()
             );
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
     /// The tenants that have not all of their events.
     fn incomplete(&self) -> Vec<String> {
-        self.account().incomplete(&self.tenants, self.events)
+        self.deliveries().incomplete(&self.tenants, self.events)
     }
 
     fn watch(&self, since: Instant) {
         let violations = self.upstream.violations();
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.logs());
-        if since.elapsed() > LONG {
+        if since.elapsed() > DEADLINE {
             let missing = self.incomplete();
             panic!("nothing goes on: {missing:#?}\n{}", self.logs());
         }
@@ -250,7 +255,12 @@ impl Fleet {
 
     /// Waits until other hosts ask for the tenants of a host that was lost. Returns how long that
     /// took for the last of them.
-    async fn resumed(&self, lost: usize, tenants: &BTreeSet<String>, at: Instant) -> Duration {
+    async fn wait_until_resumed(
+        &self,
+        lost: usize,
+        tenants: &BTreeSet<String>,
+        at: Instant,
+    ) -> Duration {
         let resumed_at = |tenant: &String| {
             let last = self.upstream.last(tenant);
             last.filter(|(host, when)| *host != lost && *when > at)
@@ -267,23 +277,23 @@ impl Fleet {
                     false
                 }
             });
-            if begun.elapsed() > LONG {
+            if begun.elapsed() > DEADLINE {
                 panic!("{waiting:?} are not worked on again:\n{}", self.logs());
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         last
     }
 
     /// Waits until a host works on some tenants. Returns them.
-    async fn at_work(&self, host: usize) -> BTreeSet<String> {
+    async fn wait_until_at_work(&self, host: usize) -> BTreeSet<String> {
         self.until("a host works", || self.upstream.at_work(host).len() > 1)
             .await;
         self.upstream.at_work(host)
     }
 
     /// Waits until a host asks for something after a moment.
-    async fn works_again(&self, host: usize, since: Instant) {
+    async fn wait_until_works_again(&self, host: usize, since: Instant) {
         let asked = || self.upstream.last_of(host).is_some_and(|at| at > since);
         self.until("a host works again", asked).await;
     }
@@ -294,7 +304,7 @@ impl Fleet {
         let wanted = self.tenants.len() * self.events;
         while self.lines() < wanted || !self.incomplete().is_empty() {
             self.watch(begun);
-            sleep(LOOK * 10).await;
+            sleep(POLL_INTERVAL * 10).await;
         }
         self.note("all delivered");
         for host in &mut self.hosts {
@@ -304,8 +314,8 @@ impl Fleet {
         }
         self.watch(Instant::now());
         assert_eq!(self.incomplete(), Vec::<String>::new());
-        self.repeats();
-        self.account().check_repeats();
+        self.assert_repeats_bounded();
+        self.deliveries().check_repeats();
         let secret = "0123456789abcdef";
         for host in &self.hosts {
             assert!(!host.log().contains(secret));
@@ -317,18 +327,18 @@ impl Fleet {
 async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats() {
     let nats = TempDir::new().unwrap();
     let Some(mut server) = Server::start(nats.path(), None).await else {
-        return left_out("the tests of a fleet");
+        return report_left_out("the tests of a fleet");
     };
     let proxy = Proxy::start(server.port).await;
-    let ways = [vec![server.port], vec![proxy.port], vec![server.port]];
-    let mut fleet = Fleet::start(ways, tenants_wanted(12), WORK, "").await;
+    let nats_ports = [vec![server.port], vec![proxy.port], vec![server.port]];
+    let mut fleet = Fleet::start(nats_ports, tenants_wanted(12), WORK, "").await;
 
     add_tenant(&mut fleet).await;
-    fleet.reach(5).await;
-    let lost = fleet.at_work(2).await;
-    fleet.interrupt();
+    fleet.wait_for_percent(5).await;
+    let lost = fleet.wait_until_at_work(2).await;
+    fleet.expect_interruption();
     fleet.hosts[2].kill();
-    let took = fleet.resumed(2, &lost, Instant::now()).await;
+    let took = fleet.wait_until_resumed(2, &lost, Instant::now()).await;
     fleet.note(&format!(
         "killed: {} tenants went on after {took:?}",
         lost.len()
@@ -336,27 +346,27 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     assert!(took <= RESUMED_MAX, "{took:?}");
     fleet.hosts[2].start();
 
-    fleet.reach(15).await;
-    let lost = fleet.at_work(0).await;
-    fleet.interrupt();
+    fleet.wait_for_percent(15).await;
+    let lost = fleet.wait_until_at_work(0).await;
+    fleet.expect_interruption();
     fleet.hosts[0].signal("-STOP");
     let stopped = Instant::now();
-    let took = fleet.resumed(0, &lost, stopped).await;
+    let took = fleet.wait_until_resumed(0, &lost, stopped).await;
     sleep((LEASE * 2).saturating_sub(stopped.elapsed())).await; // what is suspended cannot say so
     fleet.hosts[0].signal("-CONT");
-    fleet.works_again(0, Instant::now()).await;
+    fleet.wait_until_works_again(0, Instant::now()).await;
     fleet.note(&format!(
         "suspended: {} tenants went on after {took:?}",
         lost.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
 
-    fleet.reach(30).await;
-    let lost = fleet.at_work(2).await;
-    fleet.interrupt();
+    fleet.wait_for_percent(30).await;
+    let lost = fleet.wait_until_at_work(2).await;
+    fleet.expect_interruption();
     let asked = Instant::now();
     let (code, ended) = fleet.hosts[2].terminate();
-    let took = fleet.resumed(2, &lost, asked).await;
+    let took = fleet.wait_until_resumed(2, &lost, asked).await;
     fleet.note(&format!(
         "stopped in {ended:?}: {} tenants went on after {took:?}",
         lost.len()
@@ -365,25 +375,25 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     assert!(took < LEASE, "{took:?}");
     fleet.hosts[2].start();
 
-    fleet.reach(40).await;
+    fleet.wait_for_percent(40).await;
     let port = server.port;
-    fleet.interrupt();
+    fleet.expect_interruption();
     server.kill();
     server = Server::start(nats.path(), Some(port)).await.unwrap();
     let restarted = Instant::now();
     for host in 0..HOSTS {
         fleet
-            .works_again(host, restarted + Duration::from_secs(1))
+            .wait_until_works_again(host, restarted + Duration::from_secs(1))
             .await;
     }
     fleet.note("NATS was killed and started again");
 
-    fleet.reach(50).await;
-    let lost = fleet.at_work(1).await;
-    fleet.interrupt();
+    fleet.wait_for_percent(50).await;
+    let lost = fleet.wait_until_at_work(1).await;
+    fleet.expect_interruption();
     proxy.cut(true);
     let cut = Instant::now();
-    let took = fleet.resumed(1, &lost, cut).await;
+    let took = fleet.wait_until_resumed(1, &lost, cut).await;
     fleet.note(&format!(
         "cut off: {} tenants went on after {took:?}",
         lost.len()
@@ -399,13 +409,13 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
         "a host that has lost NATS works on"
     );
     proxy.cut(false);
-    fleet.works_again(1, mended).await;
+    fleet.wait_until_works_again(1, mended).await;
     fleet.note(&format!(
         "mended: it works again after {:?}",
         mended.elapsed()
     ));
 
-    fleet.reach(60).await;
+    fleet.wait_for_percent(60).await;
     change_tenants(&mut fleet).await;
     forge_nak(&mut fleet, server.port).await;
     fleet.finish().await;
@@ -431,7 +441,7 @@ async fn change_tenants(fleet: &mut Fleet) {
     let ports = fleet.upstream.ports.clone();
     let file = file.to_str().unwrap();
     let admin = fleet.hosts[0].commands();
-    fleet.interrupt_tenant("tenant-900");
+    fleet.expect_interruption_of("tenant-900");
     fs::write(file, tenant_file("tenant-900", &ports, "max_requests = 40")).unwrap();
     assert_eq!(
         admin.fleet(&["change", file]),
@@ -448,7 +458,7 @@ async fn change_tenants(fleet: &mut Fleet) {
     );
 
     let paused = "tenant-2";
-    fleet.interrupt_tenant(paused);
+    fleet.expect_interruption_of(paused);
     admin.fleet(&["pause", paused]);
     let status = || -> Value {
         let status = admin.fleet_output(&["status", "--json"]);
@@ -469,7 +479,7 @@ async fn change_tenants(fleet: &mut Fleet) {
         let last = fleet.upstream.last(gone);
         assert!(last.is_none_or(|(_, at)| at < quiet), "{gone} is polled");
     }
-    fleet.interrupt_tenant(paused);
+    fleet.expect_interruption_of(paused);
     admin.fleet(&["resume", paused]);
     fleet.note("tenants were changed, removed, paused and resumed");
 }
@@ -486,7 +496,7 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
     let stream = context.get_stream("TENANTS").await.unwrap();
     let begun = Instant::now();
     // The host may have given the tenant back before the NAK comes.
-    while begun.elapsed() < LONG {
+    while begun.elapsed() < DEADLINE {
         // A renewal: its tenant is being worked on.
         let answer = answers.next().await.unwrap();
         if &*answer.payload != b"+WPI" {
@@ -497,7 +507,7 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
             continue; // it was changed
         };
         let tenant = message.subject.strip_prefix("tenant.").unwrap().to_owned();
-        fleet.interrupt_tenant(&tenant);
+        fleet.expect_interruption_of(&tenant);
         let before = fleet.stopped_work(&tenant);
         client.publish(answer.subject, "-NAK".into()).await.unwrap();
         client.flush().await.unwrap();
@@ -509,7 +519,7 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
                 ));
                 return;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
     panic!("no host lost its tenant by a NAK:\n{}", fleet.logs());
@@ -520,18 +530,18 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     let folders: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
     let directories = [folders[0].path(), folders[1].path(), folders[2].path()];
     let Some(mut servers) = Server::start_cluster(directories).await else {
-        return left_out("the test of a cluster");
+        return report_left_out("the test of a cluster");
     };
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
-    let ways = [ports.clone(), ports.clone(), ports.clone()];
-    let mut fleet = Fleet::start(ways, tenants_wanted(12), WORK / 2, "replicas = 3").await;
-    fleet.reach(20).await;
-    fleet.interrupt();
+    let nats_ports = [ports.clone(), ports.clone(), ports.clone()];
+    let mut fleet = Fleet::start(nats_ports, tenants_wanted(12), WORK / 2, "replicas = 3").await;
+    fleet.wait_for_percent(20).await;
+    fleet.expect_interruption();
     servers[0].kill();
     let killed = Instant::now();
     fleet.note("a server of three was killed");
     for host in 0..HOSTS {
-        fleet.works_again(host, killed + LEASE).await;
+        fleet.wait_until_works_again(host, killed + LEASE).await;
     }
     fleet.finish().await;
 }

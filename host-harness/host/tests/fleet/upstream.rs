@@ -20,14 +20,14 @@ pub(crate) const PAGE: usize = 10;
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) ports: Vec<u16>,
-    watch: Arc<Mutex<Watch>>,
+    monitor: Arc<Mutex<OverlapMonitor>>,
 }
 
 #[derive(Default)]
-struct Watch {
+struct OverlapMonitor {
     tenants: BTreeMap<String, Tenant>,
-    /// Tenants of which two hosts may be asked at a time: they were changed, or a NAK was forged.
-    excused: BTreeSet<String>,
+    /// Tenants for which two hosts may ask at a time: they were changed, or a NAK was forged.
+    overlap_allowed: BTreeSet<String>,
     violations: Vec<String>,
     /// When each host last asked for anything.
     last_of: BTreeMap<usize, Instant>,
@@ -45,69 +45,70 @@ impl Upstream {
     /// With an address for each host. Each tenant has `events` events, and an answer about them
     /// takes its time: polls of one tenant that overlap, do so there.
     pub(crate) async fn start(hosts: usize, events: usize, answer_after: Duration) -> Self {
-        let watch = Arc::<Mutex<Watch>>::default();
+        let monitor = Arc::<Mutex<OverlapMonitor>>::default();
         let mut ports = Vec::new();
         for host in 0..hosts {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             ports.push(listener.local_addr().unwrap().port());
-            let watch = Arc::clone(&watch);
+            let monitor = Arc::clone(&monitor);
             tokio::spawn(serve(listener, move |request| {
-                answer(request, host, (events, answer_after), Arc::clone(&watch))
+                answer(request, host, (events, answer_after), Arc::clone(&monitor))
             }));
         }
-        Self { ports, watch }
+        Self { ports, monitor }
     }
 
     pub(crate) fn violations(&self) -> Vec<String> {
-        self.watch.lock().unwrap().violations.clone()
+        self.monitor.lock().unwrap().violations.clone()
     }
 
-    pub(crate) fn excuse(&self, tenant: &str) {
-        let mut watch = self.watch.lock().unwrap();
-        watch.excused.insert(tenant.to_owned());
+    /// Lets two hosts ask for a tenant at a time.
+    pub(crate) fn allow_overlap(&self, tenant: &str) {
+        let mut monitor = self.monitor.lock().unwrap();
+        monitor.overlap_allowed.insert(tenant.to_owned());
     }
 
     /// The tenants of which a host waits for an answer.
     pub(crate) fn at_work(&self, host: usize) -> BTreeSet<String> {
-        let watch = self.watch.lock().unwrap();
-        let tenants = watch.tenants.iter();
+        let monitor = self.monitor.lock().unwrap();
+        let tenants = monitor.tenants.iter();
         let at_work = tenants.filter(|(_, tenant)| tenant.waiting.contains(&host));
         at_work.map(|(name, _)| name.clone()).collect()
     }
 
     /// Which host asked for a tenant last, and when.
     pub(crate) fn last(&self, tenant: &str) -> Option<(usize, Instant)> {
-        self.watch.lock().unwrap().tenants.get(tenant)?.last
+        self.monitor.lock().unwrap().tenants.get(tenant)?.last
     }
 
     /// When a host last asked for anything.
     pub(crate) fn last_of(&self, host: usize) -> Option<Instant> {
-        self.watch.lock().unwrap().last_of.get(&host).copied()
+        self.monitor.lock().unwrap().last_of.get(&host).copied()
     }
 }
 
 /// A request whose answer is waited for, until it is dropped.
 struct Waiting {
-    watch: Arc<Mutex<Watch>>,
+    monitor: Arc<Mutex<OverlapMonitor>>,
     tenant: String,
     host: usize,
 }
 
 impl Waiting {
-    fn begin(watch: &Arc<Mutex<Watch>>, tenant: &str, host: usize) -> Self {
-        let mut all = watch.lock().unwrap();
+    fn begin(monitor: &Arc<Mutex<OverlapMonitor>>, tenant: &str, host: usize) -> Self {
+        let mut all = monitor.lock().unwrap();
         all.last_of.insert(host, Instant::now());
-        let is_excused = all.excused.contains(tenant);
+        let may_overlap = all.overlap_allowed.contains(tenant);
         let entry = all.tenants.entry(tenant.to_owned()).or_default();
         let other = entry.waiting.iter().find(|other| **other != host).copied();
         entry.waiting.push(host);
         entry.last = Some((host, Instant::now()));
-        if let Some(other) = other.filter(|_| !is_excused) {
+        if let Some(other) = other.filter(|_| !may_overlap) {
             let said = format!("host {host} asked for {tenant} while host {other} waited");
             all.violations.push(said);
         }
         Self {
-            watch: Arc::clone(watch),
+            monitor: Arc::clone(monitor),
             tenant: tenant.to_owned(),
             host,
         }
@@ -116,7 +117,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut all = self.watch.lock().unwrap();
+        let mut all = self.monitor.lock().unwrap();
         if let Some(tenant) = all.tenants.get_mut(&self.tenant)
             && let Some(place) = tenant.waiting.iter().position(|host| *host == self.host)
         {
@@ -129,14 +130,14 @@ async fn answer(
     request: Request<Bytes>,
     host: usize,
     (events, answer_after): (usize, Duration),
-    watch: Arc<Mutex<Watch>>,
+    monitor: Arc<Mutex<OverlapMonitor>>,
 ) -> Response<Full<Bytes>> {
     let Some(tenant) = bearer(&request) else {
         let id = client_id(request.body());
-        let _waiting = Waiting::begin(&watch, &id, host);
+        let _waiting = Waiting::begin(&monitor, &id, host);
         return respond_token(&id);
     };
-    let _waiting = Waiting::begin(&watch, &tenant, host);
+    let _waiting = Waiting::begin(&monitor, &tenant, host);
     tokio::time::sleep(answer_after).await;
     let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     respond(StatusCode::OK, &audit_page(&tenant, events, PAGE, &asked))

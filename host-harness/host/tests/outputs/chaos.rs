@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use source_outputs::OutputError;
 
-use crate::feed::{TestDelivery, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::{AcceptedEvents, Treatment};
+use crate::receiver::{ReceiverState, Treatment};
+use crate::test_delivery::{TestDelivery, open};
 
 const KILLS: u32 = 30;
 const EVENTS_PER_BATCH: usize = 60;
@@ -18,10 +18,10 @@ enum Receiver {
 }
 
 impl Receiver {
-    fn ledger(&self) -> AcceptedEvents {
+    fn state(&self) -> ReceiverState {
         match self {
-            Self::Forward(receiver) => receiver.ledger.clone(),
-            Self::Http(receiver) => receiver.ledger.clone(),
+            Self::Forward(receiver) => receiver.state.clone(),
+            Self::Http(receiver) => receiver.state.clone(),
         }
     }
 
@@ -51,22 +51,22 @@ impl Receiver {
 /// is killed when the receiver has taken a number of events, so that a busy
 /// machine makes it slower and nothing else.
 async fn run(mut receiver: Receiver) {
-    let ledger = receiver.ledger();
+    let state = receiver.state();
     let mut random = fastrand::Rng::with_seed(7);
     let mut output = open(&receiver.settings()).await;
     let mut accepted = 0;
     let mut kills = 0;
     while kills < KILLS || accepted < 40 {
         let begin = accepted * EVENTS_PER_BATCH;
-        let feed = TestDelivery::new(begin..begin + EVENTS_PER_BATCH);
-        let delivery = feed.delivery();
+        let test_delivery = TestDelivery::new(begin..begin + EVENTS_PER_BATCH);
+        let delivery = test_delivery.delivery();
         // Answers that take a while, so that there are instants to be hit.
-        ledger.expect((0..5).map(|_| Treatment::Late(Duration::from_millis(random.u64(0..6)))));
-        let requests = ledger.requests().len() + random.usize(0..3);
-        let events = ledger.count() + random.usize(0..EVENTS_PER_BATCH * 2);
+        state.script((0..5).map(|_| Treatment::Late(Duration::from_millis(random.u64(0..6)))));
+        let requests = state.requests().len() + random.usize(0..3);
+        let events = state.count() + random.usize(0..EVENTS_PER_BATCH * 2);
         let killed = async {
-            ledger.wait_for_requests(requests).await;
-            ledger.wait_for_events(events).await;
+            state.wait_for_requests(requests).await;
+            state.wait_for_events(events).await;
         };
         tokio::select! {
             biased;
@@ -82,7 +82,7 @@ async fn run(mut receiver: Receiver) {
             result = output.accept(&delivery) => match result {
                 Ok(()) => {
                     accepted += 1;
-                    let numbers = ledger.distinct();
+                    let numbers = state.distinct();
                     let expected: Vec<usize> = (0..begin + EVENTS_PER_BATCH).collect();
                     assert_eq!(numbers, expected, "accepted before it was taken");
                 }

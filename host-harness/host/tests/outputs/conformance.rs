@@ -2,10 +2,10 @@
 
 use source_outputs::OutputError;
 
-use crate::feed::{DEADLINE, TestDelivery, accept, deliver, report_skipped};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::peers::{AfterKill, CONNECTIONS, Directory, Nats, Peer, Pipe, Purpose, Scripted};
+use crate::test_delivery::{DEADLINE, TestDelivery, accept, deliver, report_left_out};
 
 /// All promises of one output with some settings.
 async fn conforms(mut peer: impl Peer) {
@@ -19,8 +19,8 @@ async fn conforms(mut peer: impl Peer) {
 async fn accepts_in_order(peer: &mut impl Peer) {
     let mut output = peer.open(Purpose::Order).await;
     for batch in 0..5 {
-        let feed = TestDelivery::new(batch * 40..(batch + 1) * 40);
-        accept(&mut *output, &feed).await.unwrap();
+        let test_delivery = TestDelivery::new(batch * 40..(batch + 1) * 40);
+        accept(&mut *output, &test_delivery).await.unwrap();
     }
     let expected: Vec<usize> = (0..200).collect();
     assert_eq!(peer.numbers().await, expected);
@@ -31,14 +31,14 @@ async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) 
     let before = peer.parts().await.unwrap_or(0);
     let _ = peer.take_under_way_max().await;
     // More than a pipe holds.
-    let feed = TestDelivery::new(200..600);
-    let delivery = feed.delivery();
+    let test_delivery = TestDelivery::new(200..600);
+    let delivery = test_delivery.delivery();
     let is_held = peer.hold().await;
     let mut accepting = output.accept(&delivery);
     if is_held {
         let early = async {
             // As many as there can be: no answer has been given.
-            peer.has_parts(before + CONNECTIONS).await;
+            peer.wait_for_parts(before + CONNECTIONS).await;
             // Everything that can go on without an answer does so.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -58,7 +58,7 @@ async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) 
     if let Some(max) = peer.take_under_way_max().await {
         assert_eq!(max, CONNECTIONS, "one part for each connection");
     }
-    has_all(peer, 600).await;
+    assert_has_all(peer, 600).await;
 }
 
 async fn survives_faults(peer: &mut impl Peer) {
@@ -67,13 +67,13 @@ async fn survives_faults(peer: &mut impl Peer) {
         if begin % 100 == 0 {
             peer.fail().await;
         }
-        let feed = TestDelivery::new(begin..begin + 50);
-        let first = accept(&mut *output, &feed).await;
+        let test_delivery = TestDelivery::new(begin..begin + 50);
+        let first = accept(&mut *output, &test_delivery).await;
         peer.recover().await;
         if first.is_err() {
-            deliver(&mut *output, &feed).await;
+            deliver(&mut *output, &test_delivery).await;
         }
-        has_all(peer, begin + 50).await;
+        assert_has_all(peer, begin + 50).await;
     }
 }
 
@@ -81,8 +81,8 @@ async fn survives_a_restart(peer: &mut impl Peer) {
     let mut output = peer.open(Purpose::Faults).await;
     deliver(&mut *output, &TestDelivery::new(800..850)).await;
     let gone = peer.kill().await;
-    let feed = TestDelivery::new(850..900);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(850..900);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     match gone {
         AfterKill::Retry => assert!(matches!(error, OutputError::Retry(_)), "{error:?}"),
         AfterKill::Closed => {
@@ -91,8 +91,8 @@ async fn survives_a_restart(peer: &mut impl Peer) {
         }
     }
     peer.restart().await;
-    deliver(&mut *output, &feed).await;
-    has_all(peer, 900).await;
+    deliver(&mut *output, &test_delivery).await;
+    assert_has_all(peer, 900).await;
 }
 
 async fn close_leaves_nothing_behind(peer: &mut impl Peer) {
@@ -100,11 +100,11 @@ async fn close_leaves_nothing_behind(peer: &mut impl Peer) {
     deliver(&mut *output, &TestDelivery::new(900..901)).await;
     output.close().await.unwrap();
     drop(output);
-    has_all(peer, 901).await;
+    assert_has_all(peer, 901).await;
 }
 
 /// Nothing that was accepted is missing; it may be there again.
-async fn has_all(peer: &impl Peer, count: usize) {
+async fn assert_has_all(peer: &impl Peer, count: usize) {
     let mut numbers = peer.numbers().await;
     numbers.sort_unstable();
     numbers.dedup();
@@ -177,7 +177,7 @@ async fn http_keeps_every_promise_as_compressed_ndjson() {
 async fn nats_keeps_every_promise() {
     match Nats::start().await {
         Some(peer) => conforms(peer).await,
-        None => report_skipped("nats-server is not installed"),
+        None => report_left_out("nats-server is not installed"),
     }
 }
 

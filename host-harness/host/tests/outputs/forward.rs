@@ -6,9 +6,9 @@ use source_outputs::OutputError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::feed::{TestDelivery, accept, deliver, open, refusal};
 use crate::forward_receiver::{Demands, ForwardReceiver, acknowledge, silent};
 use crate::receiver::{Treatment, listen_again};
+use crate::test_delivery::{TestDelivery, accept, deliver, open, refusal};
 
 const KEY: &str = "shared_key = \"a key\"\n";
 
@@ -30,27 +30,25 @@ async fn error_with(receiver: &ForwardReceiver, settings: &str) -> OutputError {
 #[tokio::test]
 async fn a_refused_frame_comes_again_with_the_same_chunk() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
-    receiver
-        .ledger
-        .expect([Treatment::Refuse, Treatment::Reset]);
+    receiver.state.script([Treatment::Refuse, Treatment::Reset]);
     let mut output = open(&receiver.settings("")).await;
     deliver(&mut *output, &TestDelivery::new(0..10)).await;
-    let chunks = receiver.ledger.requests();
+    let chunks = receiver.state.requests();
     assert_eq!(chunks.len(), 3);
     assert!(chunks.iter().all(|chunk| *chunk == chunks[0]), "{chunks:?}");
-    assert_eq!(receiver.ledger.numbers().len(), 10);
+    assert_eq!(receiver.state.numbers().len(), 10);
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_not_sent_again_with_the_rest() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
     receiver
-        .ledger
-        .expect([Treatment::Accept, Treatment::Refuse]);
+        .state
+        .script([Treatment::Accept, Treatment::Refuse]);
     let mut output = open(&receiver.settings("connections = 1\nframe_kib = 1")).await;
     deliver(&mut *output, &TestDelivery::new(0..30)).await;
     let expected: Vec<usize> = (0..30).collect();
-    assert_eq!(receiver.ledger.numbers(), expected);
+    assert_eq!(receiver.state.numbers(), expected);
 }
 
 #[tokio::test]
@@ -61,37 +59,37 @@ async fn a_receiver_that_pauses_gets_everything_when_it_goes_on() {
         .await
         .unwrap();
     receiver.pause(true);
-    let feed = TestDelivery::new(5..10);
+    let test_delivery = TestDelivery::new(5..10);
     // The open connection is reset; the next is never answered.
     let mut reasons = Vec::new();
     for _ in 0..2 {
-        let error = accept(&mut *output, &feed).await.unwrap_err();
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
         reasons.push(error.to_string());
     }
     assert!(reasons[1].contains("no acknowledgement"), "{reasons:?}");
     receiver.pause(false);
-    deliver(&mut *output, &feed).await;
-    assert_eq!(receiver.ledger.distinct(), (0..10).collect::<Vec<_>>());
+    deliver(&mut *output, &test_delivery).await;
+    assert_eq!(receiver.state.distinct(), (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn a_frame_that_was_read_in_part_comes_again_whole() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
-    receiver.ledger.expect([Treatment::BreakOff]);
+    receiver.state.script([Treatment::BreakOff]);
     let mut output = open(&receiver.settings("connections = 1")).await;
-    let feed = TestDelivery::new(0..50);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(0..50);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
-    assert_eq!(receiver.ledger.count(), 0);
-    deliver(&mut *output, &feed).await;
-    assert_eq!(receiver.ledger.numbers(), (0..50).collect::<Vec<_>>());
+    assert_eq!(receiver.state.count(), 0);
+    deliver(&mut *output, &test_delivery).await;
+    assert_eq!(receiver.state.numbers(), (0..50).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn half_an_acknowledgement_is_none() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
-    receiver.ledger.expect([Treatment::HalfAnswer]);
+    receiver.state.script([Treatment::HalfAnswer]);
     let mut output = open(&receiver.settings("connections = 1")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..5))
         .await
@@ -181,7 +179,7 @@ async fn a_receiver_that_cannot_prove_the_key_gets_no_events() {
     assert!(
         matches!(&error, OutputError::Blocked(said) if said.contains("does not know shared_key"))
     );
-    assert!(receiver.ledger.requests().is_empty());
+    assert!(receiver.state.requests().is_empty());
 }
 
 #[tokio::test]
@@ -197,7 +195,7 @@ async fn a_connection_for_one_frame_is_not_used_twice() {
             .await
             .unwrap();
     }
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2]);
 }
 
 #[tokio::test]
@@ -216,7 +214,7 @@ async fn a_connection_that_was_closed_meanwhile_is_opened_again_at_once() {
     accept(&mut *output, &TestDelivery::new(1..2))
         .await
         .unwrap();
-    assert_eq!(receiver.ledger.numbers(), [0, 1]);
+    assert_eq!(receiver.state.numbers(), [0, 1]);
 }
 
 /// Vector waits up to 30 s for that when it stops.
@@ -246,15 +244,15 @@ async fn a_receiver_that_closes_its_half_gets_the_end_of_an_idle_connection() {
 async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_not() {
     let mut receiver = keyed(Demands::default()).await;
     let mut output = open(&receiver.settings("connections = 1\nshared_key = \"wrong\"")).await;
-    let feed = TestDelivery::new(0..1);
+    let test_delivery = TestDelivery::new(0..1);
     for attempt in 1..=4 {
-        let error = accept(&mut *output, &feed).await.unwrap_err();
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         let blocked = matches!(error, OutputError::Blocked(_));
         assert_eq!(blocked, attempt >= 3, "{attempt}: {error:?}");
     }
 
     let mut output = open(&receiver.settings(&format!("connections = 1\n{KEY}"))).await;
-    accept(&mut *output, &feed).await.unwrap();
+    accept(&mut *output, &test_delivery).await.unwrap();
     receiver.kill().await;
     let listener = listen_again(receiver.address).await;
     let ends_handshakes = tokio::spawn(async move {
@@ -265,7 +263,7 @@ async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_n
         }
     });
     for attempt in 1..=4 {
-        let error = accept(&mut *output, &feed).await.unwrap_err();
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(
             matches!(&error, OutputError::Retry(reason) if reason.contains("shared_key")),
             "{attempt}: {error:?}"
@@ -278,11 +276,11 @@ async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_n
 async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
     let mut output = open(&receiver.settings("event_kib_max = 1")).await;
-    let mut feed = TestDelivery::new(0..3);
-    feed.push("[\"no\", \"object\"]");
-    feed.push(&format!("{{\"n\":4,\"long\":\"{}\"}}", "x".repeat(300_000)));
-    feed.push("{\"n\":5}");
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let mut test_delivery = TestDelivery::new(0..3);
+    test_delivery.push("[\"no\", \"object\"]");
+    test_delivery.push(&format!("{{\"n\":4,\"long\":\"{}\"}}", "x".repeat(300_000)));
+    test_delivery.push("{\"n\":5}");
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
     };
@@ -291,7 +289,7 @@ async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
         .map(|undeliverable| undeliverable.event)
         .collect();
     assert_eq!(places, [3, 4]);
-    assert_eq!(receiver.ledger.distinct(), [0, 1, 2, 5]);
+    assert_eq!(receiver.state.distinct(), [0, 1, 2, 5]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::receiver::{AcceptedEvents, Treatment, listen_again};
+use crate::receiver::{ReceiverState, Treatment, listen_again};
 
 /// What the receiver requires before it accepts frames.
 #[derive(Clone, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Demands {
 }
 
 pub(crate) struct ForwardReceiver {
-    pub(crate) ledger: AcceptedEvents,
+    pub(crate) state: ReceiverState,
     pub(crate) address: SocketAddr,
     demands: Demands,
     paused: watch::Sender<bool>,
@@ -64,16 +64,16 @@ enum End {
 
 impl ForwardReceiver {
     pub(crate) async fn start(demands: Demands) -> Self {
-        Self::with(demands, AcceptedEvents::new()).await
+        Self::with(demands, ReceiverState::new()).await
     }
 
-    pub(crate) async fn with(demands: Demands, ledger: AcceptedEvents) -> Self {
+    pub(crate) async fn with(demands: Demands, state: ReceiverState) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (paused, open) = (watch::channel(false).0, watch::channel(0).0);
         let served = serve(
             listener,
-            ledger.clone(),
+            state.clone(),
             demands.clone(),
             paused.subscribe(),
             open.clone(),
@@ -81,7 +81,7 @@ impl ForwardReceiver {
         Self {
             address,
             task: tokio::spawn(served),
-            ledger,
+            state,
             demands,
             paused,
             open,
@@ -106,9 +106,9 @@ impl ForwardReceiver {
     /// Restarts at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
-        let (ledger, demands) = (self.ledger.clone(), self.demands.clone());
+        let (state, demands) = (self.state.clone(), self.demands.clone());
         let (paused, open) = (self.paused.subscribe(), self.open.clone());
-        self.task = tokio::spawn(serve(listener, ledger, demands, paused, open));
+        self.task = tokio::spawn(serve(listener, state, demands, paused, open));
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -124,7 +124,7 @@ impl Drop for ForwardReceiver {
 
 async fn serve(
     listener: TcpListener,
-    ledger: AcceptedEvents,
+    state: ReceiverState,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
     open: watch::Sender<usize>,
@@ -138,10 +138,10 @@ async fn serve(
         };
         // Answers are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
-        let (ledger, demands, paused) = (ledger.clone(), demands.clone(), paused.clone());
+        let (state, demands, paused) = (state.clone(), demands.clone(), paused.clone());
         let open = Open::new(open.clone());
         connections.spawn(async move {
-            converse(stream, ledger, demands, paused).await;
+            converse(stream, state, demands, paused).await;
             drop(open);
         });
     }
@@ -149,15 +149,15 @@ async fn serve(
 
 async fn converse(
     mut stream: TcpStream,
-    ledger: AcceptedEvents,
+    state: ReceiverState,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
 ) {
     let talked = async {
         match &demands.tls {
-            None => talk(&mut stream, &ledger, &demands).await,
+            None => talk(&mut stream, &state, &demands).await,
             Some(acceptor) => match acceptor.accept(&mut stream).await {
-                Ok(stream) => talk(stream, &ledger, &demands).await,
+                Ok(stream) => talk(stream, &state, &demands).await,
                 Err(_) => End::Closed,
             },
         }
@@ -173,7 +173,7 @@ async fn converse(
 
 async fn talk(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    ledger: &AcceptedEvents,
+    state: &ReceiverState,
     demands: &Demands,
 ) -> End {
     let mut unread = Vec::new();
@@ -185,7 +185,7 @@ async fn talk(
         return End::Closed;
     }
     loop {
-        if ledger.breaks_off() {
+        if state.take_break_off() {
             drop(stream.read(&mut [0; 100]).await);
             return End::Reset;
         }
@@ -193,19 +193,19 @@ async fn talk(
             return End::Closed;
         };
         let (events, chunk) = unpack(&frame);
-        let _under_way = ledger.note(chunk.clone());
-        ledger.released().await;
+        let _under_way = state.note(chunk.clone());
+        state.wait_until_released().await;
         let ack = Value::Map(vec![("ack".into(), chunk.into())]);
-        match ledger.next_treatment() {
-            Treatment::Accept => ledger.take(events),
+        match state.next_treatment() {
+            Treatment::Accept => state.take(events),
             Treatment::HalfAnswer => {
-                ledger.take(events);
+                state.take(events);
                 let bytes = encoded(&ack);
                 drop(stream.write_all(&bytes[..bytes.len() / 2]).await);
                 return End::Closed;
             }
             Treatment::Late(wait) => {
-                ledger.take(events);
+                state.take(events);
                 tokio::time::sleep(wait).await;
             }
             Treatment::Refuse | Treatment::Answer(..) => {
@@ -214,7 +214,7 @@ async fn talk(
             }
             Treatment::BreakOff | Treatment::Reset => return End::Reset,
             Treatment::TakeAndReset => {
-                ledger.take(events);
+                state.take(events);
                 return End::Reset;
             }
         }
@@ -371,7 +371,7 @@ pub(crate) async fn acknowledge(stream: &mut TcpStream) {
     write(stream, &ack).await.unwrap();
 }
 
-/// A receiver that accepts connections and never says a word.
+/// A receiver that accepts connections and never replies.
 pub(crate) async fn silent() -> (SocketAddr, Arc<JoinHandle<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

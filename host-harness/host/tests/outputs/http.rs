@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use source_outputs::OutputError;
 
-use crate::feed::{TestDelivery, accept, body, deliver, open, refusal};
 use crate::http_receiver::HttpReceiver;
 use crate::receiver::Treatment;
+use crate::test_delivery::{TestDelivery, accept, body, deliver, open, refusal};
 
 #[tokio::test]
 async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepted() {
     let receiver = HttpReceiver::start().await;
     let mut output = open(&receiver.settings("http", "connections = 1")).await;
-    let mut feed = TestDelivery::empty();
+    let mut test_delivery = TestDelivery::empty();
     for id in 0..100 {
         match id {
-            13 | 77 => feed.push("{\"poison\":true}"),
-            _ => feed.push(&body(id)),
+            13 | 77 => test_delivery.push("{\"poison\":true}"),
+            _ => test_delivery.push(&body(id)),
         }
     }
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
     };
@@ -34,7 +34,7 @@ async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepte
         undeliverable_events[0].reason
     );
     let expected: Vec<usize> = (0..100).filter(|id| *id != 13 && *id != 77).collect();
-    assert_eq!(receiver.ledger.numbers(), expected);
+    assert_eq!(receiver.state.numbers(), expected);
 }
 
 #[tokio::test]
@@ -42,21 +42,21 @@ async fn refused_credentials_block_the_output_until_they_are_accepted() {
     let receiver = HttpReceiver::start().await;
     let login = "username = \"ann\"\npassword = \"secret\"";
     let mut output = open(&receiver.settings("http", login)).await;
-    let feed = TestDelivery::new(0..2);
+    let test_delivery = TestDelivery::new(0..2);
     for status in [401, 403, 407] {
         receiver
-            .ledger
-            .expect([Treatment::Answer(status, Vec::new(), "who are you")]);
-        let error = accept(&mut *output, &feed).await.unwrap_err();
+            .state
+            .script([Treatment::Answer(status, Vec::new(), "who are you")]);
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(
             matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
             "{error:?}"
         );
     }
-    accept(&mut *output, &feed).await.unwrap();
-    assert_eq!(receiver.ledger.numbers(), [0, 1]);
+    accept(&mut *output, &test_delivery).await.unwrap();
+    assert_eq!(receiver.state.numbers(), [0, 1]);
     assert_eq!(
-        receiver.ledger.requests()[0],
+        receiver.state.requests()[0],
         "/ application/json Basic YW5uOnNlY3JldA=="
     );
 }
@@ -86,17 +86,17 @@ async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
     ] {
         let receiver = HttpReceiver::start().await;
         receiver
-            .ledger
-            .expect([Treatment::Answer(status, Vec::new(), body)]);
+            .state
+            .script([Treatment::Answer(status, Vec::new(), body)]);
         let mut output = open(&receiver.settings(kind, "connections = 1")).await;
-        let feed = TestDelivery::new(0..2);
-        let error = accept(&mut *output, &feed).await.unwrap_err();
+        let test_delivery = TestDelivery::new(0..2);
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(
             matches!(error, OutputError::Retry(_)),
             "{kind} {body}: {error:?}"
         );
-        accept(&mut *output, &feed).await.unwrap();
-        assert_eq!(receiver.ledger.numbers(), [0, 1], "{kind} {body}");
+        accept(&mut *output, &test_delivery).await.unwrap();
+        assert_eq!(receiver.state.numbers(), [0, 1], "{kind} {body}");
     }
 }
 
@@ -105,17 +105,17 @@ async fn half_a_bulk_answer_accepts_half_of_the_events() {
     let receiver = HttpReceiver::start().await;
     let items = r#"{"took":1,"errors":false,"items":[{"create":{"_id":"id-3","status":201}},{"create":{"_id":"id-1","status":503}},{"create":{"_id":"id-0","status":409}},{"create":{"_id":"of-another-request","status":201}}]}"#;
     receiver
-        .ledger
-        .expect([Treatment::Answer(200, Vec::new(), items)]);
+        .state
+        .script([Treatment::Answer(200, Vec::new(), items)]);
     let mut output = open(&receiver.settings("elasticsearch", "")).await;
-    let feed = TestDelivery::new(0..4);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(0..4);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(
         matches!(error, OutputError::RetryAfterProgress(_)),
         "{error:?}"
     );
-    accept(&mut *output, &feed).await.unwrap();
-    assert_eq!(receiver.ledger.numbers(), [1, 2]);
+    accept(&mut *output, &test_delivery).await.unwrap();
+    assert_eq!(receiver.state.numbers(), [1, 2]);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accept
     let receiver = HttpReceiver::start().await;
     let invalid = r#"{"text":"Invalid data format","code":6,"invalid-event-number":3}"#;
     // With a status of success, as for the whole; then for the one alone.
-    receiver.ledger.expect([
+    receiver.state.script([
         Treatment::Answer(200, Vec::new(), invalid),
         Treatment::Answer(400, Vec::new(), invalid),
     ]);
@@ -135,8 +135,8 @@ async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accept
         matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 3),
         "{error:?}"
     );
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 4, 5]);
-    assert_eq!(receiver.ledger.requests().len(), 3);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2, 4, 5]);
+    assert_eq!(receiver.state.requests().len(), 3);
 }
 
 #[tokio::test]
@@ -144,18 +144,18 @@ async fn a_retry_after_is_respected() {
     let receiver = HttpReceiver::start().await;
     let headers = vec![("retry-after", "7")];
     receiver
-        .ledger
-        .expect([Treatment::Answer(429, headers, "slow down")]);
+        .state
+        .script([Treatment::Answer(429, headers, "slow down")]);
     let mut output = open(&receiver.settings("http", "bearer_token = \"t0ken\"")).await;
-    let feed = TestDelivery::new(0..2);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(0..2);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(
         matches!(error, OutputError::Throttled { wait, .. } if wait == Duration::from_secs(7)),
         "{error:?}"
     );
-    deliver(&mut *output, &feed).await;
+    deliver(&mut *output, &test_delivery).await;
     assert_eq!(
-        receiver.ledger.requests()[1],
+        receiver.state.requests()[1],
         "/ application/json Bearer t0ken"
     );
 }
@@ -164,7 +164,7 @@ async fn a_retry_after_is_respected() {
 async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
     let receiver = HttpReceiver::start().await;
     let wrong_type = || Treatment::Answer(400, Vec::new(), "invalid 'Content-Type'");
-    receiver.ledger.expect((0..20).map(|_| wrong_type()));
+    receiver.state.script((0..20).map(|_| wrong_type()));
     let mut output = open(&receiver.settings("http", "format = \"ndjson\"")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..4))
         .await
@@ -174,8 +174,8 @@ async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
         "{error}"
     );
     // Repaired there.
-    let ledger = &receiver.ledger;
-    while matches!(ledger.next_treatment(), Treatment::Answer(..)) {}
+    let state = &receiver.state;
+    while matches!(state.next_treatment(), Treatment::Answer(..)) {}
     accept(&mut *output, &TestDelivery::new(0..4))
         .await
         .unwrap();
@@ -187,29 +187,29 @@ async fn a_request_whose_answer_is_too_long_is_sent_again_in_halves() {
     let long: &'static str = "x".repeat(17 * 1024 * 1024).leak();
     let answer = |status| [Treatment::Answer(status, Vec::new(), long)];
     let mut output = open(&receiver.settings("elasticsearch", "connections = 1")).await;
-    receiver.ledger.expect(answer(200));
+    receiver.state.script(answer(200));
     accept(&mut *output, &TestDelivery::new(0..4))
         .await
         .unwrap();
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3]);
-    assert_eq!(receiver.ledger.requests().len(), 3);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2, 3]);
+    assert_eq!(receiver.state.requests().len(), 3);
     // A single event has no halves, and is not to blame.
     let single = TestDelivery::new(4..5);
-    receiver.ledger.expect(answer(200));
+    receiver.state.script(answer(200));
     let error = accept(&mut *output, &single).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::Retry(said) if said.contains("larger than 16 MiB")),
         "{error:?}"
     );
     // Where it is no success, the status decides.
-    receiver.ledger.expect(answer(401));
+    receiver.state.script(answer(401));
     let error = accept(&mut *output, &single).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
         "{error:?}"
     );
     accept(&mut *output, &single).await.unwrap();
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3, 4]);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn the_path_may_name_the_stream() {
         .await
         .unwrap();
     assert_eq!(
-        receiver.ledger.requests(),
+        receiver.state.requests(),
         ["/mimecast.siem.receipt application/json "]
     );
 }
@@ -231,23 +231,23 @@ async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     let receiver = HttpReceiver::start().await;
     let items = r#"{"took":1,"errors":true,"items":[{"create":{"_id":"id-0","status":201}},{"create":{"_id":"id-1","status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"_id":"id-2","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
     receiver
-        .ledger
-        .expect([Treatment::Answer(200, Vec::new(), items)]);
+        .state
+        .script([Treatment::Answer(200, Vec::new(), items)]);
     let mut output = open(&receiver.settings("elasticsearch", "token = \"key\"")).await;
-    let feed = TestDelivery::new(0..3);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(0..3);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::RetryAfterProgress(said) if said.contains("429")),
         "{error}"
     );
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
         "{error}"
     );
     // Only the one that was to come again.
-    assert_eq!(receiver.ledger.numbers(), [2]);
-    assert!(receiver.ledger.requests()[0].ends_with("ApiKey key"));
+    assert_eq!(receiver.state.numbers(), [2]);
+    assert!(receiver.state.requests()[0].ends_with("ApiKey key"));
 }
 
 #[test]

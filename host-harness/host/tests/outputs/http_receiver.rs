@@ -22,27 +22,27 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::receiver::{AcceptedEvents, Treatment, listen_again};
+use crate::receiver::{ReceiverState, Treatment, listen_again};
 
 pub(crate) struct HttpReceiver {
-    pub(crate) ledger: AcceptedEvents,
+    pub(crate) state: ReceiverState,
     pub(crate) address: SocketAddr,
     server: HttpServer,
 }
 
 impl HttpReceiver {
     pub(crate) async fn start() -> Self {
-        Self::with(AcceptedEvents::new()).await
+        Self::with(ReceiverState::new()).await
     }
 
-    pub(crate) async fn with(ledger: AcceptedEvents) -> Self {
-        let answering = ledger.clone();
+    pub(crate) async fn with(state: ReceiverState) -> Self {
+        let answering = state.clone();
         let server =
             HttpServer::start(move |request| answer(request, answering.clone()).boxed()).await;
         Self {
             address: server.address,
             server,
-            ledger,
+            state,
         }
     }
 
@@ -120,7 +120,7 @@ async fn serve(listener: TcpListener, answer: Arc<Handler>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, ledger: AcceptedEvents) -> Answer {
+async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
     let path = request.uri().path().to_owned();
     let header = |name| {
         let value = request.headers().get(name)?;
@@ -128,26 +128,26 @@ async fn answer(request: Request<Incoming>, ledger: AcceptedEvents) -> Answer {
     };
     let kind = header(CONTENT_TYPE).unwrap();
     let encoding = header(CONTENT_ENCODING);
-    let _under_way = ledger.note(format!(
+    let _under_way = state.note(format!(
         "{path} {kind} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
-    if ledger.breaks_off() {
+    if state.take_break_off() {
         body.frame().await;
         return reset();
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let body = decompress(encoding.as_deref(), &body);
-    ledger.released().await;
-    match ledger.next_treatment() {
+    state.wait_until_released().await;
+    match state.next_treatment() {
         Treatment::Accept => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
         Treatment::Refuse => return Ok(reply(500, "no")),
         Treatment::BreakOff | Treatment::Reset => return reset(),
         Treatment::HalfAnswer | Treatment::TakeAndReset => {
-            ledger.take(events(&path, &kind, &body));
+            state.take(events(&path, &kind, &body));
             return reset();
         }
         Treatment::Answer(status, headers, text) => {
@@ -164,7 +164,7 @@ async fn answer(request: Request<Incoming>, ledger: AcceptedEvents) -> Answer {
         return Ok(reply(400, "cannot decode"));
     }
     let created = created(&events);
-    ledger.take(events);
+    state.take(events);
     Ok(match path.as_str() {
         "/_bulk" => reply(200, created),
         "/services/collector/event" => reply(200, "{\"text\":\"Success\",\"code\":0}"),

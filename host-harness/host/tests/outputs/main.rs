@@ -12,7 +12,6 @@
 mod chaos;
 mod conformance;
 mod connect_proxy;
-mod feed;
 mod forward;
 mod forward_receiver;
 mod http;
@@ -27,4 +26,5 @@ mod proxy;
 mod receiver;
 mod rotel;
 mod rsyslog;
+mod test_delivery;
 mod tls;

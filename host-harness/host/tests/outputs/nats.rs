@@ -8,9 +8,10 @@ use async_nats::jetstream::stream::{Config, Stream};
 use serde_json::Value;
 use source_outputs::OutputError;
 
-use crate::feed::{TestDelivery, accept, body, deliver, number, open, report_skipped};
 use crate::nats_server::Server;
-use crate::receiver::DEADLINE;
+use crate::test_delivery::{
+    DEADLINE, TestDelivery, accept, body, deliver, number, open, report_left_out,
+};
 
 async fn context(port: u16) -> jetstream::Context {
     let client = async_nats::ConnectOptions::new()
@@ -58,7 +59,7 @@ pub(crate) async fn numbers(port: u16) -> Vec<usize> {
 async fn jetstream_takes_every_event_once() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return report_skipped("nats-server is not installed");
+        return report_left_out("nats-server is not installed");
     };
     let port = server.port;
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 2");
@@ -72,12 +73,12 @@ async fn jetstream_takes_every_event_once() {
     );
 
     assert_eq!(messages(port, true).await, 0);
-    let feed = TestDelivery::new(0..700);
-    deliver(&mut *output, &feed).await;
+    let test_delivery = TestDelivery::new(0..700);
+    deliver(&mut *output, &test_delivery).await;
     assert_eq!(messages(port, false).await, 700);
     // A new run repeats what it does not know to be accepted.
     let mut again = open(&settings).await;
-    deliver(&mut *again, &feed).await;
+    deliver(&mut *again, &test_delivery).await;
     assert_eq!(messages(port, false).await, 700);
 
     let mut large = TestDelivery::new(700..701);
@@ -91,11 +92,11 @@ async fn jetstream_takes_every_event_once() {
     assert_eq!(messages(port, false).await, 702);
 
     server.kill();
-    let feed = TestDelivery::new(702..800);
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let test_delivery = TestDelivery::new(702..800);
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(matches!(error, OutputError::Retry(_)), "{error}");
     let restarted = Server::start(directory.path(), Some(port)).await;
-    deliver(&mut *output, &feed).await;
+    deliver(&mut *output, &test_delivery).await;
     assert_eq!(messages(port, false).await, 800);
     drop(restarted);
 }
@@ -104,7 +105,7 @@ async fn jetstream_takes_every_event_once() {
 async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return report_skipped("nats-server is not installed");
+        return report_left_out("nats-server is not installed");
     };
     let port = server.port;
     assert_eq!(messages(port, true).await, 0);
@@ -115,9 +116,9 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
         .await
         .unwrap();
     // It takes no event, and its connections are open.
-    server.stop().await;
-    let feed = TestDelivery::new(1..100);
-    let delivery = feed.delivery();
+    server.suspend().await;
+    let test_delivery = TestDelivery::new(1..100);
+    let delivery = test_delivery.delivery();
     let mut waiting = output.accept(&delivery);
     // Polled once, so that the events are on their way.
     let is_waiting =
@@ -132,7 +133,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     );
     drop(waiting);
     let restarted = Server::start(directory.path(), Some(port)).await;
-    deliver(&mut *output, &feed).await;
+    deliver(&mut *output, &test_delivery).await;
     assert_eq!(messages(port, false).await, 100);
     drop(restarted);
 }
@@ -141,7 +142,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
 async fn refused_credentials_block_the_output() {
     let directory = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(directory.path(), None).await else {
-        return report_skipped("nats-server is not installed");
+        return report_left_out("nats-server is not installed");
     };
     let mut output = open(&server.settings("password = \"wrong\"")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..1))
@@ -154,7 +155,7 @@ async fn refused_credentials_block_the_output() {
 async fn an_event_above_the_limit_of_the_stream_is_rejected_and_the_others_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(directory.path(), None).await else {
-        return report_skipped("nats-server is not installed");
+        return report_left_out("nats-server is not installed");
     };
     let config = Config {
         max_message_size: 1_000,
@@ -163,10 +164,10 @@ async fn an_event_above_the_limit_of_the_stream_is_rejected_and_the_others_are_s
     let context = context(server.port).await;
     context.create_stream(config).await.unwrap();
     let mut output = open(&server.settings("password = \"secret\"")).await;
-    let mut feed = TestDelivery::new(0..1);
-    feed.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(2_000)));
-    feed.push(&body(1));
-    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let mut test_delivery = TestDelivery::new(0..1);
+    test_delivery.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(2_000)));
+    test_delivery.push(&body(1));
+    let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error:?}");
     };

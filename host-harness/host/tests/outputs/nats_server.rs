@@ -137,7 +137,7 @@ impl Server {
     }
 
     /// Suspends it, and waits until it is suspended.
-    pub(crate) async fn stop(&self) {
+    pub(crate) async fn suspend(&self) {
         self.signal("-STOP");
         let path = format!("/proc/{}/stat", self.process.id());
         // Not everywhere there is such a file.

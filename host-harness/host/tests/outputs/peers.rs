@@ -15,21 +15,21 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::feed::{number, open};
 use crate::forward_receiver::ForwardReceiver;
 use crate::http_receiver::HttpReceiver;
 use crate::nats;
 use crate::nats_server::Server;
-use crate::receiver::{AcceptedEvents, DEADLINE, Treatment};
+use crate::receiver::{ReceiverState, Treatment};
+use crate::test_delivery::{DEADLINE, number, open};
 
 /// What a test opens an output for.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
     /// Delivery, one thing after the other.
     Order,
-    /// An other end that does not answer for now.
+    /// A peer that temporarily does not answer.
     Hold,
-    /// Faults of the other end.
+    /// Faults of the peer.
     Faults,
 }
 
@@ -63,7 +63,7 @@ pub(crate) trait Peer: Send + Sync {
     }
 
     /// Waits until so many parts have arrived, where there are any.
-    async fn has_parts(&self, _: usize) {}
+    async fn wait_for_parts(&self, _: usize) {}
 
     /// Returns and resets the maximum number of parts in flight;
     /// `None` where there are no parts.
@@ -84,7 +84,7 @@ pub(crate) trait Peer: Send + Sync {
     async fn restart(&mut self);
 }
 
-/// A receiver of these tests, which keeps a ledger.
+/// A receiver of these tests, which follows a script.
 pub(crate) struct Scripted<R> {
     pub(crate) receiver: R,
     pub(crate) kind: &'static str,
@@ -93,10 +93,10 @@ pub(crate) struct Scripted<R> {
 
 /// What the receivers of these tests have in common.
 #[async_trait]
-pub(crate) trait Ledgered: Send + Sync {
+pub(crate) trait ScriptedReceiver: Send + Sync {
     /// The setting for the smallest parts, so that there are several.
     const SMALL_PARTS: &str;
-    fn ledger(&self) -> &AcceptedEvents;
+    fn state(&self) -> &ReceiverState;
     fn settings(&self, kind: &str, more: &str) -> String;
     async fn kill(&mut self);
     async fn restart(&mut self);
@@ -106,7 +106,7 @@ pub(crate) trait Ledgered: Send + Sync {
 pub(crate) const CONNECTIONS: usize = 3;
 
 #[async_trait]
-impl<R: Ledgered> Peer for Scripted<R> {
+impl<R: ScriptedReceiver> Peer for Scripted<R> {
     async fn open(&mut self, purpose: Purpose) -> Box<dyn Output> {
         let more = match purpose {
             Purpose::Order => "connections = 1".to_owned(),
@@ -118,32 +118,32 @@ impl<R: Ledgered> Peer for Scripted<R> {
     }
 
     async fn numbers(&self) -> Vec<usize> {
-        self.receiver.ledger().numbers()
+        self.receiver.state().numbers()
     }
 
     async fn hold(&mut self) -> bool {
-        self.receiver.ledger().hold(true);
+        self.receiver.state().hold(true);
         true
     }
 
     async fn release(&mut self) {
-        self.receiver.ledger().hold(false);
+        self.receiver.state().hold(false);
     }
 
     async fn parts(&self) -> Option<usize> {
-        Some(self.receiver.ledger().requests().len())
+        Some(self.receiver.state().requests().len())
     }
 
-    async fn has_parts(&self, count: usize) {
-        self.receiver.ledger().wait_for_requests(count).await;
+    async fn wait_for_parts(&self, count: usize) {
+        self.receiver.state().wait_for_requests(count).await;
     }
 
     async fn take_under_way_max(&self) -> Option<usize> {
-        Some(self.receiver.ledger().take_under_way_max())
+        Some(self.receiver.state().take_under_way_max())
     }
 
     async fn fail(&mut self) {
-        self.receiver.ledger().expect([
+        self.receiver.state().script([
             Treatment::Refuse,
             Treatment::Reset,
             Treatment::BreakOff,
@@ -165,11 +165,11 @@ impl<R: Ledgered> Peer for Scripted<R> {
 }
 
 #[async_trait]
-impl Ledgered for ForwardReceiver {
+impl ScriptedReceiver for ForwardReceiver {
     const SMALL_PARTS: &str = "frame_kib = 1";
 
-    fn ledger(&self) -> &AcceptedEvents {
-        &self.ledger
+    fn state(&self) -> &ReceiverState {
+        &self.state
     }
 
     fn settings(&self, _: &str, more: &str) -> String {
@@ -186,11 +186,11 @@ impl Ledgered for ForwardReceiver {
 }
 
 #[async_trait]
-impl Ledgered for HttpReceiver {
+impl ScriptedReceiver for HttpReceiver {
     const SMALL_PARTS: &str = "request_kib = 1";
 
-    fn ledger(&self) -> &AcceptedEvents {
-        &self.ledger
+    fn state(&self) -> &ReceiverState {
+        &self.state
     }
 
     fn settings(&self, kind: &str, more: &str) -> String {
@@ -411,7 +411,7 @@ impl Peer for Nats {
     }
 
     async fn hold(&mut self) -> bool {
-        self.server.stop().await;
+        self.server.suspend().await;
         true
     }
 
@@ -421,7 +421,7 @@ impl Peer for Nats {
 
     /// It does not answer until the output has stopped waiting.
     async fn fail(&mut self) {
-        self.server.stop().await;
+        self.server.suspend().await;
     }
 
     async fn recover(&mut self) {

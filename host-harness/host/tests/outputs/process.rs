@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mimecast_simulator::{Config, Ledger as Owed, Simulator};
+use mimecast_simulator::{Config, Ledger, Simulator};
 use serde_json::Value;
 
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::machine_code::link_machine_code;
-use crate::receiver::{AcceptedEvents, DEADLINE, Treatment};
+use crate::receiver::{ReceiverState, Treatment};
+use crate::test_delivery::DEADLINE;
 
 const KILLS: u32 = 30;
 /// What a host may have at most.
@@ -72,13 +73,13 @@ fn finish(file: &Path) {
     assert!(output.status.success(), "{}\n{said}", output.status);
 }
 
-/// Asserts that everything the tenant owes has arrived. Returns how many events there are
-/// beside it: of malformed lines, those that can be read all the same.
-fn assert_complete(owed: &Owed, receiver: &AcceptedEvents) -> usize {
+/// Asserts that every expected event has arrived. Returns how many events there are beside
+/// these: of malformed lines, those that can be read all the same.
+fn assert_complete(ledger: &Ledger, receiver: &ReceiverState) -> usize {
     let taken = receiver.distinct_at(["/stream", "/id"]);
     let mut expected = BTreeSet::new();
-    for stream in owed.streams() {
-        let ids = owed.expected(stream).iter();
+    for stream in ledger.streams() {
+        let ids = ledger.expected(stream).iter();
         expected.extend(ids.map(|id| [stream.to_owned(), id.clone()]));
     }
     let missing = expected.difference(&taken).count();
@@ -87,8 +88,8 @@ fn assert_complete(owed: &Owed, receiver: &AcceptedEvents) -> usize {
 }
 
 /// The events of a file and of those that were closed before it.
-fn kept(directory: &Path) -> AcceptedEvents {
-    let ledger = AcceptedEvents::new();
+fn kept(directory: &Path) -> ReceiverState {
+    let state = ReceiverState::new();
     let mut closed = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -98,22 +99,23 @@ fn kept(directory: &Path) -> AcceptedEvents {
             closed += 1;
         }
         let lines = std::str::from_utf8(&bytes).unwrap().lines();
-        ledger.take(
+        state.take(
             lines
                 .map(|line| serde_json::from_str(line).unwrap())
                 .collect(),
         );
     }
     assert!(closed > 5, "{closed} files were closed");
-    ledger
+    state
 }
 
 /// Each record that the host says it rejected has come, with its place and
 /// what it was.
-fn assert_rejected(file: &Path, letters: &AcceptedEvents) {
+fn assert_rejected(file: &Path, rejected_records: &ReceiverState) {
     let names = ["original", "original_base64"];
-    let has_original = |letter: &Value| names.iter().any(|name| letter.get(name).is_some());
-    assert!(letters.taken().iter().all(has_original));
+    let has_original =
+        |rejected_record: &Value| names.iter().any(|name| rejected_record.get(name).is_some());
+    assert!(rejected_records.taken().iter().all(has_original));
     let status = Command::new(env!("CARGO_BIN_EXE_source-host"))
         .args([Path::new("status"), Path::new("--json"), file])
         .output()
@@ -125,7 +127,7 @@ fn assert_rejected(file: &Path, letters: &AcceptedEvents) {
         .map(|stream| stream["rejected"].as_u64().unwrap())
         .sum();
     assert!(rejected > 20, "{rejected}");
-    let taken = letters.distinct_at(["/stream", "/locator"]);
+    let taken = rejected_records.distinct_at(["/stream", "/locator"]);
     assert_eq!(u64::try_from(taken.len()).unwrap(), rejected);
 }
 
@@ -137,26 +139,26 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         ..tenant()
     };
     let simulator = Simulator::start(tenant).await.unwrap();
-    let mut forward = ForwardReceiver::with(Demands::default(), AcceptedEvents::slow()).await;
-    let mut http = HttpReceiver::with(AcceptedEvents::slow()).await;
-    let letters = HttpReceiver::with(AcceptedEvents::slow()).await;
+    let mut forward = ForwardReceiver::with(Demands::default(), ReceiverState::slow()).await;
+    let mut http = HttpReceiver::with(ReceiverState::slow()).await;
+    let rejected_records = HttpReceiver::with(ReceiverState::slow()).await;
     let outputs = format!(
         "[[output]]\n{}\n[[output]]\n{}\n[[output]]\ntype = \"file\"\n\
          path = \"kept/events.ndjson\"\nrotate_mib = 1\ncompression = \"zstd\"\n\
          [dead_letter]\n{}",
         forward.settings("frame_kib = 16"),
         http.settings("http", "request_kib = 16"),
-        letters.settings("http", ""),
+        rejected_records.settings("http", ""),
     );
     let file = write_settings(directory.path(), &simulator, &outputs);
     let random = |millis| Duration::from_millis(fastrand::u64(millis));
     for kill in 0..KILLS {
-        let before = http.ledger.count();
+        let before = http.state.count();
         let mut process = host(&file).stderr(Stdio::null()).spawn().unwrap();
         // Two of three in the midst of deliveries, of which there are enough
-        // for all; one at an instant by chance, also before the first.
+        // for all; one at a random instant, also before the first.
         if kill % 3 < 2 {
-            http.ledger
+            http.state
                 .wait_for_events(before + fastrand::usize(1..200))
                 .await;
         } else {
@@ -177,21 +179,21 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         }
     }
     finish(&file);
-    let owed = simulator.ledger().of_tenant("acme");
-    let read = assert_complete(&owed, &forward.ledger);
-    assert_eq!(assert_complete(&owed, &http.ledger), read);
+    let ledger = simulator.ledger().of_tenant("acme");
+    let read = assert_complete(&ledger, &forward.state);
+    assert_eq!(assert_complete(&ledger, &http.state), read);
     let kept = kept(&directory.path().join("kept"));
-    assert_eq!(assert_complete(&owed, &kept), read);
-    assert_rejected(&file, &letters.ledger);
+    assert_eq!(assert_complete(&ledger, &kept), read);
+    assert_rejected(&file, &rejected_records.state);
     println!(
         "{KILLS} kills: {} events through forward, {} through http, for {} records",
-        forward.ledger.count(),
-        http.ledger.count(),
-        owed.expected_count(),
+        forward.state.count(),
+        http.state.count(),
+        ledger.expected_count(),
     );
 }
 
-/// A host that runs until it is stopped, and what it says.
+/// A host that runs until it is stopped, and its log.
 struct Running {
     process: Child,
     log: PathBuf,
@@ -208,7 +210,7 @@ impl Running {
     }
 
     /// Waits until the log contains a text.
-    async fn says(&mut self, text: &str) {
+    async fn wait_for_log(&mut self, text: &str) {
         until(text, || {
             let log = self.log();
             assert!(
@@ -273,36 +275,36 @@ fn served(simulator: &Simulator) -> usize {
 async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(tenant()).await.unwrap();
-    let receiver = ForwardReceiver::with(Demands::default(), AcceptedEvents::slow()).await;
+    let receiver = ForwardReceiver::with(Demands::default(), ReceiverState::slow()).await;
     let output = receiver.settings("connections = 1\nframe_kib = 16");
     let file = write_settings(
         directory.path(),
         &simulator,
         &format!("[[output]]\n{output}"),
     );
-    receiver.ledger.hold(true);
+    receiver.state.hold(true);
     let running = Running::start(&file);
-    receiver.ledger.wait_for_requests(1).await;
-    assert_eq!(receiver.ledger.count(), 0);
-    receiver.ledger.hold(false);
+    receiver.state.wait_for_requests(1).await;
+    assert_eq!(receiver.state.count(), 0);
+    receiver.state.hold(false);
     // What was fetched is at most some batches ahead of what was accepted, at
     // every instant.
     let total = simulator.ledger().of_tenant("acme").expected_count();
     for count in (500..total).step_by(500) {
         let fetched = served(&simulator);
-        let accepted = receiver.ledger.count();
+        let accepted = receiver.state.count();
         assert!(
             fetched <= accepted + total / 4,
             "{fetched} records fetched, {accepted} events accepted"
         );
-        receiver.ledger.wait_for_events(count).await;
+        receiver.state.wait_for_events(count).await;
     }
-    receiver.ledger.wait_for_events(total).await;
+    receiver.state.wait_for_events(total).await;
     // It waits for more, so that it is still there.
     let memory = running.memory_mib_peak();
     running.stop();
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.ledger),
+        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.state),
         0
     );
     println!("at most {memory} MiB");
@@ -326,11 +328,11 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
         .stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let ledger = AcceptedEvents::new();
+    let state = ReceiverState::new();
     let total = simulator.ledger().of_tenant("acme").expected_count();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
-        ledger.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
+        state.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
         read += 1;
         if read % 250 == 1 {
             // What the pipe holds, and the batch that waits for room in it.
@@ -343,7 +345,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     }
     assert!(process.wait().unwrap().success());
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &ledger),
+        assert_complete(&simulator.ledger().of_tenant("acme"), &state),
         0
     );
 }
@@ -353,7 +355,7 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
-    receiver.ledger.expect([
+    receiver.state.script([
         Treatment::Answer(401, Vec::new(), "no"),
         Treatment::Answer(403, Vec::new(), "no"),
     ]);
@@ -364,15 +366,15 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
         &format!("[[output]]\n{output}"),
     );
     let mut running = Running::start(&file);
-    running.says("output blocked").await;
+    running.wait_for_log("output blocked").await;
     receiver
-        .ledger
+        .state
         .wait_for_events(simulator.ledger().of_tenant("acme").expected_count())
         .await;
-    running.says("the output accepts again").await;
+    running.wait_for_log("the output accepts again").await;
     running.stop();
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.ledger),
+        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.state),
         0
     );
 }
@@ -383,7 +385,7 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
     let refused = || Treatment::Answer(401, Vec::new(), "no");
-    receiver.ledger.expect((0..100).map(|_| refused()));
+    receiver.state.script((0..100).map(|_| refused()));
     let output = format!(
         "[[output]]\ntype = \"http\"\nendpoint = \"http://{}/hook/ZaVnC4dhaV1?key=QueryMark\"\nconnections = 1",
         receiver.address
@@ -398,7 +400,7 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
     assert!(log.contains(&reason), "{log}");
     // The path and the query of an endpoint are as secret as a token.
     for secret in ["ZaVnC4dhaV1", "QueryMark"] {
-        assert!(receiver.ledger.requests()[0].contains("/hook/ZaVnC4dhaV1"));
+        assert!(receiver.state.requests()[0].contains("/hook/ZaVnC4dhaV1"));
         assert!(!log.contains(secret), "{log}");
     }
 }
@@ -411,8 +413,8 @@ async fn a_line_of_the_json_log_has_kind_and_status_of_what_an_output_did_not_ac
     let answer = |status| Treatment::Answer(status, Vec::new(), "no");
     let throttled = Treatment::Answer(429, vec![("retry-after", "1")], "no");
     receiver
-        .ledger
-        .expect([answer(401), answer(503), throttled, Treatment::Reset]);
+        .state
+        .script([answer(401), answer(503), throttled, Treatment::Reset]);
     let output = receiver.settings("http", "connections = 1");
     let output = format!("[[output]]\n{output}");
     let file = write_settings(directory.path(), &simulator, &output);
@@ -446,23 +448,24 @@ async fn a_line_of_the_json_log_has_kind_and_status_of_what_an_output_did_not_ac
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_secret_in_the_file_of_an_output_is_used_at_its_next_try() {
-    is_used_at_the_next_try("bearer_token = { file = \"token\" }", "").await;
+    assert_used_at_next_try("bearer_token = { file = \"token\" }", "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_value_in_the_file_of_a_header_is_used_at_the_next_try() {
     let header = "headers = { Authorization = { file = \"token\" } }";
-    is_used_at_the_next_try(header, "Bearer ").await;
+    assert_used_at_next_try(header, "Bearer ").await;
 }
 
-/// Replaces a file that `setting` names when its first secret has been refused. The file has
+/// Asserts that a file that `setting` names is used again at the next try: it is replaced when its
+/// first secret has been refused. The file has
 /// `scheme` before each secret.
-async fn is_used_at_the_next_try(setting: &str, scheme: &str) {
+async fn assert_used_at_next_try(setting: &str, scheme: &str) {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
     let refused = || Treatment::Answer(401, Vec::new(), "no");
-    receiver.ledger.expect([refused()]);
+    receiver.state.script([refused()]);
     let token = directory.path().join("token");
     std::fs::write(&token, format!("{scheme}the-first-secret\n")).unwrap();
     let output = receiver.settings("http", &format!("connections = 1\n{setting}"));
@@ -472,14 +475,14 @@ async fn is_used_at_the_next_try(setting: &str, scheme: &str) {
         &format!("[[output]]\n{output}"),
     );
     let mut running = Running::start(&file);
-    running.says("answers 401 no").await;
+    running.wait_for_log("answers 401 no").await;
     std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
     let total = simulator.ledger().of_tenant("acme").expected_count();
     until("every event", || {
-        receiver.ledger.distinct_at(["/stream", "/id"]).len() >= total
+        receiver.state.distinct_at(["/stream", "/id"]).len() >= total
     })
     .await;
-    let requests = receiver.ledger.requests();
+    let requests = receiver.state.requests();
     assert!(
         requests[0].ends_with("Bearer the-first-secret"),
         "{requests:?}"
@@ -502,7 +505,7 @@ async fn two_hosts_do_not_write_to_one_file() {
     let first = write_settings(one.path(), &simulator, &output);
     let second = write_settings(other.path(), &simulator, &output);
     let mut running = Running::start(&first);
-    running.says("started").await;
+    running.wait_for_log("started").await;
     let mut command = host(&second);
     let ended = tokio::task::block_in_place(|| command.arg("--once").output()).unwrap();
     let log = String::from_utf8_lossy(&ended.stderr);
@@ -550,12 +553,12 @@ async fn closed_standard_output_ends_every_source() {
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     // So slowly that the first source is not at its end before the other one,
     // whose next poll is minutes away.
-    let record = directory.path().join("state/waiting.checkpoint.json");
+    let state_file = directory.path().join("state/waiting.checkpoint.json");
     until("the other source to be caught up", || {
         let line = tokio::task::block_in_place(|| lines.next());
         line.unwrap().unwrap();
-        let record = std::fs::read_to_string(&record).unwrap_or_default();
-        record.contains("\"caught_up\": true")
+        let state_file = std::fs::read_to_string(&state_file).unwrap_or_default();
+        state_file.contains("\"caught_up\": true")
     })
     .await;
     drop(lines);

@@ -3,9 +3,9 @@
 use tokio::net::TcpListener;
 
 use crate::connect_proxy::{Behaviour, ConnectProxy};
-use crate::feed::{TestDelivery, accept, open, refusal};
 use crate::http_receiver::HttpReceiver;
-use crate::tls::{authority, terminate};
+use crate::test_delivery::{TestDelivery, accept, open, refusal};
+use crate::tls::{authority, tls_proxy};
 use source_outputs::OutputError;
 
 #[tokio::test]
@@ -18,8 +18,8 @@ async fn every_http_output_goes_through_its_proxy() {
         .enumerate()
     {
         let mut output = open(&receiver.settings(kind, &setting)).await;
-        let feed = TestDelivery::new(index * 10..index * 10 + 3);
-        accept(&mut *output, &feed).await.unwrap();
+        let test_delivery = TestDelivery::new(index * 10..index * 10 + 3);
+        accept(&mut *output, &test_delivery).await.unwrap();
         let heads = proxy.heads();
         let (last, url) = (
             heads.last().unwrap(),
@@ -27,7 +27,7 @@ async fn every_http_output_goes_through_its_proxy() {
         );
         assert!(last.starts_with(&url), "{kind}: {last}");
     }
-    assert_eq!(receiver.ledger.count(), 12);
+    assert_eq!(receiver.state.count(), 12);
     let none = receiver.settings("http", "proxy = \"none\"\n");
     let mut output = open(&none).await;
     let before = proxy.heads().len();
@@ -42,7 +42,7 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
     let directory = tempfile::tempdir().unwrap();
     let acceptor = authority(directory.path());
     let receiver = HttpReceiver::start().await;
-    let port = terminate(acceptor, receiver.address).await.port();
+    let port = tls_proxy(acceptor, receiver.address).await.port();
     let proxy = ConnectProxy::start(Behaviour::Serve).await;
     let at = |name: &str| directory.path().join(name).display().to_string();
     let settings = format!(
@@ -59,7 +59,7 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
         .unwrap();
     let wanted = format!("CONNECT localhost:{port} HTTP/1.1\r\n");
     assert!(proxy.heads()[0].starts_with(&wanted), "{:?}", proxy.heads());
-    assert_eq!(receiver.ledger.count(), 3);
+    assert_eq!(receiver.state.count(), 3);
 
     drop(output);
 
@@ -139,7 +139,7 @@ async fn a_proxy_that_refuses_is_named_with_its_answer() {
         "{error}"
     );
     assert!(!error.contains("s3cr3t-mark"), "{error}");
-    assert_eq!(receiver.ledger.count(), 0);
+    assert_eq!(receiver.state.count(), 0);
     let refused = refusal(&receiver.settings("http", "proxy = \"socks5://ann:s3cr3t-mark@p:1\""));
     assert!(
         refused.contains("`proxy` begins with socks5://") && !refused.contains("s3cr3t-mark"),

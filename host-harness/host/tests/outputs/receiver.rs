@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::feed::number;
+use crate::test_delivery::{DEADLINE, number};
 
 /// How a receiver treats one request.
 #[derive(Clone, Debug)]
@@ -34,9 +34,10 @@ pub(crate) enum Treatment {
     Answer(u16, Vec<(&'static str, &'static str)>, &'static str),
 }
 
-/// Shared by a test and its receiver.
+/// What a receiver has accepted, and how it treats the next requests. Shared by a test and its
+/// receiver.
 #[derive(Clone)]
-pub(crate) struct AcceptedEvents {
+pub(crate) struct ReceiverState {
     taken: Arc<Mutex<Vec<Value>>>,
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -50,7 +51,7 @@ pub(crate) struct AcceptedEvents {
     keep: fn(Value) -> Value,
 }
 
-impl AcceptedEvents {
+impl ReceiverState {
     pub(crate) fn new() -> Self {
         Self {
             taken: Arc::default(),
@@ -64,7 +65,7 @@ impl AcceptedEvents {
         }
     }
 
-    /// As one that keeps less of each event than there was.
+    /// Keeps only `keep(event)` of each event.
     #[allow(
         dead_code,
         clippy::allow_attributes,
@@ -77,7 +78,7 @@ impl AcceptedEvents {
         }
     }
 
-    /// As a receiver that acknowledges late, now this and now that late.
+    /// Acknowledges each request after a random delay.
     pub(crate) fn slow() -> Self {
         Self {
             dawdles: true,
@@ -85,7 +86,8 @@ impl AcceptedEvents {
         }
     }
 
-    pub(crate) fn expect(&self, treatments: impl IntoIterator<Item = Treatment>) {
+    /// Queues treatments for the next requests.
+    pub(crate) fn script(&self, treatments: impl IntoIterator<Item = Treatment>) {
         self.script.lock().unwrap().extend(treatments);
     }
 
@@ -98,8 +100,9 @@ impl AcceptedEvents {
         }
     }
 
-    /// Whether the next request is to be broken off; asked before it is read.
-    pub(crate) fn breaks_off(&self) -> bool {
+    /// Takes the next treatment from the script if it is to break off, which is decided before a
+    /// request is read. Returns whether it was.
+    pub(crate) fn take_break_off(&self) -> bool {
         let mut script = self.script.lock().unwrap();
         let next = script.front();
         let breaks_off = matches!(next, Some(Treatment::BreakOff));
@@ -175,7 +178,7 @@ impl AcceptedEvents {
         self.held.send_replace(on);
     }
 
-    pub(crate) async fn released(&self) {
+    pub(crate) async fn wait_until_released(&self) {
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.unwrap();
     }
@@ -203,7 +206,7 @@ impl AcceptedEvents {
 }
 
 /// A request that is not answered yet.
-pub(crate) struct UnderWay(AcceptedEvents);
+pub(crate) struct UnderWay(ReceiverState);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -211,9 +214,6 @@ impl Drop for UnderWay {
         self.0.changed.send_replace(());
     }
 }
-
-/// A deadline for what comes on every machine, however busy.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Listens again where a receiver listened before. Another process may have the
 /// port for a moment, for a connection of its own.

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::feed::{TestDelivery, deliver, open, report_skipped};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::DEADLINE;
+use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_left_out};
 
 struct Rotel(Child);
 
@@ -86,7 +85,7 @@ async fn free_port() -> u16 {
 #[tokio::test]
 async fn a_collector_takes_every_event_and_hands_it_on() {
     let Some(program) = program() else {
-        return report_skipped("rotel is not installed and ROTEL is not set");
+        return report_left_out("rotel is not installed and ROTEL is not set");
     };
     let behind = HttpReceiver::start().await;
     let (_rotel, port) = started(&program, &behind).await;
@@ -100,9 +99,9 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
         )
         .await;
     }
-    behind.ledger.wait_for_events(500).await;
+    behind.state.wait_for_events(500).await;
     let expected: Vec<usize> = (0..500).collect();
-    let mut numbers = behind.ledger.numbers();
+    let mut numbers = behind.state.numbers();
     numbers.sort_unstable();
     assert_eq!(numbers, expected);
 }

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::feed::{TestDelivery, deliver, open, report_skipped};
-use crate::receiver::DEADLINE;
+use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_left_out};
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
@@ -83,7 +82,7 @@ async fn until_received(directory: &Path, count: usize) {
 #[tokio::test]
 async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     if !Path::new(PROGRAM).exists() {
-        return report_skipped("rsyslog is not installed");
+        return report_left_out("rsyslog is not installed");
     }
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path();
@@ -97,13 +96,13 @@ async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     for batch in 0..6 {
         // More than a mebibyte: the next batch begins a new file. While rsyslog is
         // stopped, that happens twice.
-        let feed = TestDelivery::new(batch * 4_000..(batch + 1) * 4_000);
+        let test_delivery = TestDelivery::new(batch * 4_000..(batch + 1) * 4_000);
         match batch {
             1 => rsyslog = None,
             4 => rsyslog = Some(Rsyslog::start(directory)),
             _ => {}
         }
-        deliver(&mut *output, &feed).await;
+        deliver(&mut *output, &test_delivery).await;
         if rsyslog.is_some() {
             until_received(directory, (batch + 1) * 4_000).await;
         }

@@ -15,9 +15,9 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::feed::{TestDelivery, accept, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
+use crate::test_delivery::{TestDelivery, accept, open};
 
 /// An authority and what it signed, as files, and the receiver's side.
 pub(crate) fn authority(directory: &Path) -> TlsAcceptor {
@@ -77,7 +77,7 @@ async fn both_ends_show_a_certificate() {
     accept(&mut *output, &TestDelivery::new(3..5))
         .await
         .unwrap();
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3, 4]);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2, 3, 4]);
 
     for stranger in [trusting.as_str(), "tls = true\nserver_name = \"localhost\""] {
         let mut output = open(&receiver.settings(stranger)).await;
@@ -85,11 +85,11 @@ async fn both_ends_show_a_certificate() {
             .await
             .unwrap_err();
     }
-    assert_eq!(receiver.ledger.numbers().len(), 5);
+    assert_eq!(receiver.state.numbers().len(), 5);
 }
 
 /// TLS in front of a receiver that has none.
-pub(crate) async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> SocketAddr {
+pub(crate) async fn tls_proxy(acceptor: TlsAcceptor, receiver: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -97,7 +97,7 @@ pub(crate) async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> Sock
             let Ok(mut outer) = acceptor.accept(stream).await else {
                 continue;
             };
-            let mut inner = TcpStream::connect(behind).await.unwrap();
+            let mut inner = TcpStream::connect(receiver).await.unwrap();
             // It ends when either end does.
             drop(copy_bidirectional(&mut outer, &mut inner).await);
         }
@@ -109,7 +109,7 @@ pub(crate) async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> Sock
 async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let receiver = HttpReceiver::start().await;
-    let address = terminate(authority(directory.path()), receiver.address).await;
+    let address = tls_proxy(authority(directory.path()), receiver.address).await;
     let file = |name: &str| directory.path().join(name).display().to_string();
     let settings = |more: &str| {
         let port = address.port();
@@ -132,5 +132,5 @@ async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
         .unwrap_err();
     let wanted = "the certificate of localhost";
     assert!(error.to_string().contains(wanted), "{error}");
-    assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);
+    assert_eq!(receiver.state.numbers(), [0, 1, 2]);
 }

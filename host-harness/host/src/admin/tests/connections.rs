@@ -7,7 +7,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn start_with_header_timeout(header_timeout: Duration) -> Running {
     let directory = tempfile::tempdir().unwrap();
@@ -29,12 +29,14 @@ async fn connections_that_send_nothing_keep_no_others_out_for_long() {
     slow.write_all(b"GET /livez HTTP/1.1\r\nhost: loc")
         .await
         .unwrap();
-    let answer = timeout(SOON, get(running.address(), "/livez"))
+    let answer = timeout(DEADLINE, get(running.address(), "/livez"))
         .await
         .unwrap();
     assert_eq!(answer.status, 200);
     let mut rest = Vec::new();
-    let closed = timeout(SOON, slow.read_to_end(&mut rest)).await.unwrap();
+    let closed = timeout(DEADLINE, slow.read_to_end(&mut rest))
+        .await
+        .unwrap();
     // With an answer or without, but not with that of the request.
     assert!(
         closed.is_err() || !rest.starts_with(b"HTTP/1.1 200"),
@@ -62,10 +64,12 @@ async fn the_server_ends_while_clients_keep_connections_open() {
     assert_eq!(&start, b"HTTP/1.1 200");
     let mut unfinished = TcpStream::connect(address).await.unwrap();
     unfinished.write_all(b"GET /livez HT").await.unwrap();
-    timeout(SOON, running.server.stop()).await.unwrap();
+    timeout(DEADLINE, running.server.stop()).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     let mut rest = Vec::new();
-    let _ = timeout(SOON, kept.read_to_end(&mut rest)).await.unwrap();
+    let _ = timeout(DEADLINE, kept.read_to_end(&mut rest))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

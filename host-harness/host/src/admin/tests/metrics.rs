@@ -16,7 +16,7 @@ pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-pub(super) fn report_skipped(why: &str) {
+pub(super) fn report_left_out(why: &str) {
     // Past what the harness captures.
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
@@ -311,7 +311,7 @@ fn promtool_check(text: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = promtool else {
-        report_skipped("no promtool (Debian package prometheus): metrics are not checked by it");
+        report_left_out("no promtool (Debian package prometheus): metrics are not checked by it");
         return;
     };
     let mut stdin = promtool.stdin.take().unwrap();

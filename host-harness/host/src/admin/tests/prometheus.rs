@@ -5,17 +5,17 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::metrics::{report_skipped, root};
+use super::metrics::{report_left_out, root};
 use super::*;
 
-const SOON: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Whether a program is there.
 fn has(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let found = version.is_ok_and(|output| output.status.success());
     if !found {
-        report_skipped(&format!("no {program} (Debian package prometheus)"));
+        report_left_out(&format!("no {program} (Debian package prometheus)"));
     }
     found
 }
@@ -85,7 +85,7 @@ fn configure(directory: &Path, host: SocketAddr, token: &Path) {
 async fn wait_for(address: SocketAddr, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     let mut last = Value::Null;
-    while begun.elapsed() < SOON {
+    while begun.elapsed() < DEADLINE {
         if TcpStream::connect(address).await.is_ok() {
             let answer = get(address, path).await;
             last = serde_json::from_str(&answer.body).unwrap_or_default();

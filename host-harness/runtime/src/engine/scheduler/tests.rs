@@ -7,7 +7,7 @@ use wasmtime::Engine;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A call of so many slices, which notes each of them.
 struct Call<'a> {
@@ -19,9 +19,14 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn run(&self, scheduler: &Scheduler, service: Duration, limit: Duration) -> Option<char> {
+    async fn run(
+        &self,
+        scheduler: &Scheduler,
+        cpu_time: Duration,
+        limit: Duration,
+    ) -> Option<char> {
         let account = Arc::<CpuTimeAccount>::default();
-        account.set_cpu_time(u64::try_from(service.as_nanos()).unwrap());
+        account.set_cpu_time(u64::try_from(cpu_time.as_nanos()).unwrap());
         let mut left = self.slices;
         let call = std::future::poll_fn(|cx| {
             self.slices_of_all.borrow_mut().push(self.name);
@@ -61,8 +66,8 @@ fn the_source_that_has_executed_less_goes_first_and_both_complete() {
     let scheduler = Scheduler::with_permits(1, engine.weak(), Arc::default());
     let ends = block_on(async {
         tokio::join!(
-            a.run(&scheduler, Duration::from_secs(9), LONG),
-            b.run(&scheduler, Duration::from_secs(1), LONG),
+            a.run(&scheduler, Duration::from_secs(9), DEADLINE),
+            b.run(&scheduler, Duration::from_secs(1), DEADLINE),
         )
     });
     assert_eq!(ends, (Some('a'), Some('b')));
@@ -89,7 +94,7 @@ fn the_time_that_a_call_waits_for_a_permit_does_not_count_as_its_own() {
     let late = call('w', 2, Duration::ZERO);
     let ends = block_on(async {
         tokio::join!(
-            long.run(&scheduler, Duration::ZERO, LONG),
+            long.run(&scheduler, Duration::ZERO, DEADLINE),
             late.run(&scheduler, Duration::from_secs(9), limit),
         )
     });

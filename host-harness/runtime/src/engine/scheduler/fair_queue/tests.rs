@@ -291,25 +291,25 @@ fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
 fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     let mut queue = FairQueue::new(2);
     let accounts: Vec<Arc<CpuTimeAccount>> = (0..10_000).map(|_| Arc::default()).collect();
-    let tickets: Vec<CallId> = accounts.iter().map(|_| queue.register()).collect();
+    let call_ids: Vec<CallId> = accounts.iter().map(|_| queue.register()).collect();
     let mut now = Instant::now();
     let mut running = Vec::new();
     for (place, account) in accounts.iter().enumerate() {
-        if queue.enter(tickets[place], account, place, now) == EnterOutcome::Runs {
+        if queue.enter(call_ids[place], account, place, now) == EnterOutcome::Runs {
             running.push(place);
         }
     }
     for _ in 0..50_000 {
         now += TICK;
         for place in std::mem::take(&mut running) {
-            let next = queue.end_slice(tickets[place], TICK, Some(place), now);
+            let next = queue.end_slice(call_ids[place], TICK, Some(place), now);
             let next = next.unwrap_or(place);
-            queue.enter(tickets[next], &accounts[next], next, now);
+            queue.enter(call_ids[next], &accounts[next], next, now);
             running.push(next);
         }
     }
-    let services = accounts.iter().map(|account| account.cpu_time());
-    let (least, most) = services.fold((u64::MAX, 0), |(least, most), cpu_time| {
+    let cpu_times = accounts.iter().map(|account| account.cpu_time());
+    let (least, most) = cpu_times.fold((u64::MAX, 0), |(least, most), cpu_time| {
         (least.min(cpu_time), most.max(cpu_time))
     });
     assert!(most - least <= 2 * nanos(TICK), "{least} to {most}");

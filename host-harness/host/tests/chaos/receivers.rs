@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::bulk_receiver::BulkReceiver;
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::{AcceptedEvents, Treatment};
+use crate::receiver::{ReceiverState, Treatment};
 use crate::setup::stream_and_id_of;
 
 /// What kind of output.
@@ -21,8 +21,8 @@ pub(crate) enum Kind {
     Http,
 }
 
-/// One output, seen from the other side.
-pub(crate) enum Sink {
+/// The receiving end of one output.
+pub(crate) enum Receiver {
     Bulk(BulkReceiver),
     File(Lines),
     Forward(ForwardReceiver),
@@ -36,18 +36,18 @@ pub(crate) struct Lines {
     count: usize,
 }
 
-impl Sink {
+impl Receiver {
     pub(crate) async fn start(kind: Kind, directory: &Path, seed: u64) -> Self {
-        let ledger = AcceptedEvents::keeping(brief);
+        let state = ReceiverState::keeping(brief);
         match kind {
-            Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(ledger, seed).await),
+            Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(state, seed).await),
             Kind::File => Self::File(Lines {
                 path: directory.join("events.ndjson"),
                 read_bytes: 0,
                 count: 0,
             }),
-            Kind::Forward => Self::Forward(ForwardReceiver::with(Demands::default(), ledger).await),
-            Kind::Http => Self::Http(HttpReceiver::with(ledger).await),
+            Kind::Forward => Self::Forward(ForwardReceiver::with(Demands::default(), state).await),
+            Kind::Http => Self::Http(HttpReceiver::with(state).await),
         }
     }
 
@@ -61,32 +61,32 @@ impl Sink {
         }
     }
 
-    fn ledger(&self) -> Option<&AcceptedEvents> {
+    fn state(&self) -> Option<&ReceiverState> {
         match self {
-            Self::Bulk(receiver) => Some(&receiver.ledger),
+            Self::Bulk(receiver) => Some(&receiver.state),
             Self::File(_) => None,
-            Self::Forward(receiver) => Some(&receiver.ledger),
-            Self::Http(receiver) => Some(&receiver.ledger),
+            Self::Forward(receiver) => Some(&receiver.state),
+            Self::Http(receiver) => Some(&receiver.state),
         }
     }
 
     /// How many events have come, repeats included.
     pub(crate) fn count(&mut self) -> usize {
         match self {
-            Self::Bulk(receiver) => receiver.ledger.count(),
+            Self::Bulk(receiver) => receiver.state.count(),
             Self::File(lines) => lines.count(),
-            Self::Forward(receiver) => receiver.ledger.count(),
-            Self::Http(receiver) => receiver.ledger.count(),
+            Self::Forward(receiver) => receiver.state.count(),
+            Self::Http(receiver) => receiver.state.count(),
         }
     }
 
     /// What has come, in brief.
     pub(crate) fn taken(&self) -> Vec<Value> {
         match self {
-            Self::Bulk(receiver) => receiver.ledger.taken(),
+            Self::Bulk(receiver) => receiver.state.taken(),
             Self::File(lines) => lines.taken(),
-            Self::Forward(receiver) => receiver.ledger.taken(),
-            Self::Http(receiver) => receiver.ledger.taken(),
+            Self::Forward(receiver) => receiver.state.taken(),
+            Self::Http(receiver) => receiver.state.taken(),
         }
     }
 
@@ -98,24 +98,24 @@ impl Sink {
         }
     }
 
-    /// Whether there is a receiver that treats requests.
+    /// Queues the treatment; `false` for a file, which gets no requests.
     pub(crate) fn treat(&self, treatment: &Treatment) -> bool {
-        let ledger = self.ledger();
-        if let Some(ledger) = ledger {
-            ledger.expect([treatment.clone()]);
+        let state = self.state();
+        if let Some(state) = state {
+            state.script([treatment.clone()]);
         }
-        ledger.is_some()
+        state.is_some()
     }
 
     pub(crate) fn hold(&self, on: bool) -> bool {
-        let ledger = self.ledger();
-        if let Some(ledger) = ledger {
-            ledger.hold(on);
+        let state = self.state();
+        if let Some(state) = state {
+            state.hold(on);
         }
-        ledger.is_some()
+        state.is_some()
     }
 
-    /// Whether there is a receiver to kill.
+    /// Kills the receiver; `false` for a file, which has no process.
     pub(crate) async fn kill(&mut self) -> bool {
         match self {
             Self::Bulk(receiver) => receiver.server.kill().await,
@@ -160,7 +160,8 @@ impl Lines {
     }
 }
 
-/// What is kept of an event: what it is, and whether it shows what it came from.
+/// What is kept of an event: stream and id, plus the record if the id does not match it. Where the
+/// subject has a replacement character, the id cannot be compared, and only that is kept.
 fn brief(event: Value) -> Value {
     let (stream, id) = stream_and_id_of(&event);
     let mut brief = json!({"stream": stream, "id": id});
@@ -177,7 +178,7 @@ fn brief(event: Value) -> Value {
             .as_ref()
             != Some(&id)
     {
-        brief["alien"] = record.clone();
+        brief["id_mismatch"] = record.clone();
     }
     brief
 }

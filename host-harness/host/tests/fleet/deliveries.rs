@@ -14,14 +14,14 @@ pub(crate) const BATCH: usize = 3 * PAGE;
 
 /// What has been delivered of the tenants. The files grow: each is read on where it was left.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct Deliveries {
     files: Vec<(PathBuf, u64)>,
     /// By tenant and number: how often the event came.
     events: BTreeMap<String, BTreeMap<usize, usize>>,
     pub(crate) lines: usize,
 }
 
-impl Account {
+impl Deliveries {
     pub(crate) fn new(files: impl Iterator<Item = PathBuf>) -> Self {
         Self {
             files: files.map(|file| (file, 0)).collect(),

@@ -10,7 +10,7 @@ use source_outputs::{self as output, Delivery, Output, OutputError};
 use source_outputs::{Entry, Kind};
 
 /// Deadline that no test reaches, however busy the machine is.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Events with the ids of a range.
 pub(crate) struct TestDelivery {
@@ -21,11 +21,11 @@ pub(crate) struct TestDelivery {
 
 impl TestDelivery {
     pub(crate) fn new(ids: std::ops::Range<usize>) -> Self {
-        let mut feed = Self::empty();
+        let mut test_delivery = Self::empty();
         for id in ids {
-            feed.push(&body(id));
+            test_delivery.push(&body(id));
         }
-        feed
+        test_delivery
     }
 
     pub(crate) fn empty() -> Self {
@@ -91,10 +91,10 @@ pub(crate) fn refusal(settings: &str) -> String {
 }
 
 /// Delivers like the host: retries after each failure that may pass.
-pub(crate) async fn deliver(output: &mut dyn Output, feed: &TestDelivery) {
+pub(crate) async fn deliver(output: &mut dyn Output, test_delivery: &TestDelivery) {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
-        match accept(output, feed).await {
+        match accept(output, test_delivery).await {
             Ok(()) => return,
             Err(
                 OutputError::RetryAfterProgress(_)
@@ -112,15 +112,15 @@ pub(crate) async fn deliver(output: &mut dyn Output, feed: &TestDelivery) {
 /// Tries a delivery once.
 pub(crate) async fn accept(
     output: &mut dyn Output,
-    feed: &TestDelivery,
+    test_delivery: &TestDelivery,
 ) -> Result<(), OutputError> {
-    tokio::time::timeout(DEADLINE, output.accept(&feed.delivery()))
+    tokio::time::timeout(DEADLINE, output.accept(&test_delivery.delivery()))
         .await
         .expect("an answer comes in time")
 }
 
 /// Prints that a test was skipped, bypassing the harness's capture.
-pub(crate) fn report_skipped(why: &str) {
+pub(crate) fn report_left_out(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }
