@@ -10,7 +10,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark that cannot run has nothing better to do than to say so"
+    reason = "a benchmark that cannot run should panic with the reason"
 )]
 
 use std::fmt::Write as _;
@@ -116,11 +116,11 @@ fn send(settings: &str, batches: usize) {
         .enable_all()
         .build()
         .unwrap();
-    let feed = Feed::new();
+    let batch = ReceiptBatch::new();
     let before = process_cpu();
-    runtime.block_on(async { deliver(&mut *plan.open().await.unwrap(), &feed, batches).await });
+    runtime.block_on(async { deliver(&mut *plan.open().await.unwrap(), &batch, batches).await });
     let time = process_cpu() - before;
-    let bytes = batches * feed.events.len();
+    let bytes = batches * batch.events.len();
     eprintln!("{} {bytes} {}", time.as_nanos(), memory_mib_peak());
 }
 
@@ -135,23 +135,23 @@ fn process_cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-async fn deliver(output: &mut dyn Output, feed: &Feed, batches: usize) {
+async fn deliver(output: &mut dyn Output, batch: &ReceiptBatch, batches: usize) {
     for _ in 0..batches {
-        output.accept(&feed.delivery()).await.unwrap();
+        output.accept(&batch.delivery()).await.unwrap();
     }
     output.close().await.unwrap();
 }
 
 /// A batch of receipts as the component writes them, of about 800 bytes.
-struct Feed {
+struct ReceiptBatch {
     events: String,
     index: Vec<Entry>,
     kinds: Vec<Kind>,
 }
 
-impl Feed {
+impl ReceiptBatch {
     fn new() -> Self {
-        let mut feed = Self {
+        let mut batch = Self {
             events: String::new(),
             index: Vec::new(),
             kinds: vec![Kind {
@@ -161,17 +161,17 @@ impl Feed {
         };
         for event in 0..EVENTS_PER_BATCH {
             writeln!(
-                feed.events,
+                batch.events,
                 r#"{{"@timestamp":"2026-02-03T04:05:06.789Z","ecs":{{"version":"9.4.0"}},"event":{{"id":"{event:032x}","module":"mimecast","kind":"event","category":["email"],"type":["info"],"outcome":"success","severity":1,"dataset":"mimecast.siem","provider":"receipt","action":"Acc"}},"observer":{{"vendor":"Mimecast","product":"Mimecast Email Security","type":"email-gateway"}},"organization":{{"id":"CTEST1A1"}},"email":{{"message_id":"20260203.1@mail.example.com","from":{{"address":["ann@example.com"]}},"to":{{"address":["bob@example.test"]}},"subject":"Quarterly figures","direction":"inbound"}},"source":{{"ip":"198.51.100.7"}},"tls":{{"version":"1.3","cipher":"TLS_AES_256_GCM_SHA384"}},"mimecast":{{"subtype":"Acc","numberAttachments":1,"spamScore":2}},"related":{{"ip":["198.51.100.7"],"user":["ann@example.com","bob@example.test"]}}}}"#
             )
             .unwrap();
-            feed.index.push(Entry {
-                end: u32::try_from(feed.events.len()).unwrap(),
+            batch.index.push(Entry {
+                end: u32::try_from(batch.events.len()).unwrap(),
                 occurred_at: 1_770_091_506_789,
                 kind: 0,
             });
         }
-        feed
+        batch
     }
 
     fn delivery(&self) -> Delivery<'_> {

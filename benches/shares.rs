@@ -9,7 +9,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark that cannot run has nothing better to do than to say so"
+    reason = "a benchmark that cannot run should panic with the reason"
 )]
 
 #[path = "../tests/host_faults/hostile.rs"]
@@ -19,9 +19,9 @@ mod hostile;
 mod measure;
 #[path = "../tests/host_faults/rustc.rs"]
 mod rustc;
-#[path = "pipeline/tenant.rs"]
+#[path = "pipeline/upstream.rs"]
 #[expect(dead_code, reason = "the benchmark of the pipeline takes files apart")]
-mod tenant;
+mod upstream;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -37,12 +37,12 @@ use crate::measure::float;
 
 /// The argument by which this program becomes the upstream of another copy of itself.
 const SERVE: &str = "serve";
-const LOOK: Duration = Duration::from_millis(5);
-/// Beyond this an honest source does not complete.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum time for the measured source to finish.
 const RUN_MAX: Duration = Duration::from_secs(300);
 
-/// What an honest source has beside it, and the least of its pace that it keeps on two
-/// processors where that is decided.
+/// What the measured source has beside it, and the minimum required ratio on two processors, where
+/// one is enforced.
 const CASES: [(&str, &str, usize, Option<f64>); 7] = [
     ("1 busy loop", "loops", 1, None),
     ("3 busy loops", "loops", 3, Some(0.5)),
@@ -81,7 +81,7 @@ fn main() {
     if let [first, files] = arguments.as_slice()
         && first == SERVE
     {
-        return tenant::serve(files.parse().unwrap());
+        return upstream::serve(files.parse().unwrap());
     }
     let size = if measure::is_smoke() { SMOKE } else { FULL };
     let named = |what: &str| arguments.iter().any(|argument| what == argument);
@@ -94,10 +94,10 @@ fn main() {
     let honest = Honest {
         access,
         folder: folder.path(),
-        events: 2 * usize::try_from(size.files).unwrap() * tenant::RECORDS,
+        events: 2 * usize::try_from(size.files).unwrap() * upstream::RECORDS,
     };
     honest.pace(""); // compiles the component
-    println!("| beside | events a second alone | beside | ratio | of the rounds | decided |");
+    println!("| beside | events a second alone | beside | ratio | min to max | required |");
     println!("|---|--:|--:|--:|---|--:|");
     for (what, does, count, least) in CASES {
         if !all && !named(does) {
@@ -129,7 +129,8 @@ struct Round {
 }
 
 fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
-    let median = |value: fn(&Round) -> f64| {
+    // Minimum, median and maximum.
+    let spread = |value: fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         (
@@ -138,15 +139,15 @@ fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
             values[values.len() - 1],
         )
     };
-    let (_, alone, _) = median(|round| round.alone);
-    let (_, beside, _) = median(|round| round.beside);
-    let (worst, ratio, best) = median(|round| round.beside / round.alone);
-    let decided = least.map_or_else(String::new, |least| {
+    let (_, alone, _) = spread(|round| round.alone);
+    let (_, beside, _) = spread(|round| round.beside);
+    let (worst, ratio, best) = spread(|round| round.beside / round.alone);
+    let required = least.map_or_else(String::new, |least| {
         let kept = if ratio >= least { "kept" } else { "missed" };
         format!("{least:.2}, {kept}")
     });
     println!(
-        "| {what} | {alone:.0} | {beside:.0} | {ratio:.2} | {worst:.2} to {best:.2} | {decided} |"
+        "| {what} | {alone:.0} | {beside:.0} | {ratio:.2} | {worst:.2} to {best:.2} | {required} |"
     );
 }
 
@@ -195,7 +196,7 @@ impl Honest<'_> {
                 .filter(|path| path.is_file())
                 .for_each(|path| fs::remove_file(path).unwrap());
         }
-        let settings = tenant::write_settings(&self.access, self.folder);
+        let settings = upstream::write_settings(&self.access, self.folder);
         let honest = fs::read_to_string(&settings).unwrap();
         fs::write(&settings, honest + beside).unwrap();
         settings
@@ -215,7 +216,7 @@ impl Honest<'_> {
             {
                 return Some(float(count - before) / since.elapsed().as_secs_f64());
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         None
     }

@@ -1,5 +1,5 @@
-//! Every stream through the built component under the real host, reconciled by identity with what
-//! the simulated tenant owes.
+//! Every stream through the built component under the real host, reconciled by identity with the
+//! records of the simulated tenant.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,12 +14,12 @@ use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, StreamRefusal, When, streams,
 };
 use mimecast_source::stream::{NO_PERMISSION, Stream};
-use setup::{Setup, assert_success, small, wait_until};
+use setup::{Setup, assert_success, small_config, wait_until};
 
 const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
-/// A little of every stream.
-fn little() -> Config {
+/// Every stream, with one page of one batch file each and few records.
+fn one_page_config() -> Config {
     Config {
         pages: 1,
         files_per_page: 1,
@@ -27,13 +27,13 @@ fn little() -> Config {
         audit_events: 20,
         log_records: 20,
         page_records_max: 10,
-        ..small()
+        ..small_config()
     }
 }
 
 #[test]
 fn a_run_over_all_streams_delivers_every_record_exactly_once() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     for format in ["ecs", "raw"] {
         setup.begin_again();
         setup.write_settings(&format!("start = \"25h\"\nformat = \"{format}\""), FILE);
@@ -57,7 +57,7 @@ fn a_clock_that_is_two_hours_off_costs_no_record() {
     for skew_ms in [-7_200_000, 7_200_000] {
         let config = Config {
             skew_ms,
-            ..little()
+            ..one_page_config()
         };
         let setup = Setup::new(config, "start = \"30h\"\nformat = \"raw\"");
         assert_success(&setup.run_once());
@@ -69,7 +69,7 @@ fn a_clock_that_is_two_hours_off_costs_no_record() {
 fn the_event_endpoint_and_csv_deliver_the_same_records() {
     let settings =
         "siem_endpoint = \"events\"\nthreat_feed = \"csv\"\nstart = \"25h\"\nformat = \"raw\"";
-    let setup = Setup::new(little(), settings);
+    let setup = Setup::new(one_page_config(), settings);
     assert_success(&setup.run_once());
     setup.assert_exactly_once(&setup.events());
     let requests = setup.simulator.requests();
@@ -93,7 +93,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         files_per_page: 8,
         log_records: 400,
         general_quota_calls: 1_000_000,
-        ..little()
+        ..one_page_config()
     };
     let setup = Setup::new(config, "");
     // Each poll asks for one page or file, so that a checkpoint stands at each boundary.
@@ -152,7 +152,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
         StreamRefusal::FailInGoodAnswer,
         StreamRefusal::EndpointMissing,
     ];
-    let setup = Setup::new(little(), "start = \"25h\"\nformat = \"raw\"");
+    let setup = Setup::new(one_page_config(), "start = \"25h\"\nformat = \"raw\"");
     for (stream, refusal) in streams().into_iter().zip(refusals.into_iter().cycle()) {
         setup.begin_again();
         setup.simulator.refuse(stream, refusal);
@@ -174,7 +174,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
 
 #[test]
 fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
-    let setup = Setup::new(little(), "");
+    let setup = Setup::new(one_page_config(), "");
     for stream in streams() {
         setup.simulator.permit(stream, false);
     }
@@ -204,7 +204,7 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
 
 #[test]
 fn the_categories_of_audit_events_are_described_where_they_can_be_had() {
-    let setup = Setup::new(little(), "streams = [\"audit\", \"dlp\"]");
+    let setup = Setup::new(one_page_config(), "streams = [\"audit\", \"dlp\"]");
     for may in [true, false] {
         setup.simulator.permit("audit.categories", may);
         let described = setup.command("describe --online").output().unwrap();

@@ -221,8 +221,8 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
     let bytes = kept.checkpoint.as_ref().unwrap().len();
     println!("a checkpoint of {bytes} bytes after {} polls", kept.polls);
     assert!(bytes <= 768 * 1024, "{bytes}");
-    let owed = simulator.ledger().of_tenant("acme");
-    assert_eq!(&ids, owed.expected("held-messages"));
+    let ledger = simulator.ledger().of_tenant("acme");
+    assert_eq!(&ids, ledger.expected("held-messages"));
     assert_eq!(ids.len(), HELD + 3 * 140);
     assert_eq!(releases.len(), released);
     assert!(releases.is_subset(&ids), "a release of what was never held");

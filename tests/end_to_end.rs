@@ -19,7 +19,9 @@ use serde_json::Value;
 
 mod setup;
 
-use setup::{Process, Setup, assert_success, of, small, stream_and_id, wait_until};
+use setup::{
+    Process, Setup, assert_success, ids_of_stream, small_config, stream_and_id, wait_until,
+};
 
 const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
@@ -89,7 +91,7 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
     let config = Config {
         // 52 files, so that there are more than 600 records for each kill.
         records_per_file: u32::try_from(13 * kills).unwrap(),
-        ..small()
+        ..small_config()
     };
     let setup = Setup::new(config, "");
     setup.write_source(
@@ -126,7 +128,7 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
 
 #[test]
 fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     setup.simulator.permit("siem.receipt", false);
     setup.simulator.permit("audit", false);
     let check = setup.command("check").output().unwrap();
@@ -151,7 +153,7 @@ fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
         } else {
             ledger.expected(stream).len()
         };
-        assert_eq!(of(&events, stream).count(), expected, "{stream}");
+        assert_eq!(ids_of_stream(&events, stream).count(), expected, "{stream}");
     }
 }
 
@@ -160,7 +162,7 @@ fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
 fn a_run_asks_for_one_token_however_often_it_waits() {
     const WAITS: u64 = 3;
     let settings = "streams = [\"audit\"]\nstart = \"2d\"";
-    let setup = Setup::new(small(), settings);
+    let setup = Setup::new(small_config(), settings);
     for nth in 1..=WAITS {
         setup.simulator.script(Fault {
             at: Matcher {
@@ -174,12 +176,17 @@ fn a_run_asks_for_one_token_however_often_it_waits() {
     assert_success(&setup.run_once());
     let requests = setup.simulator.requests();
     assert_eq!(requests.answered(429), WAITS, "{:?}", requests.log);
-    assert_eq!(requests.finished_at(Endpoint::Token), 1, "{:?}", requests.log);
+    assert_eq!(
+        requests.finished_at(Endpoint::Token),
+        1,
+        "{:?}",
+        requests.log
+    );
 }
 
 #[test]
 fn check_ends_with_connection_successful_and_the_time() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let check = setup.command("check").output().unwrap();
     assert_success(&check);
     let text = String::from_utf8_lossy(&check.stdout).into_owned();
@@ -194,7 +201,7 @@ fn check_ends_with_connection_successful_and_the_time() {
 
 #[test]
 fn check_with_json_prints_one_document_with_the_same_exit_codes() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let check = |arguments: &[&str]| {
         let mut command = setup.command("check");
         let output = command.arg("--json").args(arguments).output().unwrap();
@@ -264,7 +271,7 @@ fn check_with_json_prints_one_document_with_the_same_exit_codes() {
 
 #[test]
 fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     std::fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
     for verb in ["check", "run"] {
         let mut command = setup.command(verb);
@@ -291,7 +298,7 @@ fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
         // Without a choice, what may not be read is reported and skipped.
         ("", 0),
     ] {
-        let setup = Setup::new(small(), settings);
+        let setup = Setup::new(small_config(), settings);
         for stream in ["dlp", "ttp.url"] {
             setup.simulator.permit(stream, false);
         }
@@ -312,7 +319,7 @@ fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
 #[test]
 fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
     let setup = Setup::new(
-        small(),
+        small_config(),
         "streams = [\"siem\", \"audit\", \"dlp\"]\nstart = \"2d\"",
     );
     assert!(setup.simulator.delete_file(0).is_some());
@@ -330,7 +337,7 @@ fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
         .streams()
         .filter(|stream| stream.starts_with("siem."));
     let missing: usize = siem
-        .map(|stream| ledger.missing(stream, of(&events, stream)).len())
+        .map(|stream| ledger.missing(stream, ids_of_stream(&events, stream)).len())
         .sum();
     assert_eq!(missing, lost.len(), "{said}");
     // The next run finds nothing else to do, and says the same.
@@ -342,7 +349,7 @@ fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
 
 #[test]
 fn every_bad_settings_file_exits_78_with_one_clear_line() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let good = std::fs::read_to_string(setup.path("host.toml")).unwrap();
     let start = "client_id =";
     let cases = [
@@ -390,7 +397,7 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
     let setup = Setup::new(
         Config {
             records_per_file: 1000,
-            ..small()
+            ..small_config()
         },
         "",
     );
@@ -414,7 +421,7 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
 /// A collector that was killed is not healthy, whatever it had collected.
 #[test]
 fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let status = || {
         let output = setup.command("status").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -457,7 +464,7 @@ fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed
 /// What is collected again is the same, and only of the streams that were asked for.
 #[test]
 fn a_reset_collects_a_stream_again_with_the_same_ids_and_leaves_the_others() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let reset = |arguments: &[&str]| {
         let output = setup.command("reset").args(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
@@ -527,7 +534,7 @@ fn a_reset_collects_a_stream_again_with_the_same_ids_and_leaves_the_others() {
 
 #[test]
 fn a_paused_source_collects_nothing_and_goes_on_where_it_was() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     assert_success(&setup.run_once());
     let before = setup.lines();
     let enabled = std::fs::read_to_string(setup.path("host.toml")).unwrap();
@@ -575,7 +582,7 @@ fn a_closed_pipe_does_not_move_the_checkpoint() {
         records_per_file: 1000,
         audit_events: 0,
         log_records: 0,
-        ..small()
+        ..small_config()
     };
     let setup = Setup::new(config, "");
     setup.write_settings("streams = [\"siem.receipt\"]", "type = \"stdout\"");
@@ -593,13 +600,13 @@ fn a_closed_pipe_does_not_move_the_checkpoint() {
     assert_success(&output);
     let text = String::from_utf8(output.stdout).unwrap();
     let events: Vec<_> = text.lines().map(stream_and_id).collect();
-    assert_eq!(setup.owed(), 4000);
+    assert_eq!(setup.expected_count(), 4000);
     setup.assert_exactly_once(&events);
 }
 
 #[test]
 fn two_runs_over_one_state_do_not_overlap() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let mut first = setup.start("run");
     wait_until("an event", || setup.lines() > 0);
     let second = setup.run_once();
@@ -610,7 +617,7 @@ fn two_runs_over_one_state_do_not_overlap() {
 
 #[test]
 fn an_origin_that_is_not_allowed_is_refused_with_the_line_that_would_allow_it() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let text = std::fs::read_to_string(setup.path("host.toml")).unwrap();
     let storage = setup.simulator.storage_url();
     let text = text.replace(&format!(", \"{storage}\""), "");
@@ -623,7 +630,7 @@ fn an_origin_that_is_not_allowed_is_refused_with_the_line_that_would_allow_it() 
         "{said}"
     );
     assert_eq!(
-        of(&setup.events(), "audit").count(),
+        ids_of_stream(&setup.events(), "audit").count(),
         300,
         "audit needs no storage"
     );

@@ -26,12 +26,12 @@ use shared::{DEADLINE, Process};
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
 /// A simulated tenant and a folder with the settings of a host that collects from it.
-struct Setup {
+struct LegacySetup {
     simulator: LegacySimulator,
     folder: TempDir,
 }
 
-impl Setup {
+impl LegacySetup {
     fn new(config: LegacyConfig, settings: &str) -> Self {
         let setup = Self {
             simulator: LegacySimulator::start(config).unwrap(),
@@ -98,8 +98,9 @@ impl Setup {
         }
     }
 
-    /// Waits until the host has asked with a token, and so has stored one before.
-    fn wait_for_a_token(&self) {
+    /// Waits until the token of a log file is stored and in use: a batch has at most 300 events, so
+    /// that with 400 delivered the first one, and the token in its checkpoint, are stored.
+    fn wait_for_stored_log_token(&self) {
         let begun = Instant::now();
         while self.delivered().len() < 400 {
             assert!(begun.elapsed() < DEADLINE, "too few events");
@@ -162,7 +163,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             ..LegacyConfig::default()
         };
         let settings = format!("siem_file_format = \"{format}\"\nsiem_compress = {compress}");
-        let setup = Setup::new(config, &settings);
+        let setup = LegacySetup::new(config, &settings);
         setup.output("check", &[]);
         for kill in 0..5 {
             random ^= random << 13;
@@ -171,7 +172,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             let written = setup.lines();
             let mut host = Process(setup.command("run").stderr(Stdio::null()).spawn().unwrap());
             if kill == 2 {
-                setup.wait_for_a_token();
+                setup.wait_for_stored_log_token();
                 setup.simulator.invalidate_tokens();
             }
             setup.wait_for_lines(written + 1 + usize::try_from(random % 300).unwrap());
@@ -201,7 +202,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
 
 #[test]
 fn refused_keys_exit_77_and_say_what_to_do() {
-    let setup = Setup::new(LegacyConfig::default(), "");
+    let setup = LegacySetup::new(LegacyConfig::default(), "");
     let siem = "get-siem-logs";
     let refused = |verb: &str, said: &str| {
         let mut command = setup.command(verb);

@@ -91,7 +91,7 @@ fn every_row_of_the_tables_is_exercised_by_a_fixture() {
         let upstream = fs::read(&path).unwrap();
         for (format, name) in [(Format::Ecs, "ecs"), (Format::Ocsf, "ocsf")] {
             let events = normalized(stream, format, &upstream).events;
-            let events: Vec<Value> = events.lines().map(one_line_of).collect();
+            let events: Vec<Value> = events.lines().map(parse).collect();
             for row in rows(stream, format) {
                 let is_written = events.iter().any(|event| has_path(event, row.0));
                 if is_written {
@@ -146,7 +146,7 @@ fn has_path(event: &Value, path: &str) -> bool {
     !at.is_null()
 }
 
-fn one_line_of(line: &str) -> Value {
+fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap()
 }
 
@@ -186,7 +186,7 @@ fn no_input_makes_the_normalizer_fail() {
                     row.name,
                     value.get(..40).unwrap_or(value)
                 );
-                one_line(&result.events);
+                parse_single_line(&result.events);
             }
         }
     }
@@ -200,7 +200,7 @@ fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
     );
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
-        let event = one_line(&result.events);
+        let event = parse_single_line(&result.events);
         let errors = serde_json::json!(["spamInfo", "extra"]);
         assert_eq!(event[home]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("[7]"));
@@ -227,7 +227,7 @@ fn every_event_of_every_format_names_its_tenant_and_has_an_id_of_its_own() {
             let event = |tenant| {
                 let mut processor =
                     RecordProcessor::new(format, Options::default()).with_tenant(tenant);
-                one_line(&normalize_all(&mut processor, stream, record, NOW).events)
+                parse_single_line(&normalize_all(&mut processor, stream, record, NOW).events)
             };
             let (plain, acme, other) = (event(None), event(Some(name)), event(Some("other")));
             assert_eq!(acme.pointer(path).unwrap(), name, "{acme}");
@@ -247,14 +247,14 @@ fn bytes_that_are_no_text_are_replaced_and_named() {
     let record = b"{\"type\":\"receipt\",\"timestamp\":1770091506789,\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record);
-        let event = one_line(&result.events);
+        let event = parse_single_line(&result.events);
         let errors = serde_json::json!(["subject", "extra"]);
         assert_eq!(event[home]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("caf\u{fffd}"));
     }
     let ids = [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xfe\"}"].map(|record| {
         let events = normalized(Stream::SiemReceipt, Format::Raw, record).events;
-        one_line(&events)["id"].clone()
+        parse_single_line(&events)["id"].clone()
     });
     assert_ne!(ids[0], ids[1]);
 }
@@ -274,14 +274,14 @@ fn half_of_a_surrogate_pair_and_control_characters_are_repaired_and_named() {
         for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
             let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
             assert_eq!(result.rejected, [], "{subject}");
-            let event = one_line(&result.events);
+            let event = parse_single_line(&result.events);
             assert_eq!(event["email"]["subject"], expected);
             assert_eq!(event[home]["extra"]["a"][0], expected);
             let errors = serde_json::json!(["extra", "subject"]);
             assert_eq!(event[home]["parse_errors"], errors, "{event}");
         }
         let raw = normalized(Stream::SiemReceipt, Format::Raw, record.as_bytes());
-        let event = one_line(&raw.events);
+        let event = parse_single_line(&raw.events);
         assert_eq!(event["record"]["subject"], expected);
         assert_eq!(event["record"]["messageId"], "<m1>");
     }
@@ -295,7 +295,7 @@ fn half_of_a_surrogate_pair_and_control_characters_are_repaired_and_named() {
         .iter()
         .map(|record| {
             let events = normalized(Stream::SiemReceipt, Format::Raw, record.as_bytes()).events;
-            one_line(&events)["id"].to_string()
+            parse_single_line(&events)["id"].to_string()
         })
         .collect();
     assert_eq!(ids.len(), 4);
@@ -378,7 +378,7 @@ fn records_with_forty_thousand_values_take_linear_time() {
         for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
             let result = normalized(stream, format, record.as_bytes());
             assert_eq!(result.index.len(), 1, "{name}");
-            one_line(&result.events);
+            parse_single_line(&result.events);
         }
     }
     // A quadratic search takes minutes for each of them.
@@ -397,7 +397,7 @@ fn a_list_ends_after_ten_thousand_values_and_its_field_is_kept_and_named() {
             let records = long_records(count);
             let (_, stream, record) = records.iter().find(|record| record.0 == name).unwrap();
             let events = normalized(*stream, Format::Ecs, record.as_bytes()).events;
-            let event = one_line(&events);
+            let event = parse_single_line(&events);
             let list = event.pointer(path).and_then(Value::as_array);
             assert_eq!(list.map(Vec::len), Some(10_000), "{name}");
             let errors = event.pointer("/mimecast/parse_errors");
@@ -442,7 +442,8 @@ fn events(stream: Stream, line: &str) -> [String; 3] {
     })
 }
 
-fn one_line(text: &str) -> Value {
+/// Parses a text that is one line and ends with its line feed, which is asserted.
+fn parse_single_line(text: &str) -> Value {
     let line = text.strip_suffix('\n').unwrap();
     assert!(!line.contains(['\n', '\r']), "{line}");
     serde_json::from_str(line).unwrap()
@@ -563,8 +564,12 @@ fn text_with_escapes_gives_valid_events_in_every_field() {
                 let record: BTreeMap<_, _> = names.iter().map(|name| (name, &text)).collect();
                 let line = serde_json::to_string(&record).unwrap();
                 for event in events(row.stream, &line) {
-                    let read = one_line(&event).to_string();
-                    assert_eq!(names_in(event.trim_end()), names_in(&read), "{event}");
+                    let read = parse_single_line(&event).to_string();
+                    assert_eq!(
+                        member_count(event.trim_end()),
+                        member_count(&read),
+                        "{event}"
+                    );
                 }
             }
         }
@@ -594,7 +599,11 @@ fn escapes_that_json_does_not_need_change_no_event() {
                 assert_eq!(record.id().to_event_id(1, None), id, "{line}");
                 let mut event = String::new();
                 normalizer.write(&record, &id, NOW, &mut event);
-                assert_eq!(one_line(&event), one_line(&expected), "{line}");
+                assert_eq!(
+                    parse_single_line(&event),
+                    parse_single_line(&expected),
+                    "{line}"
+                );
                 count += 1;
             }
         }
@@ -633,7 +642,7 @@ fn all_escaped(json: &str) -> String {
 }
 
 #[test]
-fn nothing_that_stands_beside_what_is_read_is_lost() {
+fn unread_members_are_kept() {
     for (stream, line, words) in [
         (
             Stream::HeldMessages,
@@ -661,7 +670,7 @@ fn nothing_that_stands_beside_what_is_read_is_lost() {
             &["first", "second"],
         ),
     ] {
-        let [ecs, ocsf, _] = events(stream, line).map(|event| one_line(&event));
+        let [ecs, ocsf, _] = events(stream, line).map(|event| parse_single_line(&event));
         for mut event in [ecs, ocsf] {
             for (object, original) in [("/event", "original"), ("", "raw_data")] {
                 let object = event.pointer_mut(object).and_then(Value::as_object_mut);
@@ -692,10 +701,10 @@ fn a_name_is_given_once_however_it_is_spelt() {
         ),
     ] {
         for event in events(stream, line) {
-            let read = one_line(&event).to_string();
+            let read = parse_single_line(&event).to_string();
             let is_raw = event.contains("\"record\":");
             assert!(
-                is_raw || names_in(event.trim_end()) == names_in(&read),
+                is_raw || member_count(event.trim_end()) == member_count(&read),
                 "{event}"
             );
         }
@@ -719,10 +728,10 @@ fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
     ] {
         let line = serde_json::json!({ "emailAddr": user, "createTime": "2026-02-03T04:05:06Z" });
         let [ecs, ocsf, _] = events(Stream::ArchiveSearchLog, &line.to_string());
-        let event = one_line(&ecs);
+        let event = parse_single_line(&ecs);
         assert_eq!(event["user"]["name"], user);
         assert_eq!(event["related"]["hosts"], hosts, "{user}");
-        one_line(&ocsf);
+        parse_single_line(&ocsf);
     }
 }
 
@@ -735,20 +744,20 @@ proptest! {
         let record = Value::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect());
         let line = if pretty { format!("{record:#}") } else { record.to_string() };
         let [ecs, ocsf, raw] = events(stream, &line);
-        let event = one_line(&ecs);
+        let event = parse_single_line(&ecs);
         prop_assert_eq!(event.pointer("/event/original"), Some(&Value::from(line.as_str())));
         prop_assert_eq!(event.pointer("/ecs/version"), Some(&Value::from("9.4.0")));
-        prop_assert_eq!(&one_line(&raw)["record"], &record);
+        prop_assert_eq!(&parse_single_line(&raw)["record"], &record);
         if !pretty {
             prop_assert!(raw.contains(&line), "{}", raw);
         }
-        let event = one_line(&ocsf);
+        let event = parse_single_line(&ocsf);
         prop_assert_eq!(event.pointer("/raw_data"), Some(&Value::from(line.as_str())));
         prop_assert_eq!(event.pointer("/metadata/version"), Some(&Value::from("1.8.0")));
         for text in [&ecs, &ocsf] {
             let text = text.trim_end();
             let canonical: Value = serde_json::from_str(text).unwrap();
-            prop_assert_eq!(names_in(text), names_in(&canonical.to_string()), "a name twice");
+            prop_assert_eq!(member_count(text), member_count(&canonical.to_string()), "a name twice");
         }
     }
 
@@ -764,13 +773,13 @@ proptest! {
         prop_assume!(!known && !absent && !["auth", "method", "mfa"].contains(&name.as_str()));
         let line = serde_json::json!({ &name: &value }).to_string();
         let [ecs, ocsf, _] = events(stream.stream, &line);
-        prop_assert_eq!(&one_line(&ecs)["mimecast"][&name], &value);
-        prop_assert_eq!(&one_line(&ocsf)["unmapped"][&name], &value);
+        prop_assert_eq!(&parse_single_line(&ecs)["mimecast"][&name], &value);
+        prop_assert_eq!(&parse_single_line(&ocsf)["unmapped"][&name], &value);
     }
 }
 
 /// How many members there are in all objects of a JSON text.
-fn names_in(json: &str) -> usize {
+fn member_count(json: &str) -> usize {
     let mut members = Vec::new();
     let mut open = vec![json.to_owned()];
     let mut count = 0;

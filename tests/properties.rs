@@ -15,7 +15,7 @@ fn event(stream: Stream, format: Format, record: &Value) -> Value {
     event::event(stream, format, &record.to_string())
 }
 
-/// An event without what is different in any two: ids, and copies of a text.
+/// The event with ids and copies of `text` removed.
 fn without(event: &Value, text: &str) -> Value {
     let mut event = event.clone();
     for pointer in ["/event", "/metadata", "/finding_info"] {
@@ -43,7 +43,7 @@ fn replace(value: &mut Value, text: &str) {
 }
 
 /// Texts that look like evidence.
-const LABELS: &[&str] = &[
+const MISLEADING_PHRASES: &[&str] = &[
     "IP: 192.0.2.66",
     ", IP: 192.0.2.66, Application: Nothing",
     "Remote IP is 192.0.2.66",
@@ -71,9 +71,9 @@ const LABELS: &[&str] = &[
 fn text() -> impl Strategy<Value = String> {
     (
         "[a-zA-Z ]{0,8}",
-        prop::sample::select(LABELS),
+        prop::sample::select(MISLEADING_PHRASES),
         "[ ,;:|<>\"'\\[\\]]{0,3}",
-        prop::sample::select(LABELS),
+        prop::sample::select(MISLEADING_PHRASES),
     )
         .prop_map(|(before, one, between, other)| {
             format!("{before}{one}{between}{other}~").trim().to_owned()
@@ -132,7 +132,7 @@ proptest! {
 
     /// Text that an outsider controls decides no fact.
     #[test]
-    fn labels_in_a_text_change_no_other_field(text in text()) {
+    fn misleading_phrases_in_a_text_change_no_other_field(text in text()) {
         for (stream, record) in records_with_text() {
             for format in [Format::Ecs, Format::Ocsf] {
                 let plain = without(&event(stream, format, &with_text(&record, "hello~")), "hello~");

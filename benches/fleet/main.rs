@@ -9,7 +9,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark that cannot run has nothing better to do than to say so"
+    reason = "a benchmark that cannot run should panic with the reason"
 )]
 
 #[expect(dead_code, reason = "the other benchmarks print rows of costs")]
@@ -88,7 +88,7 @@ fn main() {
         "| tenants | what | time | CPU of hosts | CPU of NATS | RSS of hosts, MiB | RSS of NATS, MiB | |"
     );
     println!("|--:|---|--:|--:|--:|--:|--:|---|");
-    let none = [Used::default(); HOSTS];
+    let none = [Usage::default(); HOSTS];
     row(
         tenants,
         "published",
@@ -106,7 +106,7 @@ fn main() {
         thread::sleep(Duration::from_millis(100));
     }
     let took = started.elapsed();
-    let now = looks(&hosts);
+    let now = sample_usage(&hosts);
     let note = format!(
         "{:.0} tenants a second",
         float(tenants) / took.as_secs_f64()
@@ -120,10 +120,10 @@ fn main() {
         &note,
     );
 
-    let (before, server_before) = (looks(&hosts), server_used(&server));
+    let (before, server_before) = (sample_usage(&hosts), server_used(&server));
     let watched = Instant::now();
     thread::sleep(rest);
-    let now = looks(&hosts);
+    let now = sample_usage(&hosts);
     let used = server_used(&server).since(server_before);
     let late = seen_by(&mut upstream);
     let note = format!(
@@ -144,15 +144,15 @@ fn row(
     tenants: usize,
     what: &str,
     time: Duration,
-    (before, now): (&[Used], &[Used]),
-    server: Used,
+    (before, now): (&[Usage], &[Usage]),
+    server: Usage,
     note: &str,
 ) {
     let hosts = now
         .iter()
         .zip(before)
         .map(|(now, before)| now.since(*before));
-    let hosts: Vec<Used> = hosts.collect();
+    let hosts: Vec<Usage> = hosts.collect();
     let cpu: Duration = hosts.iter().map(|host| host.cpu).sum();
     let rss: Vec<String> = hosts
         .iter()
@@ -170,12 +170,12 @@ fn row(
 
 /// What a process uses.
 #[derive(Clone, Copy, Debug, Default)]
-struct Used {
+struct Usage {
     cpu: Duration,
     rss_kib: u64,
 }
 
-impl Used {
+impl Usage {
     fn of(process: u32) -> Self {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -202,12 +202,16 @@ impl Used {
     }
 }
 
-fn server_used(server: &Server) -> Used {
-    Used::of(server.id())
+fn server_used(server: &Server) -> Usage {
+    Usage::of(server.id())
 }
 
-fn looks(hosts: &[Host]) -> Vec<Used> {
-    hosts.iter().map(|host| Used::of(host.child.id())).collect()
+/// What each host has used so far.
+fn sample_usage(hosts: &[Host]) -> Vec<Usage> {
+    hosts
+        .iter()
+        .map(|host| Usage::of(host.child.id()))
+        .collect()
 }
 
 /// A `source-host run`.

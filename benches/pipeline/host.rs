@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::measure::{Cost, best, float, row};
-use crate::tenant;
+use crate::upstream;
 use crate::{SERVE, Size};
 
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn measure(size: Size) {
     let (mut upstream, access) = start_upstream(size);
     let directory = tempfile::tempdir().unwrap();
-    let settings = tenant::write_settings(&access, directory.path());
+    let settings = upstream::write_settings(&access, directory.path());
     run(&settings); // compiles the component
     let run = || {
         for name in ["events.ndjson", "state/bench.checkpoint.json"] {
@@ -29,11 +29,11 @@ pub(crate) fn measure(size: Size) {
     };
     let used = best(size.runs, run, |used| used.user + used.system);
     let events = fs::read(directory.path().join("events.ndjson")).unwrap();
-    let record = fs::read(directory.path().join("state/bench.checkpoint.json")).unwrap();
-    let record: Value = serde_json::from_slice(&record).unwrap();
+    let stored_state = fs::read(directory.path().join("state/bench.checkpoint.json")).unwrap();
+    let stored_state: Value = serde_json::from_slice(&stored_state).unwrap();
     let lines = memchr::memchr_iter(b'\n', &events).count();
     let files = usize::try_from(size.files).unwrap();
-    assert_eq!(lines, 2 * files * tenant::RECORDS);
+    assert_eq!(lines, 2 * files * upstream::RECORDS);
     let cost = Cost {
         events: lines,
         bytes: lines * 820,
@@ -50,7 +50,7 @@ pub(crate) fn measure(size: Size) {
             used.user.as_secs_f64(),
             used.system.as_secs_f64(),
             used.rss_kib_peak / 1024,
-            record["memory_bytes_peak"].as_f64().unwrap() / f64::from(1 << 20),
+            stored_state["memory_bytes_peak"].as_f64().unwrap() / f64::from(1 << 20),
             events.len() / lines,
         ),
     );
@@ -74,7 +74,7 @@ fn start_upstream(size: Size) -> (Child, Value) {
 
 /// What a process has used.
 #[derive(Clone, Copy, Debug, Default)]
-struct Used {
+struct Usage {
     user: Duration,
     system: Duration,
     elapsed: Duration,
@@ -83,7 +83,7 @@ struct Used {
 
 /// Runs the host to its end. Its use of the processor is read when it has ended and was not
 /// yet waited for, its memory shortly before.
-fn run(settings: &Path) -> Used {
+fn run(settings: &Path) -> Usage {
     let begun = Instant::now();
     let child = Command::new(env!("CARGO_BIN_EXE_source-host"))
         .args(["--log-format", "json", "run", "--once"])
@@ -91,13 +91,13 @@ fn run(settings: &Path) -> Used {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut used = Used::default();
+    let mut used = Usage::default();
     loop {
         let ended = look(child.id(), &mut used);
         if ended {
             break;
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
     used.elapsed = begun.elapsed();
     let output = child.wait_with_output().unwrap();
@@ -110,7 +110,7 @@ fn run(settings: &Path) -> Used {
 }
 
 /// Notes what a process has used so far. Returns whether it has ended.
-fn look(id: u32, used: &mut Used) -> bool {
+fn look(id: u32, used: &mut Usage) -> bool {
     /// `USER_HZ`, which Linux has fixed.
     const TICK: Duration = Duration::from_millis(10);
 

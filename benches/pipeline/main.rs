@@ -9,7 +9,7 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
-    reason = "a benchmark that cannot run has nothing better to do than to say so"
+    reason = "a benchmark that cannot run should panic with the reason"
 )]
 
 mod host;
@@ -17,7 +17,7 @@ mod host;
 mod measure;
 mod native;
 mod sandbox;
-mod tenant;
+mod upstream;
 
 /// The argument by which this program becomes the upstream of another copy of itself.
 const SERVE: &str = "serve";
@@ -39,7 +39,7 @@ fn main() {
     if let [first, files] = arguments.as_slice()
         && first == SERVE
     {
-        return tenant::serve(files.parse().unwrap());
+        return upstream::serve(files.parse().unwrap());
     }
     let wants = |part: &str| {
         let parts = ["native", "sandbox", "host"];

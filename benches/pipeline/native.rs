@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
-use crate::tenant::{File, RECORDS};
+use crate::upstream::{File, RECORDS};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 

@@ -12,10 +12,10 @@ use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
 use crate::native::{Native, Normalize};
-use crate::tenant::{self, RECORDS};
+use crate::upstream::{self, RECORDS};
 
 pub(crate) fn measure(size: Size, native: &Native) {
-    let runtime = tenant::runtime();
+    let runtime = upstream::runtime();
     let cache = tempfile::tempdir().unwrap();
     let cache_dir = cache.path().join("cache");
     let components = Components::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
@@ -45,10 +45,10 @@ pub(crate) fn measure(size: Size, native: &Native) {
     }
 
     let simulator = runtime
-        .block_on(Simulator::start(tenant::config(size.files)))
+        .block_on(Simulator::start(upstream::config(size.files)))
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
+    let path = upstream::write_settings(&upstream::access(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
     let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();

@@ -10,7 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark that cannot run has nothing better to do than to say so"
+    reason = "a benchmark that cannot run should panic with the reason"
 )]
 
 #[expect(dead_code, reason = "the other benchmarks print rows of costs")]
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use crate::measure::float;
 use crate::upstream_process::UpstreamProcess;
 
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// `USER_HZ`, which Linux has fixed.
 const TICK: Duration = Duration::from_millis(10);
 /// Beyond this a run has failed.
@@ -123,7 +123,7 @@ fn idle(tenants: usize, rest: Duration) {
         "{:.0} CPU-s an hour for 1,000 tenants",
         hourly * 1000.0 / float(tenants)
     );
-    let shown = Used { cpu: spent, ..peak };
+    let shown = Usage { cpu: spent, ..peak };
     row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
     host.stop();
 }
@@ -171,11 +171,11 @@ fn neighbours(size: Size) {
         let used = host.look();
         host.stop();
         // The greatest time between two polls of an idle tenant.
-        let gap = Duration::from_millis(upstream.report().trim().parse().unwrap());
+        let poll_interval_max = Duration::from_millis(upstream.report().trim().parse().unwrap());
         let note = match late {
             Some(()) => format!(
                 "{pace:.2} of the pace alone; at most {:.1} s between two polls of an idle tenant",
-                gap.as_secs_f64()
+                poll_interval_max.as_secs_f64()
             ),
             None => format!("{pace:.2} of the pace alone"),
         };
@@ -183,7 +183,7 @@ fn neighbours(size: Size) {
     }
 }
 
-fn row(tenants: usize, what: &str, time: Duration, used: Used, note: &str) {
+fn row(tenants: usize, what: &str, time: Duration, used: Usage, note: &str) {
     println!(
         "| {tenants} | {what} | {:.1} s | {:.1} s | {} | {} | {} | {} | {note} |",
         time.as_secs_f64(),
@@ -197,7 +197,7 @@ fn row(tenants: usize, what: &str, time: Duration, used: Used, note: &str) {
 
 /// What a process uses.
 #[derive(Clone, Copy, Debug, Default)]
-struct Used {
+struct Usage {
     cpu: Duration,
     rss_kib: u64,
     threads: u64,
@@ -205,7 +205,7 @@ struct Used {
     files: usize,
 }
 
-impl Used {
+impl Usage {
     /// The greatest of each.
     fn max(self, other: Self) -> Self {
         Self {
@@ -249,18 +249,18 @@ impl Host {
         while !is_done(self) {
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
             assert!(!self.has_ended(), "{}", self.log());
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
     /// Waits for the end of a run with `--once`. Returns its time and the peak of its use.
-    fn wait_for_end(&self) -> (Duration, Used) {
+    fn wait_for_end(&self) -> (Duration, Usage) {
         let begun = Instant::now();
-        let mut peak = Used::default();
+        let mut peak = Usage::default();
         while !self.has_ended() {
             peak = peak.max(self.look());
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         peak.cpu = peak.cpu.max(self.look().cpu);
         (begun.elapsed(), peak)
@@ -308,7 +308,7 @@ impl Host {
     }
 
     /// What it uses now. Nothing is known of a process that has ended but its processor time.
-    fn look(&self) -> Used {
+    fn look(&self) -> Usage {
         let id = self.child.id();
         let stat = self.stat().unwrap_or_default();
         let ticks = |place: usize| -> u32 {
@@ -327,7 +327,7 @@ impl Host {
         };
         let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap_or_default();
         let files = fs::read_dir(format!("/proc/{id}/fd"));
-        Used {
+        Usage {
             cpu: TICK * (ticks(11) + ticks(12)),
             rss_kib: value("VmRSS:"),
             threads: value("Threads:"),

@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 struct Polls {
     last: BTreeMap<String, SystemTime>,
-    gap_max: Duration,
+    poll_interval_max: Duration,
 }
 
 /// Serves, and reports the greatest time between two polls of an idle tenant in milliseconds.
@@ -31,7 +31,14 @@ pub(crate) fn serve() {
     let shared = Arc::clone(&polls);
     upstream_process::serve(
         move |request| answer(request, Arc::clone(&shared)),
-        || polls.lock().unwrap().gap_max.as_millis().to_string(),
+        || {
+            polls
+                .lock()
+                .unwrap()
+                .poll_interval_max
+                .as_millis()
+                .to_string()
+        },
     );
 }
 
@@ -59,7 +66,7 @@ fn note_poll(polls: &Mutex<Polls>, tenant: &str) {
     let now = SystemTime::now();
     let mut polls = polls.lock().unwrap();
     if let Some(before) = polls.last.insert(tenant.to_owned(), now) {
-        let gap = now.duration_since(before).unwrap_or_default();
-        polls.gap_max = polls.gap_max.max(gap);
+        let poll_interval = now.duration_since(before).unwrap_or_default();
+        polls.poll_interval_max = polls.poll_interval_max.max(poll_interval);
     }
 }

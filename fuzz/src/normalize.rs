@@ -49,8 +49,8 @@ std::thread_local! {
 
 /// All that normalizing these lines gives.
 pub(crate) fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
-    PROCESSORS.with_borrow_mut(|intakes| {
-        let processor = intakes.iter_mut().find(|processor| processor.format() == format);
+    PROCESSORS.with_borrow_mut(|processors| {
+        let processor = processors.iter_mut().find(|processor| processor.format() == format);
         normalize_all(processor.unwrap(), stream, records, NOW)
     })
 }

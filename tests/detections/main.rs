@@ -39,7 +39,7 @@ struct Case {
     matches: Vec<Value>,
     others: Vec<Value>,
     /// The stream of the others, where it is another one.
-    others_are: Option<String>,
+    stream_of_others: Option<String>,
 }
 
 fn root() -> &'static Path {
@@ -89,10 +89,10 @@ fn each_rule_matches_what_it_is_for_and_nothing_that_looks_like_it() {
         assert!(!of_rule.is_empty(), "no case for `{}`", rule.title);
         for case in of_rule {
             assert!(!case.matches.is_empty() && !case.others.is_empty());
-            let others_are = case.others_are.as_ref().unwrap_or(&case.stream);
+            let stream_of_others = case.stream_of_others.as_ref().unwrap_or(&case.stream);
             for (records, stream, wanted) in [
                 (&case.matches, &case.stream, true),
-                (&case.others, others_are, false),
+                (&case.others, stream_of_others, false),
             ] {
                 for record in records {
                     for (format, query) in [(Format::Ecs, &rule.kql), (Format::Ocsf, &rule.spl)] {

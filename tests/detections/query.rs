@@ -47,7 +47,7 @@ enum Token {
 const SYMBOLS: [&str; 10] = [">=", "<=", "!=", "(", ")", ":", "=", ">", "<", ","];
 
 impl Query {
-    /// Reads a query. The error says where it ends to make sense.
+    /// Reads a query. The error gives the position of the first syntax error.
     pub(crate) fn parse(dialect: Dialect, text: &str) -> Result<Self, String> {
         let mut parser = Parser {
             dialect,

@@ -1,5 +1,5 @@
-//! What the components by hand have in common: how the component model lays texts, lists and the
-//! answer of a poll out, and the exports that none of them has a use for.
+//! What the handwritten components have in common: how the component model lays out texts, lists
+//! and the answer of a poll, and the exports that none of them has a use for.
 
 use core::arch::wasm32;
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::requests::HostFixture;
+use crate::requests::RequestFixture;
 use crate::running::Running;
 use crate::server::{Server, answer};
 use crate::setup::DEADLINE;
@@ -17,14 +17,14 @@ const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":18
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 
 /// A host with an admin server, and the address of that.
-fn start(place: &HostFixture) -> (Running, String) {
-    let path = place.folder.path().join("host.toml");
+fn start(fixture: &RequestFixture) -> (Running, String) {
+    let path = fixture.folder.path().join("host.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
     command
         .args(["run", "host.toml"])
-        .current_dir(place.folder.path());
+        .current_dir(fixture.folder.path());
     let mut host = Running::start(command);
     let line = host.wait_for("admin server at http://");
     let address = line.rsplit("http://").next().unwrap().trim().to_owned();
@@ -65,8 +65,8 @@ fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
         _ => answer(200, EMPTY),
     });
     let url = api.url();
-    let place = HostFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
-    let (_host, address) = start(&place);
+    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let (_host, address) = start(&fixture);
     let source = wait_for_state(&address, "active");
     assert_eq!(source["has_checkpoint"], true, "{source:#}");
     for time in ["stored_at", "last_poll_at"] {
@@ -86,8 +86,8 @@ fn a_source_whose_credentials_are_refused_is_unauthorized_at_once() {
     let refusal = r#"{"fail":[{"code":"InvalidClientIdentifier","message":"no"}]}"#;
     let api = Server::start(move |_| answer(401, refusal));
     let url = api.url();
-    let place = HostFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
-    let (_host, address) = start(&place);
+    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let (_host, address) = start(&fixture);
     let source = wait_for_state(&address, "unauthorized");
     assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");
 }

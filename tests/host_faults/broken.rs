@@ -1,4 +1,4 @@
-//! A source component by hand, without bindings: it does well in its first poll, and then what
+//! A handwritten source component, without bindings: it does well in its first poll, and then what
 //! `cfg(fault)` says. The test beside it compiles it.
 
 #![no_std]
@@ -86,7 +86,7 @@ fn fail() {
     wasm32::unreachable()
 }
 
-/// The host passes little: there is room for it behind what is here.
+/// The host passes little: there is room for it after what is here.
 #[unsafe(export_name = "cabi_realloc")]
 extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> usize {
     let pages = bytes.div_ceil(65_536).max(1);

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::requests::HostFixture;
+use crate::requests::RequestFixture;
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, small};
+use crate::setup::{Setup, assert_success, small_config};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
@@ -21,8 +21,8 @@ fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
         _ => answer(200, EMPTY),
     });
     let url = api.url();
-    let place = HostFixture::new(&url, &format!("\"{url}\""), "");
-    let (output, said) = place.run(&["check"]);
+    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "");
+    let (output, said) = fixture.run(&["check"]);
     assert_success(&output);
     assert_eq!(
         said.matches("the rate limit is used up").count(),
@@ -38,7 +38,7 @@ fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
 
 #[test]
 fn a_storage_that_is_not_allowed_is_named_by_check() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let storage = setup.simulator.storage_url();
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let without = text.replace(&format!(", \"{storage}\""), "");
@@ -52,7 +52,7 @@ fn a_storage_that_is_not_allowed_is_named_by_check() {
 
 #[test]
 fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     setup.simulator.permit("dlp", false);
     let check = |arguments: &[&str]| {
         let output = setup.command("check").args(arguments).output().unwrap();
@@ -83,7 +83,7 @@ fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
 
 #[test]
 fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let said = |output: &str| {
         setup.write_settings("streams = [\"audit\"]", output);
         let check = setup.command("check").output().unwrap();
@@ -119,7 +119,7 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
 
 #[test]
 fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
-    let setup = Setup::new(small(), "streams = [\"audit\"]");
+    let setup = Setup::new(small_config(), "streams = [\"audit\"]");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
     let bad = setup.source_named("aaa");
     let bad = bad.replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }");

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::compile::compile;
-use crate::setup::{Setup, small};
+use crate::setup::{Setup, small_config};
 
 /// What each does, and what the host says of it.
 const FAULTS: [(&str, &str); 3] = [
@@ -39,7 +39,7 @@ fn add_sources(setup: &Setup, faults: &[&str], more: &str) {
 
 #[test]
 fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     add_sources(
         &setup,
         &FAULTS.map(|(name, _)| name),
@@ -72,7 +72,7 @@ fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
 /// A run does not wait for it, and `validate` says so.
 #[test]
 fn a_component_that_never_works_stops_no_other_source() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     add_sources(&setup, &["never works"], "");
     let validated = setup.command("validate").output().unwrap();
     let said = String::from_utf8_lossy(&validated.stderr).into_owned();

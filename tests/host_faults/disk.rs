@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use crate::running::{Disk, Running};
 use crate::setup::{
-    Setup, assert_success, events_of, events_so_far, lines_of, of, small, wait_until,
+    Setup, assert_success, events_of, events_so_far, ids_of_stream, lines_of, small_config,
+    wait_until,
 };
 
 const RAW: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
 const KIB: u64 = 1024;
 
-/// Two sources of one host: the first has the batch files, the second the audit events. `top`
-/// stands before them.
+/// Two sources of one host: the first has the batch files, the second the audit events. `more`
+/// is inserted between them.
 fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
     let audit = format!("{RAW}\nstreams = [\"audit\"]");
     setup.write_source("max_events = 100", &audit, "");
@@ -31,18 +32,18 @@ fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
 fn tenant() -> Config {
     Config {
         log_records: 0,
-        ..small()
+        ..small_config()
     }
 }
 
-/// What both sources together owe.
+/// Asserts that no record of either source is missing.
 fn assert_complete(setup: &Setup, events: &[(String, String)]) {
     let of_both = |stream: &&str| stream.starts_with("siem.") || *stream == "audit";
     let ledger = setup.simulator.ledger();
     for stream in ledger.streams().filter(of_both) {
         let tenant = if stream == "audit" { "other" } else { "acme" };
         let ledger = ledger.of_tenant(tenant);
-        let ids: BTreeSet<&str> = of(events, stream)
+        let ids: BTreeSet<&str> = ids_of_stream(events, stream)
             .map(|id| ledger.original(stream, id))
             .collect();
         let missing = ledger.missing(stream, ids.iter().copied());
@@ -190,8 +191,8 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     };
     disk.fill_but(0);
     let output = "type = \"file\"\npath = \"events.ndjson\"";
-    let letters = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
-    write_two_sources(&setup, "state", output, letters);
+    let dead_letter = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
+    write_two_sources(&setup, "state", output, dead_letter);
     let mut host = Running::start(disk.enter(&setup.command("run")));
     let said = host.wait_for("rejected records not stored");
     assert!(
@@ -199,7 +200,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
         "{said}"
     );
     wait_until("end of the other source", || {
-        of(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
+        ids_of_stream(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
     assert_eq!(lines_of(&disk.path().join("rejected.ndjson")), 0);
     disk.make_room();
@@ -210,8 +211,8 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let again = disk.enter(&setup.command("run")).arg("--once").output();
     assert_success(&again.unwrap());
     assert_complete(&setup, &setup.events());
-    let letters = fs::read_to_string(disk.path().join("rejected.ndjson")).unwrap();
-    let letters: BTreeSet<String> = letters
+    let rejected_records = fs::read_to_string(disk.path().join("rejected.ndjson")).unwrap();
+    let rejected_records: BTreeSet<String> = rejected_records
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
         .collect();
@@ -223,7 +224,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
         .map(|stream| stream["rejected"].as_u64().unwrap())
         .sum();
     assert!(rejected > 20, "{rejected}");
-    assert_eq!(u64::try_from(letters.len()).unwrap(), rejected);
+    assert_eq!(u64::try_from(rejected_records.len()).unwrap(), rejected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::compile::compile_file;
 use crate::running::Running;
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, lines_of, small, wait_until};
+use crate::setup::{Setup, assert_success, lines_of, small_config, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 const SECRET: &str = "mark+component/secret=Lw5Xc8Rt";
@@ -102,7 +102,7 @@ fn add_sources_that_cannot_start(setup: &Setup) {
 
 #[test]
 fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     add_sources_that_cannot_start(&setup);
 
     let validated = setup.command("validate").output().unwrap();
@@ -142,7 +142,7 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
 
 #[test]
 fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let component = compile(setup.folder.path(), "none");
     add(&setup, &source("late", Path::new("late.wasm"), "nothing"));
     add(&setup, &source("cut", &component, "nothing"));
@@ -176,7 +176,7 @@ fn a_source_is_not_polled_before_it_has_asked_for() {
         "failing for 60 s",
         "throttled for 60 s",
     ];
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let component = compile(setup.folder.path(), "none");
     for does in RESTS.iter().chain(&["caught up for 1 s"]) {
         add(&setup, &source(&does.replace(' ', "-"), &component, does));
@@ -198,7 +198,7 @@ fn a_source_is_not_polled_before_it_has_asked_for() {
 
 #[test]
 fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let component = compile(setup.folder.path(), "none");
     add(&setup, &source("waits", &component, "caught up for 1 s"));
     let mut host = Running::start(setup.command("run"));
@@ -212,7 +212,7 @@ fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept()
 
 #[test]
 fn a_run_of_which_no_source_can_start_ends() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let text = text.replace("{ file = \"secret\" }", "{ file = \"no-such-secret\" }");
     fs::write(setup.path("host.toml"), text).unwrap();
@@ -230,7 +230,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
         "rejected",
         "long error",
     ];
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let component = compile(setup.folder.path(), "none");
     for does in FLOODS {
         let name = does.replace(' ', "-");
@@ -251,7 +251,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
                 .is_ok_and(|text| text.contains("notices: ") && text.contains("suppressed by"))
     });
     wait_until("that the other source is done", || {
-        lines_of(&setup.path("events.ndjson")) == setup.owed()
+        lines_of(&setup.path("events.ndjson")) == setup.expected_count()
     });
     let peak = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
     let peak = peak
@@ -297,7 +297,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
 #[test]
 fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
     let receiver = Server::start(|_| answer(200, "{}"));
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let output = format!(
         "type = \"file\"\npath = \"events.ndjson\"\n[[output]]\ntype = \"http\"\nendpoint = \"{}\"",
         receiver.url()
@@ -432,7 +432,7 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
 
 #[test]
 fn a_new_log_file_is_closed_to_others() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let mut shell = Command::new("sh");
     shell.args(["-c", "umask 0; exec \"$@\"", "sh"]);
     shell.arg(env!("CARGO_BIN_EXE_source-host"));
@@ -457,7 +457,7 @@ fn run_within(setup: &Setup, kib: u64) -> Output {
 
 #[test]
 fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let output = run_within(&setup, 4 * 1024 * 1024);
     assert_success(&output);
     setup.assert_exactly_once(&setup.events());
@@ -477,7 +477,7 @@ fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
 
 #[test]
 fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let (before, rest) = text.split_once("allow = ").unwrap();
     let (_, after) = rest.split_once('\n').unwrap();
@@ -525,7 +525,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
 
 #[test]
 fn a_state_file_that_lost_its_checkpoint_is_no_fresh_start() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     assert_success(&setup.run_once());
     let path = setup.path("state/acme.checkpoint.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, mpsc};
 use mimecast_simulator::{Config, Endpoint};
 
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, small, stream_and_id, wait_until};
+use crate::setup::{Setup, assert_success, small_config, stream_and_id, wait_until};
 
 const BATCH: usize = 25;
 
@@ -26,7 +26,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
     let config = Config {
         audit_events: 0,
         odd_shapes: false,
-        ..small()
+        ..small_config()
     };
     let setup = Setup::new(config, "");
     let a_minute_ago = setup.simulator.now_ms() - 60_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mimecast_simulator::{Config, Endpoint};
 
 use crate::running::Running;
-use crate::setup::{Setup, assert_success, events_so_far, of, small, wait_until};
+use crate::setup::{Setup, assert_success, events_so_far, ids_of_stream, small_config, wait_until};
 
 /// Each pause is longer than every time-out of a call. The run is not `--once`, which gives up after
 /// five polls in a row that fail: on a busy machine a poll between two pauses may fail as well.
@@ -16,7 +16,7 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
     const PAUSE: Duration = Duration::from_millis(2_500);
     let config = Config {
         records_per_file: 200,
-        ..small()
+        ..small_config()
     };
     let settings = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
     let setup = Setup::new(config, settings);
@@ -33,9 +33,12 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
         assert!(host.is_running());
         host.signal("-CONT");
     }
-    let owed = setup.owed();
-    assert!(setup.lines() < owed, "there was nothing left to go on with");
-    wait_until("end of the records", || setup.lines() >= owed);
+    let expected_count = setup.expected_count();
+    assert!(
+        setup.lines() < expected_count,
+        "there was nothing left to go on with"
+    );
+    wait_until("end of the records", || setup.lines() >= expected_count);
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(0), "{said}");
     setup.assert_exactly_once(&setup.events());
@@ -45,7 +48,7 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
 /// five minutes, and at once when there is another.
 #[test]
 fn a_secret_that_is_corrected_is_used_without_a_restart() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
     let secret = fs::read_to_string(setup.path("secret")).unwrap();
@@ -72,14 +75,14 @@ fn a_secret_that_is_corrected_is_used_without_a_restart() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert_eq!(tries, 1, "the wrong secret was tried once");
     let events = setup.events();
-    let ids: BTreeSet<_> = of(&events, "audit").collect();
+    let ids: BTreeSet<_> = ids_of_stream(&events, "audit").collect();
     assert_eq!((ids.len(), events.len()), (300, 300), "each once");
 }
 
 /// No label of a name is longer than 63 letters, so nobody is asked for it.
 #[test]
 fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
-    let setup = Setup::new(small(), "");
+    let setup = Setup::new(small_config(), "");
     let nowhere = format!("http://{}.invalid:1", "n".repeat(64));
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
@@ -103,7 +106,7 @@ fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
         "{said}"
     );
     wait_until("end of the other source", || {
-        of(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
+        ids_of_stream(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(0), "{said}");
@@ -114,7 +117,7 @@ fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
     fs::write(setup.path("host.toml"), text).unwrap();
     assert_success(&setup.run_once());
     let events = setup.events();
-    let ids: BTreeSet<_> = of(&events, "audit").collect();
+    let ids: BTreeSet<_> = ids_of_stream(&events, "audit").collect();
     // The id of an event names its tenant: one for each source.
     assert_eq!((ids.len(), events.len()), (600, 600), "once by each source");
 }

@@ -15,11 +15,11 @@ use crate::setup::link_machine_code;
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 
 /// A folder with a settings file, and a host that is run there.
-pub(crate) struct HostFixture {
+pub(crate) struct RequestFixture {
     pub(crate) folder: TempDir,
 }
 
-impl HostFixture {
+impl RequestFixture {
     /// A source of that API; `allow` are origins beside it.
     pub(crate) fn new(api: &str, allow: &str, settings: &str) -> Self {
         let folder = TempDir::new().unwrap();
@@ -57,13 +57,13 @@ fn closed_port() -> String {
 #[test]
 fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
     let api = closed_port();
-    let refused = HostFixture::new(
+    let refused = RequestFixture::new(
         &api,
         &format!("\"{api}\""),
         "streams = [\"audit\", \"dlp\"]",
     );
     // The name belongs to nobody, and no list has it.
-    let denied = HostFixture::new(
+    let denied = RequestFixture::new(
         "https://api.mimecast.invalid",
         "\"https://other.invalid\"",
         "",
@@ -88,8 +88,8 @@ fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
 }
 
 /// Whether the host allows the origin of `base_url` whatever its lists say.
-fn said_to_be_allowed(place: &HostFixture) -> bool {
-    let (_, said) = place.run(&["check"]);
+fn said_to_be_allowed(fixture: &RequestFixture) -> bool {
+    let (_, said) = fixture.run(&["check"]);
     said.contains("its name does not resolve")
 }
 
@@ -115,9 +115,9 @@ fn an_answer_that_comes_before_the_request_body_was_read_is_read() {
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
-    let place = HostFixture::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
+    let fixture = RequestFixture::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
     for _ in 0..5 {
-        let (_, said) = place.run(&["check"]);
+        let (_, said) = fixture.run(&["check"]);
         assert!(said.contains("HTTP 400 invalid_client early"), "{said}");
     }
 }
@@ -150,13 +150,13 @@ fn four_thousand_requests_are_made_by_one_instance() {
     });
     let url = api.url();
     let settings = "streams = [\"audit\"]\nstart = \"1h\"";
-    let place = HostFixture::new(&url, &format!("\"{url}\""), settings);
-    let (output, said) = place.run(&["run", "--once"]);
+    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), settings);
+    let (output, said) = fixture.run(&["run", "--once"]);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(
         !said.contains("trap") && !said.contains("resource table"),
         "{said}"
     );
-    let events = fs::read_to_string(place.folder.path().join("events.ndjson")).unwrap();
+    let events = fs::read_to_string(fixture.folder.path().join("events.ndjson")).unwrap();
     assert_eq!(events.lines().count(), PAGES);
 }

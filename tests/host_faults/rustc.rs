@@ -1,4 +1,4 @@
-//! Compiles a component by hand with `rustc`, for the tests and the benchmark of shares.
+//! Compiles a handwritten component with `rustc`, for the tests and the benchmark of shares.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -97,31 +97,31 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 /// A folder with settings; the secrets are beside it.
-struct HostFixture {
+struct SecretFixture {
     folder: TempDir,
     secrets: TempDir,
 }
 
-impl HostFixture {
+impl SecretFixture {
     fn new(settings: &str) -> Self {
-        let place = Self {
+        let fixture = Self {
             folder: TempDir::new().unwrap(),
             secrets: TempDir::new().unwrap(),
         };
         for mark in ALL {
-            fs::write(place.secrets.path().join(name(mark)), mark).unwrap();
+            fs::write(fixture.secrets.path().join(name(mark)), mark).unwrap();
         }
         let secret_key = STANDARD_NO_PAD.encode(SECRET_KEY);
-        fs::write(place.secrets.path().join(name(SECRET_KEY)), secret_key).unwrap();
+        fs::write(fixture.secrets.path().join(name(SECRET_KEY)), secret_key).unwrap();
         let mut text = settings.to_owned();
         for mark in ALL {
-            let file = place.secrets.path().join(name(mark));
+            let file = fixture.secrets.path().join(name(mark));
             let secret = format!("{{ file = \"{}\" }}", file.display());
             text = text.replace(&format!("<{mark}>"), &secret);
         }
-        fs::write(place.folder.path().join("host.toml"), text).unwrap();
-        link_machine_code(&place.folder.path().join("state/cache"));
-        place
+        fs::write(fixture.folder.path().join("host.toml"), text).unwrap();
+        link_machine_code(&fixture.folder.path().join("state/cache"));
+        fixture
     }
 
     /// The host with its log at its most talkative.
@@ -243,20 +243,20 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
         password.url(),
         splunk.url(),
     );
-    let place = HostFixture::new(&settings);
-    place.run(&["validate"]);
-    let check = place.run(&["check"]);
+    let fixture = SecretFixture::new(&settings);
+    fixture.run(&["validate"]);
+    let check = fixture.run(&["check"]);
     assert!(contains(&check.stdout, "err_echo"), "the echo is shown");
-    place.run(&["describe", "--online"]);
-    place.run_until(&["run"], &["err_echo", "polled"]);
-    place.run_until(&["run", "--log-format", "json"], &["err_echo"]);
-    let status = place.run(&["status", "--json"]);
+    fixture.run(&["describe", "--online"]);
+    fixture.run_until(&["run"], &["err_echo", "polled"]);
+    fixture.run_until(&["run", "--log-format", "json"], &["err_echo"]);
+    let status = fixture.run(&["status", "--json"]);
     assert!(contains(&status.stdout, "err_echo"));
-    place.run(&["status"]);
-    place.run(&["migrate"]);
-    place.assert_files();
+    fixture.run(&["status"]);
+    fixture.run(&["migrate"]);
+    fixture.assert_files();
     for file in ["events.ndjson", "state/acme.rejected.ndjson"] {
-        assert!(place.folder.path().join(file).exists(), "{file}");
+        assert!(fixture.folder.path().join(file).exists(), "{file}");
     }
 
     let base64 = STANDARD_NO_PAD.encode(format!("u:{PASSWORD}"));
@@ -297,7 +297,7 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
     };
     let api = refuses(CLIENT_SECRET);
     let output = "[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
-    let refused = HostFixture::new(&format!("{}{output}", source_2_0(&api, &storage)));
+    let refused = SecretFixture::new(&format!("{}{output}", source_2_0(&api, &storage)));
     for arguments in [&["check"][..], &["run", "--once"]] {
         let status = refused.run(arguments).status;
         assert_eq!(status.code(), Some(77), "{arguments:?}");
@@ -341,9 +341,9 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
         ),
     ] {
         let settings = format!("{}[[output]]\n{output}\n", source_2_0(&api, &storage));
-        let place = HostFixture::new(&settings);
-        place.run_until(&["run"], &[reason]);
-        search(place.folder.path());
+        let fixture = SecretFixture::new(&settings);
+        fixture.run_until(&["run"], &[reason]);
+        search(fixture.folder.path());
     }
     assert_none_but(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
     // It has not shown who it is.
@@ -370,14 +370,14 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
          app_key = <{APP_KEY}>\naccess_key = <{ACCESS_KEY}>\nsecret_key = <{SECRET_KEY}>\n\
          streams = [\"siem\", \"audit\"]\n[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
     );
-    let place = HostFixture::new(&settings);
-    place.run(&["validate"]);
-    place.run(&["check"]);
-    place.run_until(&["run"], &["err_echo"]);
-    place.run(&["status", "--json"]);
-    let migrated = place.run(&["migrate"]);
+    let fixture = SecretFixture::new(&settings);
+    fixture.run(&["validate"]);
+    fixture.run(&["check"]);
+    fixture.run_until(&["run"], &["err_echo"]);
+    fixture.run(&["status", "--json"]);
+    let migrated = fixture.run(&["migrate"]);
     assert!(migrated.status.success());
-    place.assert_files();
+    fixture.assert_files();
     let received = api.received();
     assert!(contains(&received, ACCESS_KEY));
     assert_none_but(&[ACCESS_KEY], "the API", &received);
@@ -393,9 +393,9 @@ fn a_component_that_tells_its_settings_shows_no_secret() {
          [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n",
         component.display()
     );
-    let place = HostFixture::new(&settings);
-    let said = place.run_until(&["run"], &["next try"]);
+    let fixture = SecretFixture::new(&settings);
+    let said = fixture.run_until(&["run"], &["next try"]);
     assert!(said.contains("[redacted]"), "{said}");
-    place.run(&["status", "--json"]);
-    place.assert_files();
+    fixture.run(&["status", "--json"]);
+    fixture.assert_files();
 }

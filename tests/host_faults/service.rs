@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
 
 use crate::running::Running;
-use crate::setup::{DEADLINE, Process, Setup, assert_success, small, wait_until};
+use crate::setup::{DEADLINE, Process, Setup, assert_success, small_config, wait_until};
 
 const AUDIT: &str = "format = \"raw\"\nstreams = [\"audit\"]";
 
@@ -22,7 +22,7 @@ fn next_message(manager: &UnixDatagram) -> String {
 
 #[test]
 fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -52,7 +52,7 @@ fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
 /// `ExecReload` of the unit sends it.
 #[test]
 fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -77,7 +77,7 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
 /// It would end the process by default. logrotate is often set up to send it.
 #[test]
 fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     let (log, moved) = (setup.path("log"), setup.path("log.1"));
     let mut command = setup.command("run");
     command.arg("--log-file").arg(&log);
@@ -98,7 +98,7 @@ fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
 
 #[test]
 fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
     let mut command = setup.command("run");
@@ -113,7 +113,7 @@ fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
 /// What a pipeline that starts the host shows of it may be nothing but its log file.
 #[test]
 fn every_failure_that_ends_the_process_is_in_its_log_file() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
     let ends = |settings: &str, command: &mut Command| -> (Output, String) {
         fs::write(setup.path("host.toml"), settings).unwrap();
@@ -162,7 +162,7 @@ fn every_failure_that_ends_the_process_is_in_its_log_file() {
 /// Vector starts the next host while this one would hold the state directory.
 #[test]
 fn an_idle_host_ends_when_the_reader_of_its_events_is_gone() {
-    let setup = Setup::new(small(), AUDIT);
+    let setup = Setup::new(small_config(), AUDIT);
     setup.write_settings(AUDIT, "type = \"stdout\"");
     let mut command = setup.command("run");
     let file = fs::File::create(setup.path("stderr")).unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::hostile::{self, SilentServer};
 use crate::running::Running;
-use crate::setup::{Setup, small, wait_until};
+use crate::setup::{Setup, small_config, wait_until};
 
 const FAST: &str = "siem_calls_per_15_min = 100000";
 
@@ -23,7 +23,7 @@ fn add(setup: &Setup, does: &str, count: usize, authority: &str) {
 
 #[test]
 fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
-    let setup = Setup::new(small(), FAST);
+    let setup = Setup::new(small_config(), FAST);
     add(&setup, "loops", 4, "127.0.0.1:9");
     add(&setup, "memory", 2, "127.0.0.1:9");
     let mut host = Running::start(setup.command("run --once"));
@@ -37,7 +37,7 @@ fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
 /// Without a limit each of them has 901 connections, and there are 128 descriptors for all.
 #[test]
 fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
-    let setup = Setup::new(small(), FAST);
+    let setup = Setup::new(small_config(), FAST);
     let server = SilentServer::start();
     add(&setup, "sockets", 2, &server.authority);
     let run = setup.command("run --once");
@@ -60,7 +60,7 @@ fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
 fn a_flood_on_standard_error_is_suppressed_and_counted() {
     const RATE: u64 = 40 * 1024;
     const BURST: u64 = 5;
-    let setup = Setup::new(small(), FAST);
+    let setup = Setup::new(small_config(), FAST);
     add(&setup, "stderr", 1, "127.0.0.1:9");
     let mut run = setup.command("run --once");
     run.args(["--log-file", "host.log"]);
@@ -87,7 +87,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
 /// The limit is known before it hurts.
 #[test]
 fn a_limit_of_descriptors_that_is_low_for_the_sources_is_named() {
-    let setup = Setup::new(small(), FAST);
+    let setup = Setup::new(small_config(), FAST);
     let run = setup.command("run");
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\" --once"])

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::admin::{get, get_text};
 use crate::running::Running;
-use crate::setup::{DEADLINE, Setup, small, wait_until};
+use crate::setup::{DEADLINE, Setup, small_config, wait_until};
 
 /// `source/stream`, `source` or `output NAME` to the word of its state.
 type States = BTreeMap<String, String>;
@@ -85,7 +85,7 @@ fn assert_shown(text: &str, states: &States) {
 #[test]
 fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_output() {
     let setup = Setup::new(
-        small(),
+        small_config(),
         "streams = [\"siem.receipt\", \"siem.process\", \"siem.av\", \"audit\", \"dlp\"]\n\
          siem_calls_per_15_min = 3",
     );

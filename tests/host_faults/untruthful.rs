@@ -1,4 +1,4 @@
-//! A source component by hand, without bindings, whose polls return what its setting `does`
+//! A handwritten source component, without bindings, whose polls return what its setting `does`
 //! names. The test beside it compiles it.
 
 #![no_std]

@@ -5,13 +5,13 @@ use std::fs;
 use mimecast_simulator::Endpoint;
 use serde_json::{Value, json};
 
-use crate::place::{ALL, HostFixture, simulator, tenant};
+use crate::host_fixture::{AUDIT_EVENTS, HostFixture, simulator, tenant};
 
 #[test]
 fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
-    let place = HostFixture::new(&["acme", "other"]);
-    let host = place.start(&[]);
-    host.wait_for_events("acme", ALL);
+    let fixture = HostFixture::new(&["acme", "other"]);
+    let host = fixture.start(&[]);
+    host.wait_for_events("acme", AUDIT_EVENTS);
     host.wait_for_state("acme", "active");
     assert_eq!(host.ask("POST", "sources/acme/pause", ""), (200, json!({})));
     let paused = host.source("acme");
@@ -22,8 +22,10 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     let (status, log) = host.running.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    let tokens = place.simulators["acme"].requests().finished_at(Endpoint::Token);
-    let mut host = place.start(&[]);
+    let tokens = fixture.simulators["acme"]
+        .requests()
+        .finished_at(Endpoint::Token);
+    let mut host = fixture.start(&[]);
     host.wait_for_state("other", "active");
     assert_eq!(host.source("acme")["paused_by"], "api");
     // A reload does not end it.
@@ -31,24 +33,29 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     assert_eq!(host.source("acme")["state"], "paused");
     host.wait_for_status("acme", |source| source["paused_by"] == "api");
     assert_eq!(
-        place.simulators["acme"].requests().finished_at(Endpoint::Token),
+        fixture.simulators["acme"]
+            .requests()
+            .finished_at(Endpoint::Token),
         tokens
     );
 
-    let acme = &place.simulators["acme"];
+    let acme = &fixture.simulators["acme"];
     acme.add_audit(4, acme.now_ms());
     assert_eq!(host.ask("POST", "sources/acme/resume", "").0, 200);
     host.wait_for_state("acme", "active");
-    host.wait_for_events("acme", ALL + 4);
-    assert_eq!(place.delivered("acme"), (ALL + 4, ALL + 4));
+    host.wait_for_events("acme", AUDIT_EVENTS + 4);
+    assert_eq!(
+        fixture.delivered("acme"),
+        (AUDIT_EVENTS + 4, AUDIT_EVENTS + 4)
+    );
 }
 
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
-    let place = HostFixture::new(&["acme"]);
-    place.write("acme", "enabled = false");
-    place.write_text("bad", "enabeld = true");
-    let host = place.start(&[]);
+    let fixture = HostFixture::new(&["acme"]);
+    fixture.write("acme", "enabled = false");
+    fixture.write_text("bad", "enabeld = true");
+    let host = fixture.start(&[]);
     let refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
         let (found, answer) = host.ask(method, path, body);
         let error = answer["error"].as_str().unwrap_or_default();
@@ -94,14 +101,14 @@ fn what_cannot_be_done_says_what_to_do() {
             "the name of a source",
         );
     }
-    let names: Vec<_> = fs::read_dir(place.path("sources")).unwrap().collect();
+    let names: Vec<_> = fs::read_dir(fixture.path("sources")).unwrap().collect();
     assert_eq!(names.len(), 3, "nothing was written: {names:?}");
 }
 
 #[test]
 fn a_source_of_the_settings_file_is_changed_there() {
-    let place = HostFixture::new(&["acme"]);
-    let (table, settings) = place
+    let fixture = HostFixture::new(&["acme"]);
+    let (table, settings) = fixture
         .text("acme", "")
         .split_once("[settings]")
         .map(|(a, b)| {
@@ -111,11 +118,11 @@ fn a_source_of_the_settings_file_is_changed_there() {
             )
         })
         .unwrap();
-    fs::remove_file(place.source_file("acme")).unwrap();
-    place.write_main(&format!(
+    fs::remove_file(fixture.source_file("acme")).unwrap();
+    fixture.write_main(&format!(
         "[[source]]\nname = \"acme\"\n{table}[source.settings]{settings}"
     ));
-    let host = place.start(&[]);
+    let host = fixture.start(&[]);
     host.wait_for_state("acme", "active");
     for (method, body) in [("PUT", "{}"), ("DELETE", "")] {
         let (status, answer) = host.ask(method, "sources/acme", body);
@@ -133,8 +140,8 @@ fn a_source_of_the_settings_file_is_changed_there() {
 }
 
 /// What the page sends for a new connector.
-fn body(place: &HostFixture, name: &str) -> Value {
-    let simulator = &place.simulators[name];
+fn body(fixture: &HostFixture, name: &str) -> Value {
+    let simulator = &fixture.simulators[name];
     json!({
         "enabled": true,
         "allow": [simulator.api_url(), simulator.storage_url()],
@@ -150,12 +157,12 @@ fn body(place: &HostFixture, name: &str) -> Value {
 
 #[test]
 fn a_source_is_put_tested_changed_reset_and_removed() {
-    let mut place = HostFixture::new(&["other"]);
-    place
+    let mut fixture = HostFixture::new(&["other"]);
+    fixture
         .simulators
         .insert("acme".to_owned(), simulator(tenant(5)));
-    let host = place.start(&[]);
-    let mut settings = body(&place, "acme");
+    let host = fixture.start(&[]);
+    let mut settings = body(&fixture, "acme");
     settings["settings"]["client_secret"] = json!("a wrong secret");
     assert_eq!(
         host.ask("PUT", "sources/acme", &settings.to_string()).0,
@@ -172,16 +179,19 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
         report["streams"][0]["outcome"], "unauthorized",
         "{report:#}"
     );
-    let file = fs::read_to_string(place.source_file("acme")).unwrap();
+    let file = fs::read_to_string(fixture.source_file("acme")).unwrap();
     assert!(!file.contains("a wrong secret"), "{file}");
     assert!(file.contains("acme.client_secret.secret"), "{file}");
 
     // A new secret takes effect at once, although the file of the source stays as it is.
-    let settings = body(&place, "acme").to_string();
+    let settings = body(&fixture, "acme").to_string();
     assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
-    assert_eq!(fs::read_to_string(place.source_file("acme")).unwrap(), file);
+    assert_eq!(
+        fs::read_to_string(fixture.source_file("acme")).unwrap(),
+        file
+    );
     host.wait_for_state("acme", "active");
-    host.wait_for_events("acme", ALL);
+    host.wait_for_events("acme", AUDIT_EVENTS);
     let (status, report) = host.ask("POST", "sources/acme/check", "");
     assert_eq!(
         (status, &report["successful"]),
@@ -191,11 +201,13 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     assert!(report["at"].as_str().unwrap().ends_with('Z'), "{report:#}");
     let (status, form) = host.ask("GET", "sources/acme/settings", "");
     assert_eq!((status, &form["editable"]), (200, &json!(true)), "{form:#}");
-    let secret = place.simulators["acme"].client_secret();
+    let secret = fixture.simulators["acme"].client_secret();
     assert!(!form.to_string().contains(&secret), "{form}");
 
     // The same again replaces nothing.
-    let tokens = place.simulators["acme"].requests().finished_at(Endpoint::Token);
+    let tokens = fixture.simulators["acme"]
+        .requests()
+        .finished_at(Endpoint::Token);
     host.wait_for_source("acme", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
@@ -209,9 +221,14 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
         200
     );
     crate::setup::wait_until("the same events again", || {
-        place.delivered("acme") == (ALL, 2 * ALL)
+        fixture.delivered("acme") == (AUDIT_EVENTS, 2 * AUDIT_EVENTS)
     });
-    assert!(place.simulators["acme"].requests().finished_at(Endpoint::Token) > tokens);
+    assert!(
+        fixture.simulators["acme"]
+            .requests()
+            .finished_at(Endpoint::Token)
+            > tokens
+    );
     let bad = "{\"streams\": [\"none\"], \"from\": \"2020-01-01T00:00:00Z\"}";
     let (status, answer) = host.ask("POST", "sources/acme/reset", bad);
     assert_eq!(status, 422, "{answer}");
@@ -219,13 +236,13 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
 
     assert_eq!(host.ask("DELETE", "sources/acme", "").0, 200);
     assert_eq!(host.ask("GET", "sources/acme", "").0, 404);
-    let mut names: Vec<_> = fs::read_dir(place.path("sources"))
+    let mut names: Vec<_> = fs::read_dir(fixture.path("sources"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
     assert_eq!(names, ["other.secret", "other.toml"]);
-    assert!(place.path("state/acme.checkpoint.json").exists());
+    assert!(fixture.path("state/acme.checkpoint.json").exists());
 
     // It returns where it was.
     assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
@@ -233,30 +250,40 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     host.wait_for_source("acme", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
-    assert_eq!(place.delivered("acme"), (ALL, 2 * ALL));
-    assert_eq!(place.simulators["other"].requests().finished_at(Endpoint::Token), 1);
+    assert_eq!(fixture.delivered("acme"), (AUDIT_EVENTS, 2 * AUDIT_EVENTS));
+    assert_eq!(
+        fixture.simulators["other"]
+            .requests()
+            .finished_at(Endpoint::Token),
+        1
+    );
 }
 
 #[test]
 fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() {
-    let mut place = HostFixture::new(&["other"]);
-    place
+    let mut fixture = HostFixture::new(&["other"]);
+    fixture
         .simulators
         .insert("acme".to_owned(), simulator(tenant(5)));
-    let mut host = place.start(&[]);
-    host.wait_for_events("other", ALL);
+    let mut host = fixture.start(&[]);
+    host.wait_for_events("other", AUDIT_EVENTS);
     // Nothing listens there, and each source says through which proxy it fails.
-    let text = fs::read_to_string(place.path("host.toml")).unwrap();
+    let text = fs::read_to_string(fixture.path("host.toml")).unwrap();
     let text = format!("proxy = \"http://127.0.0.1:1\"\n{text}");
-    fs::write(place.path("host.toml"), text).unwrap();
+    fs::write(fixture.path("host.toml"), text).unwrap();
     host.running.signal("-HUP");
     host.running
         .wait_for("`proxy` has changed: sources use it from now on, outputs after a restart");
     host.running.wait_for("settings read again");
-    let settings = body(&place, "acme").to_string();
+    let settings = body(&fixture, "acme").to_string();
     assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
     let acme = host.wait_for_state("acme", "failing");
     let detail = acme["detail"].as_str().unwrap();
     assert!(detail.contains("127.0.0.1:1"), "{detail}");
-    assert_eq!(place.simulators["acme"].requests().finished_at(Endpoint::Token), 0);
+    assert_eq!(
+        fixture.simulators["acme"]
+            .requests()
+            .finished_at(Endpoint::Token),
+        0
+    );
 }

@@ -10,9 +10,9 @@
 mod api;
 mod day;
 mod files;
+mod host_fixture;
 #[expect(dead_code, reason = "the day makes its tokens and pages itself")]
 #[path = "../mock_upstream/mod.rs"]
 mod mock_upstream;
-mod place;
 #[path = "../setup/mod.rs"]
 mod setup;

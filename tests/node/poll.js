@@ -12,9 +12,9 @@ import { transpileBytes } from "@bytecodealliance/jco-transpile";
 import { WASIShim } from "@bytecodealliance/preview2-shim/instantiation";
 
 // The simulated tenant. Files are listed twice, keys come in any order, and some lines are no
-// records; none of that changes how many events are owed.
+// records; none of that changes how many events are expected.
 const TENANT = { types: 3, pages: 2, files: 2, records: 300, audit: 400 };
-const OWED = TENANT.types * TENANT.pages * TENANT.files * TENANT.records + TENANT.audit;
+const EXPECTED = TENANT.types * TENANT.pages * TENANT.files * TENANT.records + TENANT.audit;
 const TYPES = "receipt,process,url protect";
 const STREAMS = ["siem.receipt", "siem.process", "siem.url-protect", "audit"];
 
@@ -39,20 +39,20 @@ try {
     tenant: "acme",
   });
   const { source } = await instantiate();
-  describes(source.describe());
-  checks(source.check(settings));
-  refuses(source);
+  assertDescribes(source.describe());
+  assertChecks(source.check(settings));
+  assertRefuses(source);
 
   const one = await collect("one instance", settings, async () => source);
   const fresh = await collect("an instance per call", settings, async () => (await instantiate()).source);
 
-  // A line that is JSON and no text is an event, and owed by nobody.
+  // A line that is JSON and no text is an event that is not in the ledger.
   assert.ok(one.repaired > 0, "no line was repaired");
-  assert.equal(one.events - one.repaired, OWED, "the number of events");
+  assert.equal(one.events - one.repaired, EXPECTED, "the number of events");
   assert.ok(one.rejected > 0, "no line was rejected");
-  assert.deepEqual(uncollected(fresh.lines), uncollected(one.lines), "another instance, other events");
-  rewinds((await instantiate()).source, settings, one.checkpoint);
-  normalizes((await instantiate()).normalizer);
+  assert.deepEqual(withoutCollectionTime(fresh.lines), withoutCollectionTime(one.lines), "another instance, other events");
+  assertRewinds((await instantiate()).source, settings, one.checkpoint);
+  assertNormalizes((await instantiate()).normalizer);
 } finally {
   simulator.stop();
 }
@@ -94,15 +94,15 @@ async function startSimulator(path) {
   for await (const line of createInterface({ input: child.stdout })) {
     return { ...JSON.parse(line), stop: () => child.stdin.end() };
   }
-  throw new Error("the simulator ended without a word");
+  throw new Error("the simulator exited before printing its address");
 }
 
 // The events without the time of their collection.
-function uncollected(lines) {
+function withoutCollectionTime(lines) {
   return JSON.parse(JSON.stringify(lines).replaceAll(/\\"created\\":\\"[^"]*",/g, ""));
 }
 
-function describes(description) {
+function assertDescribes(description) {
   assert.equal(description.name, "mimecast-source");
   assert.equal(description.namespace, "mimecast");
   assert.match(description.version, /^\d+\.\d+\.\d+/);
@@ -114,14 +114,14 @@ function describes(description) {
   }
 }
 
-function checks(results) {
+function assertChecks(results) {
   assert.deepEqual(
     results.map((result) => [result.stream, result.outcome.tag]).sort(),
     STREAMS.map((stream) => [stream, "readable"]).sort(),
   );
 }
 
-function refuses(source) {
+function assertRefuses(source) {
   assert.throws(
     () => source.poll("{}", undefined, undefined, LIMITS),
     (error) => error.tag === "settings" && error.val.setting === "client_id",
@@ -158,8 +158,7 @@ async function collect(what, settings, instance) {
   throw new Error(`${what}: not caught up after ${POLLS_MAX} polls`);
 }
 
-// Adds a batch to the totals, by stream: the order in which streams take turns is nobody's
-// business.
+// Adds a batch to the totals, by stream: the order in which streams take turns does not matter.
 function add(total, batch) {
   const bytes = Buffer.from(batch.events);
   let at = 0;
@@ -189,7 +188,7 @@ function add(total, batch) {
 }
 
 // A stream that is rewound comes again.
-function rewinds(source, settings, checkpoint) {
+function assertRewinds(source, settings, checkpoint) {
   const from = BigInt(Date.now() - 48 * HOUR_MS);
   const again = source.rewind(settings, checkpoint, ["audit"], from);
   const { index } = source.poll(settings, again, undefined, LIMITS);
@@ -200,7 +199,7 @@ function rewinds(source, settings, checkpoint) {
   );
 }
 
-function normalizes(normalizer) {
+function assertNormalizes(normalizer) {
   const records = new TextEncoder().encode('{"aggregateId":"a","timestamp":1770000000000}\nno record\n');
   const result = normalizer.normalize("siem.receipt", "ecs", '{"tenant":"acme"}', records);
   assert.equal(result.index.length, 1);

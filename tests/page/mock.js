@@ -1,6 +1,6 @@
 // A host for the status page that holds its sources in memory: it serves the files of the page as
-// the admin server does, with the same content security policy, and answers the JSON API from a
-// world that a test sets. Started by itself it shows 10,000 sources:
+// the admin server does, with the same content security policy, and answers the JSON API from what
+// a test sets. Started by itself it shows 10,000 sources:
 //
 //     node tests/page/mock.js [PORT]
 
@@ -28,7 +28,7 @@ const MINUTE = 60_000;
 const time = (at) => new Date(at).toISOString();
 
 /** The sources of the mock and what it does with requests. */
-export class World {
+export class MockHost {
   /** With a token, every request needs it. */
   token = null;
   isDown = false;
@@ -166,11 +166,11 @@ async function policy() {
   return value.replace(/\\\n\s*/g, "");
 }
 
-/** Serves a world; resolves with the address and `close`. */
-export async function serve(world, port = 0) {
+/** Serves a mock host; resolves with the address and `close`. */
+export async function serve(mock, port = 0) {
   const csp = await policy();
   const server = createServer((request, response) => {
-    void handle(world, csp, request, response).catch((error) => {
+    void handle(mock, csp, request, response).catch((error) => {
       response.writeHead(500).end(String(error));
     });
   });
@@ -178,9 +178,9 @@ export async function serve(world, port = 0) {
   return { origin: `http://127.0.0.1:${server.address().port}`, close: () => { server.closeAllConnections(); server.close(); } };
 }
 
-async function handle(world, csp, request, response) {
+async function handle(mock, csp, request, response) {
   const { pathname, searchParams } = new URL(request.url, "http://localhost");
-  if (world.isDown) {
+  if (mock.isDown) {
     request.socket.destroy();
     return;
   }
@@ -198,19 +198,19 @@ async function handle(world, csp, request, response) {
   let text = "";
   for await (const part of request) text += part;
   const body = text === "" ? null : JSON.parse(text);
-  world.requests.push({ method: request.method, path: pathname, query: searchParams.toString(), body, text });
+  mock.requests.push({ method: request.method, path: pathname, query: searchParams.toString(), body, text });
   const json = (status, value) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
-  if (world.token !== null && request.headers.authorization !== `Bearer ${world.token}`) {
+  if (mock.token !== null && request.headers.authorization !== `Bearer ${mock.token}`) {
     json(401, { error: "the token is missing or wrong" });
     return;
   }
-  const [status, value] = world.answer(request.method, pathname, searchParams, request.headers, body) ?? [404, { error: `there is no ${pathname}` }];
+  const [status, value] = mock.answer(request.method, pathname, searchParams, request.headers, body) ?? [404, { error: `there is no ${pathname}` }];
   json(status, value);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const world = new World();
-  world.fill(10_000);
-  const { origin } = await serve(world, Number(process.argv[2] ?? 9600));
+  const mock = new MockHost();
+  mock.fill(10_000);
+  const { origin } = await serve(mock, Number(process.argv[2] ?? 9600));
   console.log(origin);
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { assertAccessible, launch, picture, until } from "./browser.js";
-import { SIEM_PERMISSION, World, serve } from "./mock.js";
+import { SIEM_PERMISSION, MockHost, serve } from "./mock.js";
 
 const STAMP = /\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/;
 const SECRET = "s3cret-of-a-test";
@@ -14,13 +14,13 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** A host with its world, for one test. */
+/** A mock host and its server, for one test. */
 async function withHost(prepare, work, options) {
-  const world = new World();
-  prepare(world);
-  const host = await serve(world);
+  const mock = new MockHost();
+  prepare(mock);
+  const host = await serve(mock);
   try {
-    await browser.visit(host.origin, (page, context) => work(page, world, host.origin, context), options);
+    await browser.visit(host.origin, (page, context) => work(page, mock, host.origin, context), options);
   } finally {
     host.close();
   }
@@ -30,7 +30,7 @@ const heading = (page) => page.locator("h1");
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 test("10,000 sources are searched, filtered and paged", async () => {
-  await withHost((world) => world.fill(10_000), async (page, world, origin) => {
+  await withHost((mock) => mock.fill(10_000), async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     const rows = page.locator("tbody tr:not(.more)");
     await until(async () => (await rows.count()) === 100, "the first page of rows");
@@ -41,7 +41,7 @@ test("10,000 sources are searched, filtered and paged", async () => {
 
     await page.getByRole("searchbox", { name: "Search" }).fill("tenant-0777");
     await page.getByText("1–10 of 10 sources").waitFor();
-    assert.ok(world.requests.every(({ query }) => new URLSearchParams(query).get("limit") === "100"), "no request reads all of them");
+    assert.ok(mock.requests.every(({ query }) => new URLSearchParams(query).get("limit") === "100"), "no request reads all of them");
     assert.equal(await page.locator(":focus").getAttribute("id"), "search", "the focus stays in the field");
     assert.match(await page.locator("#announcement").textContent(), /10 sources found/);
     assert.match(page.url(), /search=tenant-0777/);
@@ -72,7 +72,7 @@ test("10,000 sources are searched, filtered and paged", async () => {
 });
 
 test("a refresh keeps rows, focus and the position of the page", async () => {
-  await withHost((world) => world.fill(300), async (page, world, origin) => {
+  await withHost((mock) => mock.fill(300), async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     const link = page.getByRole("link", { name: "tenant-00050" });
     await link.focus();
@@ -80,8 +80,8 @@ test("a refresh keeps rows, focus and the position of the page", async () => {
       window.kept = document.activeElement;
     });
     const top = await page.evaluate(() => window.scrollY);
-    world.sources.get("tenant-00050").state = "failing";
-    world.sources.delete("tenant-00000");
+    mock.sources.get("tenant-00050").state = "failing";
+    mock.sources.delete("tenant-00000");
     await until(async () => (await page.locator('[data-key="tenant-00050"] [data-state]').textContent()) === "Failing", "the new state");
     assert.ok(await page.evaluate(() => document.activeElement === window.kept), "the same element has the focus");
     assert.ok(Math.abs((await page.evaluate(() => window.scrollY)) - top) < 60);
@@ -89,12 +89,12 @@ test("a refresh keeps rows, focus and the position of the page", async () => {
 });
 
 test("a connector is added, and its connection tested", async () => {
-  await withHost((world) => {
-    world.check = () => ({ successful: true, rows: [
+  await withHost((mock) => {
+    mock.check = () => ({ successful: true, rows: [
       { stream: "siem.receipt", outcome: "readable" },
       { stream: "audit", outcome: "readable" },
     ] });
-  }, async (page, world, origin) => {
+  }, async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     await page.getByRole("heading", { name: "No sources yet" }).waitFor();
     await page.locator("main").getByRole("link", { name: "Add connector" }).click();
@@ -148,7 +148,7 @@ test("a connector is added, and its connection tested", async () => {
     assert.equal(await page.locator(".title [data-state]").textContent(), "Active");
     await picture(page, "connection-successful");
 
-    const put = world.requests.find(({ method }) => method === "PUT");
+    const put = mock.requests.find(({ method }) => method === "PUT");
     assert.equal(put.path, "/api/v1/sources/acme");
     assert.deepEqual(put.body, {
       enabled: true,
@@ -158,12 +158,12 @@ test("a connector is added, and its connection tested", async () => {
     // The secret is nowhere in the page and what it keeps.
     const kept = await page.evaluate(() => document.documentElement.outerHTML + JSON.stringify({ ...sessionStorage, ...localStorage }) + location.href);
     assert.ok(!kept.includes(SECRET));
-    assert.equal(world.requests.filter(({ text }) => text.includes(SECRET)).length, 1);
+    assert.equal(mock.requests.filter(({ text }) => text.includes(SECRET)).length, 1);
   });
 });
 
 test("API 1.0 takes its keys, and a name that is used is not taken over", async () => {
-  await withHost((world) => world.add("acme"), async (page, world, origin) => {
+  await withHost((mock) => mock.add("acme"), async (page, mock, origin) => {
     await page.goto(`${origin}/#/add`);
     await page.getByLabel("Connector name").fill("acme");
     await page.getByLabel("API 1.0", { exact: true }).check();
@@ -178,16 +178,16 @@ test("API 1.0 takes its keys, and a name that is used is not taken over", async 
     await page.getByLabel("Connector name").fill("acme-old");
     await button(page, "Save").click();
     await page.getByText("Saved.").waitFor();
-    assert.deepEqual(world.requests.filter(({ method }) => method === "PUT").pop().body, {
+    assert.deepEqual(mock.requests.filter(({ method }) => method === "PUT").pop().body, {
       enabled: true,
       settings: { api: "1.0", app_id: "app", app_key: "k1", access_key: "k2", secret_key: "azM=", account_code: "CUK1", base_url: "https://eu-api.mimecast.com", format: "ecs" },
     });
-    assert.equal(world.sources.get("acme").body.settings.client_id, "id");
+    assert.equal(mock.sources.get("acme").body.settings.client_id, "id");
   }, { allowed: ["409"] });
 });
 
 test("mistakes that the host finds are shown, and nothing typed is lost", async () => {
-  await withHost(() => {}, async (page, world, origin) => {
+  await withHost(() => {}, async (page, mock, origin) => {
     await page.goto(`${origin}/#/add`);
     await page.getByLabel("Connector name").fill("acme");
     await page.getByLabel("Client ID").fill("refused");
@@ -201,13 +201,13 @@ test("mistakes that the host finds are shown, and nothing typed is lost", async 
 });
 
 test("a wrong secret and a missing permission are named", async () => {
-  await withHost((world) => {
-    world.add("wrong", { state: "unauthorized" });
-    world.add("narrow", { state: "not-permitted" });
-    world.check = ({ name }) => name === "wrong"
+  await withHost((mock) => {
+    mock.add("wrong", { state: "unauthorized" });
+    mock.add("narrow", { state: "not-permitted" });
+    mock.check = ({ name }) => name === "wrong"
       ? { successful: false, detail: "the token was refused with 401 InvalidClientIdentifier", rows: [{ stream: "audit", outcome: "unauthorized", detail: "credentials refused: check client_id and client_secret" }] }
       : { successful: false, rows: [{ stream: "audit", outcome: "readable" }, { stream: "siem.receipt", outcome: "not-permitted", permission: SIEM_PERMISSION, product: "Threats, Security Events and Data for CG", detail: "app_forbidden" }] };
-  }, async (page, world, origin) => {
+  }, async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/wrong`);
     await button(page, "Test connection").click();
     await page.getByRole("heading", { name: "Connection failed" }).waitFor();
@@ -230,7 +230,7 @@ test("a wrong secret and a missing permission are named", async () => {
 
 test("what streams wait for is shown while the others are collected", async () => {
   const wait = "waiting until 2026-11-28T21:14:03Z, streams siem.av, siem.spam: the rate limit of 50 requests in 15 minutes for SIEM batch files is used up";
-  await withHost((world) => world.add("acme", { waits: [wait] }), async (page, world, origin) => {
+  await withHost((mock) => mock.add("acme", { waits: [wait] }), async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/acme`);
     const waits = page.getByRole("region", { name: "Waits" });
     await waits.waitFor();
@@ -240,10 +240,10 @@ test("what streams wait for is shown while the others are collected", async () =
 });
 
 test("an edit keeps secrets and the settings that the form does not show", async () => {
-  await withHost((world) => world.add("acme", {
+  await withHost((mock) => mock.add("acme", {
     body: { enabled: true, outputs: ["siem"], settings: { client_id: "old-id", overlap: "30m", streams: ["siem", "dlp"], format: "raw" } },
     values: { client_secret: SECRET },
-  }), async (page, world, origin) => {
+  }), async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/acme`);
     await page.getByRole("link", { name: "Edit" }).click();
     await page.getByRole("heading", { name: "Edit acme" }).waitFor();
@@ -260,17 +260,17 @@ test("an edit keeps secrets and the settings that the form does not show", async
     await picture(page, "edit");
     await button(page, "Save").click();
     await page.getByText("Saved.").waitFor();
-    assert.deepEqual(world.requests.find(({ method }) => method === "PUT").body, {
+    assert.deepEqual(mock.requests.find(({ method }) => method === "PUT").body, {
       enabled: true,
       outputs: ["siem"],
       settings: { client_id: "new-id", overlap: "30m", streams: ["siem", "audit", "dlp"], format: "raw" },
     });
-    assert.deepEqual(world.sources.get("acme").secrets, ["client_secret"]);
+    assert.deepEqual(mock.sources.get("acme").secrets, ["client_secret"]);
   });
 });
 
 test("a source of the settings file is not offered to be edited or removed", async () => {
-  await withHost((world) => world.add("fixed", { editable: false }), async (page, world, origin) => {
+  await withHost((mock) => mock.add("fixed", { editable: false }), async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/fixed`);
     await page.getByText("This source is in host.toml").waitFor();
     assert.equal(await button(page, "Remove").count(), 0);
@@ -282,10 +282,10 @@ test("a source of the settings file is not offered to be edited or removed", asy
 });
 
 test("a source is paused, resumed, collected again and removed", async () => {
-  await withHost((world) => {
-    world.add("acme");
-    world.add("other");
-  }, async (page, world, origin) => {
+  await withHost((mock) => {
+    mock.add("acme");
+    mock.add("other");
+  }, async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/acme`);
     const state = page.locator(".title [data-state]");
     await button(page, "Pause").click();
@@ -301,7 +301,7 @@ test("a source is paused, resumed, collected again and removed", async () => {
     await dialog.getByLabel("audit").check();
     await dialog.getByRole("button", { name: "Collect again" }).click();
     await page.getByText("Collects audit again from 2026-11-01T00:00:00Z.").waitFor();
-    assert.deepEqual(world.sources.get("acme").reset, { from: "2026-11-01T00:00:00Z", streams: ["audit"] });
+    assert.deepEqual(mock.sources.get("acme").reset, { from: "2026-11-01T00:00:00Z", streams: ["audit"] });
 
     await button(page, "Remove").click();
     assert.equal(await page.locator(":focus").textContent(), "Cancel", "the safe answer has the focus");
@@ -309,21 +309,21 @@ test("a source is paused, resumed, collected again and removed", async () => {
     await assertAccessible(page);
     await page.keyboard.press("Escape");
     assert.equal(await page.locator(":focus").textContent(), "Remove", "the focus returns");
-    assert.ok(world.sources.has("acme"));
+    assert.ok(mock.sources.has("acme"));
     await button(page, "Remove").click();
     await button(page, "Remove acme").click();
     await page.getByText("1–1 of 1 source").waitFor();
-    assert.ok(!world.sources.has("acme"));
+    assert.ok(!mock.sources.has("acme"));
     await page.goto(`${origin}/#/source/acme`);
     await page.getByText("There is no source acme on this host").waitFor();
   }, { allowed: ["404"] });
 });
 
 test("the token is asked for once, and kept for the tab only", async () => {
-  await withHost((world) => {
-    world.add("acme");
-    world.token = "the-token";
-  }, async (page, world, origin, context) => {
+  await withHost((mock) => {
+    mock.add("acme");
+    mock.token = "the-token";
+  }, async (page, mock, origin, context) => {
     await page.goto(`${origin}/`);
     const dialog = page.getByRole("dialog", { name: "Token" });
     await dialog.waitFor();
@@ -348,23 +348,23 @@ test("the token is asked for once, and kept for the tab only", async () => {
 });
 
 test("a lost connection is shown with the age of the data, and found again", async () => {
-  await withHost((world) => world.fill(3), async (page, world, origin) => {
+  await withHost((mock) => mock.fill(3), async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     await page.getByText("Live").waitFor();
-    world.isDown = true;
+    mock.isDown = true;
     await page.getByText("Connection lost.").waitFor();
     await page.getByText(/Connection lost: data is \d+ s old/).waitFor();
     assert.equal(await page.locator("tbody tr:not(.more)").count(), 3, "what was known stays");
     await picture(page, "connection-lost");
     await assertAccessible(page);
-    world.isDown = false;
+    mock.isDown = false;
     await page.getByText("Live").waitFor();
     assert.equal(await page.locator("#failure").count(), 0);
   }, { allowed: ["ERR_"] });
 });
 
 test("a hidden tab asks for nothing", async () => {
-  await withHost((world) => world.fill(3), async (page, world, origin) => {
+  await withHost((mock) => mock.fill(3), async (page, mock, origin) => {
     await page.clock.install();
     await page.goto(`${origin}/`);
     await page.getByText("Live").waitFor();
@@ -373,21 +373,21 @@ test("a hidden tab asks for nothing", async () => {
       document.dispatchEvent(new Event("visibilitychange"));
     }, hidden);
     await setHidden(true);
-    const before = world.requests.length;
+    const before = mock.requests.length;
     await page.clock.runFor(60_000);
-    assert.equal(world.requests.length, before);
+    assert.equal(mock.requests.length, before);
     await setHidden(false);
-    await until(() => world.requests.length > before, "a refresh when the tab is shown");
-    const shown = world.requests.length;
+    await until(() => mock.requests.length > before, "a refresh when the tab is shown");
+    const shown = mock.requests.length;
     await until(async () => {
       await page.clock.runFor(5_000);
-      return world.requests.length > shown;
+      return mock.requests.length > shown;
     }, "refreshes go on");
   });
 });
 
 test("the keyboard reaches everything, and the heading of a new view has the focus", async () => {
-  await withHost((world) => world.fill(3), async (page, world, origin) => {
+  await withHost((mock) => mock.fill(3), async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     await page.locator("tbody tr:not(.more)").first().waitFor();
     await page.keyboard.press("Tab");
@@ -412,11 +412,11 @@ test("the keyboard reaches everything, and the heading of a new view has the foc
 
 test("what comes from outside is shown as text", async () => {
   const text = `<img src=x onerror="document.title='x'"><script>1</script>`;
-  await withHost((world) => {
-    world.add("acme", { state: "failing" });
-    const report = world.report.bind(world);
-    world.report = (source, hasStreams) => ({ ...report(source, hasStreams), detail: text, settings_error: text });
-  }, async (page, world, origin) => {
+  await withHost((mock) => {
+    mock.add("acme", { state: "failing" });
+    const report = mock.report.bind(mock);
+    mock.report = (source, hasStreams) => ({ ...report(source, hasStreams), detail: text, settings_error: text });
+  }, async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     await page.getByText("<script>1</script>").first().waitFor();
     await page.getByRole("link", { name: "acme" }).click();
@@ -426,12 +426,12 @@ test("what comes from outside is shown as text", async () => {
 });
 
 test("events and lag are plotted, and readable without seeing the plot", async () => {
-  await withHost((world) => world.add("acme"), async (page, world, origin) => {
+  await withHost((mock) => mock.add("acme"), async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/acme`);
     const plot = page.locator("svg.plot");
     await plot.waitFor();
     assert.match(await plot.getAttribute("aria-label"), /Events and lag over time\. [\d,]+ events in the last 4 h/);
-    const points = world.history(world.sources.get("acme")).points;
+    const points = mock.history(mock.sources.get("acme")).points;
     const events = points.reduce((sum, point) => sum + point.events, 0);
     const shown = Number(/([\d,]+) events/.exec(await plot.getAttribute("aria-label"))[1].replaceAll(",", ""));
     assert.ok(Math.abs(shown - events) < 400, `${shown} of ${events} events`);
@@ -439,14 +439,14 @@ test("events and lag are plotted, and readable without seeing the plot", async (
     await page.getByText("The numbers as a table").click();
     assert.ok((await page.locator(".numbers tbody tr").count()) > 10);
     // A refresh does not close it.
-    const requests = world.requests.length;
-    await until(() => world.requests.length > requests + 1, "a refresh");
+    const requests = mock.requests.length;
+    await until(() => mock.requests.length > requests + 1, "a refresh");
     assert.ok(await page.locator(".numbers").isVisible());
   });
 });
 
 test("durations, axes and intervals are right at their edges", async () => {
-  await withHost(() => {}, async (page, world, origin) => {
+  await withHost(() => {}, async (page, mock, origin) => {
     await page.goto(`${origin}/`);
     const found = await page.evaluate(async () => {
       const { duration, counted } = await import("/assets/format.js");

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { assertAccessible, assertFits, launch, picture } from "./browser.js";
-import { World, serve } from "./mock.js";
+import { MockHost, serve } from "./mock.js";
 
 let browser;
 before(async () => {
@@ -36,17 +36,17 @@ const FLEET = {
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [1280, 320]) {
     test(`the fleet is shown above the sources of its host: ${colorScheme}, ${width} px`, async () => {
-      const world = new World();
-      const host = await serve(world);
+      const mock = new MockHost();
+      const host = await serve(mock);
       await browser.visit(host.origin, async (page) => {
         await page.goto(`${host.origin}/`);
         await page.getByRole("heading", { name: "No sources yet" }).waitFor();
         assert.equal(await page.getByRole("heading", { name: "Fleet" }).count(), 0);
-        world.fleet = { ...FLEET, overview: null };
+        mock.fleet = { ...FLEET, overview: null };
         await page.reload();
         await page.getByRole("heading", { name: "No tenants here yet" }).waitFor();
-        world.fill(10);
-        world.fleet = FLEET;
+        mock.fill(10);
+        mock.fleet = FLEET;
         await page.reload();
         const fleet = page.getByRole("region", { name: "Fleet", exact: true });
         const table = fleet.getByRole("table", { name: "Hosts of the fleet" });
@@ -71,10 +71,10 @@ for (const [colorScheme, width, names] of [
   ["dark", 2200, ["list", "add"]],
 ]) {
   test(`every view is accessible and fits: ${colorScheme}, ${width} px`, async () => {
-    const world = new World();
-    world.fill(1_000);
-    world.check = () => ({ successful: true, rows: [{ stream: "audit", outcome: "readable" }, { stream: "dlp", outcome: "not-permitted", permission: "Monitoring | Data Leak Prevention | Read", product: "Security Events", detail: "" }] });
-    const host = await serve(world);
+    const mock = new MockHost();
+    mock.fill(1_000);
+    mock.check = () => ({ successful: true, rows: [{ stream: "audit", outcome: "readable" }, { stream: "dlp", outcome: "not-permitted", permission: "Monitoring | Data Leak Prevention | Read", product: "Security Events", detail: "" }] });
+    const host = await serve(mock);
     await browser.visit(host.origin, async (page) => {
       for (const name of names) {
         await page.goto(`${host.origin}/${VIEWS[name]}`);

@@ -68,7 +68,7 @@ impl Running {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in log.lines() {
-                // The test may have heard enough.
+                // The receiver may be gone.
                 drop(sender.send(line.unwrap()));
             }
         });
@@ -242,11 +242,11 @@ impl Setup {
     }
 
     /// How many records there are.
-    pub(crate) fn owed(&self) -> usize {
+    pub(crate) fn expected_count(&self) -> usize {
         self.ledger().expected_count()
     }
 
-    /// Asserts that nothing that the tenant owes is missing and nothing is invented.
+    /// Asserts that no record of the tenant is missing and nothing is invented.
     pub(crate) fn assert_complete(&self, events: &[(String, String)]) {
         self.assert_complete_without("", events);
     }
@@ -254,9 +254,9 @@ impl Setup {
     /// The same, where one stream is left out.
     pub(crate) fn assert_complete_without(&self, without: &str, events: &[(String, String)]) {
         let ledger = self.ledger();
-        let mut owed = 0;
+        let mut expected_count = 0;
         for stream in ledger.streams().filter(|stream| *stream != without) {
-            let ids = of(events, stream).map(|id| ledger.original(stream, id));
+            let ids = ids_of_stream(events, stream).map(|id| ledger.original(stream, id));
             let ids: BTreeSet<&str> = ids.collect();
             let missing = ledger.missing(stream, ids.iter().copied());
             assert!(
@@ -270,9 +270,9 @@ impl Setup {
                 ledger.expected(stream).len(),
                 "{stream}: unknown identities"
             );
-            owed += ids.len();
+            expected_count += ids.len();
         }
-        assert_eq!(self.distinct(events), owed);
+        assert_eq!(self.distinct(events), expected_count);
     }
 
     /// How many different records the events are of.
@@ -296,7 +296,7 @@ impl Setup {
 }
 
 /// The ids of the events of a stream.
-pub(crate) fn of<'a>(
+pub(crate) fn ids_of_stream<'a>(
     events: &'a [(String, String)],
     stream: &'a str,
 ) -> impl Iterator<Item = &'a str> {
@@ -349,11 +349,11 @@ pub(crate) fn lines_of(path: &Path) -> usize {
     memchr::memchr_iter(b'\n', &text).count()
 }
 
-/// Waits until something is so, as a test has it that must not depend on the speed of the machine.
+/// Polls a condition until it holds, so that tests do not depend on machine speed.
 ///
 /// # Panics
 ///
-/// When it is not so by [`DEADLINE`].
+/// When it does not hold by [`DEADLINE`].
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -375,7 +375,7 @@ pub(crate) fn assert_success(output: &Output) {
 }
 
 /// A tenant with every stream, small enough to be collected in a second or two.
-pub(crate) fn small() -> Config {
+pub(crate) fn small_config() -> Config {
     Config {
         types: EventType::ALL.to_vec(),
         pages: 2,

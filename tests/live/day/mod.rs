@@ -1,7 +1,7 @@
 //! A day of an operator with 200 tenants, shortened: tenants come, change, rest and go, and what is
 //! around them fails. The others notice nothing of it.
 
-mod world;
+mod environment;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::world::DayEnvironment;
-use crate::place::{Host, HostFixture, TOKEN};
+use self::environment::DayEnvironment;
+use crate::host_fixture::{Host, HostFixture, TOKEN};
 use crate::setup::{DEADLINE, link_machine_code, wait_until};
 
 const TENANTS: usize = 200;
@@ -32,15 +32,15 @@ const ADDED: &str = "t999";
 type States = BTreeMap<String, String>;
 
 struct Day {
-    world: DayEnvironment,
-    place: HostFixture,
+    environment: DayEnvironment,
+    fixture: HostFixture,
 }
 
 impl Day {
     fn new() -> Self {
-        let world = DayEnvironment::start();
-        let place = HostFixture::new(&[]);
-        let port = world.port;
+        let environment = DayEnvironment::start();
+        let fixture = HostFixture::new(&[]);
+        let port = environment.port;
         let text = format!(
             "state_dir = \"state\"\nsources_dir = \"sources\"\n\
              [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\nmetrics_detail = \"source\"\n\
@@ -49,9 +49,12 @@ impl Day {
              [[output]]\nname = \"down\"\ntype = \"http\"\nformat = \"ndjson\"\n\
              endpoint = \"http://127.0.0.1:{port}/down\"\n"
         );
-        fs::write(place.path("host.toml"), text).unwrap();
-        link_machine_code(&place.path("state/cache"));
-        let day = Self { world, place };
+        fs::write(fixture.path("host.toml"), text).unwrap();
+        link_machine_code(&fixture.path("state/cache"));
+        let day = Self {
+            environment,
+            fixture,
+        };
         for name in names() {
             day.write(&name, "");
         }
@@ -60,7 +63,7 @@ impl Day {
 
     /// Writes the file of a source and that of its secret; `more` are lines at the top.
     fn write(&self, name: &str, more: &str) {
-        let port = self.world.port;
+        let port = self.environment.port;
         let output = if OF_THE_OTHER_RECEIVER.contains(&name) {
             "down"
         } else {
@@ -72,12 +75,12 @@ impl Day {
              streams = [\"audit\"]\nformat = \"raw\"\n"
         );
         self.write_secret(name);
-        self.place.write_text(name, &text);
+        self.fixture.write_text(name, &text);
     }
 
     fn write_secret(&self, name: &str) {
-        let file = self.place.path(&format!("sources/{name}.secret"));
-        fs::write(file, self.world.secret(name)).unwrap();
+        let file = self.fixture.path(&format!("sources/{name}.secret"));
+        fs::write(file, self.environment.secret(name)).unwrap();
     }
 }
 
@@ -213,7 +216,7 @@ fn assert_agreed(step: &str, host: &Host<'_>, others: &[(&str, &str)]) {
     wait_for(&format!("{step}: status"), &expected, || {
         let status = Command::new(env!("CARGO_BIN_EXE_source-host"))
             .args(["status", "host.toml", "--json"])
-            .current_dir(host.place.folder.path())
+            .current_dir(host.fixture.folder.path())
             .output()
             .unwrap();
         reported(&serde_json::from_slice(&status.stdout).unwrap())
@@ -223,13 +226,13 @@ fn assert_agreed(step: &str, host: &Host<'_>, others: &[(&str, &str)]) {
 #[test]
 fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_is_lost() {
     let day = Day::new();
-    let (world, place) = (&day.world, &day.place);
+    let (environment, fixture) = (&day.environment, &day.fixture);
     let begun = Instant::now();
     let note = |step: &str| eprintln!("{:5.1} s: {step}", begun.elapsed().as_secs_f64());
-    let mut host = place.start(&[]);
+    let mut host = fixture.start(&[]);
     assert_agreed("all are active", &host, &[]);
     note("all are active");
-    world.begin();
+    environment.begin();
 
     begin_faults(&day, &mut host);
     let mut blocked = OF_THE_OTHER_RECEIVER.map(|name| (name, "blocked")).to_vec();
@@ -245,14 +248,14 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     note("faults");
 
     // A checkpoint is cut, a tenant leaves, and the new secret is known.
-    let checkpoint = place.path(&format!("state/{CUT}.checkpoint.json"));
+    let checkpoint = fixture.path(&format!("state/{CUT}.checkpoint.json"));
     let whole = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(
         host.ask("POST", &format!("sources/{CUT}/resume"), "").0,
         200
     );
-    fs::remove_file(place.source_file(REMOVED)).unwrap();
+    fs::remove_file(fixture.source_file(REMOVED)).unwrap();
     let said = host.reload();
     assert!(said.contains("added=0 changed=0 removed=1"), "{said}");
     day.write_secret(ROTATED);
@@ -267,8 +270,8 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     note("more faults");
 
     // All is well again.
-    world.set_receiver_down(false);
-    world.refuse(REFUSED, false);
+    environment.set_receiver_down(false);
+    environment.refuse(REFUSED, false);
     fs::write(&checkpoint, whole).unwrap();
     day.write(REMOVED, "");
     let said = host.reload();
@@ -281,28 +284,31 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     note("all is well");
 
     // The end of the day: what every tenant was given has come to its receiver.
-    world.end();
+    environment.end();
     let all = || names().chain([ADDED.to_owned()]);
     wait_until("the last page of every tenant", || {
-        world.are_caught_up(all())
+        environment.are_caught_up(all())
     });
     wait_until("every record at its receiver", || {
-        all().all(|name| world.has_all(&name))
+        all().all(|name| environment.has_all(&name))
     });
     note("the end");
     for name in all() {
-        assert!(world.has_no_hole(&name), "{name}: a page was left out");
+        assert!(
+            environment.has_no_hole(&name),
+            "{name}: a page was left out"
+        );
     }
-    note(&assert_never_late(world));
+    note(&assert_never_late(environment));
     let (status, log) = host.running.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
 /// A receiver fails, an upstream refuses, a secret is replaced, and an operator is at work.
 fn begin_faults(day: &Day, host: &mut Host<'_>) {
-    day.world.set_receiver_down(true);
-    day.world.refuse(REFUSED, true);
-    day.world.rotate(ROTATED);
+    day.environment.set_receiver_down(true);
+    day.environment.refuse(REFUSED, true);
+    day.environment.rotate(ROTATED);
     day.write(ADDED, "");
     day.write(CHANGED, "poll_timeout_secs = 50");
     let said = host.reload();
@@ -315,15 +321,15 @@ fn begin_faults(day: &Day, host: &mut Host<'_>) {
 
 /// The others were asked when they were due, and what they were given came at once. Returns how late
 /// that was at most.
-fn assert_never_late(world: &DayEnvironment) -> String {
+fn assert_never_late(environment: &DayEnvironment) -> String {
     let disturbed = [CHANGED, PAUSED, REMOVED, ROTATED, CUT, REFUSED];
     let others = names().filter(|name| {
         !disturbed.contains(&name.as_str()) && !OF_THE_OTHER_RECEIVER.contains(&name.as_str())
     });
     let (mut polls, mut polls_late, mut under_way) = (0, Duration::ZERO, Duration::ZERO);
     for name in others {
-        let (count, late) = world.due_polls(&name);
-        let of_record = world.under_way_max(&name).unwrap();
+        let (count, late) = environment.due_polls(&name);
+        let of_record = environment.under_way_max(&name).unwrap();
         assert!(count > 0, "{name} was not polled");
         assert!(late <= LATE_MAX, "{name} was polled {late:?} late");
         assert!(

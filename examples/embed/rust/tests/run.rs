@@ -57,12 +57,12 @@ async fn it_prints_every_event_once_and_goes_on_where_it_was() {
         .collect();
     assert_eq!(ids.len(), events.lines().count(), "an event came twice");
     let ledger = simulator.ledger().of_tenant("acme");
-    let owed: BTreeSet<String> = ledger
+    let expected: BTreeSet<String> = ledger
         .streams()
         .flat_map(|stream| ledger.expected(stream).iter().cloned())
         .collect();
-    assert!(owed.len() > 100);
-    assert_eq!(ids, owed);
+    assert!(expected.len() > 100);
+    assert_eq!(ids, expected);
 
     let output = run(directory.path(), "state", &simulator, &settings);
     assert!(output.status.success() && output.stdout.is_empty());

@@ -20,12 +20,12 @@ const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
 const TOKEN: &str = "fedcba9876543210-admin";
 
 /// A host of a fleet, its upstream, and the files of its tenants.
-struct HostFixture {
+struct FleetFixture {
     host: Host,
     upstream: Upstream,
 }
 
-impl HostFixture {
+impl FleetFixture {
     fn write(&self, file: &str, tenant: &str, more: &str) {
         let text = tenant_file(tenant, &self.upstream.ports, more);
         fs::write(self.host.path(file), text).unwrap();
@@ -109,7 +109,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         more,
     );
     fs::write(host.path("admin.token"), TOKEN).unwrap();
-    let mut fixture = HostFixture { host, upstream };
+    let mut fixture = FleetFixture { host, upstream };
 
     let begun = collect_on_one_machine(&fixture);
     import(&fixture);
@@ -221,7 +221,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
         upstream.ports[0],
         "leases = 8",
     );
-    let mut fixture = HostFixture { host, upstream };
+    let mut fixture = FleetFixture { host, upstream };
     link_machine_code(&fixture.host.path("state/cache"));
     for tenant in TENANTS {
         let file = format!("{tenant}.toml");
@@ -279,7 +279,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
 }
 
 /// Two sources of one machine collect what there is. Returns when they had.
-fn collect_on_one_machine(fixture: &HostFixture) -> Instant {
+fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     let settings = "sources_dir = \"sources\"\nstate_dir = \"single\"\n[[output]]\ntype = \"file\"\n\
                     path = \"single.ndjson\"\n";
     fs::write(fixture.host.path("single.toml"), settings).unwrap();
@@ -305,7 +305,7 @@ fn collect_on_one_machine(fixture: &HostFixture) -> Instant {
     Instant::now()
 }
 
-fn import(fixture: &HostFixture) {
+fn import(fixture: &FleetFixture) {
     let arguments = ["import", "sources", "--state-dir", "single"];
     let imported = fixture.host.fleet(&arguments);
     let first = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
@@ -324,7 +324,7 @@ fn import(fixture: &HostFixture) {
 }
 
 /// What the commands refuse, they say how to do right; and nothing is changed.
-fn refuse(fixture: &HostFixture) {
+fn refuse(fixture: &FleetFixture) {
     let said = fixture.refused(&["add", "tenant-3.toml"], 1);
     assert!(said.contains("change it with `fleet change`"), "{said}");
     for verb in ["pause", "resume", "remove"] {
@@ -350,7 +350,7 @@ fn refuse(fixture: &HostFixture) {
 }
 
 /// The admin server of a host shows the whole fleet.
-async fn admin(fixture: &HostFixture) {
+async fn admin(fixture: &FleetFixture) {
     let begun = Instant::now();
     let status = loop {
         let status = fixture.get("/api/v1/status");

@@ -18,14 +18,14 @@ use crate::setup::{DEADLINE, Running, link_machine_code};
 pub(crate) const TOKEN: &str = "a-token-for-these-tests";
 
 /// How many audit events a tenant has at the start.
-pub(crate) const ALL: usize = 60;
+pub(crate) const AUDIT_EVENTS: usize = 60;
 
 /// A tenant with audit events alone.
 pub(crate) fn tenant(seed: u64) -> Config {
     Config {
         seed,
         types: Vec::new(),
-        audit_events: u32::try_from(ALL).unwrap(),
+        audit_events: u32::try_from(AUDIT_EVENTS).unwrap(),
         log_records: 0,
         quota_calls: 100_000,
         general_quota_calls: 100_000,
@@ -51,16 +51,16 @@ impl HostFixture {
     pub(crate) fn new(tenants: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("sources")).unwrap();
-        let mut place = Self {
+        let mut fixture = Self {
             folder,
             simulators: BTreeMap::new(),
         };
-        place.write_main("");
-        link_machine_code(&place.path("state/cache"));
+        fixture.write_main("");
+        link_machine_code(&fixture.path("state/cache"));
         for tenant in tenants {
-            place.add(tenant);
+            fixture.add(tenant);
         }
-        place
+        fixture
     }
 
     /// The settings file, with more lines at its end.
@@ -123,7 +123,7 @@ impl HostFixture {
         let line = running.wait_for("admin server at http://");
         let address = line.rsplit("http://").next().unwrap().trim().to_owned();
         Host {
-            place: self,
+            fixture: self,
             running,
             address,
         }
@@ -148,7 +148,7 @@ impl HostFixture {
 
 /// A host that runs.
 pub(crate) struct Host<'a> {
-    pub(crate) place: &'a HostFixture,
+    pub(crate) fixture: &'a HostFixture,
     pub(crate) running: Running,
     pub(crate) address: String,
 }
@@ -200,7 +200,7 @@ impl Host<'_> {
         loop {
             let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
                 .args(["status", "host.toml", "--json"])
-                .current_dir(self.place.folder.path())
+                .current_dir(self.fixture.folder.path())
                 .output()
                 .unwrap();
             let status: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -244,7 +244,7 @@ impl Host<'_> {
     /// Waits until a source has delivered so many different events.
     pub(crate) fn wait_for_events(&self, tenant: &str, count: usize) {
         crate::setup::wait_until(&format!("{count} events of {tenant}"), || {
-            self.place.delivered(tenant).0 >= count
+            self.fixture.delivered(tenant).0 >= count
         });
     }
 }
