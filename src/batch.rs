@@ -543,7 +543,7 @@ pub struct RecordLine<'a> {
     pub stream: Stream,
     /// One JSON object.
     pub bytes: &'a [u8],
-    /// Members from other objects of its file, as JSON with a comma behind each.
+    /// Members from other objects of its file, as JSON with a comma after each.
     pub extra_members: &'a str,
     /// The identity of the same record in another spelling, which it shares.
     pub shared_id: Option<RecordId>,

@@ -63,7 +63,7 @@ pub struct Checkpoint {
     /// The same for the event endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_blocked: Option<Wait>,
-    /// The stream that had its turn last: the next session goes on behind it, so that none waits
+    /// The stream that had its turn last: the next session goes on after it, so that none waits
     /// for ever where each poll has a session of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_turn: Option<String>,

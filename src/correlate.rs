@@ -77,7 +77,7 @@ fn slot_of(stream: Stream, id: &str) -> usize {
     usize::try_from(hash).unwrap_or(0) % (SLOTS / 2) * 2 + half
 }
 
-/// Returns the members of these names, as they stand, each with a comma behind it.
+/// Returns the members of these names, as they stand, each with a comma after it.
 fn members(record: &Record<'_>, names: &[FieldName]) -> String {
     let mut members = String::new();
     for &name in names {

@@ -197,7 +197,7 @@ impl Rewriter {
         self.parser.parse(stream, &self.text).ok()
     }
 
-    /// Returns the record with these members, each of which has a comma behind it; nothing where
+    /// Returns the record with these members, each of which has a comma after it; nothing where
     /// there are none. Those of the record itself stand last, and so they count.
     pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
         let own = record.text().strip_prefix('{')?;

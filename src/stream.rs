@@ -204,7 +204,7 @@ const fn log(
     }
 }
 
-/// Returns a log of Targeted Threat Protection or of the DLP policies, which can be had in
+/// Returns a log of Targeted Threat Protection or of the DLP policies, which can be read in
 /// ascending order (`mimecast-api.md` §5.3 to §5.6).
 const fn ascending(
     name: &'static str,

@@ -1,7 +1,7 @@
 //! The functions that Fluent Bit calls.
 //!
 //! The rules of `filter_wasm`: all parameters and the result are 32 bits. Tag and record are copies
-//! in this module's memory, each with a NUL behind it that its length does not count; where memory
+//! in this module's memory, each with a NUL after it that its length does not count; where memory
 //! has run out, the pointer is null. The result is a NUL-terminated JSON object in this module's
 //! memory, which Fluent Bit copies before the next call and does not free. Null, an empty text or a
 //! trap would drop the record, and what is no JSON object would as well.

@@ -58,7 +58,7 @@ impl Filter {
     }
 
     /// Returns the event of a record, or the record with the reason why there is none: always one
-    /// JSON object, in which NULs are escaped, with a NUL behind it. `record` is `None` where the
+    /// JSON object, in which NULs are escaped, with a NUL after it. `record` is `None` where the
     /// caller had no memory for it.
     pub fn process(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
         if self.output.capacity() > BUFFER_BYTES_KEPT {
@@ -161,7 +161,7 @@ impl Envelope {
     }
 }
 
-/// Appends the record as it was and [`ERROR_MEMBER`] behind its members.
+/// Appends the record as it was and [`ERROR_MEMBER`] after its members.
 fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
     let text = String::from_utf8_lossy(record);
     let object = text.trim_ascii();

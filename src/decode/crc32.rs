@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// `[n][byte]` is the checksum of the byte with `n` zeros behind it.
+/// `[n][byte]` is the checksum of the byte with `n` zeros after it.
 type Tables = [[u32; 256]; 8];
 
 /// Made at run time: as a constant they would be 8 KiB of the component.

@@ -10,7 +10,7 @@ use super::crc32::Crc32;
 /// The bytes of a member before optional fields.
 const FIXED_HEADER_BYTES: usize = 10;
 
-/// The checksum and the size, behind the data.
+/// The checksum and the size, after the data.
 const TRAILER_BYTES: usize = 8;
 
 /// A longer header is not one: names and comments are short.
@@ -189,7 +189,7 @@ fn header_bytes(input: &[u8]) -> Result<Option<usize>, WrongHeader> {
     }
 }
 
-/// Returns what stands behind the fields of a header, and whether a checksum of them follows.
+/// Returns what stands after the fields of a header, and whether a checksum of them follows.
 fn behind_fields(input: &[u8]) -> Option<(&[u8], bool)> {
     let (header, mut rest) = input.split_first_chunk::<FIXED_HEADER_BYTES>()?;
     let [_, _, _, flags, ..] = *header;

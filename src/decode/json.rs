@@ -162,7 +162,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The same where there is some. One blank is what most writers of JSON put behind a colon
+    /// The same where there is some. One blank is what most writers of JSON put after a colon
     /// and a comma.
     #[inline]
     fn skip_blank(&mut self) {

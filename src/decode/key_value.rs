@@ -46,7 +46,7 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     true
 }
 
-/// Returns the key that the text begins with, and what stands behind its `=`.
+/// Returns the key that the text begins with, and what stands after its `=`.
 fn key(text: &str) -> Option<(&str, &str)> {
     let ends = text
         .bytes()
@@ -74,7 +74,7 @@ struct UnclosedValues {
 /// Values that may begin as JSON and not end; the others are plain text.
 const UNCLOSED_JSON_MAX: usize = 16;
 
-/// Returns the value that the text begins with, and what stands behind the `|` after it.
+/// Returns the value that the text begins with, and what follows the `|` after it.
 fn value<'t>(text: &'t str, unclosed: &mut UnclosedValues) -> (&'t str, &'t str) {
     let ended = match text.as_bytes() {
         [b'\\', ..] if !unclosed.wrapped => {
@@ -123,7 +123,7 @@ fn plain(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-/// Returns what stands behind a separator, if that is where a value ends.
+/// Returns what stands after a separator, if that is where a value ends.
 fn next(behind: &str) -> Option<&str> {
     if behind.is_empty() {
         return Some("");
@@ -210,7 +210,7 @@ mod tests {
         let plain = "([ -{}~é€]|\\|[ ,.;]){0,20}".prop_filter("does not begin otherwise", |text| {
             !text.starts_with(['\\', '{', '['])
         });
-        // A key behind a separator is text here.
+        // A key after a separator is text here.
         let wrapped = "([ -\\[\\]-~é€]|\\|[a-z]{1,3}=){0,20}";
         prop_oneof![
             (key, plain).prop_map(|(key, text)| (key, text, false)),

@@ -399,7 +399,7 @@ impl LineReader {
                 && self.inflated_bytes / RATIO_MAX > self.taken_bytes)
     }
 
-    /// Moves the unreturned bytes to the front and sees that there is room behind them.
+    /// Moves the unreturned bytes to the front and sees that there is room after them.
     fn make_room(&mut self) {
         if self.line_at > 0 {
             self.window.copy_within(self.line_at..self.filled, 0);

@@ -19,7 +19,7 @@ pub enum ReadResult<'a> {
     End,
     /// The next file begins. The name is what the upstream says.
     File(&'a str),
-    /// The rest of the current file cannot be read; reading goes on behind it.
+    /// The rest of the current file cannot be read; reading goes on after it.
     FileBroken(&'static str),
     /// The current file is complete.
     FileEnd,

@@ -20,7 +20,7 @@ pub enum Part {
     End,
     /// The next file begins. The name is what the archive says.
     File(String),
-    /// The current file cannot be read any further; reading goes on behind it.
+    /// The current file cannot be read any further; reading goes on after it.
     FileBroken(&'static str),
     /// The current file is complete.
     FileEnd,
@@ -114,7 +114,7 @@ pub struct Archive {
 #[derive(Default)]
 struct File {
     stored: bool,
-    /// The sizes stand behind the data, which deflate ends by itself.
+    /// The sizes stand after the data, which deflate ends by itself.
     streamed: bool,
     /// The checksum that the header gives.
     crc32: u64,
@@ -358,7 +358,7 @@ impl Archive {
     }
 
     /// Reads what follows the data of a streamed file: a checksum and two sizes, perhaps with a
-    /// signature, perhaps of 8 bytes each. What comes behind them tells which it is.
+    /// signature, perhaps of 8 bytes each. What comes after them tells which it is.
     fn end_streamed(&mut self) -> Part {
         let rest = self.rest();
         let signed = rest.starts_with(DESCRIPTOR);

@@ -21,7 +21,7 @@ pub(super) fn is_alone(address: &str, text: &str) -> bool {
     text.len() <= address.len() + 2 || text.trim_matches(['<', '>', ' ']) == address
 }
 
-/// Returns the part behind the last `@`, if it is a domain. That has nothing to escape.
+/// Returns the part after the last `@`, if it is a domain. That has nothing to escape.
 pub(super) fn domain(text: &str) -> Option<&str> {
     let at = text.bytes().rposition(|byte| byte == b'@')?;
     text.get(at + 1..).filter(|domain| is_domain(domain))
@@ -40,7 +40,7 @@ fn is_bare(text: &str) -> bool {
         let Some((local, domain)) = rest.rsplit_once("\"@") else {
             return false;
         };
-        // A quotation mark inside stands behind a backslash.
+        // A quotation mark inside follows a backslash.
         let is_quoted = !local.replace("\\\\", "").replace("\\\"", "").contains('"');
         return !local.is_empty() && is_quoted && is_domain(domain);
     }

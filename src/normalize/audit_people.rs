@@ -47,7 +47,7 @@ enum Part {
     Name,
     /// The address.
     Email,
-    /// The part of the address behind the `@`.
+    /// The part of the address after the `@`.
     Domain,
 }
 

@@ -62,7 +62,7 @@ fn decode_members<'v>(
     None
 }
 
-/// Writes the object, and its verdicts as `auth` behind it.
+/// Writes the object, and its verdicts as `auth` after it.
 pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     with_object(writer, value, |writer, object, members| {
         push_line(writer.out, object);
@@ -77,7 +77,7 @@ pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
     })
 }
 
-/// Writes the verdicts of such an object as members, each with a comma behind it.
+/// Writes the verdicts of such an object as members, each with a comma after it.
 pub(super) fn push_verdicts(writer: &mut EventWriter<'_, '_>, value: Value<'_>) {
     with_object(writer, value, |writer, object, members| {
         verdicts(writer, object, members);
@@ -143,7 +143,7 @@ pub(super) fn attachments(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     files(writer, row, push_attachment);
 }
 
-/// The same for files of any form: `push` writes one, with a comma behind it; its last
+/// The same for files of any form: `push` writes one, with a comma after it; its last
 /// argument says whether it was named before.
 pub(super) fn files(
     writer: &mut EventWriter<'_, '_>,

@@ -44,7 +44,7 @@ pub(super) fn host(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
         && quoted_and_related(writer, plain, plain.text, Related::Hosts)
 }
 
-/// Writes an IP address, without the port that may stand behind it.
+/// Writes an IP address, without the port that may stand after it.
 pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::endpoint(plain.text);
     found.is_some_and(|(ip, _)| quoted_and_related(writer, plain, ip, Related::Ip))

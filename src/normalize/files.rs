@@ -35,7 +35,7 @@ fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     vec![text.into()]
 }
 
-/// Returns what stands between the quotes that have commas behind them.
+/// Returns what stands between the quotes that have commas after them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let ends = memchr::memchr_iter(b'"', bytes).filter(|at| bytes.get(at + 1) == Some(&b','));

@@ -3,7 +3,7 @@
 //! The wording changes from release to release, so there is no pattern for a whole sentence. Some
 //! texts quote what others have written: the sender and the subject of a message, the words of a
 //! search, the name with which a logon was tried. What is quoted is never evidence: facts are
-//! read from before the quotation and from the trailer behind it (`Processed: …` or
+//! read from before the quotation and from the trailer after it (`Processed: …` or
 //! `Date: …, Time: …, IP: …`), and the last occurrence of a label counts.
 
 use super::address::{self, endpoint};
@@ -22,7 +22,7 @@ pub(super) enum ProsePart {
     FileExtension,
     /// The size of a file in bytes.
     FileSize,
-    /// The display name behind the address of who acted.
+    /// The display name after the address of who acted.
     FullName,
     /// A hexadecimal hash of that many digits.
     Hash(usize),
@@ -163,7 +163,7 @@ const ROLE_ENDS: &[&str] = &[
 /// Longer than any IP address with a port. It also bounds the search for where one ends.
 const ENDPOINT_BYTES_MAX: usize = 64;
 
-/// How far the next label is looked for behind a value, in bytes.
+/// How far the next label is looked for after a value, in bytes.
 const VALUE_BYTES_MAX: usize = 1024;
 
 /// How many occurrences of a label are tried, from the last on, so that a search is linear.
@@ -451,7 +451,7 @@ impl ProseSections<'_> {
     }
 }
 
-/// Returns where a label stands that has a value mark, and what comes behind the mark: a colon, or
+/// Returns where a label stands that has a value mark, and what comes after the mark: a colon, or
 /// a label that ends in a verb.
 fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
     let marked =
@@ -461,12 +461,12 @@ fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a st
     marked.chain(verbs.into_iter().flatten())
 }
 
-/// Returns where the label of a value mark stands, and what comes behind the mark.
+/// Returns where the label of a value mark stands, and what comes after the mark.
 fn place_at<'a>(text: &str, (end, behind): Mark<'a>, label: &str) -> Option<(usize, &'a str)> {
     Some((label_before(text, end, label)?, behind))
 }
 
-/// Returns where a label stands that ends in a verb, and what comes behind it.
+/// Returns where a label stands that ends in a verb, and what comes after it.
 fn verb_places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
     places_ignore_case(text, label).filter_map(|at| {
         let end = at + label.len();
@@ -504,12 +504,12 @@ fn first(text: &str, labels: &[&str]) -> Option<usize> {
     marked.into_iter().chain(verbs.map(|(at, _)| at)).min()
 }
 
-/// Returns whether a label needs no colon behind it.
+/// Returns whether a label needs no colon after it.
 fn is_verb(label: &str) -> bool {
     label.ends_with(" is")
 }
 
-/// A value mark: where it begins and what comes behind it.
+/// A value mark: where it begins and what comes after it.
 type Mark<'a> = (usize, &'a str);
 
 /// Returns the value marks of a text: runs of colons and blanks with a colon in them. Labels are
@@ -558,7 +558,7 @@ fn ip_value(marked: &str) -> Option<(&str, Option<&str>)> {
 /// Returns the text up to the next label or line.
 fn text_value(marked: &str) -> Option<&str> {
     let window = window(marked);
-    // Labels that are not known stand behind a comma.
+    // Labels that are not known stand after a comma.
     let unknown = window.match_indices(", ").find(|(at, _)| {
         let next = window.get(at + 2..).unwrap_or_default();
         let word = next.split([' ', ',']).next().unwrap_or_default();
@@ -642,7 +642,7 @@ fn role(sentence: &str) -> Option<&str> {
     None
 }
 
-/// Returns what was acted on: the number of an incident, a name in quotes or behind a label, or what a
+/// Returns what was acted on: the number of an incident, a name in quotes or after a label, or what a
 /// connector is for.
 fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     let sentence = sections.sentence;
@@ -670,7 +670,7 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     (!is_placeholder(name) && address::bare(name).is_none()).then_some(name)
 }
 
-/// Returns the name of a file: behind its label, or a word with an extension.
+/// Returns the name of a file: after its label, or a word with an extension.
 fn file<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     let sentence = sections.sentence;
     let labelled = first_value(sentence, &["file name", "filename", "file"]);
@@ -840,7 +840,7 @@ mod tests {
             }
             assert_eq!(people(&text).next(), None, "{text}");
             assert!(!says_not_done(&text), "{text}");
-            // Without a trailer nothing behind the quotation counts.
+            // Without a trailer nothing after the quotation counts.
             let text = format!("{start}IP: 192.0.2.66, Application: Nothing, Reason: none at all");
             for part in PARTS {
                 assert_eq!(find(&text, part), None, "{part:?} in {text}");

@@ -74,7 +74,7 @@ pub(super) fn osint(pattern: &str) -> Option<(i64, Cow<'_, str>)> {
     })
 }
 
-/// Returns the IP address without the port that may stand behind it.
+/// Returns the IP address without the port that may stand after it.
 fn without_port<'p>(value: &str) -> Option<Cow<'p, str>> {
     let (ip, _) = endpoint(value)?;
     Some(Cow::Owned(ip.to_owned()))
@@ -102,7 +102,7 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(Cow<'p, str>, &'p str
     }
 }
 
-/// Returns what stands behind the key of a property: `.MD5`, `.'SHA-256'`.
+/// Returns what stands after the key of a property: `.MD5`, `.'SHA-256'`.
 fn without_key(text: &str) -> &str {
     let Some(key) = text.strip_prefix('.') else {
         return text;
@@ -113,7 +113,7 @@ fn without_key(text: &str) -> &str {
     }
 }
 
-/// Splits at the quote that ends a literal. One behind a backslash does not.
+/// Splits at the quote that ends a literal. One after a backslash does not.
 fn literal_end(text: &str) -> Option<(&str, &str)> {
     let mut is_escaped = false;
     let end = text.bytes().position(|byte| {

@@ -52,7 +52,7 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
 
 /// Returns the URL in the details of a rejection:
 /// `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
-/// It ends at the bracket behind which the next detail begins.
+/// It ends at the bracket after which the next detail begins.
 pub(super) fn bracketed(text: &str) -> Option<&str> {
     let at = text.to_ascii_lowercase().find("url: [")?;
     let rest = text.get(at..)?.split_once('[')?.1;

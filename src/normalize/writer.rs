@@ -32,7 +32,7 @@ pub(super) struct Buffers {
     pub(super) observed: Distinct<super::observables::Observed>,
 }
 
-/// The time of collection as the formats have it, with a comma behind it: many events in a row have
+/// The time of collection as the formats have it, with a comma after it: many events in a row have
 /// the same.
 #[derive(Default)]
 pub(super) struct CollectionTime {

@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    /// Returns when to poll again after a poll that failed behind some events. A stream may be
+    /// Returns when to poll again after a poll that had some events and failed. A stream may be
     /// ready while its token cannot be fetched yet.
     fn next_poll_after(&self, error: Option<&PollError>) -> NextPoll {
         let wait = |failure: &Failure| {

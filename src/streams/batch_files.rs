@@ -409,7 +409,7 @@ impl BatchFiles {
         });
         let next = listing.next_token.filter(|_| !listing.is_caught_up);
         match page.filter(|page| page.searching) {
-            // They may be on one of the pages behind this one.
+            // They may be on one of the pages after this one.
             Some(page) if !missing.is_empty() && next.is_some() && next != page.page_token => {
                 page.page_token = next;
             }
@@ -684,7 +684,7 @@ impl BatchFiles {
         self.fresh_links_only = true;
     }
 
-    /// Moves the position behind the page when all its files are done.
+    /// Moves the position past the page when all its files are done.
     fn finish_page_if_done(&mut self) {
         let Some(page) = self.page.take_if(|page| page.waiting.is_empty()) else {
             return;

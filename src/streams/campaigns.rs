@@ -42,7 +42,7 @@ const CAMPAIGNS_SHARE: usize = 8;
 /// A campaign that is to be read, from its row in the list.
 struct Campaign {
     id: String,
-    /// Its members as JSON, with a comma behind each, as they are put before those of a person.
+    /// Its members as JSON, with a comma after each, as they are put before those of a person.
     members: String,
     /// The identity of its id and totals.
     state: RecordId,

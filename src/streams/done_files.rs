@@ -37,7 +37,7 @@ impl DoneFiles {
         }
     }
 
-    /// Returns the text for a checkpoint: base64 of the keys, one behind the other.
+    /// Returns the text for a checkpoint: base64 of the keys, one after the other.
     #[must_use]
     pub fn to_text(&self) -> String {
         let bytes: Vec<u8> = self.keys.iter().flatten().copied().collect();

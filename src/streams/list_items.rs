@@ -207,7 +207,7 @@ impl ListItems {
     }
 }
 
-/// The characters of the width and of the blanks behind it and the keys.
+/// The characters of the width and of the blanks after it and the keys.
 const WIDTH_CHARS: usize = 4;
 
 /// Returns a name with a blank, its index and a colon.

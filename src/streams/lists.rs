@@ -29,7 +29,7 @@ const OVERFLOW_FACTOR: i64 = 12;
 /// A reading of a window that a wrong clock gave is repeated after this.
 const AGAIN_AFTER_MS: i64 = 60_000;
 
-/// How far a window reaches back behind the last reading, at which an item may not have been listed
+/// How far a window reaches back before the last reading, at which an item may not have been listed
 /// yet.
 const OVERLAP_MS: i64 = 24 * 3_600_000;
 

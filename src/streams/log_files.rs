@@ -45,7 +45,7 @@ const TRIES_MAX: u32 = 2;
 /// Tokens go into the checkpoint, so they are bounded.
 const TOKEN_BYTES_MAX: usize = 4096;
 
-/// The header with the position behind an answer.
+/// The header with the position after an answer.
 const NEXT_TOKEN: &str = "mc-siem-token";
 
 /// The log files.

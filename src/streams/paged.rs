@@ -108,7 +108,7 @@ pub trait PagingStrategy {
         batch: &mut Builder,
     ) -> ProcessResult;
 
-    /// Moves the position behind a page. Returns whether there is another one to read.
+    /// Moves the position past a page. Returns whether there is another one to read.
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
 
     /// Ends the reading after its last page.

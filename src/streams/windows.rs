@@ -124,7 +124,7 @@ impl Windows {
     }
 
     /// After an outage longer than the retention, adds a notice about what is lost and continues
-    /// behind it.
+    /// after it.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let bound = self.position.bound;
         let retention = Retention::of(self.stream, context);

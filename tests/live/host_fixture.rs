@@ -111,7 +111,7 @@ impl HostFixture {
         self.folder.path().join(name)
     }
 
-    /// Starts the host, with arguments behind its settings file.
+    /// Starts the host, with arguments after its settings file.
     pub(crate) fn start(&self, arguments: &[&str]) -> Host<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
         command

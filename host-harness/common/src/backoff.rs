@@ -71,7 +71,7 @@ impl Backoff {
     }
 }
 
-/// A wait that is longer by chance, by this fraction of it at most.
+/// Returns a wait that is longer by a random part of it, by this fraction at most.
 #[must_use]
 pub fn add_jitter(wait: Duration, fraction: f64) -> Duration {
     wait.saturating_add(wait.mul_f64(fraction * fastrand::f64()))

@@ -467,7 +467,7 @@ fn the_readme_names_every_command() {
 struct Block {
     /// `README.md: 18`.
     place: String,
-    /// What stands behind the first fence: the language, and a mark.
+    /// What follows the first fence: the language, and a mark.
     language: String,
     mark: String,
     text: String,

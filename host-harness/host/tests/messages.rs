@@ -506,7 +506,7 @@ fn secrets_and_hosts_are_refused_with_what_to_write() {
             ],
         ),
         case(
-            "a blank behind a secret",
+            "a blank after a secret",
             secret("{ file = \"blank.secret\" }"),
             &[&format!(
                 "{settings} `client_secret`: begins or ends with a blank, or contains a line break \

@@ -419,7 +419,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let (result, tries) = deliver(30, None, blocked).await;
         assert_eq!((result.unwrap().len(), tries), (0, 31));
-        // Some 20 of them have the longest wait, of which half is by chance.
+        // Some 20 of them have the longest wait, of which half is random.
         let waited = begun.elapsed();
         assert!(waited > Duration::from_secs(20 * 150), "{waited:?}");
         assert!(waited < Duration::from_secs(22 * 300), "{waited:?}");

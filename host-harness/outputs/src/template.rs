@@ -152,7 +152,7 @@ impl PathTemplate {
         let behind = text.split_once('{').map_or("", |(_, behind)| behind);
         let climbs = |part: Component<'_>| matches!(part, Component::ParentDir);
         if Path::new(behind).components().any(climbs) {
-            return Err("has `..` behind a placeholder; write the path without it".to_owned());
+            return Err("has `..` after a placeholder; write the path without it".to_owned());
         }
         Ok(Self {
             base: base.to_owned(),
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_path_that_climbs_behind_a_placeholder_is_refused() {
         let refused = |text| PathTemplate::parse(Path::new("/base"), text).unwrap_err();
-        assert!(refused("{source}/../x").contains("`..` behind a placeholder"));
+        assert!(refused("{source}/../x").contains("`..` after a placeholder"));
         assert!(refused("{tenant}/x").contains("has `{tenant}`; it may have {kind}"));
         path("../{source}..x/a..b");
     }

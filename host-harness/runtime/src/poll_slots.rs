@@ -96,7 +96,7 @@ async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 mod tests {
     use super::*;
 
-    /// Whether a slot is to be had at once.
+    /// Whether a slot is available at once.
     async fn is_free(slots: &PollSlots) -> bool {
         let slot = tokio::time::timeout(Duration::ZERO, slots.acquire());
         slot.await.is_ok()

@@ -7,7 +7,7 @@ use crate::encode::push_escaped;
 const DEEPEST: u32 = DEPTH_MAX;
 const TOO_DEEP: u32 = DEPTH_MAX + 1;
 
-/// Returns the text with every value below [`DEPTH_MAX`] levels as a string of its JSON, behind a
+/// Returns the text with every value below [`DEPTH_MAX`] levels as a string of its JSON, after a
 /// replacement character.
 pub(super) fn flatten(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -6,7 +6,7 @@ use std::io::Write as _;
 /// The end of an archive; what is in the directory is never read.
 pub(crate) const END: &[u8] = b"PK\x05\x06 the directory is not read";
 
-/// One file of an archive, with the sizes before or behind the data.
+/// One file of an archive, with the sizes before or after the data.
 pub(crate) fn entry(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
     let mut encoder =
         flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());

@@ -187,7 +187,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn a_simulation_with_faults_by_chance_loses_nothing() {
+fn a_simulation_with_random_faults_loses_nothing() {
     let seeds = number("SIMULATION_SEEDS", 4);
     let first = number("SIMULATION_SEED", 1);
     let steps = number("SIMULATION_STEPS", 12_000);

@@ -190,7 +190,7 @@ impl Query {
         })
     }
 
-    /// Returns the token of the page behind this one, of so many items.
+    /// Returns the token of the page after this one, of so many items.
     fn next(&self, items: usize, total: usize, context: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
         let bogus_end = context.odd_shapes && Random::new(0, "end", &[from, to]).chance(500);
@@ -227,7 +227,7 @@ pub(crate) fn invalid(field: &str) -> Answer {
     )
 }
 
-/// Returns a token for what stands behind so many items, and when it was given out.
+/// Returns a token for what stands after so many items, and when it was given out.
 fn token(offset: usize, now_ms: i64) -> String {
     STANDARD.encode(format!("after={offset}&at={now_ms}"))
 }

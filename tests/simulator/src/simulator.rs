@@ -32,7 +32,7 @@ impl Simulator {
     ///
     /// # Errors
     ///
-    /// When a port cannot be had, or a thread.
+    /// When no port or no thread is available.
     pub async fn start(config: Config) -> io::Result<Self> {
         let (api, api_url) = listen(config.api_port)?;
         let (storage, storage_url) = listen(config.storage_port)?;

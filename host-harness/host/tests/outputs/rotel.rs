@@ -36,7 +36,7 @@ fn program() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Rotel {
+fn start(program: &Path, port: u16, grpc_port: u16, receiver: &HttpReceiver) -> Rotel {
     let child = Command::new(program)
         .args([
             "start",
@@ -47,7 +47,7 @@ fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Ro
         ])
         .args([
             "--otlp-exporter-endpoint",
-            &format!("http://{}", behind.address),
+            &format!("http://{}", receiver.address),
         ])
         .args(["--otlp-http-endpoint", &format!("127.0.0.1:{port}")])
         .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc_port}")])
@@ -61,11 +61,11 @@ fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Ro
 
 /// A collector that listens, and where. It cannot be asked to choose a port,
 /// so one that another process was faster to take is given up for the next.
-async fn started(program: &Path, behind: &HttpReceiver) -> (Rotel, u16) {
+async fn started(program: &Path, receiver: &HttpReceiver) -> (Rotel, u16) {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
         let (port, grpc_port) = (free_port().await, free_port().await);
-        let mut rotel = start(program, port, grpc_port, behind);
+        let mut rotel = start(program, port, grpc_port, receiver);
         while rotel.0.try_wait().unwrap().is_none() {
             if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return (rotel, port);
@@ -87,8 +87,8 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
     let Some(program) = program() else {
         return report_left_out("rotel is not installed and ROTEL is not set");
     };
-    let behind = HttpReceiver::start().await;
-    let (_rotel, port) = started(&program, &behind).await;
+    let receiver = HttpReceiver::start().await;
+    let (_rotel, port) = started(&program, &receiver).await;
     let settings =
         format!("type = \"otlp\"\nendpoint = \"http://127.0.0.1:{port}\"\ncompression = \"gzip\"");
     let mut output = open(&settings).await;
@@ -99,9 +99,9 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
         )
         .await;
     }
-    behind.state.wait_for_events(500).await;
+    receiver.state.wait_for_events(500).await;
     let expected: Vec<usize> = (0..500).collect();
-    let mut numbers = behind.state.numbers();
+    let mut numbers = receiver.state.numbers();
     numbers.sort_unstable();
     assert_eq!(numbers, expected);
 }

@@ -86,7 +86,7 @@ fn line(record: &Value) -> String {
     pairs.collect::<Vec<_>>().join("|") + "\n"
 }
 
-/// Packs files into an archive. Every other one has its sizes behind the data.
+/// Packs files into an archive. Every other one has its sizes after the data.
 pub(super) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut directory = Vec::new();

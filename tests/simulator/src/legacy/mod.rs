@@ -121,7 +121,7 @@ impl LegacySimulator {
     ///
     /// # Errors
     ///
-    /// When a port cannot be had, or a thread.
+    /// When no port or no thread is available.
     pub fn start(config: LegacyConfig) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
