@@ -70,7 +70,7 @@ fn main() {
     }
 }
 
-/// Runs a sender, and prints what it tells of itself.
+/// Runs a sender, and prints what it reports about itself.
 fn measure(kind: &str, batches: usize) {
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(kind, directory.path());

@@ -2,7 +2,7 @@
 //! in another process, alone and beside components that take more than their share.
 //!
 //! Runs alone and runs beside others alternate, and the median ratio counts: on a shared machine
-//! the neighbours slow down both. The table says how far the ratios of the rounds are apart.
+//! the neighbours slow down both. The table shows the smallest and the largest ratio.
 
 #![expect(
     clippy::disallowed_methods,

@@ -81,8 +81,8 @@ pub(crate) struct Upstream {
     /// When each call of the SIEM quotas came, and for which event type.
     pub(crate) quota_calls: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
-    /// How the answers to requests arrive whose URL or body contains the text: chunks of so many
-    /// bytes, each after so many milliseconds.
+    /// How the answers to requests arrive whose URL or body contains the text: in chunks of this
+    /// many bytes, each after this many milliseconds.
     pub(crate) pace: Vec<(String, usize, i64)>,
     /// What comes in place of some answers.
     pub(crate) faults: Option<faults::Faults>,

@@ -87,7 +87,7 @@ fn the_event_endpoint_and_csv_deliver_the_same_records() {
 
 #[test]
 fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in_flight() {
-    // So many pages that there is one left for each kill, however far the run before has come.
+    // Enough pages that one is left for each kill, however far the run before has come.
     let config = Config {
         pages: 6,
         files_per_page: 8,

@@ -95,7 +95,7 @@ fn both_apis_give_equal_events_but_for_what_is_listed() {
         assert_eq!(type_of_record(json.as_bytes()), row.stream, "{json}");
         let expected = event(row.stream, v2);
         for record in [json, pairs] {
-            // The type is told by the fields, as in a file whose name says nothing.
+            // The fields tell the type, as in a file whose name does not.
             let actual = event(Stream::Siem, record);
             let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
             for name in names {

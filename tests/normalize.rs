@@ -310,7 +310,7 @@ fn a_byte_order_mark_before_a_line_costs_no_record() {
     }
 }
 
-/// Records whose lists have so many values, all of them different.
+/// Records whose lists have `count` values, all of them different.
 fn long_records(count: usize) -> Vec<(&'static str, Stream, String)> {
     let list = |value: &dyn Fn(usize) -> String, separator: &str| {
         (0..count).map(value).collect::<Vec<_>>().join(separator)

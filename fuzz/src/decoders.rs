@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::normalize::depth;
 
-/// More steps than this for an input that small is a reader that does not come to an end.
+/// A reader that takes more steps than this for such a small input does not come to an end.
 const STEPS_MAX: usize = 1_000_000;
 const INFLATED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use mimecast_source::decode::lines::LINE_BYTES_MAX;
 use mimecast_source::decode::log_files::{ReadResult, LogFileReader};
 
-/// More steps than this for a body that small is a reader that does not come to an end.
+/// A reader that takes more steps than this for such a small body does not come to an end.
 const STEPS_MAX: usize = 1_000_000;
 
 /// A body is read to an end, what comes out does not depend on the chunks, and every record of a

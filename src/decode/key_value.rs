@@ -233,7 +233,7 @@ mod tests {
                 })
                 .collect();
             let read = object(&written.join("|"));
-            // Of a key that comes twice the last counts.
+            // If a key comes twice, the last one counts.
             let expected: std::collections::BTreeMap<&str, &str> =
                 pairs.iter().map(|(key, text, _)| (key.as_str(), text.as_str())).collect();
             prop_assert_eq!(read, serde_json::json!(expected), "{}", written.join("|"));

@@ -172,7 +172,7 @@ pub(super) fn files(
     if let Some(mut names) = names {
         let given = names.len();
         names.retain(|name| !values::is_placeholder(name));
-        // A file may be called like a word for none, beside others.
+        // A file beside others may have a name that is a word for none.
         writer.is_partial |= !names.is_empty() && names.len() < given;
         if names.len() > VALUES_MAX {
             names.truncate(VALUES_MAX);

@@ -33,7 +33,7 @@ use crate::time::Timestamp;
 /// campaigns that were launched after this are read at every reading.
 const YOUNG_HOURS: u32 = 30 * 24;
 
-/// After so many campaigns in a row that are refused, it is the endpoint that is.
+/// After this many refused campaigns in a row, the endpoint counts as refused.
 const REFUSED_MAX: usize = 3;
 
 /// The part of the room that the campaigns take which were read; the people have the rest.

@@ -190,7 +190,7 @@ impl Host {
         panic!("the streams are never caught up: {last:#?}");
     }
 
-    /// Polls so many times, is killed in the next poll before anything is stored, and collects
+    /// Polls `polls` times, is killed in the next poll before anything is stored, and collects
     /// what is left.
     pub(crate) fn collect_after_a_kill(&mut self, upstream: &mut Upstream, polls: usize) {
         for _ in 0..polls {

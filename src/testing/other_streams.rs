@@ -31,7 +31,7 @@ pub(crate) struct OtherStreams {
     pub(crate) lists: BTreeMap<Stream, Vec<String>>,
     /// The phishing campaigns with their people; without any, the people of the list are in one.
     pub(crate) campaigns: Vec<(String, Vec<String>)>,
-    /// Pages have at most so many records.
+    /// How many records a page has at most.
     pub(crate) page_records: usize,
     /// How often the threat feeds were asked.
     pub(crate) fetched: usize,
@@ -40,7 +40,7 @@ pub(crate) struct OtherStreams {
 /// A record of that stream.
 pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
     let mut record = match stream.row().fetch {
-        // Of the objects of a feed only these are records.
+        // Only these objects of a feed are records.
         FetchKind::ThreatFeed { .. } => {
             json!({ "type": "indicator", "id": format!("{stream}:{id}") })
         }

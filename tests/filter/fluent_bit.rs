@@ -110,7 +110,7 @@ impl FluentBit {
         self.call(arguments, lengths, 0)
     }
 
-    /// A call that traps after so many instructions.
+    /// A call that traps within `instructions`.
     pub(crate) fn trap_within(&mut self, instructions: u64, tag: &[u8], record: &[u8]) {
         let [tag_at, record_at] = [self.copy(tag), self.copy(record)];
         self.store.set_fuel(instructions).unwrap();

@@ -58,7 +58,7 @@ extern "C" fn poll(
     (&raw const ANSWER).addr()
 }
 
-/// An internal error whose text is what should not be told.
+/// An internal error whose text is what must not be shown.
 fn tell(text: Slice) -> usize {
     #[repr(C)]
     struct Error {

@@ -511,7 +511,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         let found = String::from_utf8_lossy(&checked.stdout).into_owned();
         assert!(found.contains(printed), "{printed}: {found}");
         fs::write(setup.path("host.toml"), with(printed)).unwrap();
-        // From the start, as what was set aside is fetched again after minutes.
+        // From the start, since what was set aside is fetched again only after minutes.
         setup.begin_again();
         assert_success(&setup.run_once());
         setup.assert_complete(&setup.events());

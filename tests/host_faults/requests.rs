@@ -1,5 +1,5 @@
-//! What comes of the component's requests where a host or a server refuses them, and of thousands
-//! of them.
+//! What happens to the component's requests where a host or a server refuses them, and to
+//! thousands of them.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

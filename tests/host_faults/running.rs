@@ -16,7 +16,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// `None` where the system does not allow that, which is said.
+    /// `None` where the system does not allow that, which is reported.
     pub(crate) fn new(path: PathBuf, mib: u32) -> Option<Self> {
         fs::create_dir(&path).unwrap();
         for (flags, of_user) in [("-m", false), ("-rm", true)] {
@@ -69,7 +69,7 @@ impl Disk {
         entered
     }
 
-    /// Take all room but so much.
+    /// Takes all room but this much.
     pub(crate) fn fill_but(&self, bytes: u64) {
         let mut ballast = OpenOptions::new()
             .create(true)
@@ -85,7 +85,7 @@ impl Disk {
         fs::remove_file(self.ballast()).unwrap();
     }
 
-    /// Let it be read and not be written.
+    /// Makes it read-only.
     pub(crate) fn make_read_only(&self) {
         let mut mount = Command::new("mount");
         mount.args(["-o", "remount,ro"]).arg(&self.path);

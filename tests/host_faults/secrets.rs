@@ -1,4 +1,4 @@
-//! No secret leaves the process but to whom it belongs.
+//! A secret leaves the process only to where it belongs.
 //!
 //! Each secret is a mark that nothing else looks like. Whatever a run leaves is searched for each
 //! of them, in every form that programs write such texts in.
@@ -78,7 +78,7 @@ fn forms(mark: &str) -> Vec<String> {
     forms
 }
 
-/// Asserts that of all marks no more than these are in the bytes.
+/// Asserts that no marks but these are in the bytes.
 fn assert_none_but(allowed: &[&str], place: &str, bytes: &[u8]) {
     for mark in ALL.iter().filter(|mark| !allowed.contains(mark)) {
         for form in forms(mark) {
@@ -346,7 +346,7 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
         search(fixture.folder.path());
     }
     assert_none_but(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
-    // It has not shown who it is.
+    // It has not authenticated itself.
     assert_none_but(&[], "a receiver that says nothing", &closed.received());
 }
 

@@ -86,7 +86,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, answers: &Answers) {
     }
 }
 
-/// What comes is kept before anything is made of it.
+/// What comes is kept before it is parsed.
 struct Recording<'a>(BufReader<&'a TcpStream>, &'a Mutex<Vec<u8>>);
 
 impl Recording<'_> {

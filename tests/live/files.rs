@@ -126,7 +126,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
         let error = source["settings_error"].as_str().unwrap();
         assert!(error.contains(reason), "{error}");
     }
-    // What only the component can tell.
+    // A mistake that only the component can find.
     fixture.write_text("acme", &good.replace("\"audit\"", "\"audti\""));
     host.reload();
     let error = host.source("acme")["settings_error"].clone();

@@ -241,7 +241,7 @@ impl Host<'_> {
         self.wait_for_source(name, state, |source| source["state"] == state)
     }
 
-    /// Waits until a source has delivered so many different events.
+    /// Waits until a source has delivered `count` different events.
     pub(crate) fn wait_for_events(&self, tenant: &str, count: usize) {
         crate::setup::wait_until(&format!("{count} events of {tenant}"), || {
             self.fixture.delivered(tenant).0 >= count

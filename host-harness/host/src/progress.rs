@@ -305,7 +305,7 @@ fn doing(source_state: &StoredSource, now: SystemTime) -> Activity {
             text: next_poll_ms.map_or("caught up", |_| "").to_owned(),
         };
     }
-    // Of a stream without an event nothing but its start is known.
+    // Nothing but its start is known of a stream without an event.
     let newest = behind.filter_map(|stream| stream.newest_ms).min();
     let newest = newest.and_then(|ms| u64::try_from(ms).ok());
     let newest = newest.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));

@@ -669,7 +669,7 @@ fn the_commands_for_wasmtime_succeed() {
     }
 }
 
-/// What stands in the text as `source-host …`, without the brackets of optional parts.
+/// What is written in the text as `source-host …`, without the brackets of optional parts.
 fn inline_commands(page: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(page).unwrap();
     let mut commands = Vec::new();

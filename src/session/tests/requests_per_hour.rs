@@ -1,4 +1,4 @@
-//! What never gets better is asked for seldom: the requests of an hour, counted.
+//! What fails permanently is asked for seldom: the requests of an hour, counted.
 
 use crate::batch::Batch;
 use crate::response::TransportError;
@@ -88,7 +88,7 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
     rows.extend(everywhere("/cg?", 2));
     rows.extend(everywhere("get-audit", 1));
     let endless = r#"{"value":[],"@nextPage":"9","isCaughtUp":false}"#;
-    // Of ten files, each is tried twice and then after 2, 8 and 32 minutes.
+    // Each of ten files is tried twice and then after 2, 8 and 32 minutes.
     rows.extend([
         ("never caught up", "/cg?", json(200, endless), 40),
         ("403", "files.test", json(403, "<Error/>"), 50),

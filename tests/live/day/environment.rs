@@ -1,4 +1,4 @@
-//! What is around the host on the scripted day: an upstream for all tenants, which says when it may
+//! What surrounds the host on the scripted day: an upstream for all tenants, which says when it may
 //! be asked again, and two receivers, one of which can be down.
 
 use std::collections::BTreeMap;

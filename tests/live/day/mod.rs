@@ -15,7 +15,7 @@ use crate::host_fixture::{Host, HostFixture, TOKEN};
 use crate::setup::{DEADLINE, link_machine_code, wait_until};
 
 const TENANTS: usize = 200;
-/// A poll that is due, and the delivery of what it brings, are at most so late.
+/// How late a poll that is due, and the delivery of what it brings, are at most.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
 const CHANGED: &str = "t001";

@@ -39,7 +39,7 @@ pub(crate) enum Ending {
         /// For how long.
         for_ms: u64,
     },
-    /// After half of it nothing happens for so many milliseconds.
+    /// After half of it nothing happens for this many milliseconds.
     StallAfterHalf(u64),
     /// As it should.
     Whole,
@@ -211,7 +211,7 @@ impl Payload {
 
 /// Delay before the connection is closed, so that pending bytes are sent first.
 const FLUSH_MS: u64 = 10;
-/// A slow body comes in so many pieces a second.
+/// How many pieces of a slow body come in a second.
 const SLOW_CHUNKS_PER_S: u64 = 10;
 /// Large enough to be fast, small enough that the reader sees a stream.
 const CHUNK_BYTES: usize = 64 * 1024;

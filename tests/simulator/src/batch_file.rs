@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) repeats: Option<(Span, u32)>,
     /// How many malformed lines come with a thousand records.
     pub(crate) malformed_per_mille: u32,
-    /// Instead of the span: about so many MiB.
+    /// Instead of the span: about how many MiB the file has.
     pub(crate) huge_mib: Option<u32>,
     /// How hard to compress, from 0 to 9.
     pub(crate) gzip_level: u32,

@@ -80,7 +80,7 @@ pub enum Effect {
         /// The body.
         body: String,
     },
-    /// An error with a `Retry-After` that is a date, so far ahead of the upstream's clock.
+    /// An error with a `Retry-After` that is a date ahead of the upstream's clock.
     AnswerUntil {
         /// The status.
         status: u16,
@@ -91,7 +91,7 @@ pub enum Effect {
     CloseBeforeHeaders,
     /// The connection ends after half of the body.
     CloseMidBody,
-    /// The header `Date` of the answer is so far ahead of the upstream's clock, or behind it.
+    /// The header `Date` of the answer is ahead of the upstream's clock, or behind it.
     DateAhead {
         /// How far ahead; negative is behind.
         ms: i64,

@@ -15,7 +15,7 @@ struct Template {
     canonical: (Vec<u8>, Vec<u8>),
 }
 
-/// Generates records, each with another `processingId`, until there are so many MiB of them.
+/// Generates records, each with another `processingId`, until there are `mib` MiB of them.
 pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Content {
     let stream = generator.event_type.stream();
     let templates: Vec<Template> = (0..TEMPLATES)

@@ -1,5 +1,5 @@
-//! What exists upstream and what has gone out, by identity: the other side of every test of
-//! delivery.
+//! What exists upstream and what has gone out, by identity: what every test of delivery compares
+//! with.
 
 use std::collections::{BTreeMap, BTreeSet};
 

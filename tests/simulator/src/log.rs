@@ -120,7 +120,7 @@ impl Log {
             item.served += 1;
             items.push((view.show)(&item.record));
         }
-        // The count wanders from page to page.
+        // The count varies from page to page.
         let wrong = context.odd_shapes && query.offset % 3 == 1;
         let mut pagination =
             json!({"pageSize": items.len(), "totalCount": total + usize::from(wrong)});
@@ -190,7 +190,7 @@ impl Query {
         })
     }
 
-    /// Returns the token of the page after this one, of so many items.
+    /// Returns the token of the page after this one, which has `items` items.
     fn next(&self, items: usize, total: usize, context: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
         let bogus_end = context.odd_shapes && Random::new(0, "end", &[from, to]).chance(500);
@@ -227,7 +227,7 @@ pub(crate) fn invalid(field: &str) -> Answer {
     )
 }
 
-/// Returns a token for what stands after so many items, and when it was given out.
+/// Returns a token for what follows the first `offset` items, given out at `now_ms`.
 fn token(offset: usize, now_ms: i64) -> String {
     STANDARD.encode(format!("after={offset}&at={now_ms}"))
 }

@@ -144,7 +144,7 @@ impl Simulator {
         self.state.release(stream, count);
     }
 
-    /// Changes so many rows of a list, as those of the awareness training do.
+    /// Changes `count` rows of a list, as those of the awareness training change.
     pub fn change(&self, stream: &str, count: usize) {
         self.state.change(stream, count);
     }

@@ -58,7 +58,7 @@ const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
 const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How many claims of a tenant fail in a row, each for a later lease, before that is a warning.
 const SUPERSEDED_WARN: u32 = 3;
-/// After so many times a lease without another, they are not in a row.
+/// After this many times a lease without another, they are not in a row.
 const SUPERSEDED_LEASES_MAX: u32 = 10;
 /// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
 const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::http_receiver::{Answer, HttpServer, reply};
 use crate::receiver::{ReceiverState, Treatment};
 
-/// One request in so many is answered in parts.
+/// One request in this many is answered in parts.
 const PARTLY: u8 = 40;
 
 pub(crate) struct BulkReceiver {

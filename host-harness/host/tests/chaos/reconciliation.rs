@@ -69,7 +69,7 @@ impl Reconciliation {
                 let lost: Vec<_> = missing.intersection(identities).cloned().collect();
                 if !log.contains(path) {
                     self.wrong
-                        .push(format!("{output} {stream}: nobody was told of {path}"));
+                        .push(format!("{output} {stream}: {path} was not reported"));
                 }
                 self.lost_by_design += lost.len();
                 missing.retain(|identity| !identities.contains(identity));
@@ -100,7 +100,7 @@ impl Reconciliation {
         );
     }
 
-    /// Gaps are told of deleted files, and of nothing else.
+    /// Gaps are reported for deleted files, and for nothing else.
     fn compare_gaps(&mut self, ledger: &Ledger, log: &str) {
         let deleted: Vec<&str> = ledger
             .streams()

@@ -105,7 +105,7 @@ impl Run {
         self.terminate().await;
     }
 
-    /// Waits until so many events have come, repeats included.
+    /// Waits until `count` events have come, repeats included.
     async fn wait_for_events(&mut self, count: usize) {
         let (mut begun, mut before) = (Instant::now(), 0);
         loop {

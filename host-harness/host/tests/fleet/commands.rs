@@ -278,7 +278,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
     assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
 }
 
-/// Two sources of one machine collect what there is. Returns when they had.
+/// Two sources of one machine collect what there is. Returns when they had done so.
 fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     let settings = "sources_dir = \"sources\"\nstate_dir = \"single\"\n[[output]]\ntype = \"file\"\n\
                     path = \"single.ndjson\"\n";
@@ -323,7 +323,7 @@ fn import(fixture: &FleetFixture) {
     );
 }
 
-/// What the commands refuse, they say how to do right; and nothing is changed.
+/// A command that refuses says how to do it right, and changes nothing.
 fn refuse(fixture: &FleetFixture) {
     let said = fixture.refused(&["add", "tenant-3.toml"], 1);
     assert!(said.contains("change it with `fleet change`"), "{said}");

@@ -41,14 +41,14 @@ use tokio::time::sleep;
 use upstream::{PAGE, Upstream};
 
 const LEASE: Duration = Duration::from_secs(5);
-/// A tenant is worked on elsewhere so long after its host was lost, at most.
+/// How long after its host was lost a tenant is worked on elsewhere, at most.
 const RESUMED_MAX: Duration = Duration::from_secs(7);
-/// Nothing takes as long, on a machine however busy.
+/// Nothing takes this long, however busy the machine is.
 const DEADLINE: Duration = Duration::from_secs(240);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the events of a tenant take, if nothing happens.
 const WORK: Duration = Duration::from_secs(60);
-/// Shorter than a lease, as an answer of the upstream is in use.
+/// Shorter than a lease, as a real answer of the upstream is.
 const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 

@@ -21,7 +21,7 @@ pub(crate) enum Behaviour {
     ServeWith(&'static str),
     /// Answers this and closes.
     Answer(&'static str),
-    /// Leads to the target, passes so many bytes of its answer on, and closes.
+    /// Leads to the target, passes on this many bytes of its answer, and closes.
     Cut(u64),
 }
 

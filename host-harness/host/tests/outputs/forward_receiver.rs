@@ -58,7 +58,7 @@ impl Drop for Open {
 enum End {
     /// In order.
     Closed,
-    /// With what was not read thrown away.
+    /// With a reset, which discards what was not read.
     Reset,
 }
 

@@ -61,7 +61,7 @@ async fn refused_credentials_block_the_output_until_they_are_accepted() {
     );
 }
 
-/// Nothing of it is believed: the events come again.
+/// None of it counts: the events come again.
 #[tokio::test]
 async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
     let page = "<!DOCTYPE html><html><title>Log in</title></html>";

@@ -15,7 +15,7 @@ use async_nats::jetstream;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// It does not take as long to start, on a machine however busy.
+/// It does not take this long to start, however busy the machine is.
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// A nats-server with an account, and JetStream in a directory.
@@ -140,7 +140,7 @@ impl Server {
     pub(crate) async fn suspend(&self) {
         self.signal("-STOP");
         let path = format!("/proc/{}/stat", self.process.id());
-        // Not everywhere there is such a file.
+        // Not every system has such a file.
         while let Ok(stat) = std::fs::read_to_string(&path)
             && !stat.contains(") T ")
         {

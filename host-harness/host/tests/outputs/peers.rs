@@ -62,7 +62,7 @@ pub(crate) trait Peer: Send + Sync {
         None
     }
 
-    /// Waits until so many parts have arrived, where there are any.
+    /// Waits until this many parts have arrived, where there are any.
     async fn wait_for_parts(&self, _: usize) {}
 
     /// Returns and resets the maximum number of parts in flight;

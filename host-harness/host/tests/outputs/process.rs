@@ -457,9 +457,8 @@ async fn another_value_in_the_file_of_a_header_is_used_at_the_next_try() {
     assert_used_at_next_try(header, "Bearer ").await;
 }
 
-/// Asserts that a file that `setting` names is used again at the next try: it is replaced when its
-/// first secret has been refused. The file has
-/// `scheme` before each secret.
+/// Asserts that the file that `setting` names is read again at the next try: it is replaced when
+/// its first secret has been refused. The file has `scheme` before each secret.
 async fn assert_used_at_next_try(setting: &str, scheme: &str) {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();

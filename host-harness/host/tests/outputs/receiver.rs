@@ -183,13 +183,13 @@ impl ReceiverState {
         held.wait_for(|held| !held).await.unwrap();
     }
 
-    /// Waits until so many requests have arrived.
+    /// Waits until `count` requests have arrived.
     pub(crate) async fn wait_for_requests(&self, count: usize) {
         self.until("requests", || self.requests.lock().unwrap().len() >= count)
             .await;
     }
 
-    /// Waits until so many events have been accepted.
+    /// Waits until `count` events have been accepted.
     pub(crate) async fn wait_for_events(&self, count: usize) {
         self.until("events", || self.count() >= count).await;
     }

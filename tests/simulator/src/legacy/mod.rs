@@ -28,7 +28,7 @@ use files::LogFile;
 /// The tenant to simulate.
 #[derive(Clone, Debug)]
 pub struct LegacyConfig {
-    /// From what everything else is derived.
+    /// What everything else is derived from.
     pub seed: u64,
     /// How many log files there are, of all types in turn.
     pub files: u32,

@@ -138,7 +138,7 @@ impl LegacyState {
 
     fn discovery(&self, body: &Value) -> Answer {
         let is_known = text(body, "/data/0/emailAddress") == Some(&self.auth.keys.email);
-        // Of an address that is not known there is no region.
+        // An unknown address has no region.
         let region = is_known.then(|| json!({"code": "local", "api": self.url}));
         let account = json!({"authenticate": ["Basic-Cloud"], "region": region});
         good(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))

@@ -33,7 +33,7 @@ impl LogRecordBuilder {
         }
     }
 
-    /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
+    /// Returns whether an odd shape occurs here that occurs `per_mille` times of a thousand.
     pub(super) fn odd(&mut self, per_mille: u32) -> bool {
         self.odd_shapes && self.random.chance(per_mille)
     }

@@ -30,7 +30,7 @@ use message::Message;
 /// Generates the records of one event type of one tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordGenerator {
-    /// From what everything is derived.
+    /// What everything is derived from.
     pub(crate) seed: u64,
     /// The event type.
     pub(crate) event_type: EventType,
@@ -146,7 +146,7 @@ impl RecordBuilder<'_> {
             .put_nothing(key, &mut self.random, self.generator.odd_shapes);
     }
 
-    /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
+    /// Returns whether an odd shape occurs here that occurs `per_mille` times of a thousand.
     fn odd(&mut self, per_mille: u32) -> bool {
         self.generator.odd_shapes && self.random.chance(per_mille)
     }

@@ -262,7 +262,7 @@ async fn held_messages_are_seen_by_administrators_and_leave_when_they_are_releas
     simulator.release("held-messages", 5);
     let after = pull(&simulator, &token, path, ["start", "end"], "").await;
     assert_eq!((before.len(), after.len()), (47, 42));
-    // What went out stays owed, what nobody saw is not.
+    // What went out stays expected; what nobody saw is not.
     assert_eq!(simulator.ledger().expected("held-messages").len(), 47);
 }
 
