@@ -170,8 +170,8 @@ impl Run {
             named.iter().any(|text| text.contains(&name))
         };
         let delivered: BTreeSet<&String> = self.host.delivered.iter().collect();
-        let owed = self.upstream.expected();
-        let missing = owed.iter().filter(|key| !delivered.contains(key));
+        let expected = self.upstream.expected();
+        let missing = expected.iter().filter(|key| !delivered.contains(key));
         let is_lost = |key: &str| {
             key.split_once('/').is_some_and(|(event_type, id)| {
                 let file = id.split_once('-').and_then(|(file, _)| file.parse().ok());
