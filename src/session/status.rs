@@ -211,7 +211,9 @@ mod tests {
             upstream.add_audit(&format!("a{round}"), upstream.now.plus_ms(-1000));
             for stream in [Stream::ThreatIntelGrid, Stream::HeldMessages, Stream::Dlp] {
                 let at = upstream.now;
-                upstream.other_streams.add(stream, &format!("r{round}"), (at, at));
+                upstream
+                    .other_streams
+                    .add(stream, &format!("r{round}"), (at, at));
             }
             for _ in 0..9 {
                 host.poll(&mut upstream).unwrap();
