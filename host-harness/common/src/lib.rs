@@ -9,6 +9,7 @@
 pub mod authority;
 pub mod backoff;
 pub mod delivery;
+pub mod dial;
 pub mod disk;
 pub mod escape;
 pub mod exit;
