@@ -44,9 +44,13 @@ pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until what was written to the file at `path` is on the disk.
+/// Waits until what was written to the file at `path` is on the disk. A device or a pipe keeps
+/// nothing, so there is nothing to wait for.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
-    file.sync_data()?;
+    match file.sync_data() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput && !file.metadata()?.is_file() => {}
+        synced => synced?,
+    }
     record("sync", path);
     Ok(())
 }
@@ -121,17 +125,21 @@ pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
     sync_directory(target)
 }
 
-/// Detects that a file has changed, by its modification time and length. `None` where it cannot be
-/// read.
+/// Detects that a file has changed, by its modification time and length, and by the time at which its
+/// permissions or its owner last changed, so that one that is made readable counts as changed. `None`
+/// where it cannot be looked at.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct FileVersion(Option<(SystemTime, u64)>);
+pub struct FileVersion(Option<(SystemTime, u64, StatusChange)>);
+
+/// The time of the last change of a file's status, in seconds and nanoseconds.
+type StatusChange = (i64, i64);
 
 impl FileVersion {
     /// Returns the current version of the file at `path`.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let metadata = fs::metadata(path).ok();
-        Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len()))))
+        Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len(), status_change(&it)))))
     }
 
     /// Returns whether the file may have been written since a time. File systems round the times of
@@ -140,8 +148,21 @@ impl FileVersion {
     pub fn may_be_written_since(self, time: SystemTime) -> bool {
         const ROUNDING: Duration = Duration::from_secs(2);
         self.0
-            .is_some_and(|(modified, _)| modified + ROUNDING >= time)
+            .is_some_and(|(modified, ..)| modified + ROUNDING >= time)
     }
+}
+
+#[cfg(unix)]
+fn status_change(metadata: &fs::Metadata) -> StatusChange {
+    use std::os::unix::fs::MetadataExt;
+
+    (metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// These systems do not say it.
+#[cfg(not(unix))]
+fn status_change(_: &fs::Metadata) -> StatusChange {
+    (0, 0)
 }
 
 /// Runs blocking file operations on a thread pool, off the async workers.
@@ -233,5 +254,22 @@ mod tests {
         assert!(said(ErrorKind::IsADirectory).ends_with("; name a file in that directory"));
         assert!(said(ErrorKind::AlreadyExists).contains("a file is where a directory has to be"));
         assert_eq!(said(ErrorKind::TimedOut), "/there: timed out");
+    }
+
+    /// One that could not be read is read again then, though its content is the same.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_whose_permissions_change_has_another_version() {
+        use std::os::unix::fs::PermissionsExt;
+        use std::time::Instant;
+
+        let file = NamedTempFile::new().unwrap();
+        let before = FileVersion::of(file.path());
+        let begun = Instant::now();
+        // The clock of a file system advances every few milliseconds.
+        while FileVersion::of(file.path()) == before {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        }
     }
 }

@@ -64,6 +64,13 @@ impl Redactor {
         Self::new(self.secrets.iter().cloned().chain(more))
     }
 
+    /// Returns a redactor that also finds these secrets in lower case.
+    #[must_use]
+    pub fn with_lower_case(&self) -> Self {
+        let secrets = self.secrets.iter();
+        self.with(secrets.map(|secret| secret.to_ascii_lowercase()))
+    }
+
     /// Returns the text with all secrets replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {

@@ -202,6 +202,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The file that the value at a key refers to, where that is one. It does not count as read.
+    #[must_use]
+    pub fn referenced_file(&self, key: &str) -> Option<PathBuf> {
+        ValueReference::parse(self.table.get(key)?)?.path(self.file)
+    }
+
     /// The proxies of the key `proxy`, of the whole file, or of the environment; with the URL that
     /// is set.
     pub fn proxies(&mut self) -> Result<(Proxies, Option<Secret>), Failure> {

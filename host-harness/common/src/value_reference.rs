@@ -1,7 +1,7 @@
 //! References in a settings file to values stored elsewhere: `{ env = ".." }` and
 //! `{ file = ".." }`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Upper bound of a secret file's size; a secret is one line.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -26,6 +26,27 @@ impl ValueReference {
             "env" => Some(Self::Env(text)),
             "file" => Some(Self::File(text)),
             _ => None,
+        }
+    }
+
+    /// All references in a value, also in the tables and lists in it.
+    #[must_use]
+    pub fn all_in(value: &toml::Value) -> Vec<Self> {
+        if let Some(reference) = Self::parse(value) {
+            return vec![reference];
+        }
+        let of_table = value.as_table().into_iter().flat_map(toml::Table::values);
+        let of_list = value.as_array().into_iter().flatten();
+        of_table.chain(of_list).flat_map(Self::all_in).collect()
+    }
+
+    /// The path of the file that it names, for a reference in this settings file.
+    #[must_use]
+    pub fn path(&self, settings_file: &Path) -> Option<PathBuf> {
+        let directory = settings_file.parent().unwrap_or_else(|| Path::new(""));
+        match self {
+            Self::Env(_) => None,
+            Self::File(name) => Some(directory.join(name)),
         }
     }
 }
