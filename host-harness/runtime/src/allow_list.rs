@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use source_common::authority::split_authority;
 
+/// Maximum length of a host, that of a name in DNS.
+const HOST_BYTES_MAX: usize = 253;
+
 /// The origins that one source may reach. An empty list allows nothing.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct AllowList {
@@ -133,8 +136,8 @@ pub enum Scheme {
 }
 
 impl Origin {
-    /// Creates the origin of a request. `None` if the scheme is not supported or the
-    /// host is empty.
+    /// Creates the origin of a request. `None` if the scheme is not supported, or the
+    /// host is empty or longer than a name may be.
     #[must_use]
     pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
         let scheme = Scheme::parse(scheme)?;
@@ -300,7 +303,7 @@ fn bare_host(host: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let labels_are_filled = host.split('.').all(|label| !label.is_empty());
-    (labels_are_filled && host.bytes().all(allowed)).then_some(host)
+    (labels_are_filled && host.len() <= HOST_BYTES_MAX && host.bytes().all(allowed)).then_some(host)
 }
 
 fn write_origin(

@@ -32,6 +32,8 @@ pub trait EventSink: Send + Sync {
 
     /// Keeps records of a source that could not become events, and events that
     /// can never be taken.
+    ///
+    /// The future may be dropped as that of [`accept`](Self::accept); the records then come again.
     async fn store_rejected(
         &self,
         source: &str,

@@ -325,6 +325,7 @@ impl Source {
             }
             NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),
         };
+        outgoing.redact(&options.redactor);
         Ok(Self {
             name: options.name.clone(),
             description,
@@ -394,6 +395,13 @@ impl Source {
                 self.allow.suggested_setting(&parsed)
             ),
         }
+    }
+
+    /// Whether an origin is on the allow-list. Where one is and was refused all the same, its name has
+    /// no public address for now, and another try can help.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        Origin::parse(origin).is_some_and(|origin| self.allow.allows(&origin))
     }
 
     /// Sets the observer of its requests. Later calls are ignored.

@@ -612,8 +612,12 @@ impl RunningLoop {
         let name = self.context.source.name.clone();
         let (kind, detail, wait_ms) = match error {
             PollError::Denied(origin) => {
-                let detail = self.context.source.denial_advice(&origin);
-                return self.give_up("denied", &detail, Failure::settings);
+                let source = &self.context.source;
+                let detail = source.denial_advice(&origin);
+                if !source.allows(&origin) {
+                    return self.give_up("denied", &detail, Failure::settings);
+                }
+                ("denied", detail, 0)
             }
             PollError::Internal(detail) => ("component", detail, 0),
             PollError::Protocol(failure) => ("protocol", failure.detail, failure.retry_after_ms),

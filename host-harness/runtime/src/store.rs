@@ -243,6 +243,35 @@ pub fn check_readable(state_dir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a state directory that another user's host uses: that host could not read the files that
+/// this process replaces in it. A missing directory is not a failure.
+#[cfg(unix)]
+pub fn check_same_user(state_dir: &Path) -> Result<(), Failure> {
+    check_user(state_dir, rustix::process::geteuid().as_raw())
+}
+
+/// These systems have no owners of files that this could look at.
+#[cfg(not(unix))]
+pub fn check_same_user(_: &Path) -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_user(state_dir: &Path, user: u32) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+
+    // The host replaces its heartbeat all the time; the directory may be one that was made for it.
+    let used = fs::metadata(state_dir.join(HEARTBEAT)).or_else(|_| fs::metadata(state_dir));
+    match used.map(|used| used.uid()) {
+        Ok(owner) if owner != user => Err(Failure::failed(format!(
+            "state directory {}: it is used by the user {owner}; run the command as that user, with \
+             `sudo -u '#{owner}'` before it",
+            state_dir.display()
+        ))),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 fn not_readable(path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     let hint = if error.kind() == io::ErrorKind::PermissionDenied {
@@ -594,6 +623,22 @@ mod tests {
         state_dir.store(&filled()).unwrap();
         assert_eq!(state_dir.load("acme").unwrap(), filled());
         assert_eq!(read(directory.path(), "other").unwrap(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_of_another_user_is_refused_with_what_to_run() {
+        use std::os::unix::fs::MetadataExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let owner = fs::metadata(path).unwrap().uid();
+        assert_eq!(check_same_user(path), Ok(()));
+        assert_eq!(check_user(&path.join("none"), owner), Ok(()));
+        let failure = check_user(path, owner + 1).unwrap_err();
+        let advice = format!("`sudo -u '#{owner}'`");
+        assert!(failure.message.contains(&advice), "{failure}");
+        assert_eq!(failure.exit.code(), 1);
     }
 
     /// A kill does not show whether a step is missing: what a process has

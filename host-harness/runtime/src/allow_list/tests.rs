@@ -140,6 +140,14 @@ fn a_user_name_a_bad_port_and_an_empty_host_are_refused() {
 }
 
 #[test]
+fn a_host_that_is_longer_than_a_name_may_be_is_refused() {
+    let longest = format!("{}a", "a.".repeat(126));
+    assert!(Origin::new("https", &longest, None).is_some());
+    assert!(Origin::new("https", &format!("a{longest}"), None).is_none());
+    assert!(refusal(&format!("https://a{longest}")).contains("no valid host"));
+}
+
+#[test]
 fn only_a_literal_entry_names_an_address() {
     let list = AllowList::parse(&[
         "http://127.0.0.1:8080",

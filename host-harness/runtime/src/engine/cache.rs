@@ -10,8 +10,9 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
-use tracing::debug;
+use tracing::{debug, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -29,7 +30,11 @@ pub(super) fn load_or_compile(
     let file = match private_dir(directory) {
         Ok(()) => directory.join(format!("{}.cwasm", key(engine, wasm))),
         Err(error) => {
-            debug!(directory = %directory.display(), %error, "the component cache is not used");
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| {
+                let directory = directory.display();
+                warn!("machine code is not kept in {directory}, so starts take longer: {error}");
+            });
             return Component::new(engine, wasm);
         }
     };

@@ -25,6 +25,8 @@ use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// Maximum number of live requests, bodies, streams and pollables.
 const RESOURCES_MAX: usize = 1_000;
+/// Maximum size of the headers of a request, in memory.
+const HEADERS_BYTES_MAX: usize = 32 * 1024;
 /// Extra bytes that a component may return in one call besides the batch itself.
 const CALL_RESULT_BYTES_ALLOWANCE: usize = 32 * 1024 * 1024;
 /// Maximum number of random bytes per request.
@@ -164,13 +166,15 @@ impl Instance {
         let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.budget.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADERS_BYTES_MAX);
         let wasi = WasiCtx::builder()
             .stderr(log.clone())
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
         let state = HostState {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             table,
             outgoing: settings.outgoing.clone(),
             memory: MemoryLimit::new(settings.memory_bytes_max),

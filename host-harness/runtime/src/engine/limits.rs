@@ -2,10 +2,20 @@
 
 use wasmtime::ResourceLimiter;
 
-/// Maximum size of a table; components have a few small ones.
+/// Maximum number of linear memories of a component; most have one. Each reserves 4 GiB of address
+/// space.
+const MEMORIES_MAX: usize = 16;
+/// Maximum number of tables; a component has one or two for each module that it is composed of.
+const TABLES_MAX: usize = 32;
+/// Maximum number of instances of modules. A component of an interpreted language has one for each
+/// library of its runtime.
+const INSTANCES_MAX: usize = 1_000;
+/// Maximum size of a table.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Size of an element of a table.
+const ELEMENT_BYTES: usize = 8;
 
-/// Limits the linear memories of a store and tracks their peak.
+/// Limits the linear memories and tables of a store and tracks the peak of both together.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
     bytes_max: usize,
@@ -36,6 +46,18 @@ impl MemoryLimit {
     pub(super) fn was_refused(&self) -> bool {
         self.refused
     }
+
+    /// Counts the growth of a memory or table, and returns whether there is room for it.
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
+        if bytes > self.bytes_max {
+            self.refused = true;
+            return false;
+        }
+        self.bytes = bytes;
+        self.bytes_peak = self.bytes_peak.max(bytes);
+        true
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
@@ -45,28 +67,36 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
-        if bytes > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.bytes = bytes;
-        self.bytes_peak = self.bytes_peak.max(bytes);
-        Ok(true)
+        Ok(self.grow(current, desired))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let bytes = |elements: usize| elements.saturating_mul(ELEMENT_BYTES);
+        Ok(desired <= TABLE_ELEMENTS_MAX && self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::{Engine, Instance, Module, Store};
+
     use super::*;
 
     #[test]
@@ -79,5 +109,43 @@ mod tests {
         assert_eq!(limit.bytes_peak(), 250);
         assert!(limit.memory_growing(100, 150, None).unwrap());
         assert_eq!(limit.bytes_peak(), 300);
+    }
+
+    #[test]
+    fn tables_count_as_memory() {
+        let mut limit = MemoryLimit::new(300);
+        assert!(limit.memory_growing(0, 100, None).unwrap());
+        assert!(limit.table_growing(0, 15, None).unwrap());
+        assert!(!limit.table_growing(0, 15, None).unwrap());
+        assert!(limit.was_refused());
+        assert!(limit.table_growing(15, 25, None).unwrap());
+        assert_eq!(limit.bytes_peak(), 300);
+    }
+
+    /// A module that is one section of so many entries, which are all the same.
+    fn module(section: u8, entry: &[u8], count: u8) -> Vec<u8> {
+        let entries = entry.repeat(usize::from(count));
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([section, u8::try_from(entries.len() + 1).unwrap(), count]);
+        module.extend(entries);
+        module
+    }
+
+    #[test]
+    fn empty_memories_and_tables_are_limited_in_number() {
+        let engine = Engine::default();
+        // Without a page, and without an element of type funcref.
+        let memory: &[u8] = &[0, 0];
+        let table: &[u8] = &[0x70, 0, 0];
+        for (section, entry, max) in [(5, memory, MEMORIES_MAX), (4, table, TABLES_MAX)] {
+            let max = u8::try_from(max).unwrap();
+            for (count, is_allowed) in [(max, true), (max + 1, false)] {
+                let module = Module::new(&engine, module(section, entry, count)).unwrap();
+                let mut store = Store::new(&engine, MemoryLimit::new(1024));
+                store.limiter(|limit| limit);
+                let instance = Instance::new(&mut store, &module, &[]);
+                assert_eq!(instance.is_ok(), is_allowed, "{count} of section {section}");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use source_common::dial::connect_any;
 use source_common::proxy::{
     Dial, Dialled, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream,
 };
@@ -41,6 +42,8 @@ pub(super) struct Connector {
 pub(super) struct GatedConnector {
     allow: Arc<AllowList>,
     connections: ConcurrencyLimit,
+    /// Time limit of a connection, with TLS.
+    limit: Duration,
 }
 
 /// Why a connection failed.
@@ -90,9 +93,8 @@ pub(super) fn with_tls(
     gate: GatedConnector,
     proxies: Arc<Proxies>,
     anchors: Arc<ClientConfig>,
-    limit: Duration,
 ) -> Connector {
-    let connections = gate.connections.clone();
+    let (connections, limit) = (gate.connections.clone(), gate.limit);
     let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
     Connector {
         inner: HttpsConnector::from((connector, anchors)),
@@ -130,8 +132,16 @@ impl Service<Uri> for Connector {
 }
 
 impl GatedConnector {
-    pub(super) fn new(allow: Arc<AllowList>, connections: ConcurrencyLimit) -> Self {
-        Self { allow, connections }
+    pub(super) fn new(
+        allow: Arc<AllowList>,
+        connections: ConcurrencyLimit,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            allow,
+            connections,
+            limit,
+        }
     }
 
     /// Returns the addresses of an origin that may be dialled, in the resolver's
@@ -169,7 +179,7 @@ impl GatedConnector {
     /// Connects to the first of these addresses that answers.
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<(TcpStream, Permit), ConnectError> {
         let permit = self.connections.acquire().await;
-        let stream = TcpStream::connect(addresses)
+        let stream = connect_any(addresses, self.limit)
             .await
             .map_err(ConnectError::Tcp)?;
         // Requests are small and wait for their answer.
@@ -189,7 +199,8 @@ impl Dial for GatedConnector {
     }
 
     /// The settings name the proxy, so its address passes no gate; and the gate does not see the
-    /// addresses of a target, which the proxy resolves.
+    /// addresses of a target, which the proxy resolves. Of a target that is an address itself, the
+    /// request was checked.
     async fn proxy(&self, proxy: &Proxy) -> Dialled<Permit> {
         let unreachable =
             |reason: String| -> BoxError { ProxyError::Unreachable(proxy.clone(), reason).into() };

@@ -12,6 +12,7 @@ mod pools;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,6 +24,7 @@ use hyper::header::PROXY_AUTHORIZATION;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use source_common::proxy::{Proxies, Proxy};
+use source_common::secret::Redactor;
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -31,6 +33,7 @@ use self::limits::ConcurrencyLimit;
 pub use self::pools::IDLE_PER_ORIGIN_MAX;
 use self::pools::Pool;
 pub(crate) use self::pools::Pools;
+use crate::address_gate;
 use crate::allow_list::{AllowList, Origin};
 use crate::lease::SourceLease;
 
@@ -47,6 +50,12 @@ const REQUESTS_MAX: usize = 16;
 const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
 /// Large, so that fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
+/// Maximum size of a piece of a request body. The host holds two of each request that the component
+/// has made, also of those that it never sends, and they are no part of its memory limit.
+const BODY_PIECE_BYTES_MAX: usize = 16 * 1024;
+/// Maximum number of denied origins of one source that are logged. A component that asks for ever
+/// new ones would fill the log, and the memory in which they are noted.
+const LOGGED_DENIALS_MAX: usize = 32;
 
 /// The future of a sent request's connection.
 type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
@@ -72,8 +81,11 @@ struct Shared {
     proxies: Arc<Proxies>,
     transport: Transport,
     requests: ConcurrencyLimit,
-    /// Origins whose denial has been logged already.
-    refused: Mutex<BTreeSet<Origin>>,
+    /// Origins whose denial has been logged already. One more than [`LOGGED_DENIALS_MAX`] when no
+    /// other will be.
+    logged_denials: Mutex<BTreeSet<Origin>>,
+    /// Applied to origins in the log, since a component makes them of any text.
+    redactor: OnceLock<Redactor>,
     observer: OnceLock<Arc<dyn RequestObserver>>,
     /// Without it nothing is sent.
     lease: SourceLease,
@@ -127,11 +139,18 @@ impl Outgoing {
                 proxies,
                 transport,
                 requests: ConcurrencyLimit::new(REQUESTS_MAX),
-                refused: Mutex::default(),
+                logged_denials: Mutex::default(),
+                redactor: OnceLock::new(),
                 observer: OnceLock::new(),
                 lease: SourceLease::default(),
             }),
         }
+    }
+
+    /// Sets what is redacted from the log. Later calls are ignored.
+    pub(crate) fn redact(&self, redactor: &Redactor) {
+        // Hosts are lower-case.
+        let _ = self.shared.redactor.set(redactor.with_lower_case());
     }
 
     /// Sets the observer of requests. Later calls are ignored.
@@ -162,33 +181,90 @@ impl Outgoing {
 impl Shared {
     fn check(&self, origin: &Origin) -> Result<(), HttpError> {
         if self.allow.allows(origin) {
-            return Ok(());
+            return self.check_literal_address(origin);
         }
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.insert(origin.clone()) {
+        if self.logs_denial_of(origin) {
             warn!(
                 source = %self.source,
-                %origin,
+                origin = %self.redacted(origin),
                 "request denied; to allow it, write in [[source]] `{}`: {}",
                 self.source,
-                self.allow.suggested_setting(origin),
+                self.redacted(self.allow.suggested_setting(origin)),
             );
         }
         Err(HttpError::HttpRequestDenied)
     }
 
+    /// Refuses an origin that names an address, or this machine, and that only the component
+    /// describes. To a proxy no gate is in between, see [`connect`].
+    fn check_literal_address(&self, origin: &Origin) -> Result<(), HttpError> {
+        let gate = |address| address_gate::check(&self.allow, address, origin.port());
+        let checked = match origin.host().parse::<IpAddr>() {
+            Ok(address) => gate(address),
+            Err(_) if origin.host() == "localhost" => {
+                gate(Ipv4Addr::LOCALHOST.into()).or_else(|_| gate(Ipv6Addr::LOCALHOST.into()))
+            }
+            Err(_) => Ok(()),
+        };
+        checked.map_err(|kind| {
+            if self.logs_denial_of(origin) {
+                warn!(
+                    source = %self.source,
+                    %origin,
+                    "request denied, because its address is {kind}; to allow it, write in \
+                     [[source]] `{}`: {}",
+                    self.source,
+                    self.allow.suggested_setting(origin),
+                );
+            }
+            HttpError::DestinationIpProhibited
+        })
+    }
+
     fn log_refused_addresses(&self, origin: &Origin, error: &legacy::Error) {
-        for refused in errors::refused_addresses(error) {
+        let refused_addresses = errors::refused_addresses(error);
+        if refused_addresses.is_empty() || !self.logs_denial_of(origin) {
+            return;
+        }
+        for refused in refused_addresses {
             let allow_entry = refused.allow_entry.as_ref();
             warn!(
                 source = %self.source,
-                %origin,
+                origin = %self.redacted(origin),
                 "the name resolves to {}, which is {}; to allow it, write in [[source]] `{}`: {}",
                 refused.address,
                 refused.kind,
                 self.source,
                 allow_entry.map_or_else(String::new, |entry| self.allow.suggested_setting(entry)),
             );
+        }
+    }
+
+    /// Returns whether the denial of an origin is to be logged: the first one is, of a limited number
+    /// of origins.
+    fn logs_denial_of(&self, origin: &Origin) -> bool {
+        let logged = self.logged_denials.lock();
+        let mut logged = logged.unwrap_or_else(PoisonError::into_inner);
+        if logged.len() > LOGGED_DENIALS_MAX || !logged.insert(origin.clone()) {
+            return false;
+        }
+        if logged.len() <= LOGGED_DENIALS_MAX {
+            return true;
+        }
+        warn!(
+            source = %self.source,
+            "requests to more than {LOGGED_DENIALS_MAX} origins were denied; those to others are \
+             denied without a line in the log"
+        );
+        false
+    }
+
+    /// Returns the text without the secrets of the source.
+    fn redacted(&self, text: impl fmt::Display) -> String {
+        let text = text.to_string();
+        match self.redactor.get() {
+            Some(redactor) => redactor.redact(&text),
+            None => text,
         }
     }
 
@@ -282,6 +358,10 @@ impl Shared {
 }
 
 impl WasiHttpHooks for Outgoing {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES_MAX
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -304,16 +384,16 @@ impl WasiHttpHooks for Outgoing {
             match &outcome {
                 Ok((response, _)) => debug!(
                     source = %shared.source,
-                    %origin,
+                    origin = %shared.redacted(&origin),
                     %method,
                     status = response.status().as_u16(),
                     "request answered"
                 ),
                 Err(error) => debug!(
                     source = %shared.source,
-                    %origin,
+                    origin = %shared.redacted(&origin),
                     %method,
-                    %error,
+                    error = %shared.redacted(error),
                     "request failed"
                 ),
             }

@@ -89,8 +89,8 @@ impl Pool {
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
         let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
-        let gate = GatedConnector::new(Arc::clone(&allow), connections.clone());
-        let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&anchors), limit);
+        let gate = GatedConnector::new(Arc::clone(&allow), connections.clone(), limit);
+        let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&anchors));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)

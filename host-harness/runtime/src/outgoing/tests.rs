@@ -95,6 +95,38 @@ async fn an_origin_that_is_not_listed_is_denied() {
     }
 }
 
+/// A component may keep a thousand requests with their bodies.
+#[test]
+fn the_body_of_a_request_that_is_not_sent_takes_little_memory() {
+    let mut outgoing = Outgoing::offline("acme", AllowList::default());
+    let pieces = outgoing.p2_outgoing_body_buffer_chunks() + 1;
+    assert!(pieces * outgoing.p2_outgoing_body_chunk_size() <= 32 * 1024);
+}
+
+#[test]
+fn denials_are_logged_once_for_a_limited_number_of_origins() {
+    let shared = Outgoing::offline("acme", AllowList::default()).shared;
+    let origin = |number| Origin::new("https", &format!("h{number}.example.com"), None).unwrap();
+    for number in 0..LOGGED_DENIALS_MAX {
+        assert!(shared.logs_denial_of(&origin(number)), "{number}");
+        assert!(!shared.logs_denial_of(&origin(number)), "{number}");
+    }
+    for number in LOGGED_DENIALS_MAX..1_000 {
+        assert!(!shared.logs_denial_of(&origin(number)), "{number}");
+    }
+    let noted = shared.logged_denials.lock().unwrap().len();
+    assert_eq!(noted, LOGGED_DENIALS_MAX + 1);
+}
+
+#[test]
+fn an_origin_that_is_made_of_a_secret_is_redacted() {
+    let outgoing = Outgoing::offline("acme", AllowList::default());
+    outgoing.redact(&Redactor::new(["S3cretHunter22".to_owned()]));
+    let origin = Origin::new("https", "S3cretHunter22.example.com", None).unwrap();
+    let shown = outgoing.shared.redacted(&origin);
+    assert_eq!(shown, "https://[redacted].example.com");
+}
+
 #[tokio::test]
 async fn a_listed_name_that_resolves_to_loopback_is_prohibited() {
     let origin = upstream(HELLO, false).await;

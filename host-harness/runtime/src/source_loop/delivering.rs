@@ -58,24 +58,36 @@ impl Deliverer {
         batch: Batch,
         reservation: Option<Reservation>,
     ) -> Result<Accepted, SourceExit> {
-        let undeliverable_events = if batch.index.is_empty() {
-            drop(reservation);
-            Vec::new()
-        } else {
-            let mut shutdown = self.shutdown.clone();
-            let lease = self.source.lease();
-            tokio::select! {
-                biased;
-                () = lease.ended() => return Err(SourceExit::LeaseLost),
-                accepted = self.deliver(&batch, reservation) => accepted?,
-                () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
-            }
+        let mut shutdown = self.shutdown.clone();
+        let lease = self.source.lease();
+        // Rejected records may go to an output too, which does not accept for as long as another.
+        let undeliverable_events = tokio::select! {
+            biased;
+            () = lease.ended() => return Err(SourceExit::LeaseLost),
+            accepted = self.deliver_all(&batch, reservation) => accepted?,
+            () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
         };
-        self.store_rejected(&batch, &undeliverable_events).await?;
         Ok(Accepted {
             batch,
             undeliverable_events,
         })
+    }
+
+    /// Delivers the events of a batch, then stores its rejected records. Without both the batch is
+    /// not accepted, and comes again.
+    async fn deliver_all(
+        &self,
+        batch: &Batch,
+        reservation: Option<Reservation>,
+    ) -> Result<Vec<UndeliverableEvent>, SourceExit> {
+        let undeliverable_events = if batch.index.is_empty() {
+            drop(reservation);
+            Vec::new()
+        } else {
+            self.deliver(batch, reservation).await?
+        };
+        self.store_rejected(batch, &undeliverable_events).await?;
+        Ok(undeliverable_events)
     }
 
     async fn deliver(

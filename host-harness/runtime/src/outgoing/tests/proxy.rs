@@ -9,6 +9,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::*;
+use crate::allow_list::AllowSetting;
 use crate::outgoing::tests::connect_proxy::{Behaviour, ConnectProxy};
 
 const HOST: &str = "api.example.test";
@@ -122,6 +123,42 @@ async fn plain_requests_go_to_the_proxy_themselves() {
         proxy.address
     );
     assert_eq!(text, wanted);
+}
+
+#[tokio::test]
+async fn an_address_that_only_the_component_describes_is_not_asked_of_a_proxy() {
+    let upstream = upstream(HELLO, false).await;
+    let port = upstream.rsplit_once(':').unwrap().1;
+    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let here = format!("http://localhost:{port}");
+    let uris = [
+        "http://169.254.169.254",
+        "http://[::1]:8080",
+        "https://[::ffff:10.0.0.1]",
+        &*here,
+    ];
+    let outgoing_to = |written: &[&str]| {
+        let texts = |uris: &[&str]| uris.iter().map(|uri| (*uri).to_owned()).collect();
+        let written = AllowSetting::Extend(texts(written));
+        let described: Vec<String> = texts(&uris);
+        let list = AllowList::new(written, &[], &described).unwrap();
+        let proxies = through(&format!("http://{}", proxy.address), "");
+        Outgoing::new("acme", &Pools::default(), list, proxies, None).unwrap()
+    };
+    let outgoing = outgoing_to(&[]);
+    for uri in uris {
+        let error = send(&outgoing, uri).await.unwrap_err();
+        assert!(
+            matches!(error, HttpError::DestinationIpProhibited),
+            "{uri}: {error}"
+        );
+    }
+    assert_eq!(proxy.heads().len(), 0);
+
+    // One that the settings name.
+    let answer = send(&outgoing_to(&[&here]), &here).await.unwrap();
+    assert_eq!(body(answer).await.unwrap(), "hello");
+    assert_eq!(proxy.heads().len(), 1);
 }
 
 #[tokio::test]
