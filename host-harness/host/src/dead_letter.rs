@@ -55,7 +55,7 @@ impl DeadLetterSinks {
             }
             Some(DeadLetterSettings::Output(config)) => {
                 let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
-                sinks.output = Some(Arc::new(outputs));
+                sinks.output = Some(Arc::new(outputs.returning_refused()));
             }
         }
         Ok(sinks)
@@ -238,7 +238,15 @@ pub fn to_json_line(source: &str, record: &RejectedRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response, StatusCode};
+    use hyper_util::rt::TokioIo;
     use serde_json::Value;
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -318,6 +326,47 @@ mod tests {
             .unwrap();
         let text = std::fs::read_to_string(store::rejected_path(directory.path(), "acme")).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    /// The endpoint of a receiver that answers every request with 400.
+    async fn refusing_receiver() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let refuse = service_fn(|request: Request<Incoming>| async move {
+                    request.into_body().collect().await?;
+                    let mut answer = Response::new(Empty::<Bytes>::new());
+                    *answer.status_mut() = StatusCode::BAD_REQUEST;
+                    Ok::<_, hyper::Error>(answer)
+                });
+                let served = http1::Builder::new().serve_connection(TokioIo::new(stream), refuse);
+                tokio::spawn(served);
+            }
+        });
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn what_an_output_refuses_is_kept_in_the_file_also_when_that_is_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[[source]]\nname = \"acme\"\n[[output]]\ntype = \"stdout\"\n\
+             [dead_letter]\ntype = \"http\"\nendpoint = \"{}\"\n",
+            refusing_receiver().await
+        );
+        let settings = Settings::parse(&text, &directory.path().join("host.toml")).unwrap();
+        let state_dir = StateDir::open(&settings.state_dir).unwrap();
+        let letters = DeadLetterSinks::open(&settings, &state_dir, Some(1))
+            .await
+            .unwrap();
+        let sink = letters.of("acme");
+        let records = [record(b"a"), record(b"b")];
+        let mut sink = sink.lock().await;
+        sink.store_rejected("acme", "test", &records).await.unwrap();
+        let kept = std::fs::read_to_string(store::rejected_path(state_dir.path(), "acme")).unwrap();
+        assert_eq!(kept.lines().count(), 2, "{kept}");
     }
 
     #[tokio::test]

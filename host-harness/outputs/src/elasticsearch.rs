@@ -80,7 +80,7 @@ struct ItemResult<'a> {
     error: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Cause<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Cow<'a, str>,
@@ -167,11 +167,9 @@ impl<'a> EventOutcomes<'a> {
             // 409: stored already, by an earlier try that was interrupted.
             200..=299 | 409 => {}
             // Concerns the index or the permission, not this event.
-            401 | 403 | 404 => {
-                self.retry_events.push(event);
-                if !matches!(self.cause, Some(RetryCause::Blocked(_))) {
-                    self.cause = Some(RetryCause::Blocked(item.reason(answer).into()));
-                }
+            401 | 403 | 404 => self.block(event, item.reason(answer)),
+            400..=499 if item.status != 429 && item.cause().is_of_index() => {
+                self.block(event, item.reason(answer));
             }
             400 | 402..=428 | 430..=499 => self.undeliverable_events.push(UndeliverableEvent {
                 event,
@@ -183,6 +181,13 @@ impl<'a> EventOutcomes<'a> {
                 self.cause
                     .get_or_insert_with(|| RetryCause::Retry(item.reason(answer).into()));
             }
+        }
+    }
+
+    fn block(&mut self, event: usize, reason: String) {
+        self.retry_events.push(event);
+        if !matches!(self.cause, Some(RetryCause::Blocked(_))) {
+            self.cause = Some(RetryCause::Blocked(reason.into()));
         }
     }
 
@@ -206,19 +211,41 @@ impl<'a> EventOutcomes<'a> {
         self.retry_events.sort_unstable();
         Err(SendError::PartiallyAccepted {
             undeliverable_events: self.undeliverable_events,
+            unsent: 0,
             retry_events: self.retry_events,
             cause: self.cause,
         })
     }
 }
 
+impl Cause<'_> {
+    /// Whether it concerns the index, the cluster or the settings, and so every event, although the
+    /// status is that of a wrong event.
+    fn is_of_index(&self) -> bool {
+        match &*self.kind {
+            "illegal_argument_exception" => {
+                self.reason.starts_with("pipeline with id [")
+                    && self.reason.ends_with("does not exist")
+            }
+            "index_closed_exception" => true,
+            // Maximum number of shards: of normal or frozen ones, or of OpenSearch.
+            "validation_exception" => self
+                .reason
+                .contains("shards, but this cluster currently has"),
+            _ => false,
+        }
+    }
+}
+
 impl ItemResult<'_> {
+    fn cause(&self) -> Cause<'_> {
+        self.error
+            .and_then(|error| serde_json::from_str(error.get()).ok())
+            .unwrap_or_default()
+    }
+
     fn reason(&self, answer: &ReceiverResponse<'_>) -> String {
-        let cause = self
-            .error
-            .and_then(|error| serde_json::from_str::<Cause<'_>>(error.get()).ok());
-        let (kind, reason) =
-            cause.map_or_else(Default::default, |cause| (cause.kind, cause.reason));
+        let Cause { kind, reason } = self.cause();
         let reason = answer.excerpt(&format!("{kind}: {reason}"), REASON_CHARS);
         format!("{} answers {} {reason}", answer.name, self.status)
     }
@@ -317,6 +344,7 @@ mod tests {
             undeliverable_events,
             retry_events,
             cause,
+            ..
         }) = accepted(&["a", "b", "c"], body)
         else {
             panic!("it is in parts");
@@ -400,6 +428,7 @@ mod tests {
             undeliverable_events,
             retry_events,
             cause,
+            ..
         }) = accepted(&["a", "b", "c"], &body)
         else {
             panic!("it is in parts");
@@ -407,6 +436,47 @@ mod tests {
         assert!(undeliverable_events.is_empty());
         assert_eq!(retry_events, [0, 1]);
         assert!(matches!(cause, Some(RetryCause::Blocked(reason)) if reason.contains("403")));
+    }
+
+    #[test]
+    fn a_condition_of_the_cluster_blocks_and_rejects_no_event() {
+        let item = |kind: &str, reason: &str| {
+            format!(
+                r#"{{"errors":true,"items":[{{"create":{{"_id":"a","status":400,"error":{{"type":"{kind}","reason":"{reason}"}}}}}}]}}"#
+            )
+        };
+        for (kind, reason) in [
+            (
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster \
+                 currently has [1000]/[1000] maximum normal shards open;",
+            ),
+            ("index_closed_exception", "closed"),
+            (
+                "illegal_argument_exception",
+                "pipeline with id [mimecast] does not exist",
+            ),
+        ] {
+            let Err(SendError::PartiallyAccepted {
+                undeliverable_events,
+                retry_events,
+                cause: Some(RetryCause::Blocked(said)),
+                ..
+            }) = accepted(&["a"], &item(kind, reason))
+            else {
+                panic!("{kind}");
+            };
+            assert!(undeliverable_events.is_empty(), "{kind}");
+            assert_eq!(retry_events, [0], "{kind}");
+            assert!(said.contains(reason), "{said}");
+        }
+        for (kind, reason) in [
+            ("validation_exception", "the document is wrong"),
+            ("illegal_argument_exception", "mapper [a] cannot be changed"),
+        ] {
+            let result = parts(accepted(&["a"], &item(kind, reason)));
+            assert_eq!(result, (vec![0], vec![]), "{kind}");
+        }
     }
 
     #[test]

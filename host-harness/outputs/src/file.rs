@@ -351,7 +351,8 @@ impl Appender {
             bytes,
             truncate_to: None,
             begun,
-            rotation,
+            // A device or a pipe is not put aside.
+            rotation: rotation.filter(|_| metadata.is_file()),
         })
     }
 
@@ -735,6 +736,22 @@ mod tests {
         assert!(message.contains("a file of its own"), "{message}");
         drop(first);
         Appender::open(&path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_goes_to_a_device_is_accepted() {
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let path = Path::new("/dev/null");
+        let mut appender = Appender::with_rotation(path, Some(rotation)).unwrap();
+        assert!(appender.rotation.is_none(), "the device would be renamed");
+        appender.append(b"{}\n", SystemTime::now()).unwrap();
+        appender.append(b"{}\n", SystemTime::now()).unwrap();
     }
 
     #[test]

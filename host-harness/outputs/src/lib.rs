@@ -102,6 +102,10 @@ pub trait Output: Send {
     /// stop; the next run repeats the delivery.
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError>;
 
+    /// From now on, returns the events of a delivery as undeliverable also where the receiver
+    /// refuses every one of them, which otherwise blocks it: for records that have another place.
+    fn return_refused(&mut self) {}
+
     /// Flushes and closes the output. Nothing may be accepted after it.
     async fn close(&mut self) -> Result<(), OutputError>;
 }

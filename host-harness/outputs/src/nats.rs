@@ -244,6 +244,8 @@ impl Worker for NatsWorker {
 #[derive(Default)]
 struct EventOutcomes {
     undeliverable_events: Vec<UndeliverableEvent>,
+    /// How many of those the client has not sent.
+    unsent: usize,
     retry_events: Vec<usize>,
     cause: Option<String>,
 }
@@ -252,6 +254,7 @@ impl EventOutcomes {
     fn note(&mut self, event: usize, kind: PublishErrorKind, error: &dyn Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
+                self.unsent = self.unsent.saturating_add(1);
                 self.reject(event, format!("nats: {error}"));
                 return;
             }
@@ -293,6 +296,7 @@ impl EventOutcomes {
         }
         Err(SendError::PartiallyAccepted {
             undeliverable_events: self.undeliverable_events,
+            unsent: self.unsent,
             retry_events: self.retry_events,
             cause: self
                 .cause

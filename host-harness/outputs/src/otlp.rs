@@ -80,6 +80,7 @@ impl ReceiverProtocol for Otlp {
             };
             return Err(SendError::PartiallyAccepted {
                 undeliverable_events: (0..*sent).map(undeliverable).collect(),
+                unsent: 0,
                 retry_events: Vec::new(),
                 cause: None,
             });

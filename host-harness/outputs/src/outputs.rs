@@ -103,6 +103,16 @@ impl Outputs {
         })
     }
 
+    /// Makes each output return what its receiver refuses, also where that is every event: see
+    /// [`Output::return_refused`].
+    #[must_use]
+    pub fn returning_refused(mut self) -> Self {
+        for output in &mut self.outputs {
+            output.output.get_mut().return_refused();
+        }
+        self
+    }
+
     /// Waits until the reader of standard output has closed it, where that is
     /// one of the outputs.
     pub async fn reader_gone(&self) {

@@ -1,6 +1,6 @@
 //! Statistics of each output, for reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +48,11 @@ struct Counts {
     /// The sources that fetch nothing because it has as much to accept as may wait for it, and how
     /// often each waits.
     held_back: BTreeMap<String, usize>,
+    /// The sources of the deliveries under way, which it takes one after the other, and how many each
+    /// has.
+    delivering: BTreeMap<String, usize>,
+    /// Whether it has accepted nothing since it refused a try.
+    has_refused: bool,
     blocked_since: Option<Instant>,
     /// Of earlier times that have ended.
     blocked_for: Duration,
@@ -68,6 +73,9 @@ pub(super) struct DeliveryStatistics<'a> {
 impl Statistics {
     /// Starts a delivery.
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
+        let mut counts = self.lock();
+        increment(&mut counts.delivering, source);
+        drop(counts);
         DeliveryStatistics {
             statistics: self,
             source,
@@ -77,8 +85,7 @@ impl Statistics {
     /// Notes that a source waits until it has accepted more.
     pub(super) fn hold_back<'a>(&'a self, source: &'a str) -> HeldBack<'a> {
         let mut counts = self.lock();
-        let waits = counts.held_back.entry(source.to_owned()).or_default();
-        *waits = waits.saturating_add(1);
+        increment(&mut counts.held_back, source);
         drop(counts);
         HeldBack {
             statistics: self,
@@ -100,7 +107,7 @@ impl Statistics {
                 .saturating_add(blocked_now.unwrap_or_default()),
             events: counts.events,
             batches: counts.batches,
-            waiting_sources: counts.waiting.len().saturating_add(counts.held_back.len()),
+            waiting_sources: counts.waiting_sources(),
         }
     }
 
@@ -108,13 +115,32 @@ impl Statistics {
     pub(super) fn blocked(&self, source: &str) -> Option<String> {
         let counts = self.lock();
         let is_blocked = counts.blocked_since.is_some();
-        let held_back =
-            (is_blocked && counts.held_back.contains_key(source)).then_some(&counts.reason);
-        counts.waiting.get(source).or(held_back).cloned()
+        let is_held_back = is_blocked && counts.held_back.contains_key(source);
+        let is_queued = counts.holds_up_deliveries() && counts.delivering.contains_key(source);
+        let held_up = (is_held_back || is_queued).then_some(&counts.reason);
+        counts.waiting.get(source).or(held_up).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Whether the deliveries under way, also those that it has not begun to take, wait for it: it is
+    /// blocked, and has accepted none since it refused one. A receiver that never answers keeps each
+    /// of them waiting for as long as one try takes.
+    fn holds_up_deliveries(&self) -> bool {
+        self.blocked_since.is_some() && self.has_refused
+    }
+
+    fn waiting_sources(&self) -> usize {
+        let waiting = self.waiting.keys().chain(self.held_back.keys());
+        let mut sources: BTreeSet<&String> = waiting.collect();
+        if self.holds_up_deliveries() {
+            sources.extend(self.delivering.keys());
+        }
+        sources.len()
     }
 }
 
@@ -128,6 +154,7 @@ impl<'a> DeliveryStatistics<'a> {
     pub(super) fn retry(&self, reason: &str) {
         let mut counts = self.statistics.lock();
         counts.retries = counts.retries.saturating_add(1);
+        counts.has_refused = true;
         reason.clone_into(&mut counts.reason);
         let source = self.source.to_owned();
         counts.waiting.insert(source, reason.to_owned());
@@ -140,6 +167,7 @@ impl<'a> DeliveryStatistics<'a> {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
         counts.events = counts.events.saturating_add(events);
         counts.batches = counts.batches.saturating_add(1);
+        counts.has_refused = false;
         counts.last_success_at = Some(SystemTime::now());
     }
 }
@@ -147,23 +175,69 @@ impl<'a> DeliveryStatistics<'a> {
 impl Drop for HeldBack<'_> {
     fn drop(&mut self) {
         let mut counts = self.statistics.lock();
-        if let Some(waits) = counts.held_back.get_mut(self.source) {
-            *waits = waits.saturating_sub(1);
-            if *waits == 0 {
-                counts.held_back.remove(self.source);
-            }
-        }
+        decrement(&mut counts.held_back, self.source);
     }
 }
 
 impl Drop for DeliveryStatistics<'_> {
     fn drop(&mut self) {
         let mut counts = self.statistics.lock();
+        decrement(&mut counts.delivering, self.source);
         counts.waiting.remove(self.source);
         if counts.waiting.is_empty()
             && let Some(since) = counts.blocked_since.take()
         {
             counts.blocked_for = counts.blocked_for.saturating_add(since.elapsed());
         }
+    }
+}
+
+/// Counts one more for a source.
+fn increment(counts: &mut BTreeMap<String, usize>, source: &str) {
+    let count = counts.entry(source.to_owned()).or_default();
+    *count = count.saturating_add(1);
+}
+
+/// Counts one less for a source, which is removed with the last one.
+fn decrement(counts: &mut BTreeMap<String, usize>, source: &str) {
+    if let Some(count) = counts.get_mut(source) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(source);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_that_queue_wait_for_a_blocked_output_and_not_for_one_that_is_busy() {
+        let statistics = Statistics::default();
+        let waiting = || statistics.report("siem", "http").waiting_sources;
+        let acme = statistics.begin("acme");
+        let beta = statistics.begin("beta");
+        assert_eq!((statistics.blocked("beta"), waiting()), (None, 0));
+
+        // It has not answered the first one, and now takes as long for the second one.
+        acme.retry("no answer in time");
+        for source in ["acme", "beta"] {
+            let reason = statistics.blocked(source);
+            assert_eq!(reason.as_deref(), Some("no answer in time"), "{source}");
+        }
+        assert_eq!((statistics.blocked("gamma"), waiting()), (None, 2));
+
+        // It refuses one source, and accepts what the others deliver.
+        statistics.begin("gamma").accepted(1);
+        assert!(statistics.blocked("acme").is_some());
+        assert_eq!((statistics.blocked("beta"), waiting()), (None, 1));
+        acme.retry("no answer in time");
+        assert_eq!(waiting(), 2);
+        drop(acme);
+        assert_eq!((statistics.blocked("beta"), waiting()), (None, 0));
+        drop(beta);
+        let counts = statistics.lock();
+        assert!(counts.delivering.is_empty());
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum SendError {
     PartiallyAccepted {
         /// Events that can never be accepted.
         undeliverable_events: Vec<UndeliverableEvent>,
+        /// How many of those were not sent: the receiver had no part in it.
+        unsent: usize,
         /// Events to send again.
         retry_events: Vec<usize>,
         /// Why to wait before that; `None` to send at once.
@@ -105,12 +107,15 @@ pub(super) struct WorkerPool<W> {
     unfinished: BTreeMap<String, PendingDelivery>,
     /// Sources of which an event has been accepted since the output was opened.
     accepted: BTreeSet<String>,
+    /// Whether a delivery of which every event is refused blocks.
+    blocks_on_refusal: bool,
 }
 
 struct PendingDelivery {
     digest: blake3::Hash,
     parts: VecDeque<Part>,
     undeliverable_events: Vec<UndeliverableEvent>,
+    unsent: usize,
 }
 
 /// State of a delivery that the workers share.
@@ -118,6 +123,8 @@ struct PendingDelivery {
 struct DeliveryProgress {
     parts: VecDeque<Part>,
     undeliverable_events: Vec<UndeliverableEvent>,
+    /// How many of those were not sent.
+    unsent: usize,
     stop: Option<OutputError>,
     /// Number of undecided events at the start of this try.
     undecided_before: usize,
@@ -131,6 +138,7 @@ impl<W: Worker> WorkerPool<W> {
             limits,
             unfinished: BTreeMap::new(),
             accepted: BTreeSet::new(),
+            blocks_on_refusal: true,
         }
     }
 
@@ -140,9 +148,13 @@ impl<W: Worker> WorkerPool<W> {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return DeliveryProgress::begin(unfinished.parts, unfinished.undeliverable_events);
+            return DeliveryProgress::begin(unfinished);
         }
-        DeliveryProgress::begin(self.limits.parts(events).into(), Vec::new())
+        DeliveryProgress {
+            parts: self.limits.parts(events).into(),
+            undecided_before: events.len(),
+            ..DeliveryProgress::default()
+        }
     }
 
     fn end(
@@ -160,6 +172,7 @@ impl<W: Worker> WorkerPool<W> {
         let DeliveryProgress {
             parts,
             mut undeliverable_events,
+            unsent,
             stop,
             undecided_before: open_before,
         } = work;
@@ -180,6 +193,7 @@ impl<W: Worker> WorkerPool<W> {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
                     undeliverable_events,
+                    unsent,
                 };
                 self.unfinished
                     .insert(delivery.source.to_owned(), unfinished);
@@ -189,12 +203,14 @@ impl<W: Worker> WorkerPool<W> {
             None if undeliverable_events.is_empty() => Ok(()),
             None => {
                 undeliverable_events.sort_by_key(|undeliverable| undeliverable.event);
+                let refused = undeliverable_events.len().saturating_sub(unsent);
                 match undeliverable_events.first() {
                     // The settings are probably wrong, and not all of the events. Other sources
                     // prove nothing: this one may have a component that makes no valid
                     // event at all.
                     Some(first)
-                        if count > 1
+                        if self.blocks_on_refusal
+                            && refused > 1
                             && undeliverable_events.len() == count
                             && !self.accepted.contains(delivery.source) =>
                     {
@@ -229,6 +245,10 @@ impl<W: Worker> Output for WorkerPool<W> {
         join_all(driven).await;
         let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.end(delivery, events.len(), work)
+    }
+
+    fn return_refused(&mut self) {
+        self.blocks_on_refusal = false;
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -272,10 +292,12 @@ fn lock(work: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
 }
 
 impl DeliveryProgress {
-    fn begin(parts: VecDeque<Part>, undeliverable_events: Vec<UndeliverableEvent>) -> Self {
+    /// Goes on with the remainder of a delivery.
+    fn begin(unfinished: PendingDelivery) -> Self {
         let mut work = Self {
-            parts,
-            undeliverable_events,
+            parts: unfinished.parts,
+            undeliverable_events: unfinished.undeliverable_events,
+            unsent: unfinished.unsent,
             ..Self::default()
         };
         work.undecided_before = work.undecided();
@@ -292,9 +314,11 @@ impl DeliveryProgress {
             SendError::Blocked(reason) => self.stop_with(part, OutputError::Blocked(reason)),
             SendError::PartiallyAccepted {
                 undeliverable_events,
+                unsent,
                 retry_events,
                 cause,
             } => {
+                self.unsent = self.unsent.saturating_add(unsent);
                 let place = |at: usize| part.get(at).copied();
                 let found = undeliverable_events
                     .into_iter()

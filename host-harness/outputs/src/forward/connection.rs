@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use std::time::Duration;
 use rmpv::Value;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use source_common::dial::connect_any;
 use source_common::peer_certificate::connection_problem;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -110,7 +112,9 @@ impl Connector {
     async fn dial(&self) -> io::Result<Pin<Box<dyn Stream>>> {
         let stream = match &self.address {
             Address::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let addresses = lookup_host((host.as_str(), *port)).await?;
+                let addresses: Vec<SocketAddr> = addresses.collect();
+                let stream = connect_any(&addresses, CONNECT_TIMEOUT).await?;
                 stream.set_nodelay(true)?;
                 stream
             }

@@ -22,7 +22,7 @@ use super::parts::PartLimits;
 use super::template::Template;
 use super::tls::Tls;
 use super::worker_pool::{SendError, Worker, WorkerPool};
-use super::{Event, Output, OutputConfig, OutputError};
+use super::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
 
 const PORT_DEFAULT: u16 = 24_224;
 const TAG_DEFAULT: &str = "{namespace}.{stream}";
@@ -270,10 +270,7 @@ impl Worker for ForwardWorker {
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(SendError::PartRejected {
-                reason,
-                suspect: None,
-            });
+            return Err(unsent(vec![UndeliverableEvent { event: 0, reason }]));
         }
         let tag = self.config.tag.render(first, source);
         let (frame, undeliverable_events) = frame::pack(&tag, part, self.config.compress)
@@ -286,17 +283,23 @@ impl Worker for ForwardWorker {
         if undeliverable_events.is_empty() {
             return Ok(());
         }
-        Err(SendError::PartiallyAccepted {
-            undeliverable_events,
-            retry_events: Vec::new(),
-            cause: None,
-        })
+        Err(unsent(undeliverable_events))
     }
 
     async fn close(&mut self) {
         if let Some(mut connection) = self.usable_connection().await {
             connection.close().await;
         }
+    }
+}
+
+/// Returns the error for events that were left out. All others of the part were accepted.
+fn unsent(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
+    SendError::PartiallyAccepted {
+        unsent: undeliverable_events.len(),
+        undeliverable_events,
+        retry_events: Vec::new(),
+        cause: None,
     }
 }
 

@@ -26,7 +26,7 @@ use tower_service::Service as _;
 use super::response::ReceiverResponse;
 use super::settings::{RequestSettings, sensitive};
 use crate::worker_pool::{SendError, Worker, WorkerPool};
-use crate::{Event, Output, OutputConfig, OutputError};
+use crate::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
 
 /// TCP connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -230,12 +230,12 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             .endpoint
             .render(first, source)
             .parse()
-            .map_err(|error| SendError::PartRejected {
-                reason: format!(
+            .map_err(|error| {
+                let reason = format!(
                     "{}: its kind or stream makes no URL: {error}",
                     settings.name
-                ),
-                suspect: None,
+                );
+                unsent(part.len(), &reason)
             })?;
         let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
         let mut body = Vec::with_capacity(bytes.saturating_add(16));
@@ -323,6 +323,20 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             Err(error) => return Err(SendError::Retry(format!("{name}: {error}").into())),
         };
         Ok((head.status, head.headers, body))
+    }
+}
+
+/// Returns the error for a part of so many events that cannot be sent.
+fn unsent(count: usize, reason: &str) -> SendError {
+    let undeliverable = |event| UndeliverableEvent {
+        event,
+        reason: reason.to_owned(),
+    };
+    SendError::PartiallyAccepted {
+        undeliverable_events: (0..count).map(undeliverable).collect(),
+        unsent: count,
+        retry_events: Vec::new(),
+        cause: None,
     }
 }
 

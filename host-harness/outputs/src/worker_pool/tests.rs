@@ -113,6 +113,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     output.workers[0].rejected = "5";
     output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
         undeliverable_events: Vec::new(),
+        unsent: 0,
         retry_events: vec![1],
         cause: Some(RetryCause::Retry("429".to_owned().into())),
     }]);
@@ -186,6 +187,57 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
 }
 
 #[tokio::test]
+async fn what_has_another_place_is_returned_when_all_of_it_is_refused() {
+    let always = (0..30).map(|_| rejected("400", None));
+    let mut refusing = output(always.collect(), "");
+    refusing.return_refused();
+    let error = accept(&mut refusing, EVENTS).await.unwrap_err();
+    assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 10));
+}
+
+#[tokio::test]
+async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
+    let unsent = |events: &[usize]| SendError::PartiallyAccepted {
+        undeliverable_events: events
+            .iter()
+            .map(|event| UndeliverableEvent {
+                event: *event,
+                reason: "too large".to_owned(),
+            })
+            .collect(),
+        unsent: events.len(),
+        retry_events: Vec::new(),
+        cause: None,
+    };
+    let mut healthy = output(vec![unsent(&[0, 1])], "");
+    let error = accept(&mut healthy, "0\n1\n").await.unwrap_err();
+    assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 2));
+    // Nor do they over a retry, and beside one that the receiver refuses.
+    let SendError::PartiallyAccepted {
+        undeliverable_events,
+        unsent,
+        ..
+    } = unsent(&[0])
+    else {
+        panic!("it is in parts");
+    };
+    let partly = SendError::PartiallyAccepted {
+        undeliverable_events,
+        unsent,
+        retry_events: vec![1],
+        cause: Some(RetryCause::Retry("429".to_owned().into())),
+    };
+    let mut healthy = output(vec![partly, rejected("400", None)], "");
+    let error = accept(&mut healthy, "0\n1\n").await.unwrap_err();
+    assert!(
+        matches!(error, OutputError::RetryAfterProgress(_)),
+        "{error}"
+    );
+    let error = accept(&mut healthy, "0\n1\n").await.unwrap_err();
+    assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 2));
+}
+
+#[tokio::test]
 async fn a_source_whose_events_are_all_refused_does_not_block_another() {
     let mut shared = output(Vec::new(), "");
     let always = || (0..30).map(|_| rejected("400", None));
@@ -206,6 +258,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     output.workers[0].answers = VecDeque::from([
         SendError::PartiallyAccepted {
             undeliverable_events: Vec::new(),
+            unsent: 0,
             retry_events: vec![1, 3],
             cause: None,
         },
