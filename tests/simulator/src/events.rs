@@ -89,18 +89,20 @@ impl Page {
         }
         let stream = list.record_generator.event_type.stream();
         let original = record.identity(stream);
-        let mut event = Map::new();
+        // The identity is that of the words of batch files, a few of which have those of this endpoint.
+        let (mut event, mut in_files) = (Map::new(), Map::new());
         for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {
-            let key = match key {
-                "subtype" => "subType",
-                "type" => "eventType",
-                other => other,
+            let (key, key_in_files) = match key {
+                "subtype" | "subType" => ("subType", "subtype"),
+                "type" | "eventType" => ("eventType", "type"),
+                other => (other, other),
             };
             event.insert(key.to_owned(), value.clone());
+            in_files.insert(key_in_files.to_owned(), value.clone());
         }
-        let event = Value::Object(event);
-        self.rewritten.push((identity_of(stream, &event), original));
-        self.events.push(event);
+        let identity = identity_of(stream, &Value::Object(in_files));
+        self.rewritten.push((identity, original));
+        self.events.push(Value::Object(event));
     }
 }
 
