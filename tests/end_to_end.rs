@@ -380,7 +380,10 @@ fn every_bad_settings_file_exits_78_with_one_clear_line() {
         for verb in ["validate", "run"] {
             let output = setup.command(verb).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(78), "{verb} {named}: {said}");
+            // A file may be written later, and the host started again.
+            let is_repairable = verb == "run" && named == "no-such-file";
+            let code = if is_repairable { 1 } else { 78 };
+            assert_eq!(output.status.code(), Some(code), "{verb} {named}: {said}");
             assert!(said.contains(named), "{verb} {named}: {said}");
             assert_eq!(said.trim_end().lines().count(), 1, "{verb} {named}: {said}");
         }

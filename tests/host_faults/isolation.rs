@@ -169,6 +169,25 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     assert!(said.contains("started source=late"), "{said}");
 }
 
+/// As where its name has a private address behind a captive portal.
+#[test]
+fn an_allowed_origin_that_is_refused_is_tried_again_and_ends_no_source() {
+    let setup = Setup::new(small_config(), "");
+    let component = compile(setup.folder.path(), "none");
+    let allow = "allow = [\"https://denied.example.com\"]\n[source.settings]";
+    let text = source("denied", &component, "denied").replace("[source.settings]", allow);
+    add(&setup, &text);
+    let mut host = Running::start(setup.command("run"));
+    let line = host.wait_for("source=denied failures=2");
+    assert!(
+        line.contains("denied: https://denied.example.com is on the allow-list"),
+        "{line}"
+    );
+    assert!(line.contains("next try in"), "{line}");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
 #[test]
 fn a_source_is_not_polled_before_it_has_asked_for() {
     const RESTS: [&str; 3] = [
@@ -213,11 +232,17 @@ fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept()
 #[test]
 fn a_run_of_which_no_source_can_start_ends() {
     let setup = Setup::new(small_config(), "");
-    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let text = text.replace("{ file = \"secret\" }", "{ file = \"no-such-secret\" }");
-    fs::write(setup.path("host.toml"), text).unwrap();
-    let run = setup.command("run").output().unwrap();
-    assert_eq!(run.status.code(), Some(78), "{}", stderr(&run));
+    let good = fs::read_to_string(setup.path("host.toml")).unwrap();
+    // systemd starts it again after the first, which a file that is written later repairs.
+    for (reference, code) in [
+        ("{ file = \"no-such-secret\" }", 1),
+        ("{ env = \"NO_SUCH_VARIABLE_9\" }", 78),
+    ] {
+        let text = good.replace("{ file = \"secret\" }", reference);
+        fs::write(setup.path("host.toml"), text).unwrap();
+        let run = setup.command("run").output().unwrap();
+        assert_eq!(run.status.code(), Some(code), "{}", stderr(&run));
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! A host that is suspended, and a name that does not resolve.
+//! A host that is suspended, a name that does not resolve, and rejected records that nobody takes.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use mimecast_simulator::{Config, Endpoint};
+use serde_json::Value;
 
 use crate::running::Running;
 use crate::setup::{Setup, assert_success, events_so_far, ids_of_stream, small_config, wait_until};
@@ -120,4 +121,53 @@ fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
     let ids: BTreeSet<_> = ids_of_stream(&events, "audit").collect();
     // The id of an event names its tenant: one for each source.
     assert_eq!((ids.len(), events.len()), (600, 600), "once by each source");
+}
+
+#[test]
+fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_loses_nothing() {
+    let config = Config {
+        malformed_per_mille: 20,
+        ..small_config()
+    };
+    let settings = "siem_calls_per_15_min = 100000\nformat = \"raw\"\nstreams = [\"siem\"]";
+    let setup = Setup::new(config, settings);
+    let write = |source: &str, more: &str| {
+        let output = format!("type = \"file\"\npath = \"events.ndjson\"\n{more}");
+        setup.write_source(source, settings, &output);
+    };
+    // Nothing listens there.
+    let letters = "[dead_letter]\ntype = \"http\"\nendpoint = \"http://127.0.0.1:1/in\"";
+    write("max_events = 100", letters);
+    let mut host = Running::start(setup.command("run"));
+    host.wait_for("cannot deliver to");
+    write("max_events = 90", letters);
+    host.signal("-HUP");
+    host.wait_for("started source=acme");
+    host.wait_for("cannot deliver to");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    // No batch with them was committed.
+    write("max_events = 90", "");
+    assert_success(&setup.run_once());
+    let (events, ledger) = (setup.events(), setup.ledger());
+    for stream in ledger.streams().filter(|it| it.starts_with("siem.")) {
+        let ids: BTreeSet<&str> = ids_of_stream(&events, stream)
+            .map(|id| ledger.original(stream, id))
+            .collect();
+        let missing = ledger.missing(stream, ids.iter().copied());
+        assert!(missing.is_empty(), "{stream}: {missing:?}");
+    }
+    let letters = fs::read_to_string(setup.path("state/acme.rejected.ndjson")).unwrap();
+    let kept: BTreeSet<String> = letters
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
+        .collect();
+    let streams = setup.status();
+    let rejected = streams.as_object().unwrap().values();
+    let rejected: u64 = rejected
+        .map(|stream| stream["rejected"].as_u64().unwrap())
+        .sum();
+    assert!(rejected > 0);
+    assert_eq!(u64::try_from(kept.len()).unwrap(), rejected);
 }

@@ -97,6 +97,24 @@ fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
 }
 
 #[test]
+fn a_log_file_is_let_go_of_at_sigusr1_also_where_only_warnings_are_logged() {
+    let setup = Setup::new(small_config(), AUDIT);
+    let (log, moved) = (setup.path("log"), setup.path("log.1"));
+    let mut command = setup.command("run");
+    command.arg("-q").arg("--log-file").arg(&log);
+    let mut host = Running::start(command);
+    let events = setup.path("events.ndjson");
+    wait_until("the first events", || {
+        fs::metadata(&events).is_ok_and(|file| file.len() > 0)
+    });
+    fs::rename(&log, &moved).unwrap();
+    host.signal("-USR1");
+    wait_until("the new log file", || log.exists());
+    host.signal("-TERM");
+    assert_eq!(host.end().0.code(), Some(0));
+}
+
+#[test]
 fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
     let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");

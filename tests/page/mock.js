@@ -23,6 +23,8 @@ const STREAMS = [
   { name: "siem", summary: "API 1.0: log files of all SIEM types.", permission: "Gateway | Tracking | Read", product: "an API 1.0 application", endpoint: "/api/audit/get-siem-logs" },
 ];
 const SECRETS = ["client_secret", "app_key", "access_key", "secret_key"];
+const OF_V1 = ["app_id", "app_key", "access_key", "secret_key", "account_code", "email", "discovery_url", "siem_file_format", "siem_compress"];
+const OF_V2 = ["client_id", "client_secret", "siem_endpoint", "siem_calls_per_15_min"];
 
 const MINUTE = 60_000;
 const time = (at) => new Date(at).toISOString();
@@ -134,10 +136,24 @@ export class MockHost {
       if (source && headers["if-none-match"] === "*") return [409, { error: `there is a source ${name} already` }];
       const settings = { ...body.settings };
       if (settings.client_id === "refused") return [422, { errors: ["client_id: is refused by this test", "start: `yesterday` is not a duration"] }];
-      const given = SECRETS.filter((secret) => settings[secret] !== undefined);
-      const values = { ...source?.values, ...Object.fromEntries(given.map((secret) => [secret, settings[secret]])) };
-      for (const secret of given) delete settings[secret];
-      this.add(name, { state: "active", body: { ...body, settings }, secrets: Object.keys(values), values });
+      // A secret that is left out is kept, and `null` removes a setting.
+      const secrets = new Set(source?.secrets);
+      const values = { ...source?.values };
+      for (const [key, value] of Object.entries(settings)) {
+        if (value !== null && !SECRETS.includes(key)) continue;
+        delete settings[key];
+        delete values[key];
+        secrets.delete(key);
+        if (value === null) continue;
+        values[key] = value;
+        secrets.add(key);
+      }
+      const unknown = body.outputs?.find((output) => output === "dead_letter" || !this.outputs.some((one) => one.output === output));
+      if (unknown) return [422, { errors: [`there is no output \`${unknown}\``] }];
+      const [others, version] = settings.api === "1.0" ? [OF_V2, "2.0"] : [OF_V1, "1.0"];
+      const other = [...Object.keys(settings), ...secrets].find((key) => others.includes(key));
+      if (other) return [422, { errors: [`\`${other}\`: belongs to API ${version}; remove it, or set api = "${version}"`] }];
+      this.add(name, { state: "active", body: { ...body, settings }, secrets: [...secrets], values });
       return [200, {}];
     }
     if (!source) return undefined;

@@ -170,6 +170,10 @@ fn not_permitted(missing: &NotPermitted) -> String {
 
 fn failed(source: &Source, error: &PollError) -> (String, Exit) {
     match error {
+        // As a name that does not resolve.
+        PollError::Denied(origin) if source.allows(origin) => {
+            (source.denial_advice(origin), Exit::Failed)
+        }
         PollError::Denied(origin) => (source.denial_advice(origin), Exit::BadSettings),
         PollError::Internal(detail) => (format!("fault: {detail}"), Exit::Failed),
         PollError::Protocol(failure) => {

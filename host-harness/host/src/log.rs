@@ -2,12 +2,12 @@
 //! Events never come here.
 //!
 //! A log file that another program moves or removes, as logrotate does, is opened again at the next
-//! line. `SIGUSR1`, which some are set up to send, writes such a line.
+//! line, and at `SIGUSR1`, which some are set up to send.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
@@ -84,13 +84,17 @@ pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result
         .map_err(|error| Failure::settings(format!("{LEVEL_VARIABLE}: {error}")))?;
     let file = match file {
         None => None,
-        Some(path) => Some(LogFile::open(path).map_err(|error| {
+        Some(path) => Some(Arc::new(LogFile::open(path).map_err(|error| {
             Failure::settings(format!("--log-file {}: {error}", path.display()))
-        })?),
+        })?)),
     };
     // https://no-color.org
     let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let ansi = file.is_none() && wants_color && io::stderr().is_terminal();
+    if let Some(file) = &file {
+        // A second start within one process, as in tests, keeps the first.
+        let _ = LOG_FILE.set(Arc::clone(file));
+    }
     let writer = Writer(file);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -137,7 +141,10 @@ pub(crate) fn print_above(bars: &MultiProgress) {
 
 static PROGRESS_BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
-struct Writer(Option<LogFile>);
+/// The log file of the process, where it has one.
+static LOG_FILE: OnceLock<Arc<LogFile>> = OnceLock::new();
+
+struct Writer(Option<Arc<LogFile>>);
 
 /// A file that the log is appended to.
 #[derive(Debug)]
@@ -156,14 +163,19 @@ impl LogFile {
 
     /// Writes a line, into a new file where the present one is no longer at its path.
     fn write_all(&self, line: &[u8]) -> io::Result<()> {
+        self.open_again().write_all(line)
+    }
+
+    /// Opens a new file where the present one is no longer at its path. Returns the one to write to.
+    fn open_again(&self) -> MutexGuard<'_, File> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be looked at or opened for now still takes the line.
+        // What cannot be looked at or opened for now still takes lines.
         if matches!(disk::is_at(&self.path, &file), Ok(false))
             && let Ok(new) = open(&self.path)
         {
             *file = new;
         }
-        file.write_all(line)
+        file
     }
 }
 
@@ -177,7 +189,7 @@ impl<'a> MakeWriter<'a> for Writer {
 
     fn make_writer(&'a self) -> Line<'a> {
         Line {
-            file: self.0.as_ref(),
+            file: self.0.as_deref(),
         }
     }
 }
@@ -205,14 +217,18 @@ impl Write for Line<'_> {
     }
 }
 
-/// Writes a line at each `SIGUSR1`, so that a log file that was moved is opened again at once. The
-/// signal would end the process otherwise.
+/// Opens a log file that was moved again at each `SIGUSR1`, and writes a line. The signal would end
+/// the process otherwise.
 #[cfg(unix)]
 pub(crate) async fn write_at_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut signals = signal(SignalKind::user_defined1())?;
     while signals.recv().await.is_some() {
+        // Where only warnings are logged, the line is not written.
+        if let Some(file) = LOG_FILE.get() {
+            drop(file.open_again());
+        }
         info!("SIGUSR1: the log goes on here");
     }
     Ok(())

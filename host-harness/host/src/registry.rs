@@ -361,6 +361,11 @@ impl SourceEntry {
         self.lock().facts.run = run;
     }
 
+    /// Returns whether the host runs it.
+    pub(crate) fn run_state(&self) -> RunState {
+        self.lock().facts.run
+    }
+
     /// Sets what pauses the source; `None` for nothing.
     pub fn set_paused(&self, paused_by: Option<PausedBy>) {
         self.lock().facts.paused_by = paused_by;

@@ -624,12 +624,13 @@ fn state_of_source(
     if !host.is_alive() {
         return State::Stopped;
     }
+    // Nothing is tried again, whatever the reason. A source that could not start, and is tried again,
+    // has not ended.
+    if facts.run == RunState::Ended {
+        return State::Stopped;
+    }
     if facts.settings_error.is_some() && facts.run != RunState::Running {
         return State::Failing;
-    }
-    let error = source_state.and_then(|source_state| source_state.last_error.as_ref());
-    if facts.run == RunState::Ended && error.is_none() {
-        return State::Stopped;
     }
     if facts.blocked.is_some() {
         return State::Blocked;
@@ -637,13 +638,15 @@ fn state_of_source(
     let Some(source_state) = source_state else {
         return State::Starting;
     };
-    // Compared in seconds, the resolution of the stored state. An older state is of an earlier run.
+    // Compared in seconds, the resolution of the stored state. An older state is of an earlier run,
+    // unless the clock was set back since the host started.
     let seconds = |time: Time| time.epoch_ms / 1000;
     let stored_at = Time::parse(&source_state.stored_at).map(seconds);
-    if stored_at < host.started_at().map(seconds) {
+    let started_at = host.started_at().filter(|at| *at <= Time::of(host.now));
+    if stored_at < started_at.map(seconds) {
         return State::Starting;
     }
-    match error {
+    match source_state.last_error.as_ref() {
         Some(error) if error.kind == "unauthorized" => return State::Unauthorized,
         Some(error) if error.kind == "throttled" => return State::Waiting,
         Some(_) => return State::Failing,
@@ -925,6 +928,47 @@ mod tests {
             (ended.state, ended.exit()),
             (State::Stopped, Exit::NotRunning)
         );
+    }
+
+    #[test]
+    fn a_source_that_has_ended_for_good_is_stopped_and_one_that_is_tried_again_is_failing() {
+        let alive = host(3, false);
+        let of = |kind: &str, run, settings_error: Option<&str>| {
+            let mut source_state = stored_source(&[State::Active], 5);
+            source_state.last_error = Some(error(kind));
+            let facts = SourceFacts {
+                run,
+                settings_error: settings_error.map(str::to_owned),
+                ..SourceFacts::default()
+            };
+            let report = report(&source_state, &facts, &alive);
+            let stream = report.streams["stream-0"].state;
+            (report.state, stream, report.exit(), report.detail)
+        };
+        for kind in ["settings", "denied", "checkpoint", "start"] {
+            let detail = format!("{kind}: reason");
+            for settings_error in [None, Some("sources/acme.toml: unknown key")] {
+                assert_eq!(
+                    of(kind, RunState::Ended, settings_error),
+                    (State::Stopped, State::Stopped, Exit::Failed, detail.clone())
+                );
+            }
+        }
+        let retried = of("start", RunState::Starting, None);
+        assert_eq!((retried.0, retried.2), (State::Failing, Exit::Failed));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_during_the_run_makes_no_source_starting() {
+        let mut alive = host(0, false);
+        if let Some(heartbeat) = &mut alive.heartbeat {
+            heartbeat.started_at_ms = NOW_MS + 3_600_000;
+        }
+        assert_eq!(
+            state(&[State::Active], &alive, 5),
+            (State::Active, Exit::Done)
+        );
+        assert_eq!(state(&[State::Failing], &alive, 5).0, State::Failing);
     }
 
     #[test]

@@ -199,7 +199,7 @@ async fn reload_on(
         files.reload().await;
         service_manager::notify(&Message::Ready);
         if let Some(watch) = &mut watch {
-            watch.note_read();
+            watch.note_read().await;
         }
     }
 }

@@ -177,7 +177,7 @@ pub(crate) async fn try_settings(
             let message: Vec<String> = lines.collect();
             Err(Failure::settings(message.join("\n")))
         }
-        Err(PollError::Denied(origin)) => {
+        Err(PollError::Denied(origin)) if !source.allows(&origin) => {
             let key = match settings.allow {
                 AllowSetting::Extend(_) => "allow",
                 AllowSetting::Replace(_) => "allow_only",
@@ -187,7 +187,8 @@ pub(crate) async fn try_settings(
         }
         Ok(_)
         | Err(
-            PollError::Internal(_)
+            PollError::Denied(_)
+            | PollError::Internal(_)
             | PollError::Protocol(_)
             | PollError::Throttled(_)
             | PollError::Unauthorized(_)

@@ -3,7 +3,7 @@
 //! Secrets are write-only: each is stored in a separate file, which only the
 //! host's user can read. What the API may not set, such as a path, is kept as it is in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use source_common::disk;
 use source_common::secret::Secret;
 use source_common::value_reference::ValueReference;
+use tracing::warn;
 
 use crate::settings::source_file;
 
@@ -37,6 +38,8 @@ pub struct Draft {
     pub table: toml::Table,
     /// Secrets to be written to separate files.
     secrets: BTreeMap<String, Secret>,
+    /// The files of secrets that it no longer has.
+    left: Vec<PathBuf>,
     path: PathBuf,
     name: String,
 }
@@ -58,7 +61,7 @@ impl SourceFile {
     }
 
     /// Returns the file's contents after the API sets `body`. Secrets and references that it omits
-    /// are kept. Returns one message for each error.
+    /// are kept; one that is `null` there is removed. Returns one message for each error.
     pub fn draft(
         &self,
         body: &Value,
@@ -66,7 +69,9 @@ impl SourceFile {
     ) -> Result<Draft, Vec<String>> {
         let old = self.read().map_err(|reason| vec![reason])?;
         let mut old = old.unwrap_or_default();
-        let mut table = toml::Table::try_from(body)
+        let mut body = body.clone();
+        let removed = take_nulls(&mut body);
+        let mut table = toml::Table::try_from(&body)
             .map_err(|error| vec![format!("the source is not an object: {error}")])?;
         let mut mistakes = Vec::new();
         if table.contains_key("name") {
@@ -107,7 +112,12 @@ impl SourceFile {
             Some(toml::Value::Table(old)) => old,
             _ => toml::Table::new(),
         };
+        let mut left = Vec::new();
         for (key, value) in old {
+            if removed.contains(&key) {
+                left.extend(self.secret_file(&key, &value));
+                continue;
+            }
             let is_kept = is_secret(&key) || ValueReference::parse(&value).is_some();
             if is_kept && !settings.contains_key(&key) {
                 settings.insert(key, value);
@@ -119,42 +129,48 @@ impl SourceFile {
         Ok(Draft {
             table,
             secrets,
+            left,
             path: self.path.clone(),
             name: self.name.clone(),
         })
     }
 
-    /// Removes the file and its secrets. Returns whether it existed.
+    /// Removes the file and the secrets that the API wrote for it. Returns whether it existed.
     pub fn remove(&self) -> io::Result<bool> {
+        // Of a file that cannot be read it is not known which secrets are its own.
+        let secrets = self.secret_files().unwrap_or_default();
         match fs::remove_file(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         }
         disk::sync_directory(&self.path)?;
-        for file in self.secret_files()? {
-            fs::remove_file(file)?;
+        for file in secrets {
+            match fs::remove_file(file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(true)
     }
 
-    /// Returns the secret files of this source, as written by [`Draft::write`].
-    fn secret_files(&self) -> io::Result<Vec<PathBuf>> {
-        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let key = name.to_str().and_then(|name| {
-                let rest = name.strip_prefix(&format!("{}.", self.name))?;
-                rest.strip_suffix(SECRET_SUFFIX)
-            });
-            // The name of a source may contain a dot, that of a setting cannot.
-            if key.is_some_and(|key| !key.contains('.')) {
-                files.push(entry.path());
-            }
-        }
-        Ok(files)
+    /// Returns the files of its secrets, as written by [`Draft::write`]. Another source may have a
+    /// file whose name begins in the same way.
+    fn secret_files(&self) -> Result<Vec<PathBuf>, String> {
+        let table = self.read()?.unwrap_or_default();
+        let settings = table.get(SETTINGS).and_then(toml::Value::as_table);
+        let settings = settings.into_iter().flatten();
+        Ok(settings
+            .filter_map(|(key, value)| self.secret_file(key, value))
+            .collect())
+    }
+
+    /// Returns the file of a secret, where the value of the setting is what the API writes.
+    fn secret_file(&self, key: &str, value: &toml::Value) -> Option<PathBuf> {
+        let name = secret_file_name(&self.name, key);
+        let is_own = ValueReference::parse(value) == Some(ValueReference::File(name.clone()));
+        is_own.then(|| directory_of(&self.path).join(name))
     }
 
     fn read(&self) -> Result<Option<toml::Table>, String> {
@@ -188,7 +204,7 @@ impl Draft {
 
     /// Writes the secrets, then the file. If the host is killed in between, the old file stays.
     pub fn write(&self) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        let directory = directory_of(&self.path);
         for (key, secret) in &self.secrets {
             let path = directory.join(secret_file_name(&self.name, key));
             let text = format!("{}\n", secret.expose());
@@ -197,8 +213,35 @@ impl Draft {
         let mut text = String::from("# Written by the API of source-host.\n");
         let table = toml::to_string(&self.table).map_err(io::Error::other)?;
         write!(text, "{table}").map_err(io::Error::other)?;
-        disk::replace(&self.path, TEMP_PREFIX, text.as_bytes())
+        disk::replace(&self.path, TEMP_PREFIX, text.as_bytes())?;
+        for file in &self.left {
+            if let Err(error) = fs::remove_file(file)
+                && error.kind() != ErrorKind::NotFound
+            {
+                let file = file.display();
+                warn!(source = %self.name, "{file}: is no longer used, and cannot be removed: {error}; remove it there");
+            }
+        }
+        Ok(())
     }
+}
+
+/// Takes the settings out that are `null`, which TOML does not have. Returns their names.
+fn take_nulls(body: &mut Value) -> BTreeSet<String> {
+    let mut removed = BTreeSet::new();
+    if let Some(settings) = body.get_mut(SETTINGS).and_then(Value::as_object_mut) {
+        settings.retain(|key, value| {
+            if value.is_null() {
+                removed.insert(key.clone());
+            }
+            !value.is_null()
+        });
+    }
+    removed
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new("."))
 }
 
 const SECRET_SUFFIX: &str = ".secret";
@@ -310,10 +353,46 @@ mod tests {
             json!([]),
             json!(null),
             json!({"settings": 1}),
-            json!({"settings": {"a": null}}),
+            json!({"enabled": null}),
+            json!({"settings": {"a": [null]}}),
         ] {
             assert!(file.draft(&body, &is_secret).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_is_null_is_removed_with_its_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[settings]\napi = \"1.0\"\n\
+                    app_secret = { file = \"acme.app_secret.secret\" }\n\
+                    secret_secret = { file = \"acme.secret_secret.secret\" }\n\
+                    own_secret = { file = \"own.secret\" }\n";
+        let file = file(directory.path(), text);
+        for secret in [
+            "acme.app_secret.secret",
+            "acme.secret_secret.secret",
+            "own.secret",
+        ] {
+            fs::write(directory.path().join(secret), "s3cret").unwrap();
+        }
+
+        let body = json!({"settings": {"client_secret": "new", "app_secret": null,
+            "own_secret": null, "unknown": null}});
+        let draft = file.draft(&body, &is_secret).unwrap();
+        let files = names(directory.path());
+        assert!(files.contains(&"acme.app_secret.secret".to_owned()));
+        draft.write().unwrap();
+        let table: toml::Table = fs::read_to_string(file.path()).unwrap().parse().unwrap();
+        let settings = table["settings"].as_table().unwrap();
+        let keys: Vec<&String> = settings.keys().collect();
+        assert_eq!(keys, ["client_secret", "secret_secret"]);
+        let wanted = [
+            "acme.client_secret.secret",
+            "acme.secret_secret.secret",
+            "acme.toml",
+            "own.secret",
+        ];
+        assert_eq!(names(directory.path()), wanted);
     }
 
     #[test]
@@ -324,11 +403,18 @@ mod tests {
             let file = SourceFile::new(directory.path(), name);
             file.draft(&body, &is_secret).unwrap().write().unwrap();
         }
+        // Files of operators; the second belongs to a source `acme.eu`.
         fs::write(directory.path().join("acme.pem"), "").unwrap();
+        fs::write(directory.path().join("acme.eu.secret"), "").unwrap();
         let file = SourceFile::new(directory.path(), "acme");
         assert!(file.remove().unwrap());
         assert!(!file.remove().unwrap());
-        let wanted = ["acme.eu.client_secret.secret", "acme.eu.toml", "acme.pem"];
+        let wanted = [
+            "acme.eu.client_secret.secret",
+            "acme.eu.secret",
+            "acme.eu.toml",
+            "acme.pem",
+        ];
         assert_eq!(names(directory.path()), wanted);
     }
 

@@ -40,6 +40,9 @@ struct Sample {
 
 /// A gap of this many minutes replaces every older point.
 const MISSED_MAX: u64 = 180;
+/// A clock that is set back by more than this many minutes begins the points anew. Until it has
+/// caught up with a smaller step, none is added.
+const STEP_BACK_MAX: u64 = 5;
 const LAG_UNKNOWN: u32 = u32::MAX;
 
 /// One point, as the API returns it.
@@ -91,7 +94,12 @@ impl History {
 impl Ring {
     fn add(&mut self, minute: u64, events: u64, lag_seconds: u32) {
         if minute <= self.minute {
-            return;
+            if self.minute.abs_diff(minute) <= STEP_BACK_MAX {
+                return;
+            }
+            // The clock was set back: the points would be later than now.
+            self.points.clear();
+            self.minute = minute.saturating_sub(1);
         }
         // Minutes without a point, for example of a suspended machine, are inserted as empty.
         let missed = minute.abs_diff(self.minute).saturating_sub(1);
@@ -207,5 +215,20 @@ mod tests {
         registry.remove_source("acme");
         history.sample(&registry.report(at(5_000_001)), at(5_000_001));
         assert_eq!(history.points("acme"), []);
+    }
+
+    #[test]
+    fn points_begin_anew_when_the_clock_is_set_back_by_more_than_a_few_minutes() {
+        let (history, registry) = (History::default(), Registry::new());
+        for (events, minute) in [(0, 600), (5, 601), (6, 598), (7, 602)] {
+            history.sample(&report(&registry, events, minute), at(minute));
+        }
+        assert_eq!(counts(&history.points("acme")).len(), 3, "a small step");
+        for (events, minute) in [(9, 10), (10, 11)] {
+            history.sample(&report(&registry, events, minute), at(minute));
+        }
+        let points = history.points("acme");
+        assert_eq!(counts(&points), [(2, Some(5)), (1, Some(5))]);
+        assert_eq!(points[1].at, Time::of(at(11)));
     }
 }

@@ -19,7 +19,7 @@ use super::{Table, cache_dir, print, print_json, terminal_width};
 use crate::fleet::client::FleetClient;
 use crate::fleet::tenant::Tenant;
 use crate::report::{FleetOverview, SourceReport};
-use crate::settings::{FleetSettings, Settings};
+use crate::settings::{FleetSettings, Settings, is_tenant_name};
 use crate::source;
 
 /// What is to be done with the tenants of a fleet.
@@ -93,8 +93,10 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
         Action::Pause(name) => set_enabled(fleet, &name, false).await?,
         Action::Remove(name) => {
             let fleet_client = FleetClient::open(fleet).await?;
-            known(&fleet_client, &name).await?;
-            fleet_client.remove(&name).await?;
+            // A name with `*` would stand for others. What an interrupted removal has left is removed.
+            if !is_tenant_name(&name) || !fleet_client.remove(&name).await? {
+                return Err(unknown(&fleet_client, &name).await?);
+            }
             print(&format!("tenant `{name}`: removed, with its position\n"))?;
         }
         Action::Resume(name) => set_enabled(fleet, &name, true).await?,
@@ -111,10 +113,15 @@ async fn known(
     if let Some(placed) = fleet_client.tenant(name).await? {
         return Ok(placed);
     }
+    Err(unknown(fleet_client, name).await?)
+}
+
+/// The failure that there is no tenant of that name.
+async fn unknown(fleet_client: &FleetClient, name: &str) -> Result<Failure, Failure> {
     let names = fleet_client.names().await?;
     let meant = nearest(name, names.iter().map(String::as_str));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
-    Err(Failure::failed(format!(
+    Ok(Failure::failed(format!(
         "there is no tenant `{name}`{meant}"
     )))
 }
@@ -152,6 +159,14 @@ async fn read_tenant(
     let schema = &component.description().settings_schema;
     let schema: serde_json::Value = serde_json::from_str(schema)
         .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
+    // What is not a setting may be a secret under a misspelt name.
+    if schema.get("additionalProperties") != Some(&serde_json::Value::Bool(true)) {
+        let known = schema
+            .get("properties")
+            .and_then(serde_json::Value::as_object);
+        let known = known.into_iter().flat_map(serde_json::Map::keys);
+        tenant.refuse_unknown(&known.map(String::as_str).collect::<Vec<_>>())?;
+    }
     tenant.refuse_secrets(&|key| {
         let mark = schema.pointer(&format!("/properties/{key}/writeOnly"));
         mark == Some(&serde_json::Value::Bool(true))
@@ -205,7 +220,8 @@ async fn import(
         tenants.push(read_tenant(settings, &components, file).await?);
     }
     // A host that still runs would go on storing checkpoints there.
-    let state = state_dir.map(StateDir::open).transpose()?;
+    let open = |path: &Path| store::check_same_user(path).and_then(|()| StateDir::open(path));
+    let state = state_dir.map(open).transpose()?;
     let fleet_client = FleetClient::open(fleet).await?;
     let (mut added, mut changed, mut positions) = (0_usize, 0_usize, 0_usize);
     for tenant in &tenants {

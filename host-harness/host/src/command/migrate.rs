@@ -38,7 +38,7 @@ const SIEM_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Prints the API 2.0 settings of every API 1.0 source.
 pub fn migrate(config: &Path) -> Result<Exit, Failure> {
-    let settings = Settings::read(config)?;
+    let settings = Settings::read_for_sources(config)?;
     let mut text = String::new();
     for source in &settings.sources {
         if source.settings.table.get("api").and_then(Value::as_str) != Some("1.0") {
@@ -48,6 +48,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
         let now = SystemTime::now();
         text.push_str(&section(
             &source.name,
+            source.settings.place,
             &source.settings.table,
             source_state.as_ref(),
             now,
@@ -62,6 +63,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
 
 fn section(
     name: &str,
+    place: &str,
     settings: &Table,
     source_state: Option<&StoredSource>,
     now: SystemTime,
@@ -113,7 +115,7 @@ fn section(
         .iter()
         .filter(|(key, _)| !REPLACED.contains(&key.as_str()));
     new.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
-    text.push_str("[source.settings]\n");
+    let _ = writeln!(text, "{place}");
     for (key, value) in &new {
         let _ = writeln!(text, "{key} = {value}");
     }
@@ -123,8 +125,12 @@ fn section(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use source_runtime::store::StoredStream;
+
+    const PLACE: &str = "[source.settings]";
 
     fn settings() -> Table {
         toml::from_str(
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn settings_of_both_apis_stay_and_keys_are_replaced() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
-        let text = section("acme", &settings(), None, now);
+        let text = section("acme", PLACE, &settings(), None, now);
         let new = parsed(&text);
         assert_eq!(new["api"].as_str(), Some("2.0"));
         assert_eq!(new["start"].as_str(), Some("7d"));
@@ -166,13 +172,30 @@ mod tests {
             source_state
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
-        let text = section("acme", &settings(), Some(&record(1_769_990_000_500)), now);
+        let state = record(1_769_990_000_500);
+        let text = section("acme", PLACE, &settings(), Some(&state), now);
         assert_eq!(
             parsed(&text)["start"].as_str(),
             Some("2026-02-01T21:53:20Z")
         );
         assert!(!text.contains("is lost"), "{text}");
-        let text = section("acme", &settings(), Some(&record(1_769_000_000_000)), now);
+        let state = record(1_769_000_000_000);
+        let text = section("acme", PLACE, &settings(), Some(&state), now);
         assert!(text.contains("is lost"), "{text}");
+    }
+
+    #[test]
+    fn a_source_of_a_file_of_its_own_gets_settings_that_this_file_takes() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("sources")).unwrap();
+        let file = directory.path().join("sources/acme.toml");
+        fs::write(&file, "[settings]\napi = \"1.0\"\n").unwrap();
+        let text = "sources_dir = \"sources\"\n[[output]]\ntype = \"stdout\"\n";
+        let read = Settings::parse(text, &directory.path().join("m.toml")).unwrap();
+        let source = &read.sources[0].settings;
+        let text = section("acme", source.place, &source.table, None, now);
+        assert!(text.contains("\n[settings]\n"), "{text}");
+        assert!(!text.contains("[source.settings]"), "{text}");
     }
 }

@@ -18,15 +18,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use source_common::exit::Failure;
+use source_runtime::store;
 
 pub(crate) use self::table::{Table, terminal_width};
 use crate::settings::{CACHE_DIR, Settings};
 
-/// Returns the directory for compiled components of a settings file, if a run has created the
-/// state directory; read-only commands must not create it.
+/// Returns the directory for compiled components of a settings file, if a run of this user has
+/// created the state directory: read-only commands must not create it, nor files in it that the
+/// user of the host cannot read.
 pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
-    if settings.state_dir.is_dir() {
-        Some(settings.state_dir.join(CACHE_DIR))
+    let state_dir = &settings.state_dir;
+    if state_dir.is_dir() && store::check_same_user(state_dir).is_ok() {
+        Some(state_dir.join(CACHE_DIR))
     } else {
         user_cache_dir()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{StateDir, epoch_ms};
+use source_runtime::store::{self, StateDir, epoch_ms};
 
 use super::{cache_dir, print};
 use crate::report::time_text;
@@ -27,9 +27,10 @@ pub struct Reset {
 /// Rewinds the checkpoint of a source, using the component. Events collected again have
 /// the same ids. No host may be running, since it would overwrite the checkpoint.
 pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
-    let mut settings = Settings::read(config)?;
+    let mut settings = Settings::read_for_sources(config)?;
     settings.select_source(&reset.source)?;
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
+    store::check_same_user(&settings.state_dir)?;
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let components = source::components(&settings, cache_dir(&settings))?;
     for settings_of_source in &settings.sources {

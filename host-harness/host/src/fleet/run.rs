@@ -596,7 +596,10 @@ impl RunningHost {
             }
             TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) => {
                 error!(source = %name, "{failure}");
-                tenant.entry.set_run(RunState::Ended);
+                // It is tried again: what failed is its last error, where the loop has noted it.
+                if tenant.turns.source_state().last_error.is_none() {
+                    tenant.entry.set_run(RunState::Ended);
+                }
                 FAILED_WAIT
             }
         }

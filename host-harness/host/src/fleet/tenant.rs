@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use source_common::exit::Failure;
 use source_common::lines::KeyLineNumbers;
+use source_common::suggestion::unknown_key;
 use source_common::value_reference::ValueReference;
 use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
 
@@ -96,6 +97,20 @@ impl Tenant {
         Ok(settings)
     }
 
+    /// Refuses settings that the component does not know, with the nearest that it does.
+    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), Failure> {
+        let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
+        let mut keys = settings.into_iter().flat_map(toml::Table::keys);
+        match keys.find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(Failure::settings(format!(
+                "tenant `{}`: {}",
+                self.name,
+                unknown_key(key, known, None)
+            ))),
+        }
+    }
+
     /// Refuses secrets that are written out: the stream is no place for them. `is_secret` says it
     /// of a setting.
     pub(crate) fn refuse_secrets(&self, is_secret: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
@@ -173,6 +188,17 @@ mod tests {
         );
         assert!(!failure.message.contains("hunter22"), "{failure}");
         assert_eq!(tenant(TEXT).references().len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_secret_is_refused_and_not_shown() {
+        let known = ["client_id", "client_secret", "streams"];
+        tenant(TEXT).refuse_unknown(&known).unwrap();
+        let text = "[settings]\nclient_secert = \"hunter22\"\n";
+        let failure = tenant(text).refuse_unknown(&known).unwrap_err();
+        let reason = "unknown key `client_secert`; did you mean `client_secret`?";
+        assert!(failure.message.contains(reason), "{failure}");
+        assert!(!failure.message.contains("hunter22"), "{failure}");
     }
 
     #[test]

@@ -50,6 +50,11 @@ struct Head {
 }
 
 impl TenantValue {
+    /// Whether it comes from a state directory, and no host has worked on it.
+    pub(crate) fn is_imported(&self) -> bool {
+        self.epoch == Epoch::default() && self.host.is_empty()
+    }
+
     /// The bytes of the value. The error is a clause.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut head = Head {

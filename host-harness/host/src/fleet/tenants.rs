@@ -75,19 +75,43 @@ impl FleetClient {
         }
     }
 
-    /// Removes a tenant with its checkpoint. Returns whether there was one.
+    /// Removes a tenant and its checkpoint, also where only one of them is there. Returns whether
+    /// there was any.
     pub(crate) async fn remove(&self, name: &str) -> Result<bool, Failure> {
         let purged = self.tenants.purge().filter(self.subject_of(name));
         let purged = purged.await.map_err(|error| failed(name, &error))?;
+        // Not looked for where the tenant was there: a server of a cluster may be behind.
+        if purged.purged == 0 {
+            let found = self.checkpoints.entry(name).await;
+            let found = found.map_err(|error| failed(name, &error))?;
+            if found.is_none_or(|entry| entry.operation != Operation::Put) {
+                return Ok(false);
+            }
+        }
         let checkpoint = self.checkpoints.purge(name).await;
         checkpoint.map_err(|error| failed(name, &error))?;
-        Ok(purged.purged > 0)
+        Ok(true)
     }
 
-    /// Takes over what a state directory has of a tenant that no host has had. Returns whether it
-    /// was taken.
+    /// Takes over what a state directory has of a tenant that no host has had, also where that was
+    /// done before. Returns whether it was taken.
     pub(crate) async fn import(&self, state: StoredSource) -> Result<bool, Failure> {
         let name = state.source.clone();
+        let found = self.checkpoints.entry(&*name).await;
+        let revision = match found.map_err(|error| failed(&name, &error))? {
+            None => 0,
+            Some(found) => match found.operation {
+                Operation::Delete | Operation::Purge => found.revision,
+                Operation::Put => {
+                    let is_imported =
+                        TenantValue::decode(&found.value).is_ok_and(|value| value.is_imported());
+                    if !is_imported {
+                        return Ok(false);
+                    }
+                    found.revision
+                }
+            },
+        };
         let entry = TenantValue {
             epoch: Epoch::default(),
             host: String::new(),
@@ -95,7 +119,8 @@ impl FleetClient {
             state,
         };
         let value = entry.encode().map_err(|reason| failed(&name, &reason))?;
-        match self.checkpoints.update(&name, value.into(), 0).await {
+        let stored = self.checkpoints.update(&name, value.into(), revision);
+        match stored.await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
             Err(error) => Err(failed(&name, &error)),

@@ -1,24 +1,27 @@
 //! Checks the files that the settings have the host write to: no two writers may share
 //! one, under any name.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
+use std::slice;
 
 use source_common::exit::Failure;
 use source_common::section::{SettingsErrors, at};
 use source_outputs::{ANY, PathTemplate};
 use source_runtime::store;
 
-use super::{CACHE_DIR, DeadLetterSettings, PAUSED_FILE, Settings};
+use super::{CACHE_DIR, DeadLetterSettings, FaultySource, PAUSED_FILE, Settings, SourceSettings};
 
 /// As many as a system follows.
 const SYMLINKS_MAX: u32 = 40;
 
 /// A file and its use.
-struct FileUse {
+struct FileUse<'a> {
     by: String,
     id: FileId,
+    /// The source that it belongs to.
+    source: Option<&'a SourceSettings>,
 }
 
 /// Identifies a file, to detect two paths to the same one.
@@ -43,118 +46,283 @@ impl FileId {
     }
 }
 
+/// What a settings file has its outputs and the host write to.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenFiles {
+    /// The settings file.
+    file: PathBuf,
+    state_dir: PathBuf,
+    /// Whether the rejected records of all sources go to one file.
+    has_rejected_file: bool,
+    outputs: Vec<OutputFiles>,
+}
+
 /// Files that an output writes to.
-struct OutputFiles<'a> {
+#[derive(Clone, Debug)]
+struct OutputFiles {
     by: String,
     line: Option<usize>,
     path: PathTemplate,
-    /// The names of the sources that it gets events of.
-    sources: Vec<&'a str>,
+    /// The name of the output; `None` of that for rejected records, which every source has.
+    name: Option<String>,
 }
 
 /// The files that a template can name, by source.
 struct TemplateUse<'a> {
-    by: String,
+    by: &'a str,
     all: String,
-    of_source: Vec<(&'a str, String)>,
+    of_source: Vec<(&'a SourceSettings, String)>,
 }
 
-/// Refuses a file that two outputs write to, or an output and the host itself.
-pub(super) fn refuse_shared(settings: &Settings, mistakes: &mut SettingsErrors) {
-    let mut used = host_files(settings);
-    let state = FileId::of(&settings.state_dir).path;
-    let refuse = |output: &OutputFiles<'_>, of: &str| {
-        let at = at(&settings.file, output.line);
-        let (by, path) = (&output.by, &output.path);
-        Failure::settings(format!(
-            "{at}: {by}: `path` is {path}, which {of}; give each a file of its own"
-        ))
-    };
-    let (fixed, templates): (Vec<_>, Vec<_>) = output_files(settings)
-        .into_iter()
-        .partition(|output| output.path.fixed().is_some());
-    for output in fixed {
-        let id = FileId::of(&output.path.fixed().unwrap_or_default());
-        if let Some(other) = used.iter().find(|other| other.id.is_same(&id)) {
-            mistakes.add(refuse(&output, &format!("is the file of {}", other.by)));
-            continue;
-        }
-        let of_state = id.path.strip_prefix(&state).ok();
-        if of_state.is_some_and(is_host_file) {
-            mistakes.add(refuse(&output, "is a file of the state directory"));
-            continue;
-        }
-        used.push(FileUse { by: output.by, id });
+/// A file with two writers that an output of a source can write to.
+struct SharedFile<'a> {
+    /// The source that it also belongs to.
+    other: Option<&'a SourceSettings>,
+    /// What it is, as a clause.
+    of: String,
+}
+
+/// The mistakes that are files with two writers.
+#[derive(Default)]
+struct SharedFiles {
+    of_file: SettingsErrors,
+    /// By name of a source of `sources_dir`; the first of each.
+    of_sources: BTreeMap<String, Failure>,
+}
+
+impl Settings {
+    /// Refuses a file that two outputs write to, or an output and the host itself. Where that
+    /// depends on the name of a source of `sources_dir`, it is a mistake of that source.
+    pub(super) fn refuse_shared_files(&mut self) -> Result<(), Failure> {
+        let shared = WrittenFiles::of(self).shared(&self.sources);
+        let is_refused = |name: &String| shared.of_sources.contains_key(name);
+        self.sources.retain(|source| !is_refused(&source.name));
+        let of_sources = shared.of_sources.into_iter();
+        let faulty = of_sources.map(|(name, failure)| FaultySource { name, failure });
+        self.faulty_sources.extend(faulty);
+        shared.of_file.into_result()
     }
-    let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
-    for output in templates {
-        let written = TemplateUse::of(&output);
-        match written.shared(&used, &state, &earlier) {
-            Some(of) => mistakes.add(refuse(&output, &of)),
-            None => earlier.push(written),
+}
+
+impl WrittenFiles {
+    /// Those of a settings file.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            file: settings.file.clone(),
+            state_dir: settings.state_dir.clone(),
+            has_rejected_file: matches!(settings.dead_letter, Some(DeadLetterSettings::File(_))),
+            outputs: output_files(settings),
         }
+    }
+
+    /// Refuses a source of `sources_dir` for the files that it would share with the outputs or the
+    /// host. Other sources are not looked at.
+    pub(crate) fn refuse_shared_by(&self, source: &SourceSettings) -> Result<(), Failure> {
+        let shared = self.shared(slice::from_ref(source));
+        match shared.of_sources.into_values().next() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn shared(&self, sources: &[SourceSettings]) -> SharedFiles {
+        let mut shared = SharedFiles::default();
+        let mut used = self.host_files(sources);
+        let state = FileId::of(&self.state_dir).path;
+        let (fixed, templates): (Vec<_>, Vec<_>) = self
+            .outputs
+            .iter()
+            .partition(|output| output.path.fixed().is_some());
+        for output in fixed {
+            let id = FileId::of(&output.path.fixed().unwrap_or_default());
+            let others = used.iter().filter(|other| other.id.is_same(&id));
+            let mut is_refused = false;
+            for other in others {
+                let of = format!("is the file of {}", other.by);
+                is_refused = self.refuse(output, other.source, &of, &mut shared);
+                if is_refused {
+                    break;
+                }
+            }
+            if is_refused {
+                continue;
+            }
+            let of_state = id.path.strip_prefix(&state).ok();
+            if of_state.is_some_and(is_host_file) {
+                let of = "is a file of the state directory";
+                self.refuse(output, None, of, &mut shared);
+                continue;
+            }
+            used.push(FileUse {
+                by: output.by.clone(),
+                id,
+                source: None,
+            });
+        }
+        let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
+        for output in templates {
+            let written = TemplateUse::of(output, sources);
+            let mut is_refused = false;
+            for (source, found) in written.shared(&used, &state, &earlier) {
+                let of = format!("{}, for source `{}`", found.of, source.name);
+                let of_directory = [Some(source), found.other]
+                    .into_iter()
+                    .flatten()
+                    .find(|source| self.is_of_directory(source));
+                is_refused = self.refuse(output, of_directory, &of, &mut shared);
+                if is_refused {
+                    break;
+                }
+            }
+            if !is_refused {
+                earlier.push(written);
+            }
+        }
+        shared
+    }
+
+    /// Notes a file with two writers. Returns whether that is a mistake of the settings file, and
+    /// not of the source.
+    fn refuse(
+        &self,
+        output: &OutputFiles,
+        source: Option<&SourceSettings>,
+        of: &str,
+        shared: &mut SharedFiles,
+    ) -> bool {
+        let at = at(&self.file, output.line);
+        let (by, path) = (&output.by, &output.path);
+        let mistake = format!("{at}: {by}: `path` is {path}, which {of}");
+        match source.filter(|source| self.is_of_directory(source)) {
+            None => {
+                let advice = "give each a file of its own";
+                let failure = Failure::settings(format!("{mistake}; {advice}"));
+                shared.of_file.add(failure);
+                true
+            }
+            Some(source) => {
+                let (file, name) = (source.file.display(), &source.name);
+                let advice = "give the source another name, or each a file of its own";
+                let of_source = shared.of_sources.entry(name.clone());
+                of_source.or_insert_with(|| {
+                    Failure::settings(format!("{file}: source `{name}`: {mistake}; {advice}"))
+                });
+                false
+            }
+        }
+    }
+
+    fn is_of_directory(&self, source: &SourceSettings) -> bool {
+        source.file != self.file
+    }
+
+    /// Returns the files that the host itself writes.
+    fn host_files<'a>(&self, sources: &'a [SourceSettings]) -> Vec<FileUse<'a>> {
+        let mut files = vec![FileUse {
+            by: "the settings".to_owned(),
+            id: FileId::of(&self.file),
+            source: None,
+        }];
+        for source in sources {
+            let name = &source.name;
+            let mut add = |by: String, path: &Path| {
+                files.push(FileUse {
+                    by,
+                    id: FileId::of(path),
+                    source: Some(source),
+                });
+            };
+            let checkpoint = store::state_path(&self.state_dir, name);
+            add(format!("the checkpoint of `{name}`"), &checkpoint);
+            if !self.has_rejected_file {
+                let rejected = store::rejected_path(&self.state_dir, name);
+                add(format!("the rejected records of `{name}`"), &rejected);
+            }
+            if let Some(component) = &source.component {
+                add(format!("the component of `{name}`"), component);
+            }
+        }
+        files
     }
 }
 
 impl<'a> TemplateUse<'a> {
-    fn of(output: &OutputFiles<'a>) -> Self {
-        let sources = output.sources.iter();
+    fn of(output: &'a OutputFiles, sources: &'a [SourceSettings]) -> Self {
+        let name = output.name.as_ref();
+        let sources = sources
+            .iter()
+            .filter(|source| name.is_none_or(|name| source.uses_output(name)));
         Self {
-            by: output.by.clone(),
+            by: &output.by,
             all: resolved_pattern(&output.path.pattern(None)),
             of_source: sources
                 .map(|source| {
-                    (
-                        *source,
-                        resolved_pattern(&output.path.pattern(Some(*source))),
-                    )
+                    let pattern = output.path.pattern(Some(&source.name));
+                    (source, resolved_pattern(&pattern))
                 })
                 .collect(),
         }
     }
 
-    /// What it shares a file with, as a clause.
-    fn shared(&self, used: &[FileUse], state: &Path, earlier: &[Self]) -> Option<String> {
-        for other in used {
-            let path = other.id.path.to_string_lossy();
-            if let Some(source) = self.overlapping(&path) {
-                let by = &other.by;
-                return Some(format!("can be the file of {by}, for source `{source}`"));
-            }
-        }
+    /// The sources for which it can be a file with another writer, with the first such file.
+    fn shared(
+        &self,
+        used: &[FileUse<'a>],
+        state: &Path,
+        earlier: &[Self],
+    ) -> Vec<(&'a SourceSettings, SharedFile<'a>)> {
+        let used = used.iter().map(|other| {
+            let of = format!("can be the file of {}", other.by);
+            let path = other.id.path.to_string_lossy().into_owned();
+            (path, other.source, of)
+        });
         let kept = [
             format!("{ANY}{}", store::STATE_FILE_SUFFIX),
             "lock".to_owned(),
             format!("{CACHE_DIR}/{ANY}"),
         ];
-        for name in kept {
-            let path = state.join(name);
-            if let Some(source) = self.overlapping(&path.to_string_lossy()) {
-                let of = "can be a file of the state directory";
-                return Some(format!("{of}, for source `{source}`"));
-            }
-        }
-        let others = earlier
+        let kept = kept.iter().map(|name| {
+            let of = "can be a file of the state directory".to_owned();
+            let path = state.join(name).to_string_lossy().into_owned();
+            (path, None, of)
+        });
+        let files = used.chain(kept);
+        let files: Vec<_> = files
+            .filter(|(path, ..)| overlap(&self.all, path))
+            .collect();
+        let earlier = earlier
             .iter()
             .filter(|other| overlap(&self.all, &other.all));
-        for other in others {
-            let mut paths = other.of_source.iter();
-            let shared = paths.find_map(|(_, path)| self.overlapping(path));
-            if let Some(source) = shared {
-                let by = &other.by;
-                return Some(format!("can be a file of {by} too, for source `{source}`"));
-            }
-        }
-        None
+        let earlier: Vec<&Self> = earlier.collect();
+        let of_sources = self.of_source.iter().filter_map(|(source, own)| {
+            let file = files.iter().find(|(path, ..)| overlap(own, path));
+            let shared = match file {
+                Some((_, other, of)) => SharedFile {
+                    other: *other,
+                    of: of.clone(),
+                },
+                None => earlier
+                    .iter()
+                    .find_map(|other| other.shared_with(source, own))?,
+            };
+            Some((*source, shared))
+        });
+        of_sources.collect()
     }
 
-    /// The source for which it can be this path.
-    fn overlapping(&self, path: &str) -> Option<&'a str> {
-        if !overlap(&self.all, path) {
-            return None;
-        }
-        let found = self.of_source.iter().find(|(_, own)| overlap(own, path));
-        found.map(|(source, _)| *source)
+    /// A file that it can be as well as that pattern of another output.
+    fn shared_with(&self, source: &SourceSettings, pattern: &str) -> Option<SharedFile<'a>> {
+        // First the same source, which is the likely one.
+        let mut files = self.of_source.iter();
+        let same = files
+            .find(|(own, _)| own.name == source.name)
+            .filter(|(_, path)| overlap(path, pattern));
+        let mut files = self.of_source.iter();
+        let (other, _) = same.or_else(|| files.find(|(_, path)| overlap(path, pattern)))?;
+        Some(SharedFile {
+            other: Some(*other),
+            of: format!("can be a file of {} too", self.by),
+        })
     }
 }
 
@@ -172,6 +340,9 @@ fn resolved_pattern(pattern: &Path) -> String {
 
 /// Whether two patterns have a path in common.
 fn overlap(one: &str, other: &str) -> bool {
+    if !one.contains(ANY) && !other.contains(ANY) {
+        return one == other;
+    }
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     let mut seen = BTreeSet::new();
@@ -206,47 +377,22 @@ fn overlap(one: &str, other: &str) -> bool {
     false
 }
 
-/// Returns the files that the host itself writes.
-fn host_files(settings: &Settings) -> Vec<FileUse> {
-    let used = |by: String, path: &Path| FileUse {
-        by,
-        id: FileId::of(path),
-    };
-    let mut files = vec![used("the settings".to_owned(), &settings.file)];
-    let has_own_file = matches!(settings.dead_letter, Some(DeadLetterSettings::File(_)));
-    for source in &settings.sources {
-        let name = &source.name;
-        let checkpoint = store::state_path(&settings.state_dir, name);
-        files.push(used(format!("the checkpoint of `{name}`"), &checkpoint));
-        if !has_own_file {
-            let rejected = store::rejected_path(&settings.state_dir, name);
-            files.push(used(format!("the rejected records of `{name}`"), &rejected));
-        }
-        if let Some(component) = &source.component {
-            files.push(used(format!("the component of `{name}`"), component));
-        }
-    }
-    files
-}
-
 /// The files that the settings file names to be written to, with their places.
-fn output_files(settings: &Settings) -> Vec<OutputFiles<'_>> {
+fn output_files(settings: &Settings) -> Vec<OutputFiles> {
     let several = settings.outputs.len() > 1;
     let outputs = settings.outputs.iter().enumerate();
-    let mut files: Vec<OutputFiles<'_>> = outputs
+    let mut files: Vec<OutputFiles> = outputs
         .filter_map(|(index, output)| {
             let by = if several {
                 format!("[[output]] number {}", index + 1)
             } else {
                 "[[output]]".to_owned()
             };
-            let users = settings.sources.iter();
-            let users = users.filter(|source| source.uses_output(&output.name));
             Some(OutputFiles {
                 by,
                 line: output.lines.line("path"),
                 path: output.config.file()?.clone(),
-                sources: users.map(|source| source.name.as_str()).collect(),
+                name: Some(output.name.clone()),
             })
         })
         .collect();
@@ -255,17 +401,11 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles<'_>> {
         Some(DeadLetterSettings::File(path)) => Some(PathTemplate::of_file(path)),
         Some(DeadLetterSettings::Output(config)) => config.file().cloned(),
     };
-    files.extend(path.map(|path| {
-        OutputFiles {
-            by: "[dead_letter]".to_owned(),
-            line: settings.dead_letter_lines.line("path"),
-            path,
-            sources: settings
-                .sources
-                .iter()
-                .map(|source| source.name.as_str())
-                .collect(),
-        }
+    files.extend(path.map(|path| OutputFiles {
+        by: "[dead_letter]".to_owned(),
+        line: settings.dead_letter_lines.line("path"),
+        path,
+        name: None,
     }));
     files
 }
@@ -461,6 +601,66 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_that_leads_to_a_shared_file_is_a_mistake_of_its_own_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let sources = directory.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        for name in ["acme", "all", "both", "free"] {
+            let outputs = match name {
+                "free" => "outputs = [\"file-2\"]\n",
+                _ => "",
+            };
+            fs::write(sources.join(format!("{name}.toml")), outputs).unwrap();
+        }
+        let text = |more: &str| {
+            let paths = [
+                "events/{source}.ndjson",
+                "events/all.ndjson",
+                "state/both.rejected.ndjson",
+                "{source}/x-{kind}",
+            ];
+            format!(
+                "state_dir = \"state\"\nsources_dir = \"sources\"\n{}{more}",
+                outputs(&paths)
+            )
+        };
+        let file = directory.path().join("m.toml");
+        let settings = Settings::parse(&text(""), &file).unwrap();
+        let names: Vec<&str> = settings.sources.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["acme", "free"]);
+        let [all, both] = &*settings.faulty_sources else {
+            panic!("{:?}", settings.faulty_sources);
+        };
+        assert_eq!([&*all.name, &*both.name], ["all", "both"]);
+        let message = &all.failure.message;
+        assert!(message.contains("all.toml: source `all`: "), "{message}");
+        let of = "m.toml:5: [[output]] number 1: `path` is ";
+        assert!(message.contains(of), "{message}");
+        let of = "can be the file of [[output]] number 2, for source `all`; give the source";
+        assert!(message.contains(of), "{message}");
+        let message = &both.failure.message;
+        let of = "is the file of the rejected records of `both`; give the source";
+        assert!(message.contains(of), "{message}");
+
+        // What the API would write is refused in the same way.
+        let written = WrittenFiles::of(&settings);
+        let mut source = settings.sources[0].clone();
+        assert_eq!(written.refuse_shared_by(&source), Ok(()));
+        source.name = "all".to_owned();
+        source.file = sources.join("all.toml");
+        assert_eq!(written.refuse_shared_by(&source), Err(all.failure.clone()));
+
+        // A source of the settings file has no other place.
+        let main =
+            "[[source]]\nname = \"x\"\n[[output]]\ntype = \"file\"\npath = \"events/x.ndjson\"\n";
+        let failure = Settings::parse(&text(main), &file).unwrap_err();
+        assert!(
+            failure.message.contains("for source `x`; give each"),
+            "{failure}"
+        );
     }
 
     #[test]

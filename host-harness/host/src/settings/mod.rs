@@ -20,7 +20,7 @@ use source_common::proxy::Proxies;
 use source_common::secret::Secret;
 use source_common::section::{Section, SettingsErrors, at};
 use source_common::suggestion::nearest;
-use source_common::value_reference::ValueReference;
+use source_common::value_reference::{ValueReference, resolve_reference};
 use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;
@@ -28,6 +28,7 @@ use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIME
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
 pub use self::directory::{read_file, source_file, source_files};
+pub(crate) use self::files::WrittenFiles;
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
 
@@ -55,12 +56,16 @@ pub struct Settings {
     pub sources_dir: Option<PathBuf>,
     /// The URL of the proxy of every source and output that names none of its own.
     pub proxy: Option<Secret>,
+    /// The file that the URL is in, where it is in one of its own.
+    pub proxy_file: Option<PathBuf>,
     /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
     /// The invalid files of `sources_dir`, which do not affect the other sources.
     pub faulty_sources: Vec<FaultySource>,
     /// The outputs, with different names; at least one.
     pub outputs: Vec<OutputSettings>,
+    /// The names of the outputs that [`Settings::read_for_sources`] has left out.
+    pub unread_outputs: Vec<String>,
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
@@ -166,6 +171,8 @@ pub struct SourceSettings {
     pub allow: AllowSetting,
     /// The proxies that it is reached through.
     pub proxies: Proxies,
+    /// The file that the URL of its own proxy is in, where it is in one.
+    pub proxy_file: Option<PathBuf>,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Whether it collects; a paused source keeps its checkpoint.
@@ -193,6 +200,7 @@ impl SourceSettings {
             component,
             allow,
             proxies,
+            proxy_file: _, // its content is in `proxies`
             ca_file,
             enabled: _,
             memory_bytes_max,
@@ -217,13 +225,10 @@ impl SourceSettings {
     /// The files, besides its component, that are read when the source is started.
     #[must_use]
     pub fn named_files(&self) -> Vec<PathBuf> {
-        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
         let values = self.settings.table.values();
-        let referred = values.filter_map(|value| match ValueReference::parse(value)? {
-            ValueReference::Env(_) => None,
-            ValueReference::File(name) => Some(directory.join(name)),
-        });
-        referred.chain(self.ca_file.clone()).collect()
+        let referred = values.filter_map(|value| ValueReference::parse(value)?.path(&self.file));
+        let referred = referred.chain(self.ca_file.clone());
+        referred.chain(self.proxy_file.clone()).collect()
     }
 
     /// The source with its file, and the line of a key of it, for messages.
@@ -264,33 +269,42 @@ impl SourceSettings {
 impl Settings {
     /// Reads a settings file, and the files of its `sources_dir`.
     pub fn read(file: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(file).map_err(|error| {
-            let advice = if error.kind() == ErrorKind::IsADirectory {
-                "; name the settings file in it"
-            } else {
-                ""
-            };
-            Failure::settings(format!("{}: {error}{advice}", file.display()))
-        })?;
-        Self::parse(&text, file)
+        Self::parse(&read_text(file)?, file)
+    }
+
+    /// The same for a command that delivers nothing, and that may not have the environment and the
+    /// secrets of the host. What names a value that cannot be read, other than a source, is left out.
+    pub fn read_for_sources(file: &Path) -> Result<Self, Failure> {
+        Self::parse_with(&read_text(file)?, file, Unresolved::LeftOut)
     }
 
     /// Parses the text of a settings file. Relative paths in it are resolved against
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
-        let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
+        Self::parse_with(text, file, Unresolved::Refused)
+    }
+
+    fn parse_with(text: &str, file: &Path, unresolved: Unresolved) -> Result<Self, Failure> {
+        let mut table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
         let restart_only = RestartOnlySettings::of(&table);
+        let has_fleet = table.contains_key(FLEET);
+        let unread_outputs = match unresolved {
+            Unresolved::LeftOut => leave_out_unresolved(&mut table, file),
+            Unresolved::Refused => Vec::new(),
+        };
         let lines = KeyLineNumbers::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
         let mut mistakes = SettingsErrors::default();
         let state_dir = mistakes.ok_or_push(root.path("state_dir")).flatten();
         let state_dir = state_dir.unwrap_or_else(|| root.resolve("state"));
         let sources_dir = mistakes.ok_or_push(root.path(SOURCES_DIR));
+        let proxy_file = root.referenced_file(PROXY);
         let proxy = mistakes.ok_or_push(root.proxies());
         // A mistake in it is reported once, not for each source.
         let proxy = proxy.map_or_else(|| Some(Secret::new("none".to_owned())), |(_, url)| url);
         let sources = mistakes.ok_or_push(root.tables(SOURCE));
-        let outputs = mistakes.ok_or_push(root.tables("output"));
+        let outputs = mistakes.ok_or_push(root.tables(OUTPUT));
+        let outputs = outputs.filter(|_| unread_outputs.is_empty());
         let dead_letter = mistakes.ok_or_push(root.table("dead_letter")).flatten();
         let admin = mistakes.ok_or_push(root.table("admin")).flatten();
         let fleet = mistakes.ok_or_push(root.table(FLEET));
@@ -306,14 +320,15 @@ impl Settings {
                  are its tenants: move these to it with `source-host fleet import`, or leave \
                  [fleet] out"
             )));
-        } else if fleet.is_none() && sources.is_empty() && sources_dir.is_none() && is_readable {
+        } else if !has_fleet && sources.is_empty() && sources_dir.is_none() && is_readable {
             let hint = "no [[source]]; a source needs a name and [source.settings], or \
                         `sources_dir` names a directory with a file for each source";
             mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
         }
         let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut mistakes);
-        let (outputs, output_names) =
+        let (outputs, mut output_names) =
             parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut mistakes);
+        output_names.extend_from_slice(&unread_outputs);
         for source in &sources {
             mistakes.ok_or_push(source.check_outputs(&output_names));
         }
@@ -333,9 +348,11 @@ impl Settings {
             state_dir,
             sources_dir,
             proxy,
+            proxy_file,
             sources,
             faulty_sources: Vec::new(),
             outputs,
+            unread_outputs,
             dead_letter: dead_letter.flatten(),
             dead_letter_lines: lines.table("dead_letter"),
             state_dir_line: lines.line("state_dir"),
@@ -347,7 +364,7 @@ impl Settings {
         mistakes.ok_or_push(settings.refuse_two_stdouts());
         mistakes.ok_or_push(settings.read_directory());
         mistakes.ok_or_push(settings.refuse_former_names_in_use());
-        files::refuse_shared(&settings, &mut mistakes);
+        mistakes.ok_or_push(settings.refuse_shared_files());
         mistakes.into_result()?;
         Ok(settings)
     }
@@ -367,11 +384,19 @@ impl Settings {
         }
     }
 
+    /// The names of the sources that are in the file itself.
+    #[must_use]
+    pub fn sources_of_file(&self) -> BTreeSet<String> {
+        let sources = self.sources.iter();
+        let sources = sources.filter(|source| source.file == self.file);
+        sources.map(|source| source.name.clone()).collect()
+    }
+
     /// The names of its outputs.
     #[must_use]
     pub fn output_names(&self) -> Vec<String> {
         let names = self.outputs.iter().map(|output| output.name.clone());
-        names.collect()
+        names.chain(self.unread_outputs.iter().cloned()).collect()
     }
 
     /// Keeps only the source of that name. If there is none, the error suggests a name.
@@ -411,6 +436,63 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What is done with a reference to a value that cannot be read, other than one of a source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Unresolved {
+    LeftOut,
+    Refused,
+}
+
+/// Removes what cannot be read without values that this process does not have. Returns the names of
+/// the outputs, where those are removed.
+fn leave_out_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
+    let env = |name: &str| std::env::var(name).ok();
+    let is_resolvable = |value: &toml::Value| {
+        let references = ValueReference::all_in(value);
+        let mut references = references.iter();
+        references.all(|reference| resolve_reference(reference, file, &env).is_ok())
+    };
+    let mut outputs = Vec::new();
+    table.retain(|key, value| {
+        if key == SOURCE {
+            let sources = value.as_array_mut().into_iter().flatten();
+            for source in sources.filter_map(toml::Value::as_table_mut) {
+                source.retain(|key, value| key != PROXY || is_resolvable(value));
+            }
+            return true;
+        }
+        let is_kept = is_resolvable(value);
+        if !is_kept && key == OUTPUT {
+            let tables = value.as_array().into_iter().flatten();
+            let tables = tables.filter_map(toml::Value::as_table).cloned();
+            outputs = output_names(&tables.collect::<Vec<_>>());
+        }
+        is_kept
+    });
+    outputs
+}
+
+/// Returns the files that a settings file refers to, which need not be one that can be used.
+#[must_use]
+pub fn referenced_files(file: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let references = ValueReference::all_in(&toml::Value::Table(table));
+    let paths = references.iter();
+    paths.filter_map(|reference| reference.path(file)).collect()
+}
+
+fn read_text(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
+        let advice = if error.kind() == ErrorKind::IsADirectory {
+            "; name the settings file in it"
+        } else {
+            ""
+        };
+        Failure::settings(format!("{}: {error}{advice}", file.display()))
+    })
 }
 
 fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
@@ -527,6 +609,7 @@ fn parse_source_keys(
         mistakes.add(section.error("renamed_from", &reason));
     }
     let allow = mistakes.ok_or_push(parse_allow(&mut section));
+    let proxy_file = section.referenced_file(PROXY);
     let proxies = mistakes.ok_or_push(section.proxies());
     let limits = mistakes.ok_or_push(parse_limits(&mut section));
     let source = SourceSettings {
@@ -536,6 +619,7 @@ fn parse_source_keys(
         component: mistakes.ok_or_push(section.path("component")).flatten(),
         allow: allow.unwrap_or_default(),
         proxies: proxies.map_or_else(Proxies::default, |(proxies, _)| proxies),
+        proxy_file,
         ca_file: mistakes.ok_or_push(section.path("ca_file")).flatten(),
         enabled: mistakes
             .ok_or_push(section.boolean("enabled"))
@@ -696,6 +780,8 @@ fn parse_dead_letter(
     mistakes.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
 }
 
+const OUTPUT: &str = "output";
+const PROXY: &str = "proxy";
 const SOURCE: &str = "source";
 const SOURCES_DIR: &str = "sources_dir";
 const FLEET: &str = "fleet";

@@ -343,3 +343,43 @@ fn settings_may_be_as_long_as_the_contract_allows() {
         "{message}"
     );
 }
+
+/// As for a user who has neither the environment of the service nor its files.
+#[test]
+fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("m.toml");
+    let text = "proxy = { file = \"none.url\" }\nsources_dir = \"sources\"\n\
+                [[source]]\nname = \"acme\"\nproxy = { env = \"NO_SUCH_VARIABLE_8\" }\n\
+                [source.settings]\nclient_secret = { env = \"NO_SUCH_VARIABLE_8\" }\n\
+                [[output]]\ntype = \"splunk\"\nendpoint = \"https://127.0.0.1:8088\"\n\
+                token = { env = \"NO_SUCH_VARIABLE_8\" }\n\
+                [[output]]\nname = \"files\"\ntype = \"file\"\npath = \"events.ndjson\"\n\
+                [dead_letter]\ntype = \"splunk\"\nendpoint = \"https://127.0.0.1:8088\"\n\
+                token = { env = \"NO_SUCH_VARIABLE_8\" }\n\
+                [admin]\nlisten = \"127.0.0.1:9600\"\ntoken = { file = \"none.token\" }\n";
+    fs::write(&file, text).unwrap();
+    fs::create_dir(directory.path().join("sources")).unwrap();
+    let other = "outputs = [\"splunk\"]\n";
+    fs::write(directory.path().join("sources/other.toml"), other).unwrap();
+    assert!(Settings::read(&file).is_err());
+    let settings = Settings::read_for_sources(&file).unwrap();
+    let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["acme", "other"], "{:?}", settings.faulty_sources);
+    assert_eq!(settings.output_names(), ["splunk", "files"]);
+    assert_eq!(settings.sources[0].settings.table.len(), 1);
+    assert!(settings.admin.is_none() && settings.dead_letter.is_none());
+
+    // Other mistakes are refused.
+    fs::write(&file, format!("state_dri = \"x\"\n{text}")).unwrap();
+    let failure = Settings::read_for_sources(&file).unwrap_err();
+    assert!(failure.message.contains("`state_dri`"), "{failure}");
+
+    // A fleet needs no source.
+    let token = "token = { env = \"NO_SUCH_VARIABLE_8\" }";
+    let fleet = format!(
+        "[fleet]\nservers = [\"nats://127.0.0.1:4222\"]\n{token}\n[[output]]\ntype = \"stdout\"\n"
+    );
+    fs::write(&file, fleet).unwrap();
+    assert!(Settings::read_for_sources(&file).is_ok());
+}

@@ -80,9 +80,11 @@ impl Control for FileControl {
         match self.files.supervisor().find(source) {
             None => Err(no_source(source)),
             Some(Ok(run)) => Ok(run.settings.file.clone()),
-            // Of a source without settings that can be used only `sources_dir` has a file.
             Some(Err(_)) => {
                 let known = self.files.lock().await;
+                if known.of_main_file.contains(source) {
+                    return Ok(self.files.main_file().to_owned());
+                }
                 let directory = known.sources_dir.as_ref();
                 directory
                     .map(|directory| source_file(directory, source))
@@ -189,16 +191,18 @@ fn directory(files: &SettingsFiles, known: &LoadedSettings) -> Result<PathBuf, C
 }
 
 /// Refuses to change a source that the settings file describes.
-fn refuse_of_main_file(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
-    match files.supervisor().find(name) {
-        Some(Ok(run)) if run.settings.file == files.main_file() => {
-            Err(ControlError::Conflict(format!(
-                "source {name:?} is in {}; change it there, then reload source-host",
-                files.main_file().display()
-            )))
-        }
-        Some(Ok(_) | Err(_)) | None => Ok(()),
+fn refuse_of_main_file(
+    files: &SettingsFiles,
+    known: &LoadedSettings,
+    name: &str,
+) -> Result<(), ControlError> {
+    if known.of_main_file.contains(name) {
+        return Err(ControlError::Conflict(format!(
+            "source {name:?} is in {}; change it there, then reload source-host",
+            files.main_file().display()
+        )));
     }
+    Ok(())
 }
 
 async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), ControlError> {
@@ -209,7 +213,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
     })?;
     let known = files.lock().await;
     let directory = directory(files, &known)?;
-    refuse_of_main_file(files, name)?;
+    refuse_of_main_file(files, &known, name)?;
     let inherited = files.inherited(&known);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
@@ -222,6 +226,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
     let settings =
         SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
+    files.refuse_shared_files(&settings).map_err(invalid)?;
     files.usable(&settings).await.map_err(invalid)?;
     write(draft).await.map_err(|error| {
         ControlError::Failed(format!(
@@ -271,7 +276,7 @@ async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
         return Err(no_source(name));
     }
     let known = files.lock().await;
-    refuse_of_main_file(files, name)?;
+    refuse_of_main_file(files, &known, name)?;
     let file = SourceFile::new(&directory(files, &known)?, name);
     let path = file.path().to_owned();
     let removed = source_common::disk::blocking(move || file.remove()).await;

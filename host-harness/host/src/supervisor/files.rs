@@ -12,7 +12,10 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::{ChangeOutcome, SourceChange, Supervisor};
-use crate::settings::{FaultySource, Inherited, RestartOnlySettings, Settings, SourceSettings};
+use crate::settings::{
+    FaultySource, Inherited, RestartOnlySettings, Settings, SourceSettings, WrittenFiles,
+    source_file,
+};
 use crate::source;
 
 /// The files, and whom they are applied to.
@@ -23,13 +26,21 @@ pub(crate) struct SettingsFiles {
     /// Held from before files are read or written until that is applied, so that what was read
     /// first is also applied first.
     known: Mutex<LoadedSettings>,
+    /// What the outputs of the run write to.
+    written: WrittenFiles,
 }
 
 /// What is known of the settings file, besides its sources.
 pub(super) struct LoadedSettings {
     pub(super) sources_dir: Option<PathBuf>,
+    /// The names of the sources of the file itself.
+    pub(super) of_main_file: BTreeSet<String>,
     /// The URL of the proxy of sources that name none of their own.
     proxy: Option<Secret>,
+    /// The file that this URL is in, where it is in one.
+    pub(super) proxy_file: Option<PathBuf>,
+    /// The files of settings that could not be used when they were last read.
+    pub(super) refused: BTreeSet<PathBuf>,
     restart_only: RestartOnlySettings,
 }
 
@@ -56,6 +67,16 @@ impl ChangeCounts {
     }
 }
 
+/// The files of sources of `sources_dir` that cannot be used.
+fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
+    let directory = settings.sources_dir.iter();
+    let files = directory.flat_map(|directory| {
+        let faulty = settings.faulty_sources.iter();
+        faulty.map(move |faulty| source_file(directory, &faulty.name))
+    });
+    files.collect()
+}
+
 impl SettingsFiles {
     /// The files of settings that were read.
     pub(crate) fn new(supervisor: Supervisor, settings: &Settings) -> Arc<Self> {
@@ -64,9 +85,13 @@ impl SettingsFiles {
             file: settings.file.clone(),
             known: Mutex::new(LoadedSettings {
                 sources_dir: settings.sources_dir.clone(),
+                of_main_file: settings.sources_of_file(),
                 proxy: settings.proxy.clone(),
+                proxy_file: settings.proxy_file.clone(),
+                refused: refused_files(settings),
                 restart_only: settings.restart_only.clone(),
             }),
+            written: WrittenFiles::of(settings),
         })
     }
 
@@ -111,6 +136,7 @@ impl SettingsFiles {
         let settings = match read {
             Ok(settings) => settings,
             Err(failure) => {
+                known.refused = BTreeSet::from([self.file.clone()]);
                 self.supervisor.note_settings_error(&failure.message);
                 error!("{failure}; every source goes on with its last good settings");
                 return;
@@ -128,8 +154,11 @@ impl SettingsFiles {
             }
         }
         known.sources_dir.clone_from(&settings.sources_dir);
+        known.of_main_file = settings.sources_of_file();
         known.proxy.clone_from(&settings.proxy);
-        let counts = self.apply_all(settings).await;
+        known.proxy_file.clone_from(&settings.proxy_file);
+        known.refused = refused_files(&settings);
+        let counts = self.apply_all(settings, &mut known.refused).await;
         info!(
             added = counts.added,
             changed = counts.changed,
@@ -140,7 +169,8 @@ impl SettingsFiles {
         );
     }
 
-    async fn apply_all(&self, settings: Settings) -> ChangeCounts {
+    /// Adds the files of sources that are refused to `refused`.
+    async fn apply_all(&self, settings: Settings, refused: &mut BTreeSet<PathBuf>) -> ChangeCounts {
         let mut counts = ChangeCounts::default();
         let sources = settings.sources.iter().map(|source| &source.name);
         let faulty = settings.faulty_sources.iter().map(|faulty| &faulty.name);
@@ -148,17 +178,23 @@ impl SettingsFiles {
         let names = self.supervisor.names().into_iter();
         let gone: Vec<String> = names.filter(|name| !present.contains(name)).collect();
         // First, as another source may have the checkpoint of one that is gone.
-        for name in &gone {
-            counts.count(self.supervisor.apply(SourceChange::Remove(name.clone())));
+        for name in gone {
+            counts.count(self.supervisor.apply(SourceChange::Remove(name)));
         }
         for faulty in settings.faulty_sources {
             counts.count(self.supervisor.apply(SourceChange::Refuse(faulty)));
         }
         for source in settings.sources {
-            counts.count(self.set(source).await);
+            let file = source.file.clone();
+            let applied = self.set(source).await;
+            if applied == ChangeOutcome::Refused {
+                refused.insert(file);
+            }
+            counts.count(applied);
         }
-        for name in &gone {
-            self.supervisor.forget_pause(name).await;
+        // A source that is refused may be one that is gone, under another name.
+        if counts.refused == 0 {
+            self.supervisor.forget_pauses_of_absent().await;
         }
         counts
     }
@@ -178,6 +214,11 @@ impl SettingsFiles {
             }),
         };
         self.supervisor.apply(change)
+    }
+
+    /// Refuses a source whose events or files would get into a file that has another writer.
+    pub(super) fn refuse_shared_files(&self, settings: &SourceSettings) -> Result<(), Failure> {
+        self.written.refuse_shared_by(settings)
     }
 
     /// Whether a source can be run with settings that were not yet tried: the component is asked,

@@ -13,7 +13,7 @@ mod start;
 mod suspensions;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ use self::worker::{Phase, Worker};
 use crate::dead_letter::DeadLetterSinks;
 use crate::progress::ProgressBars;
 use crate::registry::{Registry, SourceEntry};
-use crate::report::PausedBy;
+use crate::report::{PausedBy, RunState};
 use crate::settings::{FaultySource, Inherited, SourceSettings};
 
 pub(crate) const STDOUT_CLOSED: &str = "standard output was closed by its reader";
@@ -203,7 +203,17 @@ impl NamedFiles {
 
     /// Notes that they are read now.
     fn note_read(&self) {
-        *self.lock() = versions(&self.paths);
+        self.note_read_as(self.now());
+    }
+
+    /// Their present versions, for [`Self::note_read_as`].
+    fn now(&self) -> Vec<FileVersion> {
+        versions(&self.paths)
+    }
+
+    /// Notes that they were read when they had these versions, or later.
+    fn note_read_as(&self, versions: Vec<FileVersion>) {
+        *self.lock() = versions;
     }
 
     /// The files as they were when they were last read.
@@ -217,7 +227,7 @@ impl NamedFiles {
     }
 
     fn have_changed(&self) -> bool {
-        *self.lock() != versions(&self.paths)
+        *self.lock() != self.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<FileVersion>> {
@@ -299,7 +309,12 @@ impl Supervisor {
         target.entry.set_settings_error(None);
         target.entry.set_outputs(outputs);
         target.entry.set_paused(paused_by);
-        let is_same_run = target.run.is_ok_and(|run| run.is_same(&settings));
+        // The former name counts until the source has started: its checkpoint is taken over then.
+        let has_started = target.entry.run_state() == RunState::Running;
+        let is_same_run = target.run.is_ok_and(|run| {
+            let is_same_name = run.settings.renamed_from == settings.renamed_from;
+            (has_started || is_same_name) && run.is_same(&settings)
+        });
         let is_same_pause = target.paused_by == paused_by;
         let has_ended = *source.phase.borrow() == Phase::Ended;
         if is_same_run && is_same_pause && !has_ended {
@@ -312,7 +327,8 @@ impl Supervisor {
         source.end = None;
         source.target.send_modify(|target| {
             target.paused_by = paused_by;
-            if !is_same_run {
+            // Other settings may differ in nothing but what pauses the source.
+            if !is_same_run || !is_same_pause {
                 target.run = Ok(RunSettings::new(settings));
             }
             if !is_same_run || has_ended {
@@ -401,8 +417,13 @@ impl Supervisor {
     async fn set_pause(&self, name: &str, is_paused: bool) -> io::Result<()> {
         let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
         blocking(move || shared.pauses.set(&source, is_paused)).await?;
-        let paused_by = is_paused.then_some(PausedBy::Api);
         if let Some(source) = self.shared.lock().present(name) {
+            // The settings may pause it as well, since a moment ago.
+            let run = source.target.borrow().run.clone();
+            let paused_by = match &run {
+                Ok(run) => self.shared.paused_by(&run.settings),
+                Err(_) => is_paused.then_some(PausedBy::Api),
+            };
             let is_changed = source.target.send_if_modified(|target| {
                 let is_changed = target.paused_by != paused_by;
                 target.paused_by = paused_by;
@@ -423,6 +444,16 @@ impl Supervisor {
         if let Err(error) = blocking(move || shared.pauses.set(&source, false)).await {
             let directory = self.context().state_dir.path().display();
             warn!(source = %name, "its pause is not removed from {directory}: {error}");
+        }
+    }
+
+    /// Forgets the pauses of all sources that are not there.
+    async fn forget_pauses_of_absent(&self) {
+        let shared = Arc::clone(&self.shared);
+        let present: BTreeSet<String> = self.names().into_iter().collect();
+        if let Err(error) = blocking(move || shared.pauses.retain(&present)).await {
+            let directory = self.context().state_dir.path().display();
+            warn!("the pauses of sources that are gone are not removed from {directory}: {error}");
         }
     }
 
@@ -700,18 +731,22 @@ mod tests {
     use std::path::Path;
     use std::task::Poll;
 
+    use serde_json::json;
+    use source_common::lines::KeyLineNumbers;
     use source_runtime::shutdown;
 
     use super::*;
+    use crate::admin::{Control, ControlError};
     use crate::settings::Settings;
 
     const STOP_MAX: Duration = Duration::from_secs(60);
+    const HOST: &str = "state_dir = \"state\"\nsources_dir = \"sources\"\n\
+                        [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
 
-    async fn supervisor(directory: &Path) -> Supervisor {
+    pub(super) async fn supervisor(directory: &Path) -> Supervisor {
         fs::create_dir(directory.join("sources")).unwrap();
-        let text = "state_dir = \"state\"\nsources_dir = \"sources\"\n\
-                    [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
-        let settings = Settings::parse(text, &directory.join("host.toml")).unwrap();
+        fs::write(directory.join("host.toml"), HOST).unwrap();
+        let settings = Settings::read(&directory.join("host.toml")).unwrap();
         let state_dir = Arc::new(StateDir::open(&settings.state_dir).unwrap());
         let outputs = Outputs::open(settings.named_outputs(), None).await.unwrap();
         let dead_letters = DeadLetterSinks::open(&settings, &state_dir, None).await;
@@ -740,6 +775,21 @@ mod tests {
             name: "acme".to_owned(),
             failure,
         }));
+    }
+
+    /// Settings of the source `acme`. Nothing of it runs before the next `await`.
+    fn set(supervisor: &Supervisor, directory: &Path, text: &str) -> ChangeOutcome {
+        let path = directory.join("sources/acme.toml");
+        let (table, lines) = (text.parse().unwrap(), KeyLineNumbers::default());
+        let inherited = &supervisor.context().inherited;
+        let settings = SourceSettings::from_table(&path, "acme", table, &lines, inherited);
+        supervisor.apply(SourceChange::Set(Box::new(settings.unwrap())))
+    }
+
+    fn paused_by(supervisor: &Supervisor) -> Option<PausedBy> {
+        let sources = supervisor.shared.lock();
+        let target = sources.by_name["acme"].target.borrow();
+        target.paused_by
     }
 
     fn is_suspended(supervisor: &Supervisor) -> bool {
@@ -791,6 +841,100 @@ mod tests {
         assert!(is_suspended(&supervisor));
         drop(suspended);
         assert!(!is_suspended(&supervisor));
+    }
+
+    #[tokio::test]
+    async fn a_former_name_that_is_corrected_counts_until_the_source_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let set = |text| set(&supervisor, directory.path(), text);
+        let former = || {
+            let run = supervisor.find("acme").unwrap().unwrap();
+            run.settings.renamed_from.clone()
+        };
+        assert_eq!(set("renamed_from = \"odl\""), ChangeOutcome::Added);
+        assert_eq!(set("renamed_from = \"old\""), ChangeOutcome::Changed);
+        assert_eq!(former().as_deref(), Some("old"));
+        assert_eq!(set(""), ChangeOutcome::Changed);
+        assert_eq!(former(), None);
+        let entry = supervisor.context().registry.entry("acme").unwrap();
+        entry.set_run(RunState::Running);
+        assert_eq!(set("renamed_from = \"old\""), ChangeOutcome::Unchanged);
+    }
+
+    #[tokio::test]
+    async fn the_api_does_not_resume_what_the_settings_have_paused_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        set(&supervisor, directory.path(), "");
+        let changed = set(&supervisor, directory.path(), "enabled = false");
+        assert_eq!(changed, ChangeOutcome::Changed);
+        let run = supervisor.find("acme").unwrap().unwrap();
+        assert!(!run.settings.enabled);
+        supervisor.set_pause("acme", false).await.unwrap();
+        assert_eq!(paused_by(&supervisor), Some(PausedBy::Settings));
+        supervisor.set_pause("acme", true).await.unwrap();
+        assert_eq!(paused_by(&supervisor), Some(PausedBy::Settings));
+        // The operator's pause is there when that of the settings ends.
+        set(&supervisor, directory.path(), "");
+        assert_eq!(paused_by(&supervisor), Some(PausedBy::Api));
+    }
+
+    #[tokio::test]
+    async fn a_pause_outlives_a_rename_with_a_mistake_and_ends_with_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let file = directory.path().join("host.toml");
+        let source = |name: &str| directory.path().join("sources").join(name);
+        let pauses = &supervisor.shared.pauses;
+        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        pauses.set("old", true).unwrap();
+        fs::write(source("old.toml"), "").unwrap();
+        files.reload().await;
+        fs::remove_file(source("old.toml")).unwrap();
+        let text = "renamed_from = \"old\"\nenabeld = true\n";
+        fs::write(source("new.toml"), text).unwrap();
+        files.reload().await;
+        assert!(pauses.contains("old"));
+        fs::write(source("new.toml"), "renamed_from = \"old\"\n").unwrap();
+        files.reload().await;
+        assert!(pauses.contains("new") && !pauses.contains("old"));
+
+        // The other order of a rename: the new file, then the removal of the old one.
+        fs::write(source("last.toml"), "renamed_from = \"new\"\n").unwrap();
+        files.reload().await;
+        assert!(pauses.contains("new"));
+        fs::remove_file(source("new.toml")).unwrap();
+        files.reload().await;
+        assert!(pauses.contains("last") && !pauses.contains("new"));
+
+        fs::remove_file(source("last.toml")).unwrap();
+        files.reload().await;
+        assert!(!pauses.contains("last"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_of_the_settings_file_is_not_changed_by_the_api() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let file = directory.path().join("host.toml");
+        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        // An output that the run does not have.
+        let more = "[[output]]\nname = \"new\"\ntype = \"file\"\npath = \"new.ndjson\"\n\
+                    [[source]]\nname = \"main\"\noutputs = [\"new\"]\n";
+        fs::write(&file, format!("{HOST}{more}")).unwrap();
+        files.reload().await;
+        assert!(supervisor.find("main").unwrap().is_err());
+        let control = FileControl::new(files);
+        let put = control.put("main", json!({})).await;
+        for refused in [put, control.delete("main").await] {
+            let Err(ControlError::Conflict(text)) = &refused else {
+                panic!("{refused:?}");
+            };
+            assert!(text.contains("host.toml; change it there"), "{text}");
+        }
+        assert_eq!(control.settings_file("main").await.unwrap(), file);
+        assert!(supervisor.find("main").is_some());
     }
 
     #[tokio::test]

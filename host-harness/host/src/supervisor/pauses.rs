@@ -59,14 +59,25 @@ impl Pauses {
 
     /// Notes whether a source is paused. It is on the disk when this returns.
     pub(super) fn set(&self, source: &str, is_paused: bool) -> io::Result<()> {
+        self.change(|names| {
+            if is_paused {
+                names.insert(source.to_owned());
+            } else {
+                names.remove(source);
+            }
+        })
+    }
+
+    /// Forgets the pauses of all other sources.
+    pub(super) fn retain(&self, sources: &BTreeSet<String>) -> io::Result<()> {
+        self.change(|names| names.retain(|name| sources.contains(name)))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<String>)) -> io::Result<()> {
         let mut names = self.lock();
         let mut changed = names.clone();
-        let has_changed = if is_paused {
-            changed.insert(source.to_owned())
-        } else {
-            changed.remove(source)
-        };
-        if has_changed {
+        change(&mut changed);
+        if changed != *names {
             let text = serde_json::to_vec_pretty(&changed)?;
             disk::replace(&self.path, ".paused-", &text)?;
             *names = changed;

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::SettingsFiles;
-use crate::settings::source_files;
+use crate::settings::{referenced_files, source_files};
 
 /// Programs write a file in several steps, and some write several files.
 const DEBOUNCE: Duration = Duration::from_millis(500);
@@ -31,7 +31,8 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(30);
 struct Files {
     /// The settings file, and those of `sources_dir`.
     of_settings: BTreeMap<PathBuf, FileVersion>,
-    /// Those that the settings name, such as files of secrets.
+    /// Those that the settings name, such as files of secrets. Settings that cannot be used may lack
+    /// one that is written later.
     named: BTreeMap<PathBuf, FileVersion>,
     directories: BTreeSet<PathBuf>,
 }
@@ -59,6 +60,8 @@ pub(crate) struct SettingsWatch {
     changed: Arc<Notify>,
     /// The files as they were when the settings were last read, or before.
     seen: Files,
+    /// When that began.
+    read_at: SystemTime,
     /// Directories that a warning names, because they cannot be watched.
     unwatched: BTreeSet<PathBuf>,
 }
@@ -90,12 +93,13 @@ impl SettingsWatch {
             watcher,
             changed,
             seen: Files::default(),
+            read_at,
             unwatched: BTreeSet::new(),
         };
         watch.seen = watch.scan().await;
         watch.seen.forget_written_since(read_at);
         watch.seen.named.clear();
-        watch.note_read();
+        watch.note_read().await;
         Ok(watch)
     }
 
@@ -122,13 +126,18 @@ impl SettingsWatch {
 
     /// Notes that the settings are about to be read.
     pub(crate) async fn note_reading(&mut self) {
+        self.read_at = SystemTime::now();
         self.seen = self.scan().await;
     }
 
     /// Notes that the settings were read. Files that they name now and did not name before count as
-    /// they were when they were read.
-    pub(crate) fn note_read(&mut self) {
-        for (path, version) in self.files.supervisor().named_files() {
+    /// they were when they were read; where that is not known, one that has been written since counts
+    /// as changed.
+    pub(crate) async fn note_read(&mut self) {
+        let mut named = self.scan().await.named;
+        named.retain(|_, version| !version.may_be_written_since(self.read_at));
+        named.extend(self.files.supervisor().named_files());
+        for (path, version) in named {
             let directory = directory_of(&path);
             self.seen.directories.insert(directory.to_owned());
             self.seen.named.entry(path).or_insert(version);
@@ -138,7 +147,11 @@ impl SettingsWatch {
     /// Looks at every file.
     async fn scan(&self) -> Files {
         let main_file = self.files.main_file().to_owned();
-        let sources_dir = self.files.lock().await.sources_dir.clone();
+        let (sources_dir, proxy_file, refused) = {
+            let known = self.files.lock().await;
+            let (proxy_file, refused) = (known.proxy_file.clone(), known.refused.clone());
+            (known.sources_dir.clone(), proxy_file, refused)
+        };
         let named = self.files.supervisor().named_files();
         let looked = spawn_blocking(move || {
             let of_directory = sources_dir.iter().flat_map(|directory| {
@@ -149,12 +162,18 @@ impl SettingsWatch {
                 .into_iter()
                 .chain(of_directory)
                 .collect();
-            let files = of_settings.iter().chain(named.keys());
+            let of_refused = refused.iter().flat_map(|file| referenced_files(file));
+            let named: BTreeSet<PathBuf> = named
+                .into_keys()
+                .chain(proxy_file)
+                .chain(of_refused)
+                .collect();
+            let files = of_settings.iter().chain(&named);
             let directories = files.map(|file| directory_of(file).to_owned());
             Files {
                 directories: directories.chain(sources_dir.clone()).collect(),
                 of_settings: versions(of_settings),
-                named: versions(named.into_keys()),
+                named: versions(named),
             }
         });
         looked.await.unwrap_or_default()
@@ -200,18 +219,70 @@ fn directory_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::settings::Settings;
+    use crate::supervisor::tests::supervisor;
+
+    const GOOD: &str = "state_dir = \"state\"\nsources_dir = \"sources\"\n\
+                        proxy = { file = \"proxy.url\" }\n\
+                        [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
+
+    /// Has the settings read again.
+    async fn reload(watch: &mut SettingsWatch) {
+        watch.note_reading().await;
+        watch.files.reload().await;
+        watch.note_read().await;
+        assert!(!has_changed(watch).await);
+    }
+
+    async fn has_changed(watch: &SettingsWatch) -> bool {
+        watch.scan().await.differ_from(&watch.seen)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_refused_settings_lack_and_that_of_a_proxy_count_when_they_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("proxy.url", "none");
+        write("host.toml", GOOD);
+        let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
+        let files = SettingsFiles::new(supervisor, &settings);
+        let watch = SettingsWatch::new(files, SystemTime::now()).await;
+        let mut watch = watch.unwrap();
+        reload(&mut watch).await;
+        write("proxy.url", "http://127.0.0.1:3128");
+        assert!(has_changed(&watch).await);
+        reload(&mut watch).await;
+
+        // Of a source with a mistake in its file.
+        let secret = "client_secret = { file = \"acme.secret\" }\n";
+        write("sources/acme.toml", &format!("x = 1\n[settings]\n{secret}"));
+        assert!(has_changed(&watch).await);
+        reload(&mut watch).await;
+        write("sources/acme.secret", "secret");
+        assert!(has_changed(&watch).await);
+
+        // Of the host itself.
+        let admin = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }\n";
+        write("host.toml", &format!("{GOOD}{admin}"));
+        reload(&mut watch).await;
+        write("admin.token", "0123456789abcdef0123456789abcdef");
+        assert!(has_changed(&watch).await);
+    }
 
     #[test]
     fn a_file_that_was_written_while_the_settings_were_read_counts_as_changed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("acme.toml");
-        std::fs::write(&file, "enabled = true").unwrap();
+        fs::write(&file, "enabled = true").unwrap();
         let look = || Files {
             of_settings: versions([file.clone()]),
             ..Files::default()
         };
-        let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
         for (read_at, is_change) in [
             (written, true),
             (written + Duration::from_secs(1), true),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use source_common::backoff::Backoff;
 use source_common::disk::blocking;
-use source_common::exit::Failure;
+use source_common::exit::{Exit, Failure};
+use source_common::secret::Secret;
 use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
@@ -75,7 +76,13 @@ impl SourceStarter {
             backoff.fail();
             let failures = backoff.failures();
             let may_try_again = !self.context().once && failure.is_retryable;
-            if !may_try_again || self.no_source_could_start(failures).await {
+            if !may_try_again {
+                return (SourceExit::Failed(failure), self.empty_state());
+            }
+            if self.no_source_could_start(failures).await {
+                // Whoever started the host may start it again: another try can help.
+                let exit = Exit::Failed;
+                let failure = Failure { exit, ..failure };
                 return (SourceExit::Failed(failure), self.empty_state());
             }
             let wait = backoff.wait();
@@ -278,12 +285,19 @@ struct Reloader {
 #[async_trait]
 impl SettingsReloader for Reloader {
     async fn reload(&self, current: &Source) -> Result<Option<Source>, Failure> {
+        self.read_if_changed(current.settings()).await
+    }
+}
+
+impl Reloader {
+    /// Makes the source anew where its settings are not these any more. Only that counts as reading
+    /// its files: one that changes nothing here, as `ca_file` does, is used by the next run.
+    async fn read_if_changed(&self, current: &Secret) -> Result<Option<Source>, Failure> {
         let (settings, access) = (&self.run.settings, NetworkAccess::Online);
-        self.run.files.note_read();
-        let read =
-            source::prepare_if_changed(&self.components, settings, access, current.settings())
-                .await?;
+        let versions = self.run.files.now();
+        let read = source::prepare_if_changed(&self.components, settings, access, current).await?;
         if let Some(source) = &read {
+            self.run.files.note_read_as(versions);
             source.observe_requests(Arc::clone(&self.requests));
         }
         Ok(read)
@@ -370,5 +384,40 @@ impl Drop for Startup {
         self.counts.send_modify(|counts| {
             counts.undecided = counts.undecided.saturating_sub(1);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::registry::Registry;
+    use crate::settings::Settings;
+
+    #[tokio::test]
+    async fn a_changed_file_that_no_new_run_has_read_still_counts_as_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        fs::write(&ca_file, "one").unwrap();
+        let text = "[[source]]\nname = \"acme\"\ncomponent = \"none.wasm\"\nca_file = \"ca.pem\"\n\
+                    [[output]]\ntype = \"stdout\"\n";
+        let mut settings = Settings::parse(text, &directory.path().join("host.toml")).unwrap();
+        let registry = Registry::new();
+        let reloader = Reloader {
+            run: RunSettings::new(settings.sources.remove(0)),
+            components: Components::new(None, 0).unwrap(),
+            requests: Arc::new(RequestReporter {
+                entry: registry.add_source("acme", Vec::new()),
+                registry,
+            }),
+        };
+        assert!(!reloader.run.files.have_changed());
+        fs::write(&ca_file, "another").unwrap();
+        let read = reloader
+            .read_if_changed(&Secret::new("{}".to_owned()))
+            .await;
+        assert!(read.is_err(), "there is no component");
+        assert!(reloader.run.files.have_changed());
     }
 }

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_nats::jetstream::Context;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -112,6 +113,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let mut fixture = FleetFixture { host, upstream };
 
     let begun = collect_on_one_machine(&fixture);
+    interrupted(&fixture, server.port).await;
     import(&fixture);
     refuse(&fixture);
     let status = fixture.status();
@@ -237,12 +239,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
 
     // As days of polls leave them, a stream before it is restored from an older backup, and a clock
     // that is ahead.
-    let client = async_nats::ConnectOptions::new()
-        .user_and_password("ann".to_owned(), "secret".to_owned())
-        .connect(format!("nats://127.0.0.1:{}", server.port))
-        .await
-        .unwrap();
-    let context = async_nats::jetstream::new(client);
+    let context = jetstream(server.port).await;
     let checkpoints = context.get_key_value("checkpoints").await.unwrap();
     let numbers = [
         ("deliveries", 100_000_u64),
@@ -303,6 +300,40 @@ fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     stored_state["next_poll_ms"] = Value::from((now.as_secs() - 3_600) * 1_000);
     fs::write(file, stored_state.to_string()).unwrap();
     Instant::now()
+}
+
+/// What a server holds, as an operator sees it.
+async fn jetstream(port: u16) -> Context {
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("ann".to_owned(), "secret".to_owned())
+        .connect(format!("nats://127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    async_nats::jetstream::new(client)
+}
+
+/// What an import and a removal have done when they are interrupted does not stand in the way of the
+/// next one.
+async fn interrupted(fixture: &FleetFixture, port: u16) {
+    let arguments = ["import", "sources", "--state-dir", "single"];
+    fixture.host.fleet(&arguments);
+    let context = jetstream(port).await;
+    let tenants = context.get_stream("TENANTS").await.unwrap();
+    let purged = tenants.purge().filter("tenant.*").await.unwrap();
+    assert_eq!(purged.purged, 2);
+    // Both positions are there, and no tenant: as an import or a removal that is interrupted leaves them.
+    let imported = fixture.host.fleet(&arguments);
+    let again = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
+    assert_eq!(imported, again);
+    tenants.purge().filter("tenant.*").await.unwrap();
+    let said = fixture.refused(&["remove", "*"], 1);
+    assert!(said.contains("there is no tenant `*`"), "{said}");
+    for tenant in ["tenant-1", "tenant-2"] {
+        let removed = format!("tenant `{tenant}`: removed, with its position\n");
+        assert_eq!(fixture.host.fleet(&["remove", tenant]), removed);
+        let said = fixture.refused(&["remove", tenant], 1);
+        assert!(said.contains("there is no tenant"), "{said}");
+    }
 }
 
 fn import(fixture: &FleetFixture) {

@@ -8,6 +8,7 @@ import { families, offered } from "./families.js";
 
 const NAME = /^(?!\.)[A-Za-z0-9._-]{1,100}$/;
 const UNCHANGED = "unchanged";
+const REJECTED = "dead_letter";
 
 const V2 = "2.0";
 const V1 = "1.0";
@@ -50,7 +51,8 @@ export function form(app, name) {
     }
     state = {
       description,
-      outputs: (list.outputs ?? []).map(({ output }) => output),
+      // That of rejected records is reported too, and no source chooses it.
+      outputs: (list.outputs ?? []).map(({ output }) => output).filter((output) => output !== REJECTED),
       source: stored?.source ?? { enabled: true, settings: {} },
       secrets: stored?.secrets ?? [],
     };
@@ -304,7 +306,11 @@ function collect(place, { source, secrets }, name) {
     errors.push({ id: "name", text: target === "" ? "Enter a name." : "A name has letters, digits, “-”, “_” and “.”, at most 100, and does not begin with “.”." });
   }
   const settings = { ...source.settings };
-  for (const other of api === V2 ? OF_V1 : OF_V2) delete settings[other];
+  // The host keeps a secret that is left out; `null` removes it.
+  for (const other of api === V2 ? OF_V1 : OF_V2) {
+    if (secrets.includes(other)) settings[other] = null;
+    else delete settings[other];
+  }
   if (api === V1 || settings.api !== undefined) settings.api = api;
   for (const one of FIELDS.filter((one) => one.api === api)) {
     const text = value(one.name);

@@ -217,7 +217,7 @@ function problem(data) {
   const texts = [];
   if (data.settings_error) {
     texts.push(el("p", {}, el("b", {}, "The settings have a mistake: "), data.settings_error));
-    texts.push(el("p", {}, "The last good version goes on until this is corrected."));
+    texts.push(el("p", {}, "The last good version goes on until this is corrected; a source that never had one does not collect."));
   }
   const { tone } = stateOf(data.state);
   if (tone === "bad" || tone === "warn") {

@@ -69,7 +69,7 @@ export function advice(state, error) {
     return "Look at the outputs below: one of them does not accept events. Nothing is lost; collection goes on from the same place when it accepts again.";
   }
   if (state === "stopped") {
-    return "No process collects this source. Start source-host, and look at its log for the reason.";
+    return "No process collects this source, and it is not tried again by itself. If source-host runs, correct what the error or its log names, then reload the settings; otherwise start source-host.";
   }
   if (state === "waiting") {
     return "Nothing needs to be done: collection goes on by itself. If this lasts, another program may use the same quota; siem_calls_per_15_min lowers the share of this one.";
