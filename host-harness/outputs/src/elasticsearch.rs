@@ -454,7 +454,7 @@ mod tests {
             ("index_closed_exception", "closed"),
             (
                 "illegal_argument_exception",
-                "pipeline with id [mimecast] does not exist",
+                "pipeline with id [events] does not exist",
             ),
         ] {
             let Err(SendError::PartiallyAccepted {
