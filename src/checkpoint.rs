@@ -330,6 +330,9 @@ pub struct WindowPosition {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub begun_by_wrong_clock: bool,
+    /// How many records of the last window will come again and could not be remembered.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub forgotten: u32,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -430,6 +433,9 @@ pub struct ThreatFeedPosition {
     /// The newest time of an indicator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
+    /// How often the file at the token could not be read.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub tries: u32,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -755,12 +761,12 @@ mod tests {
         "why":"w"}]}],"retry_after":5,"unlinked":1},
         "window":{"bound":1,"to":2,"page_token":"t","read_at":3,"first":true,
         "page_done":DONE,"answered_at":4,"begun_at":5,"dead_token":"t","empty_at":6,
-        "read_twice":true,"certain":7,"behind":true,"paging":STALLS,"remembered":"r"},
+        "read_twice":true,"certain":7,"behind":true,"forgotten":8,"paging":STALLS,"remembered":"r"},
         "events":{"since":1,"begin":1,"until":2,"handed_over":true,"page_token":"t",
         "page_done":DONE,"read_at":3,
         "behind":true,"covered":4,"covered_next":5,"paging":STALLS,"remembered":"r"},
         "feed":{"read_to":1,"since":2,"token":"t","page_done":DONE,"read_at":3,"asked_at":4,
-        "newest":5,"paging":STALLS,"remembered":"r"},
+        "newest":5,"tries":1,"paging":STALLS,"remembered":"r"},
         "list":{"read_at":1,"behind":true,"to":2,"begun_at":3,"page_token":"t",
         "page_done":DONE,"pages_done":true,"overflow":true,"overflow_now":true,
         "paging":STALLS,"campaigns":{"since":1,"current":"c","list_token":"t",

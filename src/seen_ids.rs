@@ -25,6 +25,8 @@ pub struct SeenIds {
     capacity: usize,
     /// Entries between these times are forgotten first.
     evict_first: Option<(Timestamp, Timestamp)>,
+    /// How many found no room although they will come again.
+    forgotten: u32,
 }
 
 impl SeenIds {
@@ -67,14 +69,29 @@ impl SeenIds {
         }
     }
 
-    /// Forgets the oldest entry that no window will need again, or else the oldest.
+    /// Returns how many records of windows found no room although they will come again, and counts
+    /// anew.
+    pub fn take_forgotten(&mut self) -> u32 {
+        core::mem::take(&mut self.forgotten)
+    }
+
+    /// Forgets the oldest entry that no window will need again. Of windows, else the newest: each
+    /// of the others is read before it in every window, and to forget one of them for it would
+    /// repeat all. Of other readings the oldest.
     fn forget_one(&mut self) {
         let is_spare = |(at, _): &(Timestamp, Key)| {
             self.evict_first
                 .is_some_and(|(after, before)| after < *at && *at < before)
         };
         let needless = self.entries.iter().position(is_spare);
-        if let Some((_, key)) = self.entries.remove(needless.unwrap_or(0)) {
+        let last = self
+            .evict_first
+            .map(|_| self.entries.len().saturating_sub(1));
+        if needless.is_none() && last.is_some() {
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
+        let forgotten = needless.or(last).unwrap_or(0);
+        if let Some((_, key)) = self.entries.remove(forgotten) {
             self.keys.remove(&key);
         }
     }
@@ -205,12 +222,11 @@ mod tests {
         set.insert(&id(2), at(50));
         set.insert(&id(3), at(120));
         assert!(set.contains(&id(1)) && !set.contains(&id(2)) && set.contains(&id(3)));
+        // All are needed: those that are there stay.
         set.insert(&id(4), at(130));
-        assert!(
-            !set.contains(&id(1)),
-            "all are needed: the oldest entry goes"
-        );
+        assert!(set.contains(&id(1)) && set.contains(&id(3)) && !set.contains(&id(4)));
         assert_eq!(set.len(), 2);
+        assert_eq!((set.take_forgotten(), set.take_forgotten()), (1, 0));
     }
 
     #[test]

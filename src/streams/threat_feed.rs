@@ -47,6 +47,8 @@ pub struct ThreatFeed {
     seen_ids: SeenIds,
     /// Members from other objects of the file for each record on the page, as JSON.
     extra_members: Vec<String>,
+    /// Why the file in memory is rejected as a whole.
+    unreadable: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +99,17 @@ struct File {
     extra_members: Vec<String>,
 }
 
+impl File {
+    /// A file that is one record as a whole.
+    fn of_one_record(body: Vec<u8>) -> Self {
+        Self {
+            records: core::iter::once(0..body.len()).collect(),
+            body,
+            extra_members: Vec::new(),
+        }
+    }
+}
+
 impl ThreatFeed {
     /// Creates the reading of a stream, from its position or from `start`.
     #[must_use]
@@ -118,6 +131,7 @@ impl ThreatFeed {
             position,
             seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
             extra_members: Vec::new(),
+            unreadable: None,
         }
     }
 
@@ -197,14 +211,20 @@ impl PagingStrategy for ThreatFeed {
                 "there is neither a file nor a token".to_owned(),
             ));
         }
-        let file = if zip::is_zip(&body) {
-            let files = zip::files(&body, FILE_BYTES_MAX)
-                .map_err(|error| InvalidResponse(error.0.to_owned()))?;
-            let files = files.into_iter().map(|(_, file)| read_file(file));
-            joined(&files.collect::<Result<Vec<File>, _>>()?)
-        } else {
-            read_file(body)?
+        // A file that cannot be read is fetched once more, and then rejected as a whole.
+        let spare = (self.position.tries > 0 && next.is_some()).then(|| body.clone());
+        let file = match (read_body(body), spare) {
+            (Ok(file), _) => file,
+            (Err(why), Some(body)) => {
+                self.unreadable = Some(why.0);
+                File::of_one_record(body)
+            }
+            (Err(why), None) => {
+                self.position.tries = self.position.tries.saturating_add(1);
+                return Err(why);
+            }
         };
+        self.position.tries = 0;
         let page = Page::of(file.body, file.records, next)?;
         self.position.asked_at = Some(context.earlier());
         self.extra_members = file.extra_members;
@@ -227,12 +247,19 @@ impl PagingStrategy for ThreatFeed {
             shared_id: None,
         };
         let locator = || format!("{stream} file record {}", found.number);
+        if let Some(why) = self.unreadable.take() {
+            let why = format!("the file is rejected: {why}");
+            batch.reject(stream, locator(), why, found.bytes);
+            return ProcessResult::Counted;
+        }
         let seen_ids = Some(&mut self.seen_ids);
         let now = context.upstream_now;
         if batch.offer(processor, record, seen_ids, now, &locator) == OfferResult::BatchFull {
             return ProcessResult::BatchFull;
         }
-        self.position.newest = self.position.newest.max(processor.time(record));
+        // One indicator with a time to come does not move it.
+        let at = processor.time(record).filter(|at| *at < now);
+        self.position.newest = self.position.newest.max(at);
         ProcessResult::Counted
     }
 
@@ -260,7 +287,9 @@ impl PagingStrategy for ThreatFeed {
             return false;
         }
         // The newest indicator says where the token stood; an hour back costs repeats.
-        let newest = self.position.newest.unwrap_or(self.position.since);
+        let newest = self.position.newest;
+        let newest = newest.filter(|newest| *newest < context.upstream_now);
+        let newest = newest.unwrap_or(self.position.since);
         self.position.since = newest
             .plus_ms(-3_600_000)
             .max(self.position.since)
@@ -317,6 +346,17 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &CallStart<
     }
     body.push_str("}]}");
     Call::post(stream.row().endpoint.to_owned(), body)
+}
+
+/// Reads a body: one file, or an archive of some.
+fn read_body(body: Vec<u8>) -> Result<File, InvalidResponse> {
+    if !zip::is_zip(&body) {
+        return read_file(body);
+    }
+    let files =
+        zip::files(&body, FILE_BYTES_MAX).map_err(|error| InvalidResponse(error.0.to_owned()))?;
+    let files = files.into_iter().map(|(_, file)| read_file(file));
+    Ok(joined(&files.collect::<Result<Vec<File>, _>>()?))
 }
 
 /// Reads one file: STIX, CSV, or the envelope of an answer without a file.

@@ -71,6 +71,7 @@ impl Windows {
             read_twice: false,
             certain_until: None,
             begun_by_wrong_clock: false,
+            forgotten: 0,
             stall_detector: StallDetector::default(),
             seen_ids: String::new(),
         };
@@ -95,6 +96,15 @@ impl Windows {
             context.settings.overlap_ms
         };
         self.position.bound.plus_ms(overlap_ms.saturating_neg())
+    }
+
+    /// Returns how long a caught-up stream waits. Records that could not be remembered are repeated
+    /// by every window that overlaps the last one: the more there are, the fewer windows.
+    fn interval_ms(&self, context: Context<'_>) -> i64 {
+        let forgotten = i64::from(self.position.forgotten);
+        let remembered = i64::try_from(self.seen_ids.len()).unwrap_or(i64::MAX);
+        let all = forgotten.saturating_add(remembered).max(1);
+        (context.settings.overlap_ms.saturating_mul(forgotten) / all).max(POLL_INTERVAL_MS)
     }
 
     /// Fixes the next window.
@@ -189,6 +199,15 @@ impl Windows {
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.seen_ids
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
+        let forgotten = self.seen_ids.take_forgotten();
+        if forgotten > 0 && self.position.forgotten == 0 {
+            let detail = format!(
+                "more records than can be remembered come again in the next window; {forgotten} are \
+                 repeated with the same ids, and the stream is polled less often"
+            );
+            batch.notice(self.stream, NoticeKind::Adjusted, detail);
+        }
+        self.position.forgotten = forgotten;
     }
 }
 
@@ -212,7 +231,7 @@ impl PagingStrategy for Windows {
         let Some(read_at) = self.position.read_at.filter(|_| !inside) else {
             return (context.now, false);
         };
-        let due = context.due_again(read_at, POLL_INTERVAL_MS);
+        let due = context.due_again(read_at, self.interval_ms(context));
         (due, !self.position.begun_by_wrong_clock)
     }
 
