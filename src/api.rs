@@ -249,6 +249,11 @@ impl ApiClient {
                 self.failures = 1;
                 return Ok(None);
             }
+            // Not from the endpoint that knows the credentials: a redirect, for one.
+            ResponseKind::Refused if !matches!(head.status, 200 | 400) => {
+                let requested_ms = self.retry_after_ms(head);
+                PollError::Protocol(self.failure(detail, Cause::Protocol, requested_ms))
+            }
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
             | ResponseKind::NotPermitted
@@ -433,6 +438,9 @@ mod tests {
         let mut client = client(1);
         let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
         let reply = client.read("audit", (&head(400), body), false);
+        assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
+        let escaped = br#"{"fail":[{"errors":[{"code":"err","message":"hu\u0073h-9 is wrong"}]}]}"#;
+        let reply = client.read("audit", (&head(400), escaped), false);
         assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
         let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
         let reply = client.read("audit", (&head(200), &long), false);

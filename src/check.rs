@@ -200,6 +200,10 @@ impl Check {
             ResponseKind::TokenRefused => {
                 self.report(Outcome::Failed(PollError::Unauthorized(reply.detail)));
             }
+            // A log file may be longer: when it is collected, it is read while it arrives.
+            ResponseKind::TooLong if log_files::is_file(head) => {
+                self.handle_probe(head, body, &reply.detail);
+            }
             ResponseKind::Refused | ResponseKind::TooLong | ResponseKind::WrongRegion => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Protocol(failure)));

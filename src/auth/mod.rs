@@ -123,12 +123,20 @@ impl Auth {
     pub fn read_error(&self, body: &[u8]) -> Option<UpstreamError> {
         fail::read(body)?;
         // Before it is read: what is read is cut, and a part of a secret would not be found.
-        let text = String::from_utf8_lossy(body).into_owned();
-        let text = match self {
+        let text = self.redact(String::from_utf8_lossy(body).into_owned());
+        let error = fail::read(text.as_bytes())?;
+        // And after it: a secret may have been escaped.
+        Some(UpstreamError {
+            code: self.redact(error.code),
+            message: self.redact(error.message),
+        })
+    }
+
+    fn redact(&self, text: String) -> String {
+        match self {
             Self::Legacy(legacy) => redacted(text, &legacy.settings().secrets()),
             Self::OAuth2(application) => redacted(text, &application.secrets()),
-        };
-        fail::read(text.as_bytes())
+        }
     }
 
     /// Returns the region that discovery found.

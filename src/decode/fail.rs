@@ -119,6 +119,13 @@ pub fn sanitize_within(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).map(plain).collect()
 }
 
+/// Sanitizes untrusted text to at most so many bytes.
+#[must_use]
+pub fn sanitize_bytes(text: &str, bytes_max: usize) -> String {
+    let cut = text.floor_char_boundary(bytes_max);
+    sanitize_within(text.get(..cut).unwrap_or_default(), bytes_max)
+}
+
 /// Returns whether a character is invisible and affects how others are displayed, or ends a line:
 /// control characters, line separators, marks and embeddings of the direction of writing.
 #[must_use]
@@ -211,5 +218,7 @@ mod tests {
         assert_eq!(sanitize("héllo – 日本 😀"), "héllo – 日本 😀");
         assert_eq!(sanitize(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
         assert_eq!(sanitize_within("é\nx", 2), "é ");
+        assert_eq!(sanitize_bytes("éé\nx", 3), "é");
+        assert_eq!(sanitize_bytes("é\u{2028}x", 99), "é x");
     }
 }

@@ -23,7 +23,7 @@ use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stall::{Stall, StallDetector};
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
-use crate::streams::pages::escaped_len;
+use crate::streams::pages::{self, escaped_len};
 use crate::streams::retention::Retention;
 use crate::streams::{
     Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice, hours_ms,
@@ -152,12 +152,14 @@ impl LogFiles {
         self.position.stall_detector = StallDetector::default();
     }
 
-    /// Creates the reader for the body, where the head says that it holds files.
+    /// Creates the reader for the body, where the head says that it holds files. Not behind a token
+    /// that is too long, which is an error.
     pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
         let name = file_name(head)?;
-        let token = head.header(NEXT_TOKEN).map(str::trim);
-        let token =
-            token.filter(|token| !token.is_empty() && escaped_len(token) <= TOKEN_BYTES_MAX);
+        let token = next_token(head);
+        if token.is_some_and(is_too_long) {
+            return None;
+        }
         self.answer = Some(Answer {
             next_token: token.map(str::to_owned),
             begun: 0,
@@ -461,10 +463,13 @@ impl StreamReader for LogFiles {
     /// Takes an answer without files: there are no more for now.
     fn handle_answer(
         &mut self,
-        (_, body): (&Head, Vec<u8>),
+        (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
+        if next_token(head).is_some_and(is_too_long) {
+            return Err(pages::too_long());
+        }
         let unreadable = call::read_end(&body)?;
         add_unreadable_notice(self.stream, &[unreadable], batch);
         self.catch_up(context);
@@ -507,6 +512,22 @@ impl Answer {
     fn names_digest(&self) -> String {
         short(&self.names_hasher)
     }
+}
+
+/// Returns whether an answer is a file.
+#[must_use]
+pub fn is_file(head: &Head) -> bool {
+    file_name(head).is_some()
+}
+
+/// Returns the token of the answer behind this one, where there is one.
+fn next_token(head: &Head) -> Option<&str> {
+    let token = head.header(NEXT_TOKEN).map(str::trim);
+    token.filter(|token| !token.is_empty())
+}
+
+fn is_too_long(token: &str) -> bool {
+    escaped_len(token) > TOKEN_BYTES_MAX
 }
 
 /// Returns 64 bits of a hash in hexadecimal: enough to notice that an answer has changed.

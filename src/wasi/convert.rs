@@ -3,18 +3,19 @@
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckResult, Outcome};
-use crate::decode::fail::sanitize_within;
+use crate::decode::fail::sanitize_bytes;
 use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
 use crate::stream::{Order, Stream, StreamInfo};
 
-/// Longer than any text that is made here, so that it only cuts what came from outside.
-const TEXT_CHARS_MAX: usize = 4_000;
+/// What `pipeline:source` allows. It is longer than any text that is made here, so that it only
+/// cuts what came from outside.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// Returns a text for people, as it leaves the component: parts of it may come from outside.
 fn text(text: String) -> String {
-    sanitize_within(&text, TEXT_CHARS_MAX)
+    sanitize_bytes(&text, TEXT_BYTES_MAX)
 }
 
 pub(crate) fn limits(limits: wit::Limits) -> Limits {
@@ -152,7 +153,7 @@ fn status(status: StreamStatus) -> wit::StreamStatus {
         until: status.until.map(|until| until.millis()),
         collected_until: status.collected_until.millis(),
         quota_remaining: status.quota_remaining,
-        detail: status.detail,
+        detail: text(status.detail),
     }
 }
 
