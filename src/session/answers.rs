@@ -75,11 +75,24 @@ impl Session {
                 let how = self.client.retry_note();
                 self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));
             }
+            // The endpoint is permitted, and a part of what it listed is not.
+            ResponseKind::NotPermitted
+                if self
+                    .slots
+                    .get(index)
+                    .is_some_and(|slot| slot.reader.is_reading_part()) =>
+            {
+                self.handle_refusal(index, detail);
+            }
             ResponseKind::NotPermitted => {
                 let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
                 self.back_off(index, StreamFailure::not_permitted(detail));
             }
-            ResponseKind::Refused => self.handle_refusal(index, detail),
+            // Others come from something on the way, and say nothing about a page token.
+            ResponseKind::Refused if matches!(head.status, 200 | 400 | 410 | 422) => {
+                self.handle_refusal(index, detail);
+            }
+            ResponseKind::Refused => self.back_off(index, StreamFailure::protocol(detail)),
             ResponseKind::Throttled => {
                 let failure = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
                 self.back_off(index, failure);

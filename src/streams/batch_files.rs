@@ -228,7 +228,7 @@ impl BatchFiles {
         }
         if let Some(page) = self.position.set_aside.get(retry.page) {
             let (token, since) = (page.page_token.as_ref(), page.since);
-            return Some(ReaderAction::Call(self.listing(token, since)));
+            return Some(ReaderAction::Call(self.listing(token, since, context)));
         }
         self.retry = None;
         None
@@ -277,7 +277,10 @@ impl BatchFiles {
 
     /// Returns the call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
-    fn listing(&self, page_token: Option<&String>, since: Timestamp) -> Call {
+    fn listing(&self, page_token: Option<&String>, since: Timestamp, context: Context<'_>) -> Call {
+        // A day that is no longer kept may be refused.
+        let oldest = Retention::of(self.stream, context).map(|retention| retention.oldest);
+        let since = oldest.map_or(since, |oldest| since.max(oldest));
         let start = match page_token {
             Some(token) => PageStart::Token(token),
             None => PageStart::Date(since.to_day()),
@@ -725,7 +728,7 @@ impl StreamReader for BatchFiles {
             Some(file) => ReaderAction::Download(Request::get(file.url.clone())),
             None => {
                 let token = self.position.page_token.as_ref();
-                ReaderAction::Call(self.listing(token, self.position.since))
+                ReaderAction::Call(self.listing(token, self.position.since, context))
             }
         }
     }

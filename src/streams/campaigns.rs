@@ -489,16 +489,16 @@ impl PagingStrategy for Campaigns {
             return false;
         }
         self.refused = self.refused.saturating_add(1);
-        if self.refused >= REFUSED_MAX {
-            self.queue = None;
-            self.refused = 0;
-            return false;
-        }
         let detail = "Mimecast refused a phishing campaign that it had listed; it is read again at the \
                       next reading";
         batch.notice(self.stream, NoticeKind::Postponed, detail.to_owned());
         self.position.pages_done = !self.leave_campaign();
-        true
+        // After that many there is a wait, and then the next one is tried.
+        self.refused < REFUSED_MAX
+    }
+
+    fn is_reading_part(&self) -> bool {
+        self.queue.is_some()
     }
 
     fn has_remaining(&self) -> bool {

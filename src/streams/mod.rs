@@ -188,6 +188,12 @@ pub trait StreamReader {
         OfferResult::Counted
     }
 
+    /// Returns whether the current call is for one of several parts that the endpoint has listed:
+    /// its refusal is one of that part.
+    fn is_reading_part(&self) -> bool {
+        false
+    }
+
     /// Returns why the reading is stalled after the last page, and how often it stalled in a
     /// row before.
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

@@ -123,6 +123,11 @@ pub trait PagingStrategy {
     /// Handles a call that was refused as such. Returns whether there is another way to ask.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
+    /// Returns whether the current call is for one of several parts that the endpoint has listed.
+    fn is_reading_part(&self) -> bool {
+        false
+    }
+
     /// Returns whether events remain to be emitted after the last page.
     fn has_remaining(&self) -> bool {
         false
@@ -287,6 +292,10 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
             return self.strategy.offer_remaining(processor, context, batch);
         }
         OfferResult::Counted
+    }
+
+    fn is_reading_part(&self) -> bool {
+        self.strategy.is_reading_part()
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

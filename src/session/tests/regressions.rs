@@ -1,5 +1,7 @@
 //! What the simulation has found, each as a test of its own.
 
+use crate::batch::NoticeKind;
+use crate::session::PollError;
 use crate::stream::Stream;
 use crate::testing::{Answer, Host, Upstream};
 
@@ -230,5 +232,144 @@ fn an_optional_member_that_cannot_be_read_is_named_and_costs_no_record() {
         let details: Vec<&str> = host.notices.iter().map(|it| it.detail.as_str()).collect();
         let named = format!("a member {member} that cannot be read");
         assert!(details.iter().any(|it| it.contains(&named)), "{details:?}");
+    }
+}
+
+#[test]
+fn a_busy_log_is_not_repeated_by_every_window() {
+    let (mut upstream, mut host) = caught_up(Stream::Audit);
+    upstream.page_records = 500;
+    host.limits.max_events = 5_000;
+    for n in 0..1_500 {
+        let at = upstream.now.plus_ms(-400 * n);
+        upstream.add_audit(&format!("a{n}"), at);
+    }
+    let end = upstream.now.plus_ms(40 * 60_000);
+    while upstream.now < end {
+        host.collect(&mut upstream);
+        upstream.now = upstream.now.plus_ms(60_000);
+    }
+    host.assert_at_least_once(&upstream);
+    // What does not fit is 500 records, and they come again in a few windows only.
+    assert!(host.delivered.len() <= 3_000, "{}", host.delivered.len());
+    let adjusted = |notice: &&crate::batch::Notice| notice.kind == NoticeKind::Adjusted;
+    assert_eq!(host.notices.iter().filter(adjusted).count(), 1);
+}
+
+#[test]
+fn a_feed_goes_on_after_a_file_that_cannot_be_read() {
+    for malformed in ["{ no STIX", "PK\u{3}\u{4} no archive", "<html>"] {
+        let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
+        for n in 0..6 {
+            let at = upstream.now.plus_ms(-60_000);
+            let (stream, id) = (Stream::ThreatIntelGrid, format!("i{n}"));
+            upstream.other_streams.add(stream, &id, (at, at));
+        }
+        let next = [("x-mc-threat-feed-next-token", "f2")];
+        let endpoint = Stream::ThreatIntelGrid.row().endpoint;
+        for _ in 0..2 {
+            let answer = Answer::with(200, &next, malformed);
+            upstream.script.push_back((endpoint.to_owned(), answer));
+        }
+        host.collect(&mut upstream);
+        assert_eq!(host.delivered.len(), 4);
+        let [rejected] = host.rejected.as_slice() else {
+            panic!("{:?}", host.rejected);
+        };
+        assert!(malformed.as_bytes().starts_with(&rejected.original));
+        assert!(rejected.reason.starts_with("the file is rejected"));
+        host.assert_one_id_each();
+    }
+}
+
+#[test]
+fn an_indicator_of_a_time_to_come_does_not_move_where_a_feed_begins_again() {
+    let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
+    let add = |upstream: &mut Upstream, id: &str, at: crate::time::Timestamp| {
+        let visible = upstream.now;
+        let stream = Stream::ThreatIntelGrid;
+        upstream.other_streams.add(stream, id, (at, visible));
+    };
+    let now = upstream.now;
+    add(&mut upstream, "i0", now.plus_ms(-60_000));
+    add(&mut upstream, "i1", now.plus_ms(400 * 86_400_000));
+    host.collect(&mut upstream);
+    upstream.now = upstream.now.plus_ms(6 * 3_600_000);
+    for n in 2..9 {
+        let at = upstream.now.plus_ms(-3 * 3_600_000);
+        add(&mut upstream, &format!("i{n}"), at);
+    }
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    upstream.script.push_back(("\"token\"".to_owned(), refused));
+    host.collect(&mut upstream);
+    host.assert_at_least_once(&upstream);
+}
+
+#[test]
+fn an_answer_of_something_on_the_way_is_no_refusal_of_a_page_token() {
+    for status in [302, 405, 407, 409, 413] {
+        let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+        for _ in 0..9 {
+            upstream.add_file("receipt", 2);
+        }
+        let answer = Answer::json(status, "<html>");
+        upstream.script.push_back(("nextPage".to_owned(), answer));
+        let listings = upstream.quota_calls.len();
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+        let adjusted = |notice: &crate::batch::Notice| notice.kind == NoticeKind::Adjusted;
+        assert!(!host.notices.iter().any(adjusted), "{:?}", host.notices);
+        assert!(upstream.quota_calls.len() - listings <= 8);
+    }
+}
+
+#[test]
+fn a_day_that_is_no_longer_kept_is_not_asked_for() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 2);
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    host.collect(&mut upstream);
+    for _ in 0..20 {
+        upstream.now = upstream.now.plus_ms(86_400_000);
+        host.collect(&mut upstream);
+    }
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    upstream.script.push_back(("nextPage".to_owned(), refused));
+    upstream.now = upstream.now.plus_ms(3_600_000);
+    host.collect(&mut upstream);
+    let by_day = upstream.requests.iter().rev();
+    let mut by_day = by_day.filter_map(|request| request.split_once("dateRangeStartsAt="));
+    let (_, day) = by_day.next().unwrap();
+    let kept_from = upstream.now.plus_ms(-8 * 86_400_000).to_day();
+    // Both begin with a date.
+    assert!(day >= kept_from.as_str(), "{day} {kept_from}");
+}
+
+#[test]
+fn a_start_that_is_to_come_does_not_matter_where_there_is_a_checkpoint() {
+    let mut upstream = Upstream::new();
+    let start = upstream.now.plus_ms(-3_600_000).to_rfc3339();
+    let mut host = Host::new(&format!(r#","streams":["audit"],"start":"{start}""#));
+    host.collect(&mut upstream);
+    host.session = None;
+    upstream.host_ahead_ms = -400 * 86_400_000;
+    host.collect(&mut upstream);
+    host.checkpoint = None;
+    host.session = None;
+    let error = host.poll(&mut upstream).unwrap_err();
+    assert!(matches!(error, PollError::Settings(_)), "{error:?}");
+}
+
+#[test]
+fn a_redirect_of_the_token_endpoint_says_nothing_about_the_credentials() {
+    for status in [302, 405, 409] {
+        let mut upstream = Upstream::new();
+        let mut host = Host::new(r#","streams":["audit"]"#);
+        let answer = Answer::json(status, "<html>");
+        upstream
+            .script
+            .push_back(("/oauth/token".to_owned(), answer));
+        let error = host.poll(&mut upstream).unwrap_err();
+        assert!(matches!(error, PollError::Protocol(_)), "{error:?}");
     }
 }

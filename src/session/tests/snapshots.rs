@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::Stream;
 use crate::testing::{Answer, Host, Upstream};
@@ -422,4 +423,31 @@ fn a_campaign_that_is_refused_does_not_hold_up_the_others() {
     upstream.now = upstream.now.plus_ms(61 * 60_000);
     host.collect(&mut upstream);
     assert_eq!(host.delivered[4..], ["gone/p0", "gone/p1"]);
+}
+
+#[test]
+fn campaigns_that_may_not_be_read_do_not_hold_up_the_others() {
+    for status in [400, 403, 404] {
+        let mut upstream = Upstream::new();
+        let mut campaigns = vec![campaign("good", YOUNG, 2, "sent")];
+        for id in ["a", "b", "c", "d"] {
+            campaigns.push(campaign(id, YOUNG, 2, "sent"));
+            let answer = Answer::json(status, r#"{"fail":[{"code":"err_no"}]}"#);
+            upstream
+                .always
+                .push((format!(r#""data":[{{"id":"{id}"}}]"#), answer));
+        }
+        upstream.other_streams.campaigns = campaigns;
+        let mut host = Host::new(r#","streams":["training.phishing"]"#);
+        host.collect(&mut upstream);
+        host.delivered.sort();
+        assert_eq!(host.delivered, ["good/p0", "good/p1"], "{status}");
+        assert!(
+            host.notices
+                .iter()
+                .all(|notice| notice.kind != NoticeKind::NotPermitted),
+            "{:?}",
+            host.notices
+        );
+    }
 }
