@@ -684,6 +684,222 @@ fn unread_members_are_kept() {
     }
 }
 
+/// A stream, a record, and what stands at places of its events: below `ecs` and `ocsf`.
+type Expected = (
+    Stream,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+fn assert_events(table: &[Expected]) {
+    for (stream, line, expected) in table {
+        let [ecs, ocsf, _] = events(*stream, line).map(|event| parse_single_line(&event));
+        let both = serde_json::json!({ "ecs": ecs, "ocsf": ocsf });
+        for (path, json) in *expected {
+            let found = both.pointer(path).unwrap_or(&Value::Null);
+            let json: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(found, &json, "{path} of {line}");
+        }
+    }
+}
+
+#[test]
+fn events_say_what_was_done() {
+    assert_events(&[
+        (
+            Stream::SiemImpersonationProtect,
+            r#"{"action":"Bounce","taggedMalicious":true}"#,
+            &[
+                ("/ecs/event/type", r#"["info","denied"]"#),
+                ("/ecs/event/severity", "4"),
+            ],
+        ),
+        (
+            Stream::SiemImpersonationProtect,
+            r#"{"action":"Hold, Notify","taggedMalicious":true}"#,
+            &[("/ecs/event/type", r#"["info","denied"]"#)],
+        ),
+        (
+            Stream::SiemImpersonationProtect,
+            r#"{"action":null,"taggedMalicious":true}"#,
+            &[
+                ("/ecs/event/type", r#"["info"]"#),
+                ("/ecs/event/severity", "4"),
+            ],
+        ),
+        (
+            Stream::TtpImpersonation,
+            r#"{"action":"Hold, Notify"}"#,
+            &[("/ecs/event/type", r#"["info","denied"]"#)],
+        ),
+        (
+            Stream::SiemUrlProtect,
+            r#"{"action":"Allow"}"#,
+            &[("/ecs/event/severity", "4"), ("/ocsf/severity_id", "4")],
+        ),
+        (
+            Stream::SiemUrlProtect,
+            r#"{"action":"None"}"#,
+            &[("/ecs/event/severity", "4"), ("/ocsf/severity_id", "4")],
+        ),
+        (
+            Stream::SiemUrlProtect,
+            r#"{"action":"Block"}"#,
+            &[("/ecs/event/severity", "3"), ("/ocsf/severity_id", "3")],
+        ),
+        (
+            Stream::CiUrlclick,
+            r#"{"action":"ALLOWED"}"#,
+            &[
+                ("/ecs/event/type", r#"["info","allowed"]"#),
+                ("/ecs/event/severity", "4"),
+                ("/ocsf/severity_id", "4"),
+                ("/ocsf/finding_info/title", r#""Click on a malicious URL""#),
+            ],
+        ),
+        (
+            Stream::CiUrlclick,
+            r#"{"recipients":["bob@example.test"]}"#,
+            &[
+                ("/ecs/event/type", r#"["info","denied"]"#),
+                ("/ecs/user/email", r#""bob@example.test""#),
+                ("/ocsf/severity_id", "3"),
+            ],
+        ),
+        (
+            Stream::TtpUrl,
+            r#"{"scanResult":"malicious","actions":"Browser Isolation"}"#,
+            &[
+                ("/ecs/event/type", r#"["info","denied"]"#),
+                ("/ocsf/disposition_id", "4"),
+            ],
+        ),
+        (
+            Stream::TtpUrl,
+            r#"{"scanResult":"malicious","actions":"Allow","creationMethod":"Entry Scan"}"#,
+            &[("/ecs/threat/technique/subtechnique/id", r#"["T1566.002"]"#)],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"route":"Outbound"}"#,
+            &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"route":"Internal"}"#,
+            &[("/ecs/threat/technique/id", r#"["T1534"]"#)],
+        ),
+        (
+            Stream::SiemReceipt,
+            r#"{"action":"Rej","rejectionType":"Phishing Link Detection"}"#,
+            &[("/ecs/threat/technique/subtechnique/id", r#"["T1566.002"]"#)],
+        ),
+        (
+            Stream::SiemSpam,
+            r#"{"action":"Hld"}"#,
+            &[
+                ("/ecs/event/outcome", r#""failure""#),
+                ("/ocsf/status_id", "2"),
+                ("/ocsf/action_id", "2"),
+                ("/ocsf/disposition_id", "3"),
+            ],
+        ),
+        (
+            Stream::SiemSpam,
+            r#"{"action":"Bnc"}"#,
+            &[("/ocsf/status_id", "2"), ("/ocsf/disposition_id", "25")],
+        ),
+        (
+            Stream::SiemSpam,
+            r#"{"subject":"s"}"#,
+            &[
+                ("/ecs/event/outcome", "null"),
+                ("/ocsf/action_id", "3"),
+                ("/ocsf/disposition_id", "15"),
+            ],
+        ),
+        (
+            Stream::HeldMessages,
+            r#"{"event":"released-or-expired","id":"x"}"#,
+            &[
+                ("/ocsf/activity_name", r#""Departure""#),
+                ("/ecs/mimecast/parse_errors", "null"),
+                ("/ocsf/unmapped/parse_errors", "null"),
+            ],
+        ),
+        (
+            Stream::HeldMessages,
+            r#"{"id":"x"}"#,
+            &[
+                ("/ocsf/activity_name", r#""Hold""#),
+                ("/ocsf/unmapped/parse_errors", r#"["dateReceived"]"#),
+            ],
+        ),
+        (
+            Stream::Remediation,
+            r#"{"id":"x","type":"manual","failed":2}"#,
+            &[
+                ("/ecs/event/kind", r#""alert""#),
+                ("/ocsf/severity_id", "3"),
+                ("/ocsf/is_alert", "true"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn hosts_and_people_are_found_where_they_stand() {
+    assert_events(&[
+        (
+            Stream::SiemUrlProtect,
+            r#"{"url":"pay.example.net/login?next=https://www.example.com/home"}"#,
+            &[
+                ("/ecs/url/domain", r#""pay.example.net""#),
+                (
+                    "/ocsf/observables/1",
+                    r#"{"type_id":1,"name":"evidences[].url.hostname","value":"pay.example.net"}"#,
+                ),
+            ],
+        ),
+        (
+            Stream::SiemUrlProtect,
+            r#"{"url":"https://evil.example\\@good.example/x"}"#,
+            &[
+                ("/ecs/url/domain", r#""evil.example""#),
+                ("/ocsf/evidences/0/url/hostname", r#""evil.example""#),
+            ],
+        ),
+        (
+            Stream::SiemUrlProtect,
+            r#"{"url":"https://192.0.2.7/a.PDF"}"#,
+            &[
+                ("/ecs/url/extension", r#""pdf""#),
+                (
+                    "/ocsf/observables/1",
+                    r#"{"type_id":2,"value":"192.0.2.7"}"#,
+                ),
+            ],
+        ),
+        (
+            Stream::SiemImpersonationProtect,
+            r#"{"timestamp":1770091506789,"internalUserName":"alice@example.com"}"#,
+            &[
+                ("/ecs/mimecast/internalUserName", r#""alice@example.com""#),
+                ("/ecs/mimecast/parse_errors", "null"),
+                ("/ecs/related/user", r#"["alice@example.com"]"#),
+            ],
+        ),
+        (
+            Stream::HeldMessages,
+            r#"{"id":"x","to":[{"address":"a@b.test","domain":"b.test"}]}"#,
+            &[
+                ("/ecs/email/to/address", r#"["a@b.test"]"#),
+                ("/ocsf/to", r#"["a@b.test"]"#),
+            ],
+        ),
+    ]);
+}
+
 #[test]
 fn a_name_is_given_once_however_it_is_spelt() {
     for (stream, line) in [

@@ -87,18 +87,20 @@ const fn row(
 }
 
 const PHISHED: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
-const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url"];
+const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url", "link"];
 
 /// For each stream the first row that holds counts.
 #[rustfmt::skip]
 pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::CREATION_METHOD, &["entry scan"])],
+                                                                      &[LINK],          "malicious, scanned without a click"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, HAS_ACTIONS],                &[LINK],          "malicious"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
-    row(Stream::CiUrlclick, &[Test::Is(field::ACTION, ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
+    row(Stream::CiUrlclick, &[CLICK_ALLOWED],                         &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::CiUrlclick, &[],                                      &[LINK],          "every record"),
     row(Stream::SiemReceipt, &[Test::Contains(&[field::REJECTION_TYPE], DETECTION), Test::Contains(&[field::REJECTION_TYPE], QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
@@ -109,7 +111,8 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
     row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
-    row(Stream::SiemInternalEmailProtect, &[],                        &[INTERNAL],      "every record"),
+    row(Stream::SiemInternalEmailProtect, &[Test::Contains(&[field::DIRECTION, field::ROUTE], &["internal"])],
+                                                                      &[INTERNAL],      "from inside to inside"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];

@@ -248,11 +248,12 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
         push_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"domain\":");
         quoted_host(writer, plain, parts.host);
+        let extension = parts.extension.to_ascii_lowercase();
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query\":\"", parts.query),
             (",\"fragment\":\"", parts.fragment),
-            (",\"extension\":\"", parts.extension),
+            (",\"extension\":\"", &*extension),
             (",\"username\":\"", parts.username),
         ] {
             if !part.is_empty() && !values::is_placeholder(part) {

@@ -1,6 +1,7 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
+use super::ocsf::actions;
 use super::prose::{self, FoundProse};
 use super::severity::SeverityOverride;
 use super::table::{
@@ -299,6 +300,7 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
             Test::NamesRole(_) => of_prose(value, &prose::names_role),
             Test::Says(_, words) => of_prose(value, &|found, text| prose::says(found, text, words)),
             Test::Is(_, words) => is_one_of(text, words),
+            Test::Does(_, action) => actions::find(text).is_some_and(|(found, _)| found == action),
             Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
             Test::Contains(_, words) => words
                 .iter()

@@ -226,6 +226,12 @@ impl Normalizer {
         writer.repaired = source.repaired;
         writer.unreadable_time = match time_field {
             Some(_) => None,
+            // What the collector says of a message that is gone has no time.
+            None if record.stream() == Stream::HeldMessages
+                && record.get(field::EVENT).is_some() =>
+            {
+                None
+            }
             None => record.stream().row().times.first().copied(),
         };
         writer.tenant = self.tenant.as_deref();

@@ -10,8 +10,8 @@ use crate::decode::json::{self, Kind};
 use crate::encode::push_escaped;
 use crate::record::Value;
 
-/// The member of an object that has the address.
-const MEMBERS: [&str; 2] = ["emailAddress", "email"];
+/// The members of an object that may have the address; the first there is counts.
+const MEMBERS: [&str; 3] = ["emailAddress", "email", "address"];
 
 /// Calls `each` for every text in which addresses may stand; says whether that is all there is.
 fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
@@ -41,9 +41,11 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
             if json::scan_object(value.text, &mut members).is_err() {
                 return false;
             }
-            let member = members
-                .iter()
-                .rfind(|member| MEMBERS.contains(&member.key.of(value.text)));
+            let named = |name: &str| {
+                let mut members = members.iter();
+                members.rfind(|member| member.key.of(value.text) == name)
+            };
+            let member = MEMBERS.into_iter().find_map(named);
             if let Some(member) = member.filter(|member| member.kind == Kind::String) {
                 each(Value {
                     kind: Kind::String,
@@ -276,6 +278,14 @@ mod tests {
         assert!(has_email(value(
             r#"[null,{"displayableName":"A","emailAddress":"a@b.test"}]"#,
             Kind::Array
+        )));
+        assert!(has_email(value(
+            r#"{"address":"a@b.test","domain":"b.test"}"#,
+            Kind::Object
+        )));
+        assert!(has_email(value(
+            r#"{"emailAddress":"a@b.test","address":"1 Main Street"}"#,
+            Kind::Object
         )));
         assert!(has_email(value("Ann <a@b.test>, x", Kind::String)));
         assert!(!has_email(value(r#"{"name":"a@b.test"}"#, Kind::Object)));

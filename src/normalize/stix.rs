@@ -64,10 +64,13 @@ pub(super) fn find(pattern: &str, part: StixPart) -> Option<Cow<'_, str>> {
 #[inline(never)]
 pub(super) fn osint(pattern: &str) -> Option<(i64, Cow<'_, str>)> {
     if is_hash(pattern) {
-        return Some((4, Cow::Borrowed(pattern)));
+        return Some((4, Cow::Owned(pattern.to_ascii_lowercase())));
     }
     OBJECTS.iter().find_map(|(name, _, type_id)| {
         let (value, _) = comparison(pattern, name)?;
+        if *type_id == 4 {
+            return Some((4, Cow::Owned(value.to_ascii_lowercase())));
+        }
         // A range of addresses has no port and stays as it is.
         let ip = without_port(&value).filter(|_| *type_id == 1);
         Some((*type_id, ip.unwrap_or(value)))
@@ -182,6 +185,10 @@ mod tests {
         assert_eq!(find(&pattern, StixPart::Sha1).unwrap().len(), 40);
         assert_eq!(find(&pattern, StixPart::Sha256), None);
         assert_eq!(find(&pattern, StixPart::EcsType).as_deref(), Some("file"));
+        assert_eq!(osint(&pattern), Some((4, md5.into())));
+        let upper = md5.to_ascii_uppercase();
+        assert_eq!(osint(&upper), Some((4, md5.into())));
+        let pattern = format!("[file:hashes.MD5 = '{upper}']");
         assert_eq!(osint(&pattern), Some((4, md5.into())));
         let pattern = "[url:value='https://bad.example.test/a']";
         assert_eq!(

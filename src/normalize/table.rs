@@ -229,6 +229,8 @@ pub enum Test {
     Contains(&'static [FieldName], &'static [&'static str]),
     /// The text is one of the words.
     Is(FieldName, &'static [&'static str]),
+    /// The text is a word of the table of actions that stands for this `action_id`.
+    Does(FieldName, u8),
     /// The text is one of the words, or the field has no value.
     IsOrMissing(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
@@ -252,6 +254,7 @@ impl Test {
             | Self::Pattern(fields) => fields,
             Self::SaysNotDone(field)
             | Self::Is(field, _)
+            | Self::Does(field, _)
             | Self::IsOrMissing(field, _)
             | Self::NamesPerson(field)
             | Self::NullSender(field)

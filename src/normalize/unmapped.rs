@@ -77,6 +77,7 @@ pub(super) const OBSERVABLE_FIELDS: &[(FieldName, u8)] = &[
     (field::EMAIL_ADDR, 5),
     (field::EMAIL_ADDRESS, 5),
     (field::FROM_USER_EMAIL_ADDRESS, 5),
+    (field::INTERNAL_USER_NAME, 5),
     (field::OPERATOR, 5),
     (field::RECIPIENT, 5),
     (field::RECIPIENT_ADDRESS, 5),

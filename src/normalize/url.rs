@@ -18,14 +18,11 @@ const EXTENSION_CHARS_MAX: usize = 10;
 
 /// Cuts up an absolute URL with a host. What is not there is empty.
 pub(super) fn split(text: &str) -> Option<Parts<'_>> {
-    let (scheme, rest) = text.split_once("://")?;
-    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    if scheme.is_empty() || !scheme.bytes().all(is_scheme) || text.contains(char::is_whitespace) {
-        return None;
-    }
+    let (scheme, rest) = split_scheme(text).filter(|_| !text.contains(char::is_whitespace))?;
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let path_at = rest.find('/').unwrap_or(rest.len());
+    // Browsers take a backslash for a slash.
+    let path_at = rest.find(['/', '\\']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(path_at)?;
     let (user, host_port) = authority.rsplit_once('@').unwrap_or(("", authority));
     let username = user.split(':').next().unwrap_or_default();
@@ -33,7 +30,7 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     if host.is_empty() {
         return None;
     }
-    let file = path.rsplit('/').next().unwrap_or_default();
+    let file = path.rsplit(['/', '\\']).next().unwrap_or_default();
     let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
     let is_extension = extension.len() <= EXTENSION_CHARS_MAX
         && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -50,6 +47,13 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     })
 }
 
+/// Splits behind the scheme. A `://` behind anything else belongs to a URL inside this one.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    (!scheme.is_empty() && scheme.bytes().all(is_scheme)).then_some((scheme, rest))
+}
+
 /// Returns the URL in the details of a rejection:
 /// `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
 /// It ends at the bracket after which the next detail begins.
@@ -64,14 +68,13 @@ pub(super) fn bracketed(text: &str) -> Option<&str> {
 /// Returns the host of a URL that is not absolute, as `mail.example.com/path` or
 /// `//mail.example.com`, or that has blanks in it. It has a dot or is an IP address.
 pub(super) fn host(text: &str) -> Option<&str> {
-    let rest = match text.split_once("://") {
-        Some((_, rest)) => rest,
-        None => text.strip_prefix("//").unwrap_or(text),
-    };
+    let behind = split_scheme(text).map(|(_, rest)| rest);
+    let behind = behind.or_else(|| text.strip_prefix("//"));
+    let rest = behind.unwrap_or(text);
     let is_end = |c: char| matches!(c, '/' | '?' | '#' | '\\') || c.is_whitespace();
     let authority = rest.split(is_end).next()?;
     // Without a scheme, what has an `@` is the address of a person.
-    if authority.contains('@') && !text.contains("//") {
+    if authority.contains('@') && behind.is_none() {
         return None;
     }
     let host_port = authority
@@ -163,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_backslash_ends_the_host_as_in_browsers() {
+        let parts = split(r"https://evil.example\@good.example/x").unwrap();
+        assert_eq!(
+            (parts.username, parts.host, parts.path),
+            ("", "evil.example", r"\@good.example/x")
+        );
+    }
+
+    #[test]
     fn what_is_no_absolute_url_is_left_alone() {
         for text in [
             "",
@@ -171,6 +183,8 @@ mod tests {
             "http://",
             "ht tp://x",
             "://x",
+            "pay.example.net/login?next=https://www.example.com/home",
+            "//pay.example.net/r?u=http://good.example/",
         ] {
             assert_eq!(split(text), None, "{text}");
         }
@@ -186,6 +200,15 @@ mod tests {
             ("https://pay.example.net/a b", Some("pay.example.net")),
             ("https://u:p@pay.example.net/a b", Some("pay.example.net")),
             ("//[2001:db8::7]/x", Some("[2001:db8::7]")),
+            (
+                "pay.example.net/login?next=https://www.example.com/home",
+                Some("pay.example.net"),
+            ),
+            (
+                "//pay.example.net/r?u=http://good.example/",
+                Some("pay.example.net"),
+            ),
+            ("ann@example.com?u=http://good.example/", None),
             ("/login", None),
             ("login", None),
             ("ann@example.com", None),

@@ -1,6 +1,8 @@
-//! ECS for Cloud Integrated: what it says of messages, and the clicks it blocked.
+//! ECS for Cloud Integrated: what it says of messages, and of clicks.
 
-use super::super::convert::{address, ip, list, message_id, null_sender, port, reason, verbatim};
+use super::super::convert::{
+    address, domain, ip, list, message_id, null_sender, port, reason, verbatim,
+};
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
@@ -9,8 +11,9 @@ use super::super::table::{
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{compound, objects, people};
 use super::convert::direction;
-use super::logs::{ALERT, DENIED, EMAIL, INTRUSION, MALWARE};
+use super::logs::{ALERT, ALLOWED, DENIED, EMAIL, INTRUSION, MALWARE};
 use super::messages::KEPT;
+use super::threats::CLICK_ALLOWED;
 use super::{HEAD, TAIL};
 use crate::field;
 
@@ -32,14 +35,7 @@ pub(super) const MAILFLOW: EcsTables = EcsTables {
 pub(super) const URLCLICK: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, CLICK, TAIL],
     kept: KEPT,
-    rules: &[EcsRule {
-        when: &[],
-        class: EcsClassification {
-            category: INTRUSION,
-            types: DENIED,
-            ..ALERT
-        },
-    }],
+    rules: CLICK_RULES,
 };
 
 #[rustfmt::skip]
@@ -92,6 +88,18 @@ const CLICK: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
     row("event.action",   &[field::ACTION],                   action("click-blocked")),
     row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
+];
+
+/// Nearly all clicks that are logged were blocked.
+#[rustfmt::skip]
+const CLICK_RULES: &[EcsRule] = &[
+    EcsRule { when: &[CLICK_ALLOWED],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
 ];
 
 #[rustfmt::skip]

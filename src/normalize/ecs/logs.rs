@@ -5,6 +5,7 @@ use super::super::convert::{
     address, digits, domain, hash, host, ip, joined, long, message_id, not_digits, null_sender,
     port, reason, user, verbatim,
 };
+use super::super::ocsf::actions;
 use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, by_row, constant, row, text,
     value,
@@ -226,7 +227,6 @@ pub(in super::super) const DETECTION: &[&str] = &[
     "phishing",
     "malicious",
 ];
-pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// Whether the action is in `actions`; otherwise it is in `action`.
 pub(in super::super) const HAS_ACTIONS: Test = Test::Given(&[field::ACTIONS]);
@@ -242,7 +242,7 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[HARMLESS_URL],
         class: EMAIL },
-    EcsRule { when: &[Test::Is(field::ACTIONS, BLOCK)],
+    EcsRule { when: &[Test::Does(field::ACTIONS, actions::DENIED)],
         class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
         class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
@@ -250,7 +250,7 @@ const CLICK_RULES: &[EcsRule] = &[
         class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
     EcsRule { when: &[HAS_ACTIONS],
         class: EcsClassification { category: INTRUSION, ..ALERT } },
-    EcsRule { when: &[Test::Is(field::ACTION, BLOCK)],
+    EcsRule { when: &[STOPPED],
         class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
         class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
@@ -309,16 +309,16 @@ const IMPERSONATION: &[FieldMapping] = &[
     row("mimecast.null_sender", &[field::SENDER_ADDRESS],    by_row(null_sender)),
 ];
 
-const STOPPED: Test = Test::Is(field::ACTION, &["hold", "bounce", "block", "reject"]);
+pub(super) const STOPPED: Test = Test::Does(field::ACTION, actions::DENIED);
 /// A word that is not known says neither that it was stopped nor that it was let through.
 const LET_THROUGH: Test = Test::Is(
     field::ACTION,
     &["none", "allow", "allowed", "acc", "tag", "tagged"],
 );
-pub(super) const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
+const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
 
 #[rustfmt::skip]
-const IMPERSONATION_RULES: &[EcsRule] = &[
+pub(super) const IMPERSONATION_RULES: &[EcsRule] = &[
     EcsRule { when: &[STOPPED, MALICIOUS],
         class: EcsClassification { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
     EcsRule { when: &[STOPPED],
@@ -376,5 +376,5 @@ const INCIDENT_RULES: &[EcsRule] = &[
     EcsRule { when: &[ALL_REMOVED],
         class: EcsClassification { outcome: Some("success"), severity: 2, ..EMAIL } },
     EcsRule { when: &[],
-        class: EcsClassification { outcome: Some("failure"), severity: 3, ..EMAIL } },
+        class: EcsClassification { outcome: Some("failure"), ..ALERT } },
 ];

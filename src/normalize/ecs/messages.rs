@@ -157,7 +157,6 @@ pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
     (field::DELIVERY_ATTEMPTS,              Keep::Long),
     (field::DELIVERY_TIME,                  Keep::Long),
     (field::EMAIL_SIZE,                     Keep::Unparsed),
-    (field::INTERNAL_USER_NAME,              Keep::Boolean),
     (field::IP_NEW_DOMAIN,                   Keep::Boolean),
     (field::IP_REPLY_MISMATCH,               Keep::Boolean),
     (field::IP_SIMILAR_DOMAIN,               Keep::Boolean),
@@ -283,6 +282,7 @@ const MESSAGE_RULES: &[EcsRule] = &[EcsRule {
 
 const SPAM_RULES: &[EcsRule] = &[
     IF_REJECTED,
+    IF_HELD_OR_DELETED,
     EcsRule {
         when: &[],
         class: EcsClassification {

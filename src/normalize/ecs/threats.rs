@@ -7,7 +7,7 @@ use super::super::table::{
     row, text, value,
 };
 use super::super::{compound, objects, people};
-use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
+use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, STOPPED};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 use crate::field;
@@ -27,7 +27,7 @@ pub(super) const ATTACHMENT_PROTECT: EcsTables = EcsTables {
 pub(super) const IMPERSONATION_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, IMPERSONATION_ROWS, TAIL],
     kept: KEPT,
-    rules: IMPERSONATION_RULES,
+    rules: logs::IMPERSONATION_RULES,
 };
 
 pub(super) const INTERNAL_EMAIL_PROTECT: EcsTables = EcsTables {
@@ -94,11 +94,6 @@ const URL_ROWS: &[FieldMapping] = &[
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 
-const STOPPED: Test = Test::Is(
-    field::ACTION,
-    &["hold", "hld", "block", "blocked", "rej", "bnc", "del"],
-);
-
 const FOUND: EcsClassification = EcsClassification {
     category: INTRUSION,
     ..ALERT
@@ -112,46 +107,6 @@ const MALWARE_RULES: &[EcsRule] = &[EcsRule {
         ..FOUND
     },
 }];
-
-const IMPERSONATION_RULES: &[EcsRule] = &[
-    EcsRule {
-        when: &[STOPPED, MALICIOUS],
-        class: EcsClassification {
-            types: DENIED,
-            severity: 4,
-            ..FOUND
-        },
-    },
-    EcsRule {
-        when: &[STOPPED],
-        class: EcsClassification {
-            types: DENIED,
-            ..FOUND
-        },
-    },
-    EcsRule {
-        when: &[MALICIOUS],
-        class: EcsClassification {
-            types: ALLOWED,
-            severity: 4,
-            ..FOUND
-        },
-    },
-    EcsRule {
-        when: &[Test::Is(
-            field::ACTION,
-            &["none", "allow", "allowed", "acc"],
-        )],
-        class: EcsClassification {
-            types: ALLOWED,
-            ..FOUND
-        },
-    },
-    EcsRule {
-        when: &[],
-        class: FOUND,
-    },
-];
 
 const INTERNAL_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
@@ -177,6 +132,7 @@ const URL_RULES: &[EcsRule] = &[
         when: &[CLICK_ALLOWED],
         class: EcsClassification {
             types: ALLOWED,
+            severity: 4,
             ..FOUND
         },
     },

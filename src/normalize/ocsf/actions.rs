@@ -2,6 +2,9 @@
 
 use super::super::convert::push_number;
 
+/// The `action_id` of what was not let through.
+pub(in super::super) const DENIED: u8 = 2;
+
 /// A word, and the action and the disposition it stands for. Case makes no difference.
 #[rustfmt::skip]
 pub const ACTIONS: &[(&str, u8, u8)] = &[
@@ -22,6 +25,7 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
     ("quarantine",           2,  3),
     ("bnc",                  2, 25),
     ("bounce",               2, 25),
+    ("reject",               2, 25),
     ("rejected",             2, 25),
     ("browser isolation",    2,  4),
     ("isolate",              2,  4),
@@ -132,6 +136,7 @@ mod tests {
         assert_eq!(find("Hld"), Some((2, 3)));
         assert_eq!(find("user release, none"), Some((3, 17)));
         assert_eq!(find("hold, notify"), Some((2, 3)));
+        assert_eq!(find("Reject"), Some((2, 25)));
         assert_eq!(find("Browser_Isolation"), Some((2, 4)));
         assert_eq!(find("do nothing"), Some((1, 16)));
         assert_eq!(find("smart_folder"), None);

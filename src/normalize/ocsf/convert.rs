@@ -1,5 +1,7 @@
 //! Conversions that only OCSF needs.
 
+use core::net::IpAddr;
+
 use super::super::convert::{push_escaped_word, push_number};
 use super::super::distinct::VALUES_MAX;
 use super::super::mapping::FieldStep;
@@ -382,11 +384,8 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"scheme\":\"");
         push_lowercase(writer.out, parts.scheme);
-        writer.out.push_str("\",\"hostname\":");
-        let start = writer.out.len() + 1;
-        push_quoted(writer.out, lowercase(parts.host).trim_matches(['[', ']']));
-        let end = writer.out.len() - 1;
-        observables::add_text(writer, 1, paths.1, (start, end));
+        writer.out.push('"');
+        push_hostname(writer, parts.host, paths.1);
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query_string\":\"", parts.query),
@@ -402,9 +401,24 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
             writer.out.push_str(parts.port);
         }
     } else if let Some(host) = url::host(text) {
-        writer.out.push_str(",\"hostname\":");
-        push_quoted(writer.out, lowercase(host).trim_matches(['[', ']']));
+        push_hostname(writer, host, paths.1);
     }
     writer.out.push('}');
     true
+}
+
+fn push_hostname(writer: &mut EventWriter<'_, '_>, host: &str, path: &'static str) {
+    let host = lowercase(host);
+    let host = host.trim_matches(['[', ']']);
+    writer.out.push_str(",\"hostname\":");
+    let start = writer.out.len() + 1;
+    push_quoted(writer.out, host);
+    let end = writer.out.len() - 1;
+    // The schema takes that path for the name of a host, so an address has no name.
+    let (type_id, path) = if host.parse::<IpAddr>().is_ok() {
+        (2, "")
+    } else {
+        (1, path)
+    };
+    observables::add_text(writer, type_id, path, (start, end));
 }

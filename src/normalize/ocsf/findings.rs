@@ -1,8 +1,9 @@
 //! OCSF for what was found in messages: av, attachment, impersonation, internal email and URL
-//! protect, and blocked clicks.
+//! protect, and clicks.
 
 use super::super::convert::{ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::messages::KEPT;
+use super::super::ecs::threats::CLICK_ALLOWED;
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
 };
@@ -57,17 +58,11 @@ pub(super) const IMPERSONATION_PROTECT: &[Variant] = finding!(
 pub(super) const INTERNAL_EMAIL_PROTECT: &[Variant] =
     finding!(HIGH, GATEWAY_PRODUCT, [INTERNAL_ROWS, ACTION]);
 
-pub(super) const URL_PROTECT: &[Variant] = finding!(
-    &[rule(&[], Classification::finding(3))],
-    GATEWAY_PRODUCT,
-    [URL_ROWS, ACTION]
-);
+pub(super) const URL_PROTECT: &[Variant] =
+    finding!(CLICK_RULES, GATEWAY_PRODUCT, [URL_ROWS, ACTION]);
 
-pub(super) const CI_URLCLICK: &[Variant] = finding!(
-    &[rule(&[], Classification::finding(3))],
-    INTEGRATED_PRODUCT,
-    [CLICK_ROWS, CLICK_ACTION]
-);
+pub(super) const CI_URLCLICK: &[Variant] =
+    finding!(CLICK_RULES, INTEGRATED_PRODUCT, [CLICK_ROWS, CLICK_ACTION]);
 
 /// What every finding has.
 #[rustfmt::skip]
@@ -147,7 +142,7 @@ const URL_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const CLICK_ROWS: &[FieldMapping] = &[
-    constant("finding_info.title",     "\"Click on a malicious URL blocked\""),
+    constant("finding_info.title",     "\"Click on a malicious URL\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
@@ -155,13 +150,19 @@ const CLICK_ROWS: &[FieldMapping] = &[
     row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
 ];
 
-/// Only blocked clicks are logged.
+/// Without a word for what was done, the click was blocked.
 #[rustfmt::skip]
 const CLICK_ACTION: &[FieldMapping] = &[
     row("{action_id,disposition_id}", &[field::ACTION], by_row(action_and_disposition::<2, 2>)),
 ];
 
 const HIGH: &[Rule] = &[rule(&[], Classification::finding(4))];
+
+/// A malicious link that was let through weighs more than one that was stopped.
+const CLICK_RULES: &[Rule] = &[
+    rule(&[CLICK_ALLOWED], Classification::finding(4)),
+    rule(&[], Classification::finding(3)),
+];
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[

@@ -3,8 +3,8 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, BLOCK, CLEAN, DETECTION, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL,
-    REJECTED_BY, RELEASED, UNSAFE, VIRUS,
+    ALL_REMOVED, ALLOW, CLEAN, DETECTION, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY,
+    RELEASED, UNSAFE, VIRUS,
 };
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
@@ -183,7 +183,6 @@ const URL_MESSAGE: &[FieldMapping] = &[
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const URL_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::ACTIONS, BLOCK)],                        Classification::finding(3)),
     rule(&[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],         Classification::finding(4)),
     rule(&[HAS_ACTIONS],                                       Classification::finding(3)),
     rule(&[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],          Classification::finding(4)),
@@ -321,9 +320,10 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, HELD_ROWS, TAIL],
         &[rule(&[], Classification::activity(3, "Scan").severity(2).action_disposition(2, 3))]),
-    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, TAIL],
+    variant(&[],
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, TAIL],
         &[rule(&[Test::Given(&[field::EVENT])], Classification::activity(99, "Departure")),
-          rule(&[], Classification::activity(99, "Hold").severity(2).action_disposition(2, 3))], "Hold"),
+          rule(&[], Classification::activity(99, "Hold").severity(2).action_disposition(2, 3))]),
 ];
 
 #[rustfmt::skip]
@@ -522,10 +522,10 @@ const OTHER: Classification = Classification::activity(99, "Remediation").severi
 #[rustfmt::skip]
 const INCIDENT_RULES: &[Rule] = &[
     rule(&[EVICTED, ALL_REMOVED],  EVICT),
-    rule(&[EVICTED],               EVICT.severity(3).status(Some(2))),
+    rule(&[EVICTED],               EVICT.severity(3).status(Some(2)).alert()),
     rule(&[PUT_BACK, ALL_REMOVED], RESTORE),
-    rule(&[PUT_BACK],              RESTORE.severity(3).status(Some(2))),
+    rule(&[PUT_BACK],              RESTORE.severity(3).status(Some(2)).alert()),
     rule(&[NOTED],                 DETECT),
     rule(&[ALL_REMOVED],           OTHER),
-    rule(&[],                      OTHER.severity(3).status(Some(2))),
+    rule(&[],                      OTHER.severity(3).status(Some(2)).alert()),
 ];

@@ -130,13 +130,20 @@ pub(super) const SPAM: &[Variant] = &message!(
     GATEWAY_PRODUCT,
     SIEM_KEPT,
     [ROUTE],
-    [RECEIPT_ROWS]
+    [RECEIPT_ROWS, SPAM_ACTION]
 );
+
+/// Without a word for what was done, something was detected.
+#[rustfmt::skip]
+const SPAM_ACTION: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::ACTION], by_row(action_and_disposition::<3, 15>)),
+];
 
 #[rustfmt::skip]
 const SPAM_RULES: &[Rule] = &[
-    rule(&[REJECTED], Classification::activity(3, "Scan").severity(2).status(Some(2)).action_disposition(2, 2)),
-    rule(&[],         Classification::activity(3, "Scan").severity(2).status(None).action_disposition(3, 15)),
+    rule(&[REJECTED],        Classification::activity(3, "Scan").severity(2).status(Some(2))),
+    rule(&[HELD_OR_DELETED], Classification::activity(3, "Scan").severity(2).status(Some(2))),
+    rule(&[],                Classification::activity(3, "Scan").severity(2).status(None)),
 ];
 
 pub(super) const CI_ENTITIES: &[Variant] = &message!(
