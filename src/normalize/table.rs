@@ -176,6 +176,8 @@ pub(super) const fn always(word: &'static str) -> Convert {
 pub enum Keep {
     /// `true` or `false`, from a boolean or a word for one.
     Boolean,
+    /// As a boolean where it is one, else as text.
+    BooleanOrText,
     /// Not at all.
     Drop,
     /// As it stands, whatever it is.

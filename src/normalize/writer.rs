@@ -448,6 +448,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push_str("\":");
         let written = match keep {
             Keep::Boolean => push_boolean(self, field.value),
+            Keep::BooleanOrText => push_boolean(self, field.value) || push_text(self, field.value),
             Keep::Drop => {
                 self.out.truncate(start);
                 return;

@@ -157,6 +157,7 @@ pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
     (field::DELIVERY_ATTEMPTS,              Keep::Long),
     (field::DELIVERY_TIME,                  Keep::Long),
     (field::EMAIL_SIZE,                     Keep::Unparsed),
+    (field::INTERNAL_USER_NAME,              Keep::BooleanOrText),
     (field::IP_NEW_DOMAIN,                   Keep::Boolean),
     (field::IP_REPLY_MISMATCH,               Keep::Boolean),
     (field::IP_SIMILAR_DOMAIN,               Keep::Boolean),
