@@ -373,9 +373,17 @@ fn the_example_configuration_fits_the_module() {
         "wasm_stack_size: 128K",
         // The default drops a chunk after one retry.
         "retry_limit: no_limits",
+        // The default reads no more of a file with a line that is too long.
+        "skip_long_lines: true",
     ] {
         assert!(settings.contains(wanted), "{wanted}");
     }
+    // Fluent Bit does not start with a directory that is not there.
+    let mut paths = settings
+        .iter()
+        .filter_map(|line| line.strip_prefix("accessible_paths: "));
+    let path = paths.next().unwrap();
+    assert!(fs::metadata(path).unwrap().is_dir(), "{path}");
     FluentBit::start("mimecast_ecs");
     let tag = example.split("tag: mimecast.").nth(1).unwrap();
     let stream = tag.lines().next().unwrap();

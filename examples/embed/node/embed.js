@@ -110,8 +110,9 @@ async function load(path, permits) {
     if (name.startsWith("wasi:http/outgoing-handler")) {
       imports[name] = {
         handle(request, options) {
-          const scheme = request.scheme()?.tag === "HTTP" ? "http" : "https";
-          if (permits(`${scheme}://${request.authority()}`)) {
+          // Any other scheme is refused: the shim would send its request in plain text.
+          const scheme = { HTTP: "http", HTTPS: "https" }[request.scheme()?.tag];
+          if (scheme && permits(`${scheme}://${request.authority()}`)) {
             return handler.handle(request, options);
           }
           throw Object.assign(new Error("denied"), { payload: { tag: "HTTP-request-denied" } });

@@ -8,6 +8,7 @@ asks no proxy, so there is no allow-list. Run this only where the network lets t
 than the origins of `describe` (a network policy, a firewall with a transparent proxy); the page says how.
 """
 
+import base64
 import json
 import os
 import re
@@ -136,7 +137,7 @@ def keep(path, rejected):
                 "stream": one.stream,
                 "locator": one.locator,
                 "reason": one.reason,
-                "original": bytes(one.original).decode("utf-8", "replace"),
+                "original": base64.b64encode(bytes(one.original)).decode("ascii"),
             }
             file.write(json.dumps(line) + "\n")
         file.flush()

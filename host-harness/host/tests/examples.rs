@@ -534,6 +534,9 @@ fn kubernetes_runs_one_host_with_its_state_its_probes_and_few_rights() {
     assert_eq!(set["spec"]["replicas"], 1, "a state directory has one host");
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    // Otherwise the directory of machine code is the group's from the second start on, and refused.
+    let policy = &pod["securityContext"]["fsGroupChangePolicy"];
+    assert_eq!(policy, "OnRootMismatch");
     let container = &pod["containers"][0];
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");

@@ -99,12 +99,17 @@ impl SourceOptions {
     /// Creates options with the default limits from settings (a JSON object, as the component
     /// gets it). Credentials and origins are the settings that
     /// the component's schema marks as such, with `writeOnly` and with the
-    /// format `origin`.
+    /// format `origin`. The name is the tenant where the settings have none.
     pub fn new(component: &Component, name: String, settings: Secret) -> Result<Self, Failure> {
-        let object: Map<String, Value> = serde_json::from_str(settings.expose())
+        let mut object: Map<String, Value> = serde_json::from_str(settings.expose())
             .map_err(|error| Failure::settings(format!("settings: {error}")))?;
         let schema: Value = serde_json::from_str(&component.description.settings_schema)
             .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
+        let settings = if set_default_tenant(&mut object, &schema, &name) {
+            Secret::new(Value::Object(object.clone()).to_string())
+        } else {
+            settings
+        };
         let marked = |mark: &str, wanted: Value| -> Vec<String> {
             let has_mark = |key: &str| {
                 let property = schema.get("properties").and_then(|all| all.get(key));
@@ -130,6 +135,21 @@ impl SourceOptions {
             settings,
         })
     }
+}
+
+/// The setting with the tenant's name.
+const TENANT: &str = "tenant";
+
+/// Makes the name of a source its tenant where the component's schema has that setting and
+/// the settings do not, as the contract asks of a host. Returns whether it did.
+pub fn set_default_tenant(settings: &mut Map<String, Value>, schema: &Value, name: &str) -> bool {
+    let properties = schema.get("properties");
+    let is_missing = properties.is_some_and(|properties| properties.get(TENANT).is_some())
+        && !settings.contains_key(TENANT);
+    if is_missing {
+        settings.insert(TENANT.to_owned(), Value::from(name));
+    }
+    is_missing
 }
 
 /// Loads components, and caches them so that sources share one. Clones share the

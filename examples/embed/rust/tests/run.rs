@@ -41,7 +41,6 @@ async fn it_prints_every_event_once_and_goes_on_where_it_was() {
         "base_url": simulator.api_url(),
         "client_id": simulator.client_id(),
         "client_secret": simulator.client_secret(),
-        "tenant": "acme",
     });
 
     let output = run(directory.path(), "state", &simulator, &settings);
@@ -56,7 +55,8 @@ async fn it_prints_every_event_once_and_goes_on_where_it_was() {
         })
         .collect();
     assert_eq!(ids.len(), events.lines().count(), "an event came twice");
-    let ledger = simulator.ledger().of_tenant("acme");
+    // Where the settings name no tenant, it is the name of the source.
+    let ledger = simulator.ledger().of_tenant("embedded");
     let expected: BTreeSet<String> = ledger
         .streams()
         .flat_map(|stream| ledger.expected(stream).iter().cloned())

@@ -10,6 +10,7 @@ use source_common::secret::{Redactor, Secret};
 use source_common::section::{SettingsErrors, at, literal_advice, not_expanded};
 use source_common::suggestion::{nearest, unknown_key};
 use source_common::value_reference::{ValueReference, resolve_reference};
+use source_runtime::source::set_default_tenant;
 
 /// `[source.settings]`, as written in the file.
 #[derive(Clone, Debug)]
@@ -37,9 +38,6 @@ impl Default for SettingsTable {
 
 /// Maximum length of the settings as JSON: what `pipeline:source` allows.
 const SETTINGS_BYTES_MAX: usize = 256 * 1024;
-
-/// The setting with the tenant's name; by default the name of the source.
-const TENANT: &str = "tenant";
 
 /// The settings in the form that the component gets.
 #[derive(Debug)]
@@ -136,9 +134,7 @@ pub fn resolve(
         }
         object.insert(key.clone(), json);
     }
-    if properties.contains_key(TENANT) && !object.contains_key(TENANT) {
-        object.insert(TENANT.to_owned(), Value::from(source));
-    }
+    set_default_tenant(&mut object, &schema, source);
     if let Some(key) = missing(&schema, &object) {
         mistakes.add(fail(format!("`{key}` is missing")));
     }
