@@ -704,6 +704,55 @@ fn assert_events(table: &[Expected]) {
 }
 
 #[test]
+fn audit_events_say_what_was_done_whatever_addresses_and_names_contain() {
+    assert_events(&[
+        (
+            Stream::Audit,
+            r#"{"auditType":"Connectors Management","user":"ann@example.com","category":"integrations_and_apis","eventInfo":"Connector creation for Microsoft O365\nName: Sync - 365, Description: null\nSuccess: false, Date: 2026-03-01, Time: 08:47:53+0000, IP: 192.0.2.15, Application: Console"}"#,
+            &[
+                ("/ecs/event/outcome", r#""failure""#),
+                ("/ecs/event/severity", "2"),
+                ("/ocsf/status_id", "2"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"User Password Changed","category":"user_account_and_role_logs","user":"admin@example.com","eventInfo":"Password reset for user: carole@example.com, Date: 2026-03-01, Time: 10:20:30+0000, IP: 192.0.2.1"}"#,
+            &[
+                ("/ecs/event/type", r#"["user","change"]"#),
+                ("/ecs/user/target/roles", "null"),
+                ("/ocsf/class_uid", "3001"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Account Unlocked","category":"user_account_and_role_logs","user":"admin@example.com","eventInfo":"Account of removals@example.com was unlocked, Date: 2026-03-01, Time: 10:20:30+0000"}"#,
+            &[("/ecs/event/type", r#"["user","change"]"#)],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Logon Authentication Failed","category":"authentication_logs","user":"ann@example.com","eventInfo":"User ann@example.com attempted to access the console but does not have the required permissions to do so, Date : 2026-03-01, Time: 10:20:30+0000"}"#,
+            &[("/ecs/user/target/roles", "null")],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Search Action","category":"archive_service_logs","user":"ann@example.com","eventInfo":"Search Criteria: {\"keywords\":\"payment was not received\",\"status\":\"failed\"}, Date: 2026-03-01, Time: 10:20:30+0000"}"#,
+            &[("/ecs/event/outcome", r#""success""#)],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Folder Log Entry","category":"profile_group_logs","user":"ann@example.com","eventInfo":"Action Performed - Edited New Folder by ann@example.com, Date: 2026-03-01, Time: 10:20:30+0000"}"#,
+            &[("/ecs/event/type", r#"["group","change"]"#)],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Remediation Incident Adjustment","category":"account_logs","user":"ann@example.com","eventInfo":"Remediation incident created, Date: 2026-03-01, Time: 10:20:30+0000"}"#,
+            &[("/ocsf/entity/type_id", "99")],
+        ),
+    ]);
+}
+
+#[test]
 fn events_say_what_was_done() {
     assert_events(&[
         (

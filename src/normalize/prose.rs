@@ -221,6 +221,7 @@ impl FoundProse {
             text,
             sentence: part(&self.ranges.sentence),
             labelled: [part(trailer), part(before)],
+            before_trailer: part(&self.ranges.before_trailer),
             words: &self.words,
         }
     }
@@ -239,6 +240,8 @@ struct ProseSections<'a> {
     sentence: &'a str,
     /// Where labels are looked for: the trailer, then what stands before a quotation.
     labelled: [&'a str; 2],
+    /// What stands before the trailer where nothing is quoted. Only an outcome is looked for there.
+    before_trailer: &'a str,
     /// Where the words of the sentence stand in the text.
     words: &'a [Range<usize>],
 }
@@ -248,6 +251,7 @@ struct ProseSections<'a> {
 struct SectionRanges {
     sentence: Range<usize>,
     labelled: [Range<usize>; 2],
+    before_trailer: Range<usize>,
 }
 
 impl SectionRanges {
@@ -255,7 +259,8 @@ impl SectionRanges {
         let behind = |at: usize| text.get(at..).unwrap_or_default();
         let before = |at: usize| text.get(..at).unwrap_or_default();
         let quoted = first(text, QUOTED);
-        let typed = first(text, TYPED);
+        // Search criteria are JSON.
+        let typed = first(text, TYPED).into_iter().chain(text.find('{')).min();
         let trailer = |from: usize| {
             let last = |label| {
                 let at = places(behind(from), label).last()?.0;
@@ -267,6 +272,7 @@ impl SectionRanges {
             })
         };
         let length = text.len();
+        let mut before_trailer = 0..0;
         let (whole, labelled) = match quoted.into_iter().chain(typed).min() {
             Some(at) => {
                 // What a user types may lack the date, what outsiders write must not decide it.
@@ -280,7 +286,10 @@ impl SectionRanges {
                 (at, [tail.unwrap_or(length)..length, 0..at])
             }
             None => match trailer(0) {
-                Some(at) => (at, [at..length, 0..0]),
+                Some(at) => {
+                    before_trailer = 0..at;
+                    (at, [at..length, 0..0])
+                }
                 None => (length, [0..length, 0..0]),
             },
         };
@@ -288,6 +297,7 @@ impl SectionRanges {
         Self {
             sentence: 0..end.unwrap_or(whole),
             labelled,
+            before_trailer,
         }
     }
 }
@@ -409,9 +419,23 @@ pub(super) fn names_role(found: &mut FoundProse, text: &str) -> bool {
 /// Returns whether the sentence contains one of the words.
 pub(super) fn says(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
     let sentence = found.sections(text).sentence;
-    words
-        .iter()
-        .any(|word| places_ignore_case(sentence, word).next().is_some())
+    words.iter().any(|word| spoken(sentence, word).is_some())
+}
+
+/// Returns where a sentence has a word that begins with this text and is no address. A text that ends
+/// in a space is looked for at the start only.
+fn spoken(sentence: &str, text: &str) -> Option<usize> {
+    let is_word = |at: &usize| {
+        let (before, rest) = sentence.split_at_checked(*at).unwrap_or_default();
+        let begun = before.rsplit(char::is_whitespace).next();
+        let ended = rest.split(char::is_whitespace).next();
+        let has_at = |part: Option<&str>| part.is_some_and(|part| part.contains('@'));
+        !before.ends_with(char::is_alphanumeric)
+            && !has_at(begun)
+            && !has_at(ended)
+            && (before.is_empty() || !text.ends_with(' '))
+    };
+    places_ignore_case(sentence, text).take(TRIES).find(is_word)
 }
 
 /// Returns whether the text says that something was not done.
@@ -427,7 +451,8 @@ pub(super) fn says_not_done(found: &mut FoundProse, text: &str) -> bool {
 
 impl ProseSections<'_> {
     fn say_not_done(&self) -> bool {
-        if let Some(outcome) = self.value(OUTCOMES, text_value) {
+        let outcome = self.value(OUTCOMES, text_value);
+        if let Some(outcome) = outcome.or_else(|| first_value(self.before_trailer, OUTCOMES)) {
             return NOT_DONE_OUTCOMES
                 .iter()
                 .any(|word| outcome.eq_ignore_ascii_case(word));
@@ -614,12 +639,15 @@ fn full_name(sentence: &str) -> Option<&str> {
     })
 }
 
+/// The words of the name of a role, at most.
+const ROLE_WORDS_MAX: usize = 5;
+
 /// Returns the role in `… role NAME …` or `… to the NAME role`.
 fn role(sentence: &str) -> Option<&str> {
     let trim = |text: &'static [char], part| -> &str { str::trim_matches(part, text) };
     let marks = &[' ', ':', '\'', '"', '.', '\n', '\r'];
     for word in ["role", "permission", "privilege"] {
-        let Some(at) = places_ignore_case(sentence, word).next() else {
+        let Some(at) = spoken(sentence, word) else {
             continue;
         };
         let behind = sentence.get(at + word.len()..)?;
@@ -634,7 +662,9 @@ fn role(sentence: &str) -> Option<&str> {
             .iter()
             .find_map(|link| before.rsplit_once(link))
             .map(|(_, name)| trim(marks, name))
-            .filter(|name| !name.is_empty() && address::bare(name).is_none());
+            .filter(|name| !name.is_empty() && address::bare(name).is_none())
+            // More are a clause and no name.
+            .filter(|name| name.split_whitespace().count() <= ROLE_WORDS_MAX);
         if name.is_some() {
             return name;
         }

@@ -300,7 +300,6 @@ const ENTITIES: &[(&str, i64, &str)] = &[
     ("polic", 5, "Policy"),
     ("group", 3, "Group"),
     ("user", 2, "User"),
-    ("account", 2, "User"),
 ];
 
 /// Writes `type_id` and `type` of an entity by the words of a category.
