@@ -34,12 +34,12 @@ use source_runtime::source_loop::{SourceExit, SourceLoop};
 use source_runtime::store::StateDir;
 
 /// Events to standard output, rejected records to a file.
-struct Sink {
+struct PrintingSink {
     rejected: PathBuf,
 }
 
 #[async_trait]
-impl EventSink for Sink {
+impl EventSink for PrintingSink {
     async fn accept(
         &self,
         delivery: &Delivery<'_>,
@@ -109,7 +109,7 @@ async fn run() -> Result<SourceExit, Failure> {
         allow: AllowSetting::Extend(arguments.collect()),
         ..SourceOptions::new(&component, "embedded".to_owned(), Secret::new(settings))?
     };
-    let sink = Sink {
+    let sink = PrintingSink {
         rejected: state.path().join("rejected.ndjson"),
     };
     let (_stopper, shutdown) = shutdown::channel();
