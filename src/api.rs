@@ -277,7 +277,7 @@ impl ApiClient {
         Err(error)
     }
 
-    /// Handles that no response to [`ApiClient::preflight_request`] came.
+    /// Handles a missing response to [`ApiClient::preflight_request`].
     #[must_use]
     pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
         let why = match why {

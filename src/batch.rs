@@ -446,7 +446,7 @@ impl Builder {
                 text: read.text(),
                 repaired: fields.as_deref().unwrap_or_default(),
             };
-            // The record as such stays what it is: so do its identity and its original.
+            // The record, its identity and its original are unchanged.
             let extra_members = match correlation {
                 _ if normalizer.format() == Format::Raw => None,
                 Some(correlation) if record.extra_members.is_empty() => {

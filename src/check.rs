@@ -228,7 +228,7 @@ impl Check {
         }
     }
 
-    /// Handles that no answer, or only part of one, came.
+    /// Handles a missing or truncated response.
     fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
             (Purpose::Preflight, why) => {

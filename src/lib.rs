@@ -23,7 +23,7 @@
 //!
 //! To read it, begin with [`machine`], then [`session`], then [`streams`].
 //!
-//! # What this crate refuses to do
+//! # Non-goals
 //!
 //! * It does no I/O, reads no clock and draws no random number: a driver hands all of that in. The
 //!   one for WASI is the module `wasi`; the one for tests is a scripted upstream.

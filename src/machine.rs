@@ -38,7 +38,7 @@ pub trait Machine {
     /// Handles the end of the open body.
     fn handle_end(&mut self, now: Timestamp);
 
-    /// Handles that no answer, or only part of one, came.
+    /// Handles a missing or truncated response.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
     /// Returns whether the answer that is open or awaited is to be kept after a yield.

@@ -49,7 +49,7 @@ impl ClockSkew {
             .unwrap_or(upper)
     }
 
-    /// Returns the sample at a rank. With so few, the code of a sort is not worth it.
+    /// Returns the sample at a rank. There are too few samples to justify the code size of a sort.
     fn ranked(&self, place: usize) -> Option<i64> {
         let count = |is_counted: &dyn Fn(i64) -> bool| {
             let samples = self.samples.iter();

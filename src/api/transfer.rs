@@ -103,7 +103,7 @@ mod tests {
         assert!(transfer(1, 1_000, 31_000).too_slow(true).is_some());
         assert!(transfer(0, 1_000, 31_000).too_slow(true).is_some());
         assert!(transfer(1_100, 1_000, 500_000).too_slow(true).is_none());
-        // Much at first does not excuse what follows.
+        // A fast start does not offset a slow remainder.
         let mut burst = transfer(1 << 20, 30_000, 30_001);
         for second in 0..31 {
             burst.begin_wait(at(100_000 + second * 1_000));

@@ -30,7 +30,7 @@ pub struct SigningContext {
     pub nonce: u128,
 }
 
-/// Shorter ones would be found in innocent words.
+/// Shorter secrets would match unrelated text.
 const REDACTED_BYTES_MIN: usize = 6;
 
 /// Why a preflight answer cannot be used.

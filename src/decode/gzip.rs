@@ -46,7 +46,7 @@ pub struct Inflated {
     pub status: Status,
 }
 
-/// A header that is none.
+/// Not a gzip header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct WrongHeader;
 

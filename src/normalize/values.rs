@@ -49,7 +49,7 @@ pub(super) fn is_absent(value: &Value<'_>) -> bool {
     }
 }
 
-/// Returns whether a text only holds a place.
+/// Returns whether a text is a placeholder for a missing value.
 #[inline]
 pub(super) fn is_placeholder(text: &str) -> bool {
     match text.as_bytes() {

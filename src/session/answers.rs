@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Handles that no answer, or only part of one, came.
+    /// Handles a missing or truncated response.
     pub(super) fn handle_no_answer(&mut self, failure: TransportError) {
         let Some(in_flight) = self.in_flight.take() else {
             return;

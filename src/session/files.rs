@@ -31,7 +31,7 @@ impl Session {
         self.count_file_failure(index, &failure, (&what, stream_failure));
     }
 
-    /// Handles that no answer, or only part of one, came.
+    /// Handles a missing or truncated response.
     pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
             cause: FileFailureCause::Unreachable,
@@ -99,7 +99,7 @@ impl Session {
                 tries
             }
         };
-        // The listing in between was good, and is no reason to try sooner.
+        // A successful listing in between does not shorten the backoff.
         let before = slot.backoff.map_or(0, |backoff| backoff.tries);
         slot.backoff = Some(Backoff {
             since: Some(context.now),

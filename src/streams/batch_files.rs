@@ -547,7 +547,7 @@ impl BatchFiles {
         self.finish_page_if_done();
     }
 
-    /// Handles that the current file could not be fetched or read: it is tried again, or set aside.
+    /// Handles a failure to fetch or read the current file: it is tried again, or set aside.
     pub fn handle_failure(
         &mut self,
         failure: &FileFailure,

@@ -541,7 +541,7 @@ pub struct LineFilter<'a> {
 }
 
 impl LineFilter<'_> {
-    /// Returns whether the line is no event of this part.
+    /// Returns whether the line is left to the event endpoint or was already read from it.
     pub fn excludes(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
         let Some((since, handover)) = self.bounds else {
             return false;
