@@ -2,6 +2,19 @@
 
 use crate::client::{events, list, small, token};
 use mimecast_simulator::{Config, EventType, Simulator, identity};
+use serde_json::Value;
+
+/// The record as a batch file has it.
+fn in_words_of_files(event: &Value) -> Value {
+    let mut record = event.clone();
+    let members = record.as_object_mut().unwrap();
+    for (word, in_files) in [("eventType", "type"), ("subType", "subtype")] {
+        if let Some(value) = members.remove(word) {
+            members.insert(in_files.to_owned(), value);
+        }
+    }
+    record
+}
 
 #[tokio::test]
 async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_other_words() {
@@ -24,7 +37,8 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_othe
             let reply = events(&simulator, &token, &query).await.json();
             let value = reply["value"].as_array().unwrap();
             assert!(page == 0 || value.iter().all(|event| event["type"].is_null()));
-            ids.extend(value.iter().filter_map(|event| identity(stream, event)));
+            let records = value.iter().map(in_words_of_files);
+            ids.extend(records.filter_map(|record| identity(stream, &record)));
             if reply["isCaughtUp"] == true {
                 break;
             }
