@@ -830,11 +830,6 @@ fn events_say_what_was_done() {
         ),
         (
             Stream::SiemInternalEmailProtect,
-            r#"{"route":"Outbound"}"#,
-            &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],
-        ),
-        (
-            Stream::SiemInternalEmailProtect,
             r#"{"route":"Internal"}"#,
             &[("/ecs/threat/technique/id", r#"["T1534"]"#)],
         ),

@@ -111,8 +111,7 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
     row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
-    row(Stream::SiemInternalEmailProtect, &[Test::Contains(&[field::DIRECTION, field::ROUTE], &["internal"])],
-                                                                      &[INTERNAL],      "from inside to inside"),
+    row(Stream::SiemInternalEmailProtect, &[],                        &[INTERNAL],      "every record"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];
