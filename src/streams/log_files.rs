@@ -23,7 +23,7 @@ use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stall::{Stall, StallDetector};
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
-use crate::streams::pages::{self, escaped_len};
+use crate::streams::pages::check_length;
 use crate::streams::retention::Retention;
 use crate::streams::{
     Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice, hours_ms,
@@ -152,14 +152,12 @@ impl LogFiles {
         self.position.stall_detector = StallDetector::default();
     }
 
-    /// Creates the reader for the body, where the head says that it holds files. Not behind a token
-    /// that is too long, which is an error.
+    /// Creates the reader for the body, where the head says that it holds files. Returns
+    /// nothing where its token is too long, which is an error.
     pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
         let name = file_name(head)?;
         let token = next_token(head);
-        if token.is_some_and(is_too_long) {
-            return None;
-        }
+        check_length(token, TOKEN_BYTES_MAX).ok()?;
         self.answer = Some(Answer {
             next_token: token.map(str::to_owned),
             begun: 0,
@@ -467,9 +465,7 @@ impl StreamReader for LogFiles {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
-        if next_token(head).is_some_and(is_too_long) {
-            return Err(pages::too_long());
-        }
+        check_length(next_token(head), TOKEN_BYTES_MAX)?;
         let unreadable = call::read_end(&body)?;
         add_unreadable_notice(self.stream, &[unreadable], batch);
         self.catch_up(context);
@@ -520,14 +516,10 @@ pub fn is_file(head: &Head) -> bool {
     file_name(head).is_some()
 }
 
-/// Returns the token of the answer behind this one, where there is one.
+/// Returns the token of the next answer, where there is one.
 fn next_token(head: &Head) -> Option<&str> {
     let token = head.header(NEXT_TOKEN).map(str::trim);
     token.filter(|token| !token.is_empty())
-}
-
-fn is_too_long(token: &str) -> bool {
-    escaped_len(token) > TOKEN_BYTES_MAX
 }
 
 /// Returns 64 bits of a hash in hexadecimal: enough to notice that an answer has changed.

@@ -117,9 +117,7 @@ impl Page {
         records: Vec<Range<usize>>,
         next_token: Option<String>,
     ) -> Result<Self, InvalidResponse> {
-        if next_token.as_deref().is_some_and(is_too_long) {
-            return Err(too_long());
-        }
+        check_length(next_token.as_deref(), PAGE_TOKEN_BYTES_MAX)?;
         Ok(Self {
             body,
             records,
@@ -218,24 +216,24 @@ fn short(hash: &blake3::Hash) -> String {
     hash.to_hex().chars().take(16).collect()
 }
 
-/// Returns whether a page token is too long for a checkpoint, in which control characters take six
-/// times their length.
-#[must_use]
-pub fn is_too_long(token: &str) -> bool {
-    escaped_len(token) > PAGE_TOKEN_BYTES_MAX
-}
-
-/// Returns the error for a page token that is too long.
-#[must_use]
-pub fn too_long() -> InvalidResponse {
-    InvalidResponse(format!(
-        "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes of a checkpoint"
-    ))
+/// Checks that a page token takes at most so many bytes of a checkpoint, where control characters are
+/// escaped to six times their length.
+///
+/// # Errors
+///
+/// It takes more.
+pub fn check_length(token: Option<&str>, bytes_max: usize) -> Result<(), InvalidResponse> {
+    if token.is_none_or(|token| escaped_len(token) <= bytes_max) {
+        return Ok(());
+    }
+    Err(InvalidResponse(format!(
+        "the page token is longer than {bytes_max} bytes of a checkpoint"
+    )))
 }
 
 /// Returns how many bytes a text takes between its quotes in a checkpoint.
 #[must_use]
-pub fn escaped_len(text: &str) -> usize {
+fn escaped_len(text: &str) -> usize {
     serde_json::to_string(text).map_or(usize::MAX, |json| json.len().saturating_sub(2))
 }
 

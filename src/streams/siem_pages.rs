@@ -59,9 +59,7 @@ impl<'a> SiemPage<'a> {
             answer.is_caught_up.unreadable("isCaughtUp"),
         ];
         let next_token = answer.next_page.value().filter(|token| !token.is_empty());
-        if next_token.as_deref().is_some_and(pages::is_too_long) {
-            return Err(pages::too_long());
-        }
+        pages::check_length(next_token.as_deref(), pages::PAGE_TOKEN_BYTES_MAX)?;
         Ok(Self {
             items: answer.value.unwrap_or_default(),
             is_caught_up: answer.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
