@@ -1,5 +1,5 @@
-//! What surrounds the host on the scripted day: an upstream for all tenants, which says when it may
-//! be asked again, and two receivers, one of which can be down.
+//! The systems around the host on the scripted day: an upstream for all tenants, which gives the time
+//! of the next request in its answers, and two receivers, one of which can be down.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::mock_upstream::{
 
 /// Records on a page.
 const PAGE: usize = 2;
-/// For how long a tenant may not be asked after a page, but for the first one.
+/// How long no request of a tenant is allowed after a page, except after the first one.
 const PACE: Duration = Duration::from_secs(10);
 
 /// The upstream and the receivers, while this lives.
@@ -37,7 +37,7 @@ struct State {
     is_receiver_down: bool,
     begun: Option<Instant>,
     /// Whether the page that is asked for next is the last one of its tenant.
-    is_over: bool,
+    is_last_page: bool,
 }
 
 #[derive(Default)]
@@ -97,12 +97,12 @@ impl DayEnvironment {
         self.change(tenant, |it| it.rotations += 1);
     }
 
-    /// Has the upstream of a tenant refuse every page, or no longer.
+    /// Makes the upstream of a tenant refuse every page, or stop doing so.
     pub(crate) fn refuse(&self, tenant: &str, is_refusing: bool) {
         self.change(tenant, |it| it.is_refusing = is_refusing);
     }
 
-    /// Has one of the receivers fail, or work again.
+    /// Makes one of the receivers fail, or work again.
     pub(crate) fn set_receiver_down(&self, is_down: bool) {
         self.lock().is_receiver_down = is_down;
     }
@@ -116,9 +116,9 @@ impl DayEnvironment {
         }
     }
 
-    /// Lets every tenant come to its end: the next page is the last one.
+    /// Ends the day: the next page of every tenant is its last one.
     pub(crate) fn end(&self) {
-        self.lock().is_over = true;
+        self.lock().is_last_page = true;
     }
 
     pub(crate) fn are_caught_up(&self, mut tenants: impl Iterator<Item = String>) -> bool {
@@ -126,13 +126,13 @@ impl DayEnvironment {
         tenants.all(|name| state.tenants.get(&name).is_some_and(|it| it.is_caught_up))
     }
 
-    /// How many polls of a tenant were due, and how much later than that it was asked, at most.
+    /// Returns how many polls of a tenant were due, and the greatest delay of one.
     pub(crate) fn due_polls(&self, tenant: &str) -> (u32, Duration) {
         let tenant = &self.lock().tenants[tenant];
         (tenant.due_polls, tenant.late_max)
     }
 
-    /// Whether all that a tenant was given has come to its receiver.
+    /// Returns whether all records of a tenant that were answered have come to its receiver.
     pub(crate) fn has_all(&self, tenant: &str) -> bool {
         let state = self.lock();
         let pages = state.tenants[tenant].answered.keys();
@@ -140,22 +140,22 @@ impl DayEnvironment {
         records.all(|number| state.received.contains_key(&id(tenant, number)))
     }
 
-    /// How long a record of the day was under way to its receiver, at most.
-    pub(crate) fn under_way_max(&self, tenant: &str) -> Option<Duration> {
+    /// Returns the longest time from the answer with a record of the day to its receipt.
+    pub(crate) fn delivery_delay_max(&self, tenant: &str) -> Option<Duration> {
         let state = self.lock();
         let answered = state.tenants[tenant].answered.iter();
         let of_day = answered.filter(|(_, at)| Some(**at) > state.begun);
         let records =
             of_day.flat_map(|(page, at)| records_of(*page).map(move |number| (number, *at)));
-        let under_way = records.filter_map(|(number, at)| {
+        let delays = records.filter_map(|(number, at)| {
             let received = state.received.get(&id(tenant, number))?;
             Some(received.saturating_duration_since(at))
         });
-        under_way.max()
+        delays.max()
     }
 
-    /// Whether the pages that a tenant was given are all that there are, from the first one on.
-    pub(crate) fn has_no_hole(&self, tenant: &str) -> bool {
+    /// Returns whether every page of a tenant was answered, from the first one on.
+    pub(crate) fn has_no_gap(&self, tenant: &str) -> bool {
         let state = self.lock();
         let answered = &state.tenants[tenant].answered;
         answered.keys().copied().eq(0..answered.len())
@@ -212,7 +212,7 @@ impl State {
 
     fn page(&mut self, token: &str, body: &[u8]) -> Response<Full<Bytes>> {
         let (name, rotations) = token.split_once('.').unwrap();
-        let is_over = self.is_over;
+        let is_last_page = self.is_last_page;
         let tenant = self.tenants.get_mut(name).unwrap();
         if rotations != tenant.rotations.to_string() {
             return refused();
@@ -239,7 +239,7 @@ impl State {
             .map(|number| audit_event(&id(name, number), number))
             .collect();
         let mut pagination = json!({ "pageSize": PAGE });
-        if is_over {
+        if is_last_page {
             tenant.is_caught_up = true;
             tenant.due = None;
         } else {
