@@ -1,4 +1,4 @@
-//! What the benchmarks share: processor time, the best of several runs, and rows of one table.
+//! Functions that the benchmarks share: processor time, the best of several runs, and rows of one table.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(crate) struct Cost {
 
 impl Cost {
     pub(crate) fn ns_per_event(self) -> f64 {
-        self.time.as_secs_f64() * 1e9 / float(self.events)
+        self.time.as_secs_f64() * 1e9 / to_f64(self.events)
     }
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn best<T>(runs: u32, mut run: impl FnMut() -> T, cost: impl Fn(&T) -
     best
 }
 
-/// What `act` costs this thread: processor time where the system tells it, or else time.
+/// Returns what `act` costs this thread: processor time where the system reports it, or else time.
 pub(crate) fn timed(act: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     let before = thread_cpu();
@@ -67,12 +67,12 @@ pub(crate) fn row(what: &str, cost: Cost, note: &str) {
     println!(
         "| {what} | {:.0} | {:.0} | {:.0} | {note} |",
         cost.ns_per_event(),
-        float(cost.events) / seconds,
-        float(cost.bytes) / seconds / 1e6,
+        to_f64(cost.events) / seconds,
+        to_f64(cost.bytes) / seconds / 1e6,
     );
 }
 
 /// A count as a number to calculate with.
-pub(crate) fn float(count: usize) -> f64 {
+pub(crate) fn to_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

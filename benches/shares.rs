@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::hostile::SilentServer;
-use crate::measure::float;
+use crate::measure::to_f64;
 
 /// The argument by which this program becomes the upstream of another copy of itself.
 const SERVE: &str = "serve";
@@ -182,7 +182,7 @@ impl Honest<'_> {
         })
     }
 
-    /// Begins anew, but for the component as machine code.
+    /// Deletes everything except the machine code of the component, and writes the settings.
     fn write_settings(&self, beside: &str) -> PathBuf {
         for entry in fs::read_dir(self.folder).unwrap() {
             let path = entry.unwrap().path();
@@ -214,7 +214,7 @@ impl Honest<'_> {
             if let Some((since, before)) = first
                 && count >= self.events
             {
-                return Some(float(count - before) / since.elapsed().as_secs_f64());
+                return Some(to_f64(count - before) / since.elapsed().as_secs_f64());
             }
             thread::sleep(POLL_INTERVAL);
         }

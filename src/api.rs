@@ -14,18 +14,18 @@ use crate::auth::{Auth, AuthError, SigningContext};
 use crate::poll_error::{Failure, PollError};
 use crate::request::{Call, Request};
 use crate::response::{Head, TransportError};
-use crate::retry::{self, Cause, Wait};
+use crate::retry::{self, RetryCause, Wait};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
-use incoming::ANSWER_BYTES_MAX;
-use response_kind::{ResponseKind, describe, remedy};
+use incoming::RESPONSE_BYTES_MAX;
+use response_kind::{ResponseKind, credentials_advice, describe};
 use skew::ClockSkew;
 
-/// The seed of the random numbers where the driver has none: the generator would stay at zero for
-/// ever, and request ids are made of it.
-const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// The seed of the random numbers where the driver has none: from zero the generator would never leave
+/// zero, and request ids are made from its numbers.
+const DEFAULT_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The API as one source sees it.
+/// The state of the exchange between one source and the API.
 pub struct ApiClient {
     auth: Auth,
     skew: ClockSkew,
@@ -36,7 +36,7 @@ pub struct ApiClient {
     /// How far the host's clock was taken to be ahead when the last call was signed.
     signed_skew_ms: i64,
     /// How often in a row the preflight request (token or region) failed.
-    failures: u32,
+    preflight_failures: u32,
     /// Until when the preflight request is not retried, and the failure that caused the wait.
     preflight_failure: Option<(Wait, PollError)>,
 }
@@ -58,10 +58,10 @@ impl ApiClient {
         Self {
             auth: Auth::new(credentials),
             skew: ClockSkew::default(),
-            random: if random == 0 { SEED } else { random },
+            random: if random == 0 { DEFAULT_SEED } else { random },
             now,
             signed_skew_ms: 0,
-            failures: 0,
+            preflight_failures: 0,
             preflight_failure: None,
         }
     }
@@ -129,13 +129,13 @@ impl ApiClient {
 
     /// Drops the token after the API refused it.
     pub fn forget_token(&mut self) {
-        self.auth.forget();
+        self.auth.forget_token();
     }
 
     /// Returns the region that discovery found.
     #[must_use]
-    pub fn found_region(&self) -> Option<&str> {
-        self.auth.found_region()
+    pub fn discovered_region(&self) -> Option<&str> {
+        self.auth.discovered_region()
     }
 
     /// Uses the region that discovery found earlier, unless the settings name one.
@@ -145,7 +145,7 @@ impl ApiClient {
 
     /// Returns how a refused call was retried, as a clause.
     #[must_use]
-    pub const fn retry_note(&self) -> &'static str {
+    pub const fn retry_description(&self) -> &'static str {
         self.auth.messages().retried
     }
 
@@ -197,7 +197,7 @@ impl ApiClient {
         self.auth.authorize(call, context)
     }
 
-    /// Takes the upstream's clock from an answer.
+    /// Notes the upstream's clock in an answer.
     pub fn handle_head(&mut self, head: &Head) {
         self.skew.note(head, self.now);
     }
@@ -214,7 +214,7 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::preflight_request`]. Returns the name of an optional member that
+    /// Handles the answer to [`ApiClient::preflight_request`]. Returns the name of an optional member that
     /// cannot be read.
     ///
     /// # Errors
@@ -229,9 +229,9 @@ impl ApiClient {
         let messages = self.auth.messages();
         let detail = describe(messages.request, head, error.as_ref());
         let error = match ResponseKind::of(head.status, error.as_ref()) {
-            ResponseKind::Success => match self.auth.handle_answer(body, self.now) {
+            ResponseKind::Success => match self.auth.handle_response(body, self.now) {
                 Ok(unreadable) => {
-                    self.failures = 0;
+                    self.preflight_failures = 0;
                     self.preflight_failure = None;
                     return Ok(unreadable);
                 }
@@ -241,18 +241,18 @@ impl ApiClient {
                 Err(AuthError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
                     let requested_ms = self.retry_after_ms(head);
-                    PollError::Protocol(self.failure(what, Cause::Protocol, requested_ms))
+                    PollError::Protocol(self.failure(what, RetryCause::Protocol, requested_ms))
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
-            ResponseKind::UnknownApplication if self.failures == 0 => {
-                self.failures = 1;
+            ResponseKind::UnknownApplication if self.preflight_failures == 0 => {
+                self.preflight_failures = 1;
                 return Ok(None);
             }
             // Not from the endpoint that knows the credentials: a redirect, for one.
             ResponseKind::Refused if !matches!(head.status, 200 | 400) => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Protocol(self.failure(detail, Cause::Protocol, requested_ms))
+                PollError::Protocol(self.failure(detail, RetryCause::Protocol, requested_ms))
             }
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
@@ -266,11 +266,11 @@ impl ApiClient {
             }
             ResponseKind::Throttled => {
                 let requested_ms = self.requested_wait_ms(head);
-                PollError::Throttled(self.failure(detail, Cause::Throttled, requested_ms))
+                PollError::Throttled(self.failure(detail, RetryCause::Throttled, requested_ms))
             }
             ResponseKind::Unavailable => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Unavailable(self.failure(detail, Cause::Unavailable, requested_ms))
+                PollError::Unavailable(self.failure(detail, RetryCause::Unavailable, requested_ms))
             }
         };
         self.remember_failure(&error);
@@ -279,18 +279,18 @@ impl ApiClient {
 
     /// Handles a missing response to [`ApiClient::preflight_request`].
     #[must_use]
-    pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
+    pub fn handle_preflight_failure(&mut self, why: TransportError) -> PollError {
         let why = match why {
             TransportError::Denied(origin) => return PollError::Denied(origin),
             TransportError::Failed(why) => why,
         };
         let what = format!("{}: {why}", self.auth.messages().request);
-        let error = PollError::Unavailable(self.failure(what, Cause::Unavailable, None));
+        let error = PollError::Unavailable(self.failure(what, RetryCause::Unavailable, None));
         self.remember_failure(&error);
         error
     }
 
-    /// Fails every request until the wait of this failure is over.
+    /// Stores the failure, so that every preflight request fails until its wait is over.
     fn remember_failure(&mut self, error: &PollError) {
         if let Some(failure) = error.failure() {
             let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
@@ -298,29 +298,29 @@ impl ApiClient {
         }
     }
 
-    /// Returns a failure with the wait that the upstream or the table asks for.
-    fn failure(&mut self, detail: String, cause: Cause, requested_ms: Option<i64>) -> Failure {
+    /// Returns a failure with its wait: that of the retry table, or that the upstream asks for.
+    fn failure(&mut self, detail: String, cause: RetryCause, requested_ms: Option<i64>) -> Failure {
         let random = self.next_random();
-        let wait_ms = retry::wait_ms(cause, self.failures, requested_ms, random);
-        self.failures = self.failures.saturating_add(1);
+        let wait_ms = retry::wait_ms(cause, self.preflight_failures, requested_ms, random);
+        self.preflight_failures = self.preflight_failures.saturating_add(1);
         Failure {
             detail,
             retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
         }
     }
 
-    /// Reads the answer to a call, which `what` names. A call that was retried is not retried
-    /// again.
-    pub fn read(
+    /// Classifies the answer to a call, which `what` names in messages. A call that was retried is not
+    /// retried again.
+    pub fn classify_response(
         &mut self,
         what: &str,
         (head, body): (&Head, &[u8]),
         is_retry: bool,
     ) -> CallOutcome {
-        if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
+        if head.status == 200 && body.len() > RESPONSE_BYTES_MAX {
             return CallOutcome {
                 kind: ResponseKind::TooLong,
-                detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
+                detail: format!("{what}: the answer is longer than {RESPONSE_BYTES_MAX} bytes"),
                 may_retry: false,
             };
         }
@@ -328,26 +328,26 @@ impl ApiClient {
         let kind = ResponseKind::of(head.status, error.as_ref());
         CallOutcome {
             kind,
-            detail: describe(what, head, error.as_ref()) + remedy(kind),
+            detail: describe(what, head, error.as_ref()) + credentials_advice(kind),
             may_retry: !is_retry && self.prepare_retry(kind),
         }
     }
 
-    /// Makes the change that a retry of a refused call needs. Returns whether it may succeed then.
+    /// Makes the change that a retry of a refused call needs. Returns whether the retry may succeed.
     fn prepare_retry(&mut self, kind: ResponseKind) -> bool {
         match kind {
             ResponseKind::UnknownApplication => true,
-            // The answer has the upstream's clock, and the signature had another time.
+            // The answer has the upstream's clock, which differs from the time of the signature.
             ResponseKind::SignatureRefused => {
-                let is_off = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
-                let is_off = self.skew.last_ms().is_some_and(is_off);
-                if is_off {
+                let differs = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
+                let was_off = self.skew.last_ms().is_some_and(differs);
+                if was_off {
                     self.skew.keep_last_only();
                 }
-                is_off
+                was_off
             }
             ResponseKind::TokenRefused => {
-                self.auth.forget();
+                self.auth.forget_token();
                 true
             }
             ResponseKind::WrongRegion => self.auth.forget_region(),
@@ -423,28 +423,28 @@ mod tests {
         let mut client = client(1);
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
         client.handle_preflight(&head(200), body).unwrap();
-        let reply = client.read("audit", (&head(401), b""), false);
+        let outcome = client.classify_response("audit", (&head(401), b""), false);
         assert_eq!(
-            (reply.kind, reply.may_retry),
+            (outcome.kind, outcome.may_retry),
             (ResponseKind::TokenRefused, true)
         );
         assert!(!client.is_ready(), "the token is forgotten");
-        let reply = client.read("audit", (&head(401), b""), true);
-        assert!(!reply.may_retry);
+        let outcome = client.classify_response("audit", (&head(401), b""), true);
+        assert!(!outcome.may_retry);
     }
 
     #[test]
     fn an_answer_that_repeats_a_secret_or_is_too_long_is_reported_without_it() {
         let mut client = client(1);
         let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
-        let reply = client.read("audit", (&head(400), body), false);
-        assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
+        let outcome = client.classify_response("audit", (&head(400), body), false);
+        assert_eq!(outcome.detail, "audit: HTTP 400 err [redacted] is wrong");
         let escaped = br#"{"fail":[{"errors":[{"code":"err","message":"hu\u0073h-9 is wrong"}]}]}"#;
-        let reply = client.read("audit", (&head(400), escaped), false);
-        assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
-        let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
-        let reply = client.read("audit", (&head(200), &long), false);
-        assert_eq!(reply.kind, ResponseKind::TooLong);
-        assert!(!reply.may_retry && reply.detail.contains("8388608 bytes"));
+        let outcome = client.classify_response("audit", (&head(400), escaped), false);
+        assert_eq!(outcome.detail, "audit: HTTP 400 err [redacted] is wrong");
+        let long = vec![b'x'; RESPONSE_BYTES_MAX + 1];
+        let outcome = client.classify_response("audit", (&head(200), &long), false);
+        assert_eq!(outcome.kind, ResponseKind::TooLong);
+        assert!(!outcome.may_retry && outcome.detail.contains("8388608 bytes"));
     }
 }

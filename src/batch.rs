@@ -1,4 +1,4 @@
-//! What one poll returns, and the builder that keeps it within the limits.
+//! The batch that one poll returns, and the builder that keeps it within the limits.
 
 mod normalize_all;
 
@@ -29,16 +29,17 @@ pub struct Limits {
     pub max_requests: u32,
 }
 
-/// The offsets of the index are 32 bits, and a batch has to fit into the component's memory.
+/// The most bytes of a batch: the offsets of the index have 32 bits, and a batch has to fit into the
+/// component's memory.
 const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Notices in one batch; further ones are dropped.
+/// The most notices in one batch; further ones are dropped.
 const NOTICES_MAX: usize = 200;
 
 /// The most bytes of a rejected record that are kept.
 const ORIGINAL_BYTES_MAX: usize = 64 * 1024;
 
-/// Where one event stands in [`Batch::events`].
+/// The entry of one event in the index of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The offset just after the event's line break.
@@ -91,7 +92,7 @@ pub struct Notice {
 pub struct Stats {
     /// HTTP requests made for the stream.
     pub requests: u32,
-    /// Bytes of response bodies as they came.
+    /// Bytes of response bodies, as received.
     pub received_bytes: u64,
     /// Records read.
     pub received: u64,
@@ -105,7 +106,7 @@ pub struct Stats {
     pub caught_up: bool,
     /// The newest time of an event.
     pub newest: Option<Timestamp>,
-    /// The oldest time of an event that says when it happened.
+    /// The oldest time of an event that has a time of its own.
     pub oldest: Option<Timestamp>,
 }
 
@@ -144,17 +145,17 @@ pub struct Batch {
 /// The result of offering a record to the [`Builder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferResult {
-    /// It is counted, as an event, a rejected record or a duplicate.
-    Counted,
+    /// It is consumed: it became an event, was rejected, was a duplicate or was left out.
+    Consumed,
     /// It does not fit; offer it again to the next batch.
     BatchFull,
 }
 
 /// Turns record lines into events. Its buffers live as long as the session.
 pub struct RecordProcessor {
-    /// Bytes to record.
+    /// Parses bytes into records.
     pub parser: Parser,
-    /// Record to event.
+    /// Turns records into events.
     pub normalizer: Normalizer,
     correlation: Option<Correlation>,
     tenant: Option<String>,
@@ -222,8 +223,8 @@ impl RecordProcessor {
     }
 }
 
-/// Reads a record line, after a repair where it needs one, and hands the record over. What was
-/// repaired comes with it.
+/// Parses a record line, repaired where it needs to be, and passes the record to `each` with what was
+/// repaired.
 fn with_record<T>(
     parser: &mut Parser,
     line: RecordLine<'_>,
@@ -241,8 +242,8 @@ fn with_record<T>(
     each(parser.parse(line.stream, &repaired.text), Some(&repaired))
 }
 
-/// Returns the identity of a record. After a repair it covers the original bytes: bytes that were
-/// replaced are no longer in the record, and still distinguish it from others.
+/// Returns the identity of a record. After a repair it is that of the original bytes, because replaced
+/// bytes are no longer in the record and still distinguish it from others.
 fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId {
     if is_repaired {
         RecordId::of_bytes(line.stream, line.bytes)
@@ -258,7 +259,7 @@ fn repaired_fields<'a>(record: &Record<'a>, repaired: &Repaired) -> Vec<&'a str>
     let members = record.members().iter();
     members
         .filter(|member| {
-            repaired.is_within(member.key.start(), member.value.end())
+            repaired.has_repair_between(member.key.start(), member.value.end())
                 || is_repaired(member.key.of(line))
                 || is_repaired(member.value.of(line))
         })
@@ -305,7 +306,7 @@ impl Builder {
         self.index.len().saturating_add(self.rejected.len())
     }
 
-    /// Returns whether nothing is in the batch that a consumer would see.
+    /// Returns whether the batch has no event, rejected record or notice.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0 && self.notices.is_empty()
@@ -324,7 +325,7 @@ impl Builder {
             .saturating_add(self.rejected_bytes)
     }
 
-    /// Returns the counts of a stream, to add to.
+    /// Returns the counts of a stream, which are created if there are none.
     pub fn stats(&mut self, stream: Stream) -> &mut Stats {
         self.stats.entry(stream).or_default()
     }
@@ -346,8 +347,8 @@ impl Builder {
         }
     }
 
-    /// Leaves out a record that is older than the start of its stream. It is not received; a
-    /// notice has the number.
+    /// Counts a record that is left out because it is older than the start of its stream. It does not
+    /// count as received; a notice has the number.
     pub fn exclude(&mut self, stream: Stream) {
         match self.excluded.iter_mut().find(|(of, _)| *of == stream) {
             Some((_, excluded)) => *excluded = excluded.saturating_add(1),
@@ -355,7 +356,7 @@ impl Builder {
         }
     }
 
-    /// Counts a record as rejected. The caller has seen that there is room.
+    /// Adds a rejected record. The caller has checked that there is room.
     pub fn reject(&mut self, stream: Stream, locator: String, reason: String, original: &[u8]) {
         let left = self.limits.max_bytes.saturating_sub(self.bytes());
         let left = usize::try_from(left)
@@ -375,10 +376,10 @@ impl Builder {
         stats.rejected = stats.rejected.saturating_add(1);
     }
 
-    /// Makes an event of one record line, or rejects it.
+    /// Makes an event of one record line, or counts it as rejected or duplicate.
     ///
-    /// `seen_ids` holds the records of this stream that may come again; one that is in it is a
-    /// duplicate. `locator` is only asked when the record is rejected.
+    /// `seen_ids` has the records of this stream that may come again; a record in it is a duplicate.
+    /// `locator` is only called when the record is rejected.
     pub fn offer(
         &mut self,
         processor: &mut RecordProcessor,
@@ -387,20 +388,27 @@ impl Builder {
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> OfferResult {
-        let known = Deduplication {
+        let deduplication = Deduplication {
             seen_ids,
             occurrences: None,
         };
-        self.offer_as(record.stream, processor, record, known, now, locator)
+        self.offer_as(
+            record.stream,
+            processor,
+            record,
+            deduplication,
+            now,
+            locator,
+        )
     }
 
-    /// Offers a record that counts for another stream than the one whose event it becomes.
+    /// Offers a record that is counted for `counted_stream`, whatever the stream of its event.
     pub fn offer_as(
         &mut self,
-        counted: Stream,
+        counted_stream: Stream,
         processor: &mut RecordProcessor,
         record: RecordLine<'_>,
-        known: Deduplication<'_>,
+        deduplication: Deduplication<'_>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> OfferResult {
@@ -416,30 +424,30 @@ impl Builder {
         let Deduplication {
             seen_ids,
             occurrences,
-        } = known;
+        } = deduplication;
         with_record(parser, record, |read, repaired| {
             let read = match read {
                 Ok(read) => read,
                 Err(reason) => {
-                    self.reject(counted, locator(), reason.to_string(), record.bytes);
-                    return OfferResult::Counted;
+                    self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
+                    return OfferResult::Consumed;
                 }
             };
             let base = record
                 .shared_id
                 .unwrap_or_else(|| id(record, &read, repaired.is_some()));
             let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
-            // What is remembered does not depend on the tenant.
+            // Remembered identities do not depend on the tenant.
             let id = base.of_occurrence(occurrence);
             if seen_ids
                 .as_ref()
                 .is_some_and(|seen_ids| seen_ids.contains(&id))
             {
-                self.count_duplicate(counted);
+                self.count_duplicate(counted_stream);
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return OfferResult::Counted;
+                return OfferResult::Consumed;
             }
             let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
             let source = OriginalRecord {
@@ -460,17 +468,17 @@ impl Builder {
             let event_id = base.to_event_id(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
             if self.bytes() > self.limits.max_bytes {
-                let only = self.index.is_empty() && self.rejected.is_empty();
+                let is_only_record = self.index.is_empty() && self.rejected.is_empty();
                 self.events.truncate(start);
-                if !only {
+                if !is_only_record {
                     return OfferResult::BatchFull;
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
-                self.reject(counted, locator(), reason, record.bytes);
+                self.reject(counted_stream, locator(), reason, record.bytes);
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return OfferResult::Counted;
+                return OfferResult::Consumed;
             }
             if let Some(occurrences) = occurrences {
                 occurrences.count(base);
@@ -478,8 +486,8 @@ impl Builder {
             if let Some(seen_ids) = seen_ids {
                 seen_ids.insert(&id, at);
             }
-            self.accept((counted, record.stream), at, now);
-            OfferResult::Counted
+            self.accept((counted_stream, record.stream), at, now);
+            OfferResult::Consumed
         })
     }
 
@@ -493,7 +501,7 @@ impl Builder {
     /// Counts the event that was just written.
     fn accept(
         &mut self,
-        (counted, stream): (Stream, Stream),
+        (counted_stream, stream): (Stream, Stream),
         occurred_at: Timestamp,
         now: Timestamp,
     ) {
@@ -503,11 +511,11 @@ impl Builder {
             occurred_at,
             stream,
         });
-        let stats = self.stats(counted);
+        let stats = self.stats(counted_stream);
         stats.received = stats.received.saturating_add(1);
         stats.events = stats.events.saturating_add(1);
         stats.newest = stats.newest.max(Some(occurred_at));
-        // A record without a time gets the time of reading.
+        // A record without a time has the time at which it was read.
         if occurred_at < now {
             let oldest = stats.oldest.unwrap_or(occurred_at);
             stats.oldest = Some(oldest.min(occurred_at));
@@ -561,7 +569,7 @@ impl<'a> RecordLine<'a> {
         }
     }
 
-    /// The same record with other bytes.
+    /// Returns the record with other bytes.
     const fn with_bytes<'b>(self, bytes: &'b [u8]) -> RecordLine<'b>
     where
         'a: 'b,

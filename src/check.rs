@@ -1,5 +1,5 @@
-//! Finds out whether each stream can be read, with one call for all that share an endpoint and a
-//! permission: calls count against the quota of the collection.
+//! Checks whether each stream can be read, with one call for all that share an endpoint and a
+//! permission, because calls count against the quota of the collection.
 
 mod categories;
 #[cfg(test)]
@@ -30,7 +30,7 @@ pub struct CheckResult {
     /// The stream.
     pub stream: Stream,
     /// Whether it can be read.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// How far the host's clock is ahead of the upstream's, in milliseconds.
     pub clock_skew_ms: Option<i64>,
     /// The account whose records were seen.
@@ -41,19 +41,19 @@ pub struct CheckResult {
 
 /// Whether a stream can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Something else is wrong.
+pub enum CheckOutcome {
+    /// It cannot be read for another reason.
     Failed(PollError),
-    /// The credentials do not permit it. The payload is what the upstream answered.
+    /// The credentials do not permit it. The payload is the upstream's answer, for people.
     NotPermitted(String),
     /// It can be read.
     Readable,
 }
 
-/// What a request in flight is for.
+/// The purpose of a request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// What the credentials need first: a token, or the region.
+    /// To get what the credentials need first: a token, or the region.
     Preflight,
     /// The categories of a log that can be read.
     Categories,
@@ -62,7 +62,7 @@ enum Purpose {
     Probe,
 }
 
-/// The next question about the streams being checked.
+/// The next request for the group that is being checked.
 enum NextCheck {
     Categories,
     /// The URL of a batch file.
@@ -70,35 +70,36 @@ enum NextCheck {
     Probe,
 }
 
-/// Makes one small call for all streams that share an endpoint and a permission.
+/// A check of all streams of the settings: one small call for those that share an endpoint and a
+/// permission.
 pub struct Check {
     settings: Settings,
     client: ApiClient,
-    /// Streams that share an endpoint and a permission; the first of them is asked for.
+    /// Groups of streams that share an endpoint and a permission; the call is for the first of a group.
     groups: Vec<Vec<Stream>>,
     /// How many groups are done.
     done: usize,
     results: Vec<CheckResult>,
-    /// Whether the group was asked before, and refused for its credentials.
+    /// Whether the call for the group was refused for its credentials, and is retried.
     is_retry: bool,
-    /// The request that was sent, and what has come of its answer.
+    /// The request that was sent, and the part of its answer that has arrived.
     in_flight: Option<(Purpose, IncomingResponse)>,
     account: Option<String>,
     remark: Option<String>,
     next_check: NextCheck,
-    /// The origin of the batch file that is asked for.
+    /// The origin of the batch file that is requested.
     file_origin: String,
 }
 
-/// Returns the streams by what one call shows: their endpoint and their permission.
+/// Groups the streams that one call can check: by endpoint and permission.
 fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
     let mut groups: Vec<Vec<Stream>> = Vec::new();
     for &stream in streams {
-        let is_alike = |other: &Stream| {
+        let is_same = |other: &Stream| {
             let (row, other) = (stream.row(), other.row());
             row.endpoint == other.endpoint && row.permission == other.permission
         };
-        match groups.iter_mut().find(|group| group.iter().any(is_alike)) {
+        match groups.iter_mut().find(|group| group.iter().any(is_same)) {
             Some(group) => group.push(stream),
             None => groups.push(vec![stream]),
         }
@@ -125,13 +126,13 @@ impl Check {
         }
     }
 
-    /// Returns the stream that is asked for.
+    /// Returns the stream that the next call is for; `None` when all groups are done.
     fn stream(&self) -> Option<Stream> {
         self.groups.get(self.done)?.first().copied()
     }
 
     /// Records the outcome for every stream of the group.
-    fn report(&mut self, outcome: Outcome) {
+    fn report(&mut self, outcome: CheckOutcome) {
         let (account, remark) = (self.account.take(), self.remark.take());
         let group = self.groups.get(self.done).into_iter().flatten();
         self.results.extend(group.map(|stream| CheckResult {
@@ -159,11 +160,11 @@ impl Check {
     /// Records a failure of the credentials for every stream that is left.
     fn report_all(&mut self, error: &PollError) {
         while self.stream().is_some() {
-            self.report(Outcome::Failed(error.clone()));
+            self.report(CheckOutcome::Failed(error.clone()));
         }
     }
 
-    fn handle_whole_answer(&mut self, purpose: Purpose, incoming: IncomingResponse) {
+    fn handle_whole_response(&mut self, purpose: Purpose, incoming: IncomingResponse) {
         let (head, body) = incoming.into_parts();
         match purpose {
             Purpose::Preflight => {
@@ -171,50 +172,54 @@ impl Check {
                     self.report_all(&error);
                 }
             }
-            // Whatever comes, the stream can be read; without categories they are not reported.
+            // The stream can be read, whatever the answer; categories are reported where there are some.
             Purpose::Categories => {
                 let is_good = head.status == 200;
                 self.remark = categories::read(&body).filter(|_| is_good);
-                self.report(Outcome::Readable);
+                self.report(CheckOutcome::Readable);
             }
             Purpose::File => self.report(self.file_outcome(&head)),
-            Purpose::Probe => self.handle_probe_answer(&head, body),
+            Purpose::Probe => self.handle_probe_response(&head, body),
         }
     }
 
-    fn handle_probe_answer(&mut self, head: &Head, body: Vec<u8>) {
+    fn handle_probe_response(&mut self, head: &Head, body: Vec<u8>) {
         let name = self.stream().map_or("", Stream::name);
-        let reply = self.client.read(name, (head, &body), self.is_retry);
-        if reply.may_retry {
+        let outcome = self
+            .client
+            .classify_response(name, (head, &body), self.is_retry);
+        if outcome.may_retry {
             self.is_retry = true;
             return;
         }
-        match reply.kind {
-            ResponseKind::Success => self.handle_probe(head, body, &reply.detail),
-            ResponseKind::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
+        match outcome.kind {
+            ResponseKind::Success => self.handle_probe_success(head, body, &outcome.detail),
+            ResponseKind::NotPermitted => self.report(CheckOutcome::NotPermitted(outcome.detail)),
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
             | ResponseKind::SignatureRefused => {
-                self.report_all(&PollError::Unauthorized(reply.detail));
+                self.report_all(&PollError::Unauthorized(outcome.detail));
             }
             ResponseKind::TokenRefused => {
-                self.report(Outcome::Failed(PollError::Unauthorized(reply.detail)));
+                self.report(CheckOutcome::Failed(PollError::Unauthorized(
+                    outcome.detail,
+                )));
             }
             // A log file may be longer: when it is collected, it is read while it arrives.
             ResponseKind::TooLong if log_files::is_file(head) => {
-                self.handle_probe(head, body, &reply.detail);
+                self.handle_probe_success(head, body, &outcome.detail);
             }
             ResponseKind::Refused | ResponseKind::TooLong | ResponseKind::WrongRegion => {
-                let failure = self.failure(head, reply.detail);
-                self.report(Outcome::Failed(PollError::Protocol(failure)));
+                let failure = self.failure(head, outcome.detail);
+                self.report(CheckOutcome::Failed(PollError::Protocol(failure)));
             }
             ResponseKind::Throttled => {
-                let failure = self.failure(head, reply.detail);
-                self.report(Outcome::Failed(PollError::Throttled(failure)));
+                let failure = self.failure(head, outcome.detail);
+                self.report(CheckOutcome::Failed(PollError::Throttled(failure)));
             }
             ResponseKind::Unavailable => {
-                let failure = self.failure(head, reply.detail);
-                self.report(Outcome::Failed(PollError::Unavailable(failure)));
+                let failure = self.failure(head, outcome.detail);
+                self.report(CheckOutcome::Failed(PollError::Unavailable(failure)));
             }
         }
     }
@@ -229,13 +234,13 @@ impl Check {
     }
 
     /// Handles a missing or truncated response.
-    fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
+    fn handle_no_response(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
             (Purpose::Preflight, why) => {
-                let error = self.client.fail_preflight(why);
+                let error = self.client.handle_preflight_failure(why);
                 return self.report_all(&error);
             }
-            (Purpose::Categories, _) => return self.report(Outcome::Readable),
+            (Purpose::Categories, _) => return self.report(CheckOutcome::Readable),
             (Purpose::File | Purpose::Probe, TransportError::Denied(origin)) => {
                 PollError::Denied(origin)
             }
@@ -243,11 +248,11 @@ impl Check {
                 PollError::Unavailable(Failure::new(&why))
             }
         };
-        self.report(Outcome::Failed(error));
+        self.report(CheckOutcome::Failed(error));
     }
 
-    /// Acts on the good answer to a probe.
-    fn handle_probe(&mut self, head: &Head, body: Vec<u8>, detail: &str) {
+    /// Handles a successful answer to a probe.
+    fn handle_probe_success(&mut self, head: &Head, body: Vec<u8>, detail: &str) {
         let Some(stream) = self.stream() else {
             return;
         };
@@ -263,12 +268,12 @@ impl Check {
                 "{detail}: the answer is not the documented JSON; is there a proxy in between?"
             );
             let failure = PollError::Protocol(Failure::new(&detail));
-            return self.report(Outcome::Failed(failure));
+            return self.report(CheckOutcome::Failed(failure));
         }
-        if self.settings.reads_files(stream) {
+        if self.settings.reads_batch_files(stream) {
             match listed_file(&body) {
                 Some(url) => self.next_check = NextCheck::File(url),
-                None => self.report(Outcome::Readable),
+                None => self.report(CheckOutcome::Readable),
             }
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
             self.next_check = NextCheck::Categories;
@@ -278,46 +283,45 @@ impl Check {
         }
     }
 
-    /// Returns whether the storage serves a batch file. Its link is fresh: a refusal is not for its
-    /// age.
-    fn file_outcome(&self, head: &Head) -> Outcome {
+    /// Returns whether the storage serves a batch file. Its link is fresh, so it has not expired.
+    fn file_outcome(&self, head: &Head) -> CheckOutcome {
         if matches!(head.status, 200 | 206) {
-            return Outcome::Readable;
+            return CheckOutcome::Readable;
         }
         let name = self.stream().map_or("", Stream::name);
         let (status, origin) = (head.status, &self.file_origin);
         let detail = format!(
             "{name}: HTTP {status} for a batch file at {origin}, although its link is fresh; is there a proxy in between?"
         );
-        Outcome::Failed(PollError::Unavailable(Failure::new(&detail)))
+        CheckOutcome::Failed(PollError::Unavailable(Failure::new(&detail)))
     }
 
     /// Reads the account from the answer, and compares it with the expected one.
-    fn check_account(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
+    fn check_account(&mut self, head: &Head, body: Vec<u8>) -> CheckOutcome {
         let options = Options::default();
         let mut processor = RecordProcessor::new(Format::Raw, options);
-        let account = log_files::account(head, body, &mut processor);
+        let account = log_files::account_in_response(head, body, &mut processor);
         let expected = self
             .settings
             .legacy()
             .and_then(|legacy| legacy.account_code.as_ref());
         let outcome = match (expected, &account) {
             (Some(expected), Some(seen)) if !expected.eq_ignore_ascii_case(seen) => {
-                Outcome::Failed(PollError::Settings(SettingsError {
+                CheckOutcome::Failed(PollError::Settings(SettingsError {
                     setting: "account_code".to_owned(),
                     detail: format!(
                         "is {expected:?}, and the keys belong to the account {seen:?}; correct the code, or use the keys of that account"
                     ),
                 }))
             }
-            (_, _) => Outcome::Readable,
+            (_, _) => CheckOutcome::Readable,
         };
         self.account = account;
         outcome
     }
 }
 
-/// A page of batch files, as far as a check looks at it.
+/// The part of a page of batch files that a check needs.
 #[derive(Deserialize)]
 struct Listing<'a> {
     #[serde(borrow)]
@@ -370,11 +374,11 @@ impl Machine for Check {
         if let Some((purpose, mut incoming)) = self.in_flight.take() {
             incoming.end_wait(now, 0);
             // The head of the answer shows that the file can be fetched.
-            let is_enough = incoming.head().is_some() && purpose == Purpose::File;
-            if incoming.has_ended() || is_enough {
-                self.handle_whole_answer(purpose, incoming);
-            } else if let Some(why) = incoming.too_slow(false) {
-                self.handle_no_answer(purpose, TransportError::Failed(why));
+            let is_sufficient = incoming.head().is_some() && purpose == Purpose::File;
+            if incoming.has_ended() || is_sufficient {
+                self.handle_whole_response(purpose, incoming);
+            } else if let Some(why) = incoming.timeout_reason(false) {
+                self.handle_no_response(purpose, TransportError::Failed(why));
             } else {
                 incoming.begin_wait(now);
                 self.in_flight = Some((purpose, incoming));
@@ -423,7 +427,7 @@ impl Machine for Check {
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
         self.client.set_now(now);
         if let Some((purpose, _)) = self.in_flight.take() {
-            self.handle_no_answer(purpose, failure);
+            self.handle_no_response(purpose, failure);
         }
     }
 

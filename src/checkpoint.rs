@@ -1,6 +1,7 @@
 //! The position of all streams of a source as versioned text.
 //!
-//! Nothing here is a secret: a storage URL is kept without its signature, and a token never.
+//! Nothing here is a secret: a storage URL is kept without its signature, and an access token is not
+//! kept at all.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::time::Timestamp;
 /// The version this release writes. It reads this one and all before it.
 const VERSION: u32 = 2;
 
-/// What `pipeline:source` allows.
+/// The longest checkpoint that `pipeline:source` allows.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 
 /// Why a text is not a checkpoint of this component.
@@ -63,15 +64,15 @@ pub struct Checkpoint {
     /// The same for the event endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_blocked: Option<Wait>,
-    /// The stream that had its turn last: the next session goes on after it, so that none waits
-    /// for ever where each poll has a session of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_turn: Option<String>,
+    /// The stream that was scheduled last: the next session continues with the one after it, so that
+    /// none waits for ever where each poll has a session of its own.
+    #[serde(rename = "last_turn", default, skip_serializing_if = "Option::is_none")]
+    pub last_stream: Option<String>,
     /// The base URL of the account's region, where discovery found it (API 1.0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// One entry per stream that was ever collected, by its name. Streams that the settings no
-    /// longer name stay, so that naming them again does not begin anew.
+    /// One entry per stream that was ever collected, by its name. Entries of streams that the settings
+    /// no longer select are kept, so that collection continues when they are selected again.
     pub streams: BTreeMap<String, StreamPosition>,
 }
 
@@ -84,7 +85,7 @@ pub struct StreamPosition {
     /// How many polls in a row ended in the middle of an answer. A new session cannot read the rest
     /// of the last one.
     #[serde(rename = "lost_answers", default, skip_serializing_if = "is_zero_u32")]
-    pub open_answers: u32,
+    pub interrupted_responses: u32,
     /// The position of a SIEM batch stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesPosition>,
@@ -97,7 +98,7 @@ pub struct StreamPosition {
     /// The position of a threat feed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feed: Option<ThreatFeedPosition>,
-    /// What was on a list.
+    /// The position in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<ListPosition>,
     /// The position in the log files of API 1.0.
@@ -105,10 +106,10 @@ pub struct StreamPosition {
     pub log_files: Option<LogFilesPosition>,
 }
 
-/// A pause of one stream after a failure.
+/// A wait of one stream after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// When it began, by the host's clock; checkpoints of older releases do not say it.
+    /// When it began, by the host's clock; checkpoints of older releases do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// When the stream may be tried again.
@@ -163,8 +164,8 @@ pub struct FilesPosition {
     /// When the page was last listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// Where to begin again when the token is refused: the oldest event of a file that was read,
-    /// and of these the newest. One record with a wrong time does not move it.
+    /// Where to begin again when the token is refused: of each file that was read the time of the
+    /// oldest event, and of these the newest. One record with a wrong time does not move it.
     #[serde(rename = "newest", default, skip_serializing_if = "Option::is_none")]
     pub relist_from: Option<Timestamp>,
     /// Whether the page was the last one and all its files are done.
@@ -201,7 +202,7 @@ pub struct SetAsidePage {
     pub searching: bool,
     /// When the page is listed again.
     pub next_try: Timestamp,
-    /// How often that was done.
+    /// How often it was listed again.
     #[serde(default)]
     pub tries: u32,
     /// Its files.
@@ -214,7 +215,7 @@ pub struct SetAsidePage {
 pub struct SetAsideFile {
     /// How far it was read, and how often it failed for its present cause.
     #[serde(flatten)]
-    pub at: FilePosition,
+    pub position: FilePosition,
     /// When it was set aside.
     pub since: Timestamp,
     /// The cause of its last failure.
@@ -241,7 +242,7 @@ struct StoredFile {
 impl From<StoredFile> for SetAsideFile {
     fn from(file: StoredFile) -> Self {
         Self {
-            at: FilePosition {
+            position: FilePosition {
                 name: file.name,
                 line: file.line,
                 tries: file.tries,
@@ -279,7 +280,7 @@ pub struct FilePosition {
     /// How often the file could not be fetched or read although its link was fresh.
     #[serde(default)]
     pub tries: u32,
-    /// The oldest event that was read of it.
+    /// The time of the oldest event that was read from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
 }
@@ -288,7 +289,8 @@ pub struct FilePosition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowPosition {
     /// Everything before this is collected.
-    pub bound: Timestamp,
+    #[serde(rename = "bound")]
+    pub collected_until: Timestamp,
     /// The end of the window being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
@@ -299,8 +301,8 @@ pub struct WindowPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
     /// Whether no window has been completed yet: the first one does not overlap with one before.
-    #[serde(default)]
-    pub first: bool,
+    #[serde(rename = "first", default)]
+    pub is_first: bool,
     /// How much of the page to read next is done.
     #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
     pub page_progress: Option<PageProgress>,
@@ -314,15 +316,19 @@ pub struct WindowPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_token: Option<String>,
     /// When the page token came, by the host's clock, where an empty page gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub empty_at: Option<Timestamp>,
+    #[serde(rename = "empty_at", default, skip_serializing_if = "Option::is_none")]
+    pub empty_page_at: Option<Timestamp>,
     /// Whether the window is read a second time, because a token of an empty page was refused.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub read_twice: bool,
+    #[serde(
+        rename = "read_twice",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub is_second_reading: bool,
     /// The time up to which everything is collected by both clocks, while they disagree.
     #[serde(rename = "certain", default, skip_serializing_if = "Option::is_none")]
     pub certain_until: Option<Timestamp>,
-    /// Whether the last window was cut to nothing because its bound lies far from the upstream's
+    /// Whether the last window was cut to nothing because its beginning is far from the upstream's
     /// clock, before or after it: a wrong clock began it, and it is tried again.
     #[serde(
         rename = "behind",
@@ -360,14 +366,14 @@ pub struct PageProgress {
 pub struct EventsPosition {
     /// Where reading begins where there is no token.
     pub since: Timestamp,
-    /// Nothing older is taken from the endpoint; without it, nothing older than `since`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub begin: Option<Timestamp>,
+    /// The time of the oldest record that is taken from the endpoint; `since` where there is none.
+    #[serde(rename = "begin", default, skip_serializing_if = "Option::is_none")]
+    pub oldest_accepted: Option<Timestamp>,
     /// The time up to which batch files are read first: there the endpoint takes over.
     #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Timestamp>,
-    /// Whether the endpoint has taken over, and of the batch files only those that are set aside
-    /// are left to read.
+    /// Whether the endpoint has taken over. Then the only batch files left to read are those that are
+    /// set aside.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub handed_over: bool,
     /// The token of the page to read next; it stays when the stream is caught up.
@@ -376,10 +382,10 @@ pub struct EventsPosition {
     /// How much of that page is done.
     #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
     pub page_progress: Option<PageProgress>,
-    /// When the endpoint was last asked, by the host's clock.
+    /// When the endpoint was last read, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// Whether the last answer said that there is more.
+    /// Whether there are more pages, according to the last answer.
     #[serde(
         rename = "behind",
         default,
@@ -427,9 +433,9 @@ pub struct ThreatFeedPosition {
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the feed was asked last, by the upstream's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_at: Option<Timestamp>,
+    /// When the feed last answered, by the upstream's clock.
+    #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
+    pub last_response_at: Option<Timestamp>,
     /// The newest time of an indicator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
@@ -456,20 +462,20 @@ pub struct LogFilesPosition {
     /// last caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_to: Option<Timestamp>,
-    /// Older records are passed over: files cannot be asked for by date.
+    /// Older records are left out: files cannot be requested by date.
     pub since: Timestamp,
     /// The token of the answer to read next; it stays when the stream is caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// How far that answer is read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<LogAnswerProgress>,
-    /// When there was no more, by the host's clock.
+    #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<LogResponseProgress>,
+    /// When the files were last read to their end, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the API last answered, by the host's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_at: Option<Timestamp>,
+    /// When the files were last requested and answered, by the host's clock.
+    #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
+    pub last_response_at: Option<Timestamp>,
     /// Whether the token was refused: what was read before comes again, recognized by its name.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
@@ -491,7 +497,7 @@ pub struct LogFilesPosition {
 
 /// How far one answer with log files is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogAnswerProgress {
+pub struct LogResponseProgress {
     /// How many files of the answer are done.
     pub files: u32,
     /// A hash over their names.
@@ -508,7 +514,7 @@ pub struct LogAnswerProgress {
     pub tries: u32,
 }
 
-/// What was on a list, and how far the current reading has come.
+/// The items that were on a list, and the position of the current reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPosition {
     /// When the list was last read to its end.
@@ -537,11 +543,19 @@ pub struct ListPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pages_done: bool,
     /// Whether the last reading found more items than can be remembered.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub overflow: bool,
+    #[serde(
+        rename = "overflow",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub last_reading_overflowed: bool,
     /// Whether the current reading has found more items than can be remembered.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub overflow_now: bool,
+    #[serde(
+        rename = "overflow_now",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub current_reading_overflows: bool,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -553,15 +567,16 @@ pub struct ListPosition {
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]
     pub items: String,
-    /// What is read of campaigns, whose people are the items.
+    /// The position in the campaigns, whose people are the items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaigns: Option<CampaignsPosition>,
 }
 
-/// What is read of phishing campaigns.
+/// The position in phishing campaigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CampaignsPosition {
-    /// Campaigns that were launched before are read when their totals change, and not at first.
+    /// Campaigns that were launched before this time are left out of the first reading, and read later
+    /// when their totals change.
     pub since: Timestamp,
     /// The campaign that is being read, with its totals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -569,7 +584,7 @@ pub struct CampaignsPosition {
     /// The token of the page of the list that is being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_token: Option<String>,
-    /// How the pages of the list go on.
+    /// Detects pages of the list that bring nothing new.
     #[serde(
         rename = "list_paging",
         default,
@@ -577,8 +592,8 @@ pub struct CampaignsPosition {
     )]
     pub list_stall_detector: StallDetector,
     /// The campaigns that were read, with their totals, as `ListItems` writes them.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub read: String,
+    #[serde(rename = "read", default, skip_serializing_if = "String::is_empty")]
+    pub read_campaigns: String,
 }
 
 impl Checkpoint {
@@ -637,9 +652,8 @@ impl Checkpoint {
         text
     }
 
-    /// Returns the text form within [`CHECKPOINT_BYTES_MAX`]: forgets what is only remembered, the
-    /// oldest first, where it is too long. Records that are forgotten may come again with the same
-    /// ids.
+    /// Returns the text form within [`CHECKPOINT_BYTES_MAX`]. Where it is too long, remembered
+    /// identities are dropped, the oldest first. Their records may come again with the same ids.
     #[must_use]
     pub fn to_bounded_text(&mut self) -> String {
         for _ in 0..16 {
@@ -663,21 +677,21 @@ impl StreamPosition {
     /// Drops the older half of the remembered identities.
     fn forget_half(&mut self) {
         if let Some(window) = &mut self.window {
-            forget_half(&mut window.seen_ids, SEEN_IDS_CHARS);
+            forget_half(&mut window.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(files) = &mut self.files {
             // Three entries of 8 bytes end together with a character of base64.
             forget_half(&mut files.done, 32);
         }
         if let Some(events) = &mut self.events {
-            forget_half(&mut events.seen_ids, SEEN_IDS_CHARS);
+            forget_half(&mut events.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(log_files) = &mut self.log_files {
             forget_half(&mut log_files.done, 32);
-            forget_half(&mut log_files.seen_ids, SEEN_IDS_CHARS);
+            forget_half(&mut log_files.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(feed) = &mut self.feed {
-            forget_half(&mut feed.seen_ids, SEEN_IDS_CHARS);
+            forget_half(&mut feed.seen_ids, SEEN_ID_CHARS);
         }
     }
 }
@@ -698,16 +712,16 @@ const fn is_zero_u32(count: &u32) -> bool {
     *count == 0
 }
 
-/// Ends a line of items: the last one may have been cut.
+/// The end of a line of items, by which a line that was cut is recognized.
 const LINE_END: &str = " .";
 
-/// The name of a stream and what else stands in its line of items.
+/// The length of the name of a stream and of the separators in its line of items.
 const NAME_CHARS: usize = 40;
 
-/// One entry of `SeenIds`: 18 bytes in base64.
-const SEEN_IDS_CHARS: usize = 24;
+/// The characters of one entry of `SeenIds`: 18 bytes in base64.
+const SEEN_ID_CHARS: usize = 24;
 
-/// Drops the first half of a text of entries, and all of it where little is left.
+/// Drops the first half of the entries of a text, and all of them where there is only one.
 fn forget_half(text: &mut String, entry_chars: usize) {
     let entries = text.len() / entry_chars;
     let from = entries.div_ceil(2).saturating_mul(entry_chars);

@@ -1,16 +1,16 @@
 //! Correlates two records about one message: Cloud Integrated reports what it found and how the
 //! message was authenticated in separate streams. The second record gets members of the first.
 //!
-//! No event is delayed or merged: each record stays one event with its own
-//! identity. What is remembered has one of [`SLOTS`] slots, by its message, until another takes
-//! it, so that a half that never comes costs nothing.
+//! No event is delayed or merged: each record stays one event with its own identity. The members of a
+//! record are in one of [`SLOTS`] slots, by message, until another message takes the slot, so a
+//! counterpart that never comes costs nothing.
 
 use crate::decode::json::Kind;
 use crate::field::{self, FieldName};
 use crate::record::Record;
 use crate::stream::Stream;
 
-/// By stream: the other stream, and which members of this one its records get.
+/// By stream: the other stream, and the members of this stream that its records get.
 #[rustfmt::skip]
 const SHARED_FIELDS: [(Stream, Stream, &[FieldName]); 2] = [
     (Stream::CiEntities, Stream::CiMailflow,
@@ -22,10 +22,10 @@ const SHARED_FIELDS: [(Stream, Stream, &[FieldName]); 2] = [
 /// How many records are remembered at most.
 pub const SLOTS: usize = 4_096;
 
-/// The most bytes that a record may leave; records with hundreds of recipients exceed it.
+/// The most bytes of the members of a record; records with hundreds of recipients exceed it.
 const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 
-/// Remembers what the records of the last messages said.
+/// The members of the records of the last messages.
 pub struct Correlation {
     slots: Vec<CorrelationEntry>,
 }
@@ -33,7 +33,7 @@ pub struct Correlation {
 /// The members that one record contributes.
 #[derive(Clone, Default)]
 struct CorrelationEntry {
-    /// The message.
+    /// The id of the message.
     id: String,
     members: String,
 }
@@ -63,21 +63,21 @@ impl Correlation {
                 members,
             };
         }
-        let half = self.slots.get(slot_of(*other, id.text))?;
-        (half.id == id.text).then_some(half.members.as_str())
+        let counterpart = self.slots.get(slot_of(*other, id.text))?;
+        (counterpart.id == id.text).then_some(counterpart.members.as_str())
     }
 }
 
-/// Returns the slot of a message: FNV-1a over [`SLOTS`], with one half of them for each stream.
+/// Returns the slot of a message in a stream, by FNV-1a. Each stream has every other slot.
 fn slot_of(stream: Stream, id: &str) -> usize {
     let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    let half = usize::from(stream == Stream::CiEntities);
-    usize::try_from(hash).unwrap_or(0) % (SLOTS / 2) * 2 + half
+    let offset = usize::from(stream == Stream::CiEntities);
+    usize::try_from(hash).unwrap_or(0) % (SLOTS / 2) * 2 + offset
 }
 
-/// Returns the members of these names, as they stand, each with a comma after it.
+/// Returns the members of these names as they are in the record, each with a comma after it.
 fn members(record: &Record<'_>, names: &[FieldName]) -> String {
     let mut members = String::new();
     for &name in names {
@@ -116,7 +116,7 @@ mod tests {
     ];
     const MAILFLOW_FIRST: [(Stream, &str); 2] = [ENTITIES_FIRST[1], ENTITIES_FIRST[0]];
 
-    fn taken(format: Format, correlates: bool, records: &[(Stream, &str)]) -> Batch {
+    fn batch_of(format: Format, correlates: bool, records: &[(Stream, &str)]) -> Batch {
         let options = Options {
             include_original: true,
             ..Options::default()
@@ -134,7 +134,7 @@ mod tests {
             let record = RecordLine::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, OfferResult::Counted);
+            assert_eq!(offer, OfferResult::Consumed);
         }
         batch.finish(String::new(), NextPoll::Now)
     }
@@ -147,18 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn the_second_record_of_a_message_gets_what_the_first_said() {
-        let ecs = events(&taken(Format::Ecs, true, &MAILFLOW_FIRST));
+    fn the_second_record_of_a_message_gets_members_of_the_first() {
+        let ecs = events(&batch_of(Format::Ecs, true, &MAILFLOW_FIRST));
         assert_eq!(ecs[1]["mimecast"]["auth"]["dkim"], "fail");
         assert_eq!(ecs[1]["event"]["original"], ENTITIES);
-        let ecs = events(&taken(Format::Ecs, true, &ENTITIES_FIRST));
+        let ecs = events(&batch_of(Format::Ecs, true, &ENTITIES_FIRST));
         assert_eq!(ecs[1]["email"]["from"]["address"][0], "ann@example.com");
         assert_eq!(ecs[1]["email"]["subject"], "say \"hi\"");
         assert_eq!(ecs[1]["event"]["original"], MAILFLOW);
-        let ocsf = events(&taken(Format::Ocsf, true, &MAILFLOW_FIRST));
+        let ocsf = events(&batch_of(Format::Ocsf, true, &MAILFLOW_FIRST));
         assert!(ocsf[1]["email_auth"]["spf"].is_string(), "{}", ocsf[1]);
         // With a sender it describes a message.
-        let ocsf = events(&taken(Format::Ocsf, true, &ENTITIES_FIRST));
+        let ocsf = events(&batch_of(Format::Ocsf, true, &ENTITIES_FIRST));
         assert_eq!(ocsf[1]["class_uid"], 4009);
     }
 
@@ -167,8 +167,8 @@ mod tests {
         for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
             for records in [ENTITIES_FIRST, MAILFLOW_FIRST] {
                 let (with, without) = (
-                    taken(format, true, &records),
-                    taken(format, false, &records),
+                    batch_of(format, true, &records),
+                    batch_of(format, false, &records),
                 );
                 let id = |event: &Value| {
                     let places = ["/event/id", "/metadata/uid", "/id"];
@@ -198,8 +198,8 @@ mod tests {
             (Stream::SiemReceipt, MAILFLOW),
             (Stream::CiEntities, ENTITIES),
         ];
-        let with = taken(Format::Ecs, true, &records);
-        assert_eq!(with.events, taken(Format::Ecs, false, &records).events);
+        let with = batch_of(Format::Ecs, true, &records);
+        assert_eq!(with.events, batch_of(Format::Ecs, false, &records).events);
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             let record = parser.parse(Stream::CiMailflow, &text).unwrap();
             assert!(correlation.members_for(&record).is_none());
         }
-        let lengths = correlation.slots.iter().map(|half| half.members.len());
+        let lengths = correlation.slots.iter().map(|entry| entry.members.len());
         assert!(lengths.clone().count() == SLOTS && lengths.max() <= Some(MEMBERS_BYTES_MAX));
         let mut is_known = |message| {
             let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_correlates_when_it_is_told_to() {
+    fn a_source_correlates_only_with_the_setting() {
         for (setting, expected) in [("", 0), (r#","correlate":true"#, 1)] {
             let mut upstream = Upstream::new();
             upstream.add_file("entities", 1);

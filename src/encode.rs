@@ -59,8 +59,8 @@ pub fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends JSON text as part of a line: breaks between tokens become spaces. In strings there
-/// are none, they are escapes there.
+/// Appends JSON text as part of a line: line breaks between tokens become spaces. In strings there
+/// are none, since JSON has escapes for them.
 pub fn push_line(out: &mut String, json: &str) {
     if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none() {
         out.push_str(json);
@@ -73,8 +73,8 @@ pub fn push_line(out: &mut String, json: &str) {
 }
 
 /// Writes escapes in place of those characters after the first `start` bytes that some readers
-/// take for the end of a line: U+0085, U+2028 and U+2029. They can only stand in strings.
-pub fn escape_breaks(out: &mut String, start: usize) {
+/// take for the end of a line: U+0085, U+2028 and U+2029. They can only be in strings.
+pub fn escape_line_breaks(out: &mut String, start: usize) {
     let line = out.get(start..).unwrap_or_default();
     let mut escaped = String::new();
     let mut done = 0;
@@ -106,7 +106,7 @@ mod tests {
         fn breaks_become_escapes(text in "([\u{85}\u{2028}\u{2029}é€\u{84}]|\\PC){0,30}") {
             let mut out = "before".to_owned();
             out.push_str(&text);
-            escape_breaks(&mut out, "before".len());
+            escape_line_breaks(&mut out, "before".len());
             let expected = text
                 .replace('\u{85}', "\\u0085")
                 .replace('\u{2028}', "\\u2028")

@@ -5,10 +5,10 @@
 pub struct FieldName(u8);
 
 impl FieldName {
-    /// The names of members that say how a record travelled and not what it says.
+    /// The names of the members that describe the transport of a record and not its contents.
     pub(crate) const TRANSPORT: [Self; 2] = [OFFSET, PARTITION];
 
-    /// Returns the known name that is spelt so.
+    /// Returns the known name with that spelling.
     #[must_use]
     #[inline(never)]
     pub fn from_spelling(spelling: &str) -> Option<Self> {
@@ -28,7 +28,7 @@ impl FieldName {
         self.0 as usize
     }
 
-    /// Returns how it is spelt.
+    /// Returns its spelling.
     #[must_use]
     pub fn spelling(self) -> &'static str {
         NAMES.get(self.index()).copied().unwrap_or_default()

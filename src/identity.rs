@@ -19,7 +19,7 @@ pub struct RecordId([u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EventId([u8; 16]);
 
-/// Members that say how a record travelled and not what it says.
+/// The members that describe the transport of a record and not its contents.
 const TRANSPORT: [&str; 2] = ["_offset", "_partition"];
 
 impl RecordId {
@@ -53,7 +53,7 @@ impl RecordId {
         hasher.update(&self.0);
         hasher.update(&occurrence.to_le_bytes());
         hasher.update(tenant.unwrap_or_default().as_bytes());
-        first_half(&hasher.finalize())
+        first_128_bits(&hasher.finalize())
     }
 
     /// Returns the bytes.
@@ -62,14 +62,14 @@ impl RecordId {
         &self.0
     }
 
-    /// Returns the identity of a record whose bytes are no text: of its bytes as they are.
+    /// Returns the identity of a record that is not UTF-8: a hash of its bytes as they are.
     #[must_use]
     pub fn of_bytes(stream: Stream, bytes: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(stream.name().as_bytes());
         hasher.update(b"\n\xff");
         hasher.update(bytes);
-        Self(first_half(&hasher.finalize()))
+        Self(first_128_bits(&hasher.finalize()))
     }
 
     /// Appends the 32 digits.
@@ -79,7 +79,7 @@ impl RecordId {
 }
 
 /// Returns the first 128 bits of a hash.
-fn first_half(hash: &blake3::Hash) -> [u8; 16] {
+fn first_128_bits(hash: &blake3::Hash) -> [u8; 16] {
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
@@ -153,24 +153,24 @@ impl Record<'_> {
                     let transport = FieldName::TRANSPORT.map(|name| self.position(name));
                     let members = members.iter().enumerate();
                     let kept = members.filter(|(at, _)| !transport.contains(&Some(*at)));
-                    push_in_order(&mut out, line, kept.map(|(_, member)| *member));
+                    push_sorted_object(&mut out, line, kept.map(|(_, member)| *member));
                 }
                 Some(places) => {
                     let in_order = places.iter().filter_map(|at| members.get(usize::from(*at)));
-                    push_in_order(&mut out, line, in_order.copied());
+                    push_sorted_object(&mut out, line, in_order.copied());
                 }
                 None => push_object(&mut out, line, members, true),
             }
             blake3::hash(out.as_bytes())
         };
-        RecordId(first_half(&hash))
+        RecordId(first_128_bits(&hash))
     }
 
-    /// Returns the text, which is canonical, in runs around the transport fields.
+    /// Returns the parts of the text, which is canonical, between the transport fields.
     fn runs(&self) -> [&str; 3] {
         let (line, members) = (self.line(), self.members());
-        // Where the opening quote of a name stands; a comma or the brace is before it.
-        let quote = |member: &Member| member.key.start().saturating_sub(1);
+        // The position of a name's opening quote; a comma or the brace is before it.
+        let quote_at = |member: &Member| member.key.start().saturating_sub(1);
         let end = self.outline().span.start() + self.text().len();
         let mut start = self.outline().span.start();
         let mut runs = [""; 3];
@@ -180,7 +180,7 @@ impl Record<'_> {
             };
             *run = members
                 .get(at)
-                .and_then(|member| line.get(start..quote(member)))
+                .and_then(|member| line.get(start..quote_at(member)))
                 .unwrap_or_default();
             start = members.get(at + 1).map_or(end, |next| next.key.start());
             start = start.saturating_sub(1);
@@ -220,7 +220,7 @@ fn hash_pieces(pieces: [&str; 5]) -> blake3::Hash {
 
 /// Appends an object in canonical form whose members come in the order of their names, each once,
 /// and whose names have no escapes.
-fn push_in_order(out: &mut String, text: &str, members: impl Iterator<Item = Member>) {
+fn push_sorted_object(out: &mut String, text: &str, members: impl Iterator<Item = Member>) {
     out.push('{');
     let mut is_first = true;
     for member in members {
@@ -228,10 +228,10 @@ fn push_in_order(out: &mut String, text: &str, members: impl Iterator<Item = Mem
             out.push(',');
         }
         let (key, value) = (member.key, member.value);
-        let quote = usize::from(member.kind == Kind::String);
+        let quote_bytes = usize::from(member.kind == Kind::String);
         // Nothing but quotes and a colon between name and value.
-        if member.canonical && value.start() == key.end() + 2 + quote {
-            let whole = text.get(key.start().saturating_sub(1)..value.end() + quote);
+        if member.canonical && value.start() == key.end() + 2 + quote_bytes {
+            let whole = text.get(key.start().saturating_sub(1)..value.end() + quote_bytes);
             out.push_str(whole.unwrap_or_default());
         } else {
             out.push('"');
@@ -252,7 +252,7 @@ fn push_object(out: &mut String, text: &str, members: &[Member], is_record: bool
             names.push((name, at, member));
         }
     }
-    names.sort_unstable_by(|(a, at, _), (b, bt, _)| a.cmp(b).then(at.cmp(bt)));
+    names.sort_unstable_by(|(a, a_at, _), (b, b_at, _)| a.cmp(b).then(a_at.cmp(b_at)));
     out.push('{');
     let mut rest = names.iter().peekable();
     let mut is_first = true;
@@ -265,7 +265,7 @@ fn push_object(out: &mut String, text: &str, members: &[Member], is_record: bool
         }
         out.push('"');
         match name {
-            // As it stands in the text, where nothing in it needs an escape.
+            // It is copied from the text, where nothing in it needs an escape.
             Cow::Borrowed(name) => out.push_str(name),
             Cow::Owned(name) => push_escaped(out, name),
         }
@@ -305,7 +305,9 @@ fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
             let mut members = Vec::new();
             // It has been scanned before, as part of the record.
             match json::scan_object(text, &mut members) {
-                Ok(outline) if outline.sorted => push_in_order(out, text, members.iter().copied()),
+                Ok(outline) if outline.sorted => {
+                    push_sorted_object(out, text, members.iter().copied())
+                }
                 Ok(_) => push_object(out, text, &members, false),
                 Err(_) => {}
             }
@@ -406,7 +408,7 @@ mod tests {
         let mut bytes = base.as_bytes().to_vec();
         bytes.extend([2, 0, 0, 0]);
         bytes.extend(b"acme");
-        let expected = EventId(first_half(&blake3::hash(&bytes)));
+        let expected = EventId(first_128_bits(&blake3::hash(&bytes)));
         assert_eq!(base.to_event_id(2, Some("acme")), expected);
         let ids = [
             base.to_event_id(1, None),

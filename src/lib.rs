@@ -15,22 +15,22 @@
 //!      windows    errors
 //! ```
 //!
-//! A host polls. [`session::Session`] chooses the stream that is most due and says what to send; the
-//! driver sends it and hands over the answer. A stream of [`streams`] reads the answer as pages,
+//! A host polls. [`session::Session`] chooses the stream that is most due and returns the request to
+//! send; the driver sends it and passes the answer back. A reader of [`streams`] reads the answer as pages,
 //! files or windows; each record in it becomes an event, a rejected record or a duplicate of
 //! [`batch::Builder`], and is counted. When the batch is full, the quota is used up or nothing is due,
-//! the poll returns, with a [`checkpoint`] from which any instance goes on.
+//! the poll returns, with a [`checkpoint`] from which any instance continues.
 //!
 //! To read it, begin with [`machine`], then [`session`], then [`streams`].
 //!
 //! # Non-goals
 //!
-//! * It does no I/O, reads no clock and draws no random number: a driver hands all of that in. The
+//! * It does no I/O, reads no clock and draws no random number: a driver passes all of that in. The
 //!   one for WASI is the module `wasi`; the one for tests is a scripted upstream.
-//! * It does not sleep and does not retry in place. It says when to call again.
-//! * It stores nothing. What lives from poll to poll in an instance is only an optimization.
+//! * It does not sleep and does not retry in place. It returns when to call again.
+//! * It stores nothing. The state that an instance keeps between two polls is only an optimization.
 //! * It skips nothing silently: what is not an event is rejected, a duplicate, or a notice with a count.
-//! * It does not panic on what comes from outside, and takes nothing from there without a limit.
+//! * It does not panic on input from outside, and takes none without a limit.
 //! * It does not show a secret: neither in a checkpoint, nor in an error, a notice or a debug form.
 
 pub mod api;

@@ -10,29 +10,29 @@ pub enum Action<T> {
     /// Call `next` again. Some work is done and some time has passed.
     Continue,
     /// Wait for more of the answer, then call `handle_head`, `handle_chunk`, `handle_end` or
-    /// `handle_failure`. Where nothing came within a second or so, call `next` again at once, so
-    /// that the machine can give the answer up.
+    /// `handle_failure`. Where nothing arrives within about a second, call `next` again at once, so
+    /// that the machine can give up on the answer.
     Read,
     /// Send the request, then call `handle_head` or `handle_failure` where the outcome is known,
     /// or `next` where it is not yet. An answer that is still open is dropped.
     Send(Request),
-    /// Return this. Where [`Machine::keeps_body`] says so the answer stays open.
+    /// Return this output. The answer stays open if [`Machine::keeps_body`] returns `true`.
     Yield(T),
 }
 
-/// A state machine that talks HTTP. It makes no request and reads no clock: a driver does, and
-/// hands over the outcome.
+/// A state machine that talks HTTP. It makes no request and reads no clock: a driver does, and passes
+/// the outcomes to it.
 pub trait Machine {
-    /// What it returns in the end.
+    /// The output of the machine.
     type Output;
 
     /// Returns the next action.
     fn next(&mut self, now: Timestamp) -> Action<Self::Output>;
 
-    /// Takes the status and the headers of an answer.
+    /// Handles the status and the headers of an answer.
     fn handle_head(&mut self, head: Head, now: Timestamp);
 
-    /// Takes the next chunk of the open body.
+    /// Handles the next chunk of the open body.
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp);
 
     /// Handles the end of the open body.

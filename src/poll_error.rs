@@ -1,4 +1,4 @@
-//! Why a poll failed as a whole.
+//! Errors with which a poll fails as a whole.
 
 use crate::checkpoint::CheckpointError;
 use crate::settings::SettingsError;
@@ -37,7 +37,7 @@ impl PollError {
         }
     }
 
-    /// Sets the wait.
+    /// Returns the error with another wait, where it has one.
     #[must_use]
     pub fn after(mut self, wait_ms: i64) -> Self {
         if let Self::Protocol(failure) | Self::Throttled(failure) | Self::Unavailable(failure) =

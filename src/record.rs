@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
 use crate::stream::Stream;
-use dictionary::{KeyPredictor, RANKED, Reader};
+use dictionary::{KeyPredictor, KeyReader, RANKED};
 
 mod dictionary;
 mod feed;
@@ -25,7 +25,7 @@ pub struct Value<'a> {
 /// One member of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// Which known name it is.
+    /// The known name that it has, if it has one.
     pub name: Option<FieldName>,
     /// The name without quotes, escapes as they stand.
     pub key: &'a str,
@@ -77,13 +77,13 @@ pub struct Parser {
     canonical_order: CanonicalOrder,
 }
 
-/// Where the members of a record stand in the order of their names. Records of one stream mostly
-/// have the same names in the same places, and then it is that of the record before.
+/// The places of a record's members in the order of their names. Records of one stream mostly
+/// have the same names in the same places, and then the order of the previous record is used again.
 #[derive(Default)]
 struct CanonicalOrder {
-    /// The names in the record for which it was found.
+    /// The names in the record for which it was computed.
     names: Vec<Option<FieldName>>,
-    /// The places of the members, without those that say how a record travelled and without
+    /// The places of the members, without the transport fields and without
     /// those whose name comes again.
     places: Vec<u16>,
 }
@@ -136,10 +136,10 @@ impl Parser {
         line: &'a str,
     ) -> Result<Record<'a>, ParseError> {
         let (names, slots) = (&mut self.names, &mut self.slots);
-        let mut reader = Reader::new(stream, &mut self.predictor, names, slots);
+        let mut reader = KeyReader::new(stream, &mut self.predictor, names, slots);
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(ParseError)?;
-        let is_known = reader.is_known();
+        let are_all_known = reader.are_all_known();
         let is_ambiguous = reader.is_ambiguous();
         if self.members.len() > MEMBERS_MAX {
             let offset = self
@@ -147,7 +147,7 @@ impl Parser {
                 .get(MEMBERS_MAX)
                 .map_or(0, |member| member.key.start());
             return Err(ParseError(json::Error {
-                what: "more than 10000 members",
+                reason: "more than 10000 members",
                 offset,
             }));
         }
@@ -160,7 +160,7 @@ impl Parser {
                 &mut self.slots,
             );
         }
-        let order = (is_known && !outline.sorted)
+        let order = (are_all_known && !outline.sorted)
             .then(|| self.canonical_order.of(&self.names, &self.slots));
         Ok(Record {
             stream,
@@ -197,8 +197,8 @@ impl Rewriter {
         self.parser.parse(stream, &self.text).ok()
     }
 
-    /// Returns the record with these members, each of which has a comma after it; nothing where
-    /// there are none. Those of the record itself stand last, and so they count.
+    /// Returns the record with these members before its own, each with a comma after it; nothing where
+    /// there are none. Of two members with one name the record's own counts, since it is the last.
     pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
         let own = record.text().strip_prefix('{')?;
         if members.is_empty() {
@@ -239,13 +239,13 @@ impl<'a> Record<'a> {
         Some(self.value(member))
     }
 
-    /// Returns where the last member of a known name stands among all.
+    /// Returns the index of the last member of a known name among all members.
     pub(crate) fn position(&self, name: FieldName) -> Option<usize> {
         usize::from(*self.slots.get(name.index())?).checked_sub(1)
     }
 
-    /// Returns all members in the order in which they stand. Of members with one known name only
-    /// the last is given.
+    /// Returns all members in the order of the record. Of members with one known name only
+    /// the last is returned.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
         let record = *self;
         (0..record.members.len()).filter_map(move |at| record.field_unless(at, |_| false))
@@ -283,7 +283,7 @@ impl<'a> Record<'a> {
     }
 
     /// Returns whether no name can come twice in [`Record::fields`], as far as the names are known.
-    pub(crate) const fn is_unique(&self) -> bool {
+    pub(crate) const fn has_unique_names(&self) -> bool {
         self.outline.sorted || self.order.is_some()
     }
 
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reject_says_where() {
+    fn a_parse_error_gives_the_position() {
         let mut parser = Parser::new();
         let reject = parser
             .parse(Stream::Audit, r#"{"user":"a" "x":1}"#)

@@ -1,4 +1,4 @@
-//! Codes in records that permit whoever has them to act: they are not collected.
+//! Redacts codes in records with which anyone could act: they are not collected.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::stream::Stream;
 /// (`mimecast-api.md` §15.1), as their keys end in the text.
 const CODES: [&[u8]; 2] = [b"unremediateCode\"", b"restoreCode\""];
 
-/// What stands in place of a code.
+/// The text that replaces a code.
 const REDACTED: &[u8] = b"\"[redacted]\"";
 
 /// Returns the record without codes. It need not be valid JSON: a rejected record is delivered as
@@ -20,16 +20,16 @@ pub fn redact(stream: Stream, record: &[u8]) -> Cow<'_, [u8]> {
     let mut redacted = Cow::Borrowed(record);
     if stream == Stream::Remediation {
         for code in CODES {
-            if let Some(without) = without(&redacted, code) {
-                redacted = Cow::Owned(without);
+            if let Some(without_code) = without_member(&redacted, code) {
+                redacted = Cow::Owned(without_code);
             }
         }
     }
     redacted
 }
 
-/// The text without the values of a member; nothing where it has no such member.
-fn without(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+/// Returns the text without the values of a member; `None` where it has no such member.
+fn without_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = memmem::find(rest, key) {
@@ -53,8 +53,8 @@ fn without(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The length of the value that the text begins with: of a string up to its closing quote, of
-/// anything else up to what closes or follows it.
+/// Returns the length of the value that the text begins with: of a string up to its closing quote, of
+/// any other value up to the delimiter after it.
 fn value_len(text: &[u8]) -> usize {
     let Some(string) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| b",}]\n".contains(byte));

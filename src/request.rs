@@ -1,6 +1,6 @@
 //! HTTP requests as plain values.
 
-use crate::decode::fail;
+use crate::decode::sanitize::{is_invisible, sanitize};
 use crate::secret::Secret;
 
 /// An HTTP request. The driver adds nothing but the connection.
@@ -10,14 +10,14 @@ pub struct Request {
     pub method: Method,
     /// An absolute URL. A storage URL carries a signature, so a URL is never logged.
     pub url: String,
-    /// The headers that show who calls: a token or a signature. Only [`crate::auth`] writes them,
+    /// The headers that authenticate the call: a token or a signature. Only [`crate::auth`] writes them,
     /// and only for the API's own origin (`mimecast-api.md` §3.2).
     pub credentials: Vec<(&'static str, Secret)>,
     /// The body, where there is one.
     pub body: Option<Body>,
 }
 
-/// The methods the API knows.
+/// The HTTP methods that the API uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`.
@@ -136,7 +136,7 @@ impl Request {
         let origin = origin(&self.url);
         let (scheme, authority) = origin.split_once("://").unwrap_or(("", origin));
         let host = authority.rsplit('@').next().unwrap_or_default();
-        fail::sanitize(&format!("{scheme}://{host}"))
+        sanitize(&format!("{scheme}://{host}"))
     }
 
     /// Returns whether it may be sent; see [`is_usable`].
@@ -146,8 +146,8 @@ impl Request {
     }
 }
 
-/// Returns whether a URL may be requested: it has a scheme and a host and no user information, and
-/// nothing in it that is not seen.
+/// Returns whether a URL may be requested: it has a scheme and a host, no user information and no
+/// invisible character.
 #[must_use]
 pub fn is_usable(url: &str) -> bool {
     let origin = origin(url);
@@ -155,7 +155,7 @@ pub fn is_usable(url: &str) -> bool {
     !scheme.is_empty()
         && !authority.is_empty()
         && !authority.contains(['@', '\\'])
-        && !url.contains(|c: char| fail::is_invisible(c) || c.is_whitespace())
+        && !url.contains(|c: char| is_invisible(c) || c.is_whitespace())
 }
 
 /// Returns the scheme and authority of an absolute URL, or the empty text where it is not one.

@@ -48,7 +48,7 @@ impl Head {
     /// [`retry::WAIT_MS_MAX`]: a number of seconds, or an HTTP date (RFC 9110, section 10.2.3).
     /// `None` where it is neither.
     ///
-    /// Only this header counts when the server fails: the reset of the quota does not say when it
+    /// Only this header counts when the server fails: the reset of the quota does not show when the server
     /// works again.
     #[must_use]
     pub fn retry_after_ms(&self, now: Timestamp) -> Option<i64> {
@@ -75,7 +75,7 @@ fn whole_number(text: &str) -> Option<i64> {
     (is_digits(whole) && is_digits(fraction)).then(|| whole.parse().unwrap_or(i64::MAX))
 }
 
-/// Why no response, or no whole response, came.
+/// Why there is no response, or no complete one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportError {
     /// The host's allow-list or address gate refused the request. The payload is the origin.

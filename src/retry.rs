@@ -1,4 +1,4 @@
-//! The retry table: every wait and its bounds.
+//! The waits before retries, and their bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,7 @@ use crate::time::Timestamp;
 /// Mimecast keeps batch files for seven days, so nothing is gained by waiting longer.
 pub const WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
 
-/// The longest wait that a checkpoint without the beginning of a wait can hold: older releases
-/// wrote none that was longer.
+/// The longest wait in a checkpoint of an older release, which has no beginnings of waits.
 const OLD_WAIT_MS_MAX: i64 = 24 * 3_600_000 + 3_600_000;
 
 /// Returns a wait within the bounds.
@@ -21,7 +20,7 @@ pub fn bounded_ms(wait_ms: i64) -> i64 {
 /// A wait by the host's clock. It knows when it began, because a clock may be set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// When it began; checkpoints of older releases do not say it.
+    /// When it began; checkpoints of older releases do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// When it ends.
@@ -55,7 +54,7 @@ impl Wait {
 
 /// Why something is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum RetryCause {
     /// The connection failed, the body stalled or the server answered with 5xx.
     Unavailable,
     /// The server answered with 429 and did not say how long to wait.
@@ -69,32 +68,32 @@ pub enum Cause {
 }
 
 /// One row: the first wait and the greatest, in milliseconds; each try doubles the wait.
-const TABLE: [(Cause, i64, i64); 5] = [
-    (Cause::Unavailable, 1_000, 5 * 60_000),
-    (Cause::Throttled, 15_000, 15 * 60_000),
-    (Cause::NoProgress, 60_000, 15 * 60_000),
-    (Cause::NotPermitted, 60 * 60_000, 60 * 60_000),
-    (Cause::Protocol, 5_000, 10 * 60_000),
+const TABLE: [(RetryCause, i64, i64); 5] = [
+    (RetryCause::Unavailable, 1_000, 5 * 60_000),
+    (RetryCause::Throttled, 15_000, 15 * 60_000),
+    (RetryCause::NoProgress, 60_000, 15 * 60_000),
+    (RetryCause::NotPermitted, 60 * 60_000, 60 * 60_000),
+    (RetryCause::Protocol, 5_000, 10 * 60_000),
 ];
 
 /// Returns the wait before try `tries + 1`, in milliseconds: what the table says, and no less than
 /// the upstream asks for.
 ///
-/// Where a throttling upstream says how long, that is long enough the first time. If it refuses
-/// all the same, however short the wait it asks for, the waits grow as after other failures.
+/// Where a throttling upstream asks for a wait, that wait is enough the first time. If it refuses
+/// again, the waits grow as after other failures, however short the waits that it asks for.
 ///
 /// `jitter` is a number from the driver's randomness; the wait is spread by up to a quarter, so
 /// that sources that failed together do not retry together.
 #[must_use]
-pub fn wait_ms(cause: Cause, tries: u32, requested_ms: Option<i64>, jitter: u64) -> i64 {
+pub fn wait_ms(cause: RetryCause, tries: u32, requested_ms: Option<i64>, jitter: u64) -> i64 {
     let cause = match (cause, requested_ms) {
-        (Cause::Throttled, Some(_)) => Cause::Unavailable,
+        (RetryCause::Throttled, Some(_)) => RetryCause::Unavailable,
         (cause, _) => cause,
     };
     let row = TABLE.iter().find(|row| row.0 == cause);
-    let (first, most) = row.map_or((1_000, 60_000), |row| (row.1, row.2));
+    let (first, longest) = row.map_or((1_000, 60_000), |row| (row.1, row.2));
     let doubled = first.saturating_mul(1_i64.checked_shl(tries.min(20)).unwrap_or(i64::MAX));
-    let wait = doubled.min(most);
+    let wait = doubled.min(longest);
     let quarter = u64::try_from(wait / 4).unwrap_or(0);
     let spread = jitter.checked_rem(quarter).unwrap_or(0);
     let spread = i64::try_from(spread).unwrap_or(0);
@@ -107,26 +106,32 @@ mod tests {
 
     #[test]
     fn a_wait_doubles_up_to_its_bound() {
-        assert_eq!(wait_ms(Cause::Unavailable, 0, None, 0), 1_000);
-        assert_eq!(wait_ms(Cause::Unavailable, 3, None, 0), 8_000);
-        assert_eq!(wait_ms(Cause::Unavailable, 4_000_000, None, 0), 300_000);
+        assert_eq!(wait_ms(RetryCause::Unavailable, 0, None, 0), 1_000);
+        assert_eq!(wait_ms(RetryCause::Unavailable, 3, None, 0), 8_000);
+        assert_eq!(
+            wait_ms(RetryCause::Unavailable, 4_000_000, None, 0),
+            300_000
+        );
     }
 
     #[test]
     fn what_the_upstream_asks_for_is_enough_once() {
-        assert_eq!(wait_ms(Cause::Throttled, 0, None, 0), 15_000);
-        assert_eq!(wait_ms(Cause::Throttled, 0, Some(4_851), 0), 4_851);
-        assert_eq!(wait_ms(Cause::Throttled, 0, Some(0), 0), 1_000);
-        assert_eq!(wait_ms(Cause::Throttled, 9, Some(0), 0), 300_000);
+        assert_eq!(wait_ms(RetryCause::Throttled, 0, None, 0), 15_000);
+        assert_eq!(wait_ms(RetryCause::Throttled, 0, Some(4_851), 0), 4_851);
+        assert_eq!(wait_ms(RetryCause::Throttled, 0, Some(0), 0), 1_000);
+        assert_eq!(wait_ms(RetryCause::Throttled, 9, Some(0), 0), 300_000);
     }
 
     #[test]
     fn no_wait_is_longer_than_the_bound() {
         for asked in [WAIT_MS_MAX, WAIT_MS_MAX + 1, i64::MAX] {
-            let wait = wait_ms(Cause::Unavailable, 0, Some(asked), 7);
+            let wait = wait_ms(RetryCause::Unavailable, 0, Some(asked), 7);
             assert_eq!(wait, WAIT_MS_MAX, "{asked}");
         }
-        assert_eq!(wait_ms(Cause::Unavailable, 0, Some(i64::MIN), 0), 1_000);
+        assert_eq!(
+            wait_ms(RetryCause::Unavailable, 0, Some(i64::MIN), 0),
+            1_000
+        );
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
     #[test]
     fn the_jitter_adds_less_than_a_quarter() {
         for jitter in [1, 249, 250, u64::MAX] {
-            assert!((1_000..1_250).contains(&wait_ms(Cause::Unavailable, 0, None, jitter)));
+            assert!((1_000..1_250).contains(&wait_ms(RetryCause::Unavailable, 0, None, jitter)));
         }
     }
 }

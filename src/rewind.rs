@@ -9,14 +9,14 @@ use crate::time::Timestamp;
 /// Returns a checkpoint from which `streams` are collected again from `from` on; with no name in
 /// `streams`, every stream that the settings select.
 ///
-/// Whatever was remembered of these streams is dropped, so that their records become events once
-/// more, with the same ids. Calls that count against a quota, and the waits that a rate limit
+/// The remembered identities of these streams are dropped, so that their records become events once more,
+/// with the same ids. Calls that count against a quota, and the waits that a rate limit
 /// asked for, are kept. Other streams stay where they are.
 ///
 /// # Errors
 ///
 /// The settings or the checkpoint cannot be used, a stream is not selected, or `from` is in the
-/// future. The text says which, and what would be right.
+/// future. The text has the reason, and what to do instead.
 pub fn rewind(
     settings: &str,
     checkpoint: &str,
@@ -51,7 +51,7 @@ pub fn rewind(
             .map(|files| files.set_aside.clone())
             .unwrap_or_default();
         for file in set_aside.iter_mut().flat_map(|page| &mut page.files) {
-            file.at.line = 0;
+            file.position.line = 0;
         }
         let mut position = StreamPosition {
             backoff: old
@@ -61,7 +61,7 @@ pub fn rewind(
         };
         streams::open(stream, None, (from, &settings)).save(&mut position);
         if let Some(events) = position.events.as_mut().filter(|_| !set_aside.is_empty()) {
-            // Files come before the endpoint, and of their lines none is too old.
+            // Files come before the endpoint, and none of their lines is too old.
             events.since = Timestamp::default();
             position.files = Some(FilesPosition {
                 since: from,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stream_is_collected_again_from_that_time_and_the_others_go_on() {
+    fn one_stream_is_collected_again_from_that_time_and_the_others_continue() {
         let (mut upstream, mut host) = (upstream(), Host::new(STREAMS));
         host.collect(&mut upstream);
         host.checkpoint = Some(rewound(&host, &upstream, &["audit"], 10));

@@ -1,15 +1,15 @@
-//! The volatile session of `pipeline:source`: what only saves work between two polls, as text
-//! that a host keeps in memory.
+//! The saved session of `pipeline:source`: state that only saves work between two polls, as text that a
+//! host keeps in memory.
 //!
-//! It holds an access token, so it is a secret. Whatever cannot be read is ignored: without it a
-//! poll makes one more request.
+//! It holds an access token, so it is a secret. A text that cannot be read is ignored: without it a poll
+//! makes one more request.
 
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Credentials;
 use crate::time::Timestamp;
 
-/// The greatest text that `pipeline:source` allows.
+/// The longest text that `pipeline:source` allows.
 pub const SESSION_BYTES_MAX: usize = 16 * 1024;
 
 /// The version this release writes and reads.
@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 pub struct SavedSession {
     #[serde(rename = "v")]
     version: u32,
-    /// A hash of what the token belongs to, so that a session of other credentials is ignored.
+    /// A hash of the credentials and their API, so that a session of other credentials is ignored.
     owner: String,
     /// The access token of API 2.0 and when to stop using it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,8 +62,8 @@ impl SavedSession {
     }
 }
 
-/// Returns a hash of the credentials and of the API that they are for. It gives neither of them
-/// away: the text is a secret all the same.
+/// Returns a hash of the credentials and of the API that they are for. It reveals neither of them,
+/// although the text is a secret in any case.
 fn owner(credentials: &Credentials) -> String {
     // The origin of API 1.0 may be what discovery found later.
     let (base_url, id) = match credentials {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_token_that_is_refused_costs_one_call_and_no_record() {
+    fn a_saved_token_that_is_refused_costs_one_call_and_no_record() {
         let mut upstream = Upstream::new();
         let mut host = Host::new(r#","streams":["audit"]"#);
         host.fresh_each_poll = true;

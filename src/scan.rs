@@ -1,57 +1,57 @@
 //! Finds the bytes that a string scanner must inspect, 16 at a time: quotes, backslashes, control
 //! characters.
 
-/// How many bytes are looked at together, one for each bit of the answer.
+/// How many bytes are inspected together, one for each bit of a mask.
 const BLOCK: usize = 16;
 
-/// What is known about a block, one bit for each byte, bit 0 for the first.
+/// The bytes of a block that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BlockMask {
-    /// Quotes, backslashes and control characters.
+    /// Quotes, backslashes and control characters: one bit for each byte, bit 0 for the first.
     special: u32,
-    /// Bytes beyond ASCII.
-    high: bool,
+    /// Whether there are bytes beyond ASCII.
+    has_high: bool,
 }
 
-/// Returns how many bytes come before the next quote, backslash or control character, or before the
-/// end; and whether there may be more than ASCII in them.
+/// Returns the number of bytes before the next quote, backslash or control character, or before the end,
+/// and whether they may contain more than ASCII.
 #[inline]
 #[must_use]
 pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
     let mut rest = text;
-    let mut high = false;
+    let mut has_high = false;
     loop {
-        let (marks, behind) = match rest.split_first_chunk() {
-            Some((block, behind)) => (in_block(block), behind),
-            None => (in_last_block(rest), &[][..]),
+        let (mask, after) = match rest.split_first_chunk() {
+            Some((block, after)) => (block_mask(block), after),
+            None => (last_block_mask(rest), &[][..]),
         };
-        high |= marks.high;
-        if marks.special != 0 {
-            let within = usize::try_from(marks.special.trailing_zeros()).unwrap_or(usize::MAX);
+        has_high |= mask.has_high;
+        if mask.special != 0 {
+            let within = usize::try_from(mask.special.trailing_zeros()).unwrap_or(usize::MAX);
             let length = text.len() - rest.len() + within;
-            return (length, high);
+            return (length, has_high);
         }
-        if behind.is_empty() {
-            return (text.len(), high);
+        if after.is_empty() {
+            return (text.len(), has_high);
         }
-        rest = behind;
+        rest = after;
     }
 }
 
 /// Computes the mask of the last block, in which the text ends.
 #[cold]
-fn in_last_block(rest: &[u8]) -> BlockMask {
+fn last_block_mask(rest: &[u8]) -> BlockMask {
     let mut padded = [b' '; BLOCK];
     for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
     }
-    in_block(&padded)
+    block_mask(&padded)
 }
 
 /// Computes the mask of a whole block.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[inline]
-fn in_block(block: &[u8; BLOCK]) -> BlockMask {
+fn block_mask(block: &[u8; BLOCK]) -> BlockMask {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
     let bytes = u64x2(low(block), high(block));
     let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
@@ -62,15 +62,15 @@ fn in_block(block: &[u8; BLOCK]) -> BlockMask {
             v128_or(quotes, backslashes),
             controls,
         ))),
-        high: u8x16_bitmask(bytes) != 0,
+        has_high: u8x16_bitmask(bytes) != 0,
     }
 }
 
 /// Computes the mask of a whole block.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-fn in_block(block: &[u8; BLOCK]) -> BlockMask {
-    in_words(low(block), high(block))
+fn block_mask(block: &[u8; BLOCK]) -> BlockMask {
+    mask_of_words(low(block), high(block))
 }
 
 fn low(block: &[u8; BLOCK]) -> u64 {
@@ -88,7 +88,7 @@ fn high(block: &[u8; BLOCK]) -> u64 {
 /// Computes the mask of sixteen bytes, given as two little-endian words.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-fn in_words(low: u64, high: u64) -> BlockMask {
+fn mask_of_words(low: u64, high: u64) -> BlockMask {
     const ONES: u64 = u64::MAX / 255;
     const LOWS: u64 = ONES * 0x7f;
     const HIGHS: u64 = ONES * 0x80;
@@ -104,7 +104,7 @@ fn in_words(low: u64, high: u64) -> BlockMask {
     };
     BlockMask {
         special: u32::try_from(special(low) | special(high) << 8).unwrap_or_default(),
-        high: (low | high) & HIGHS != 0,
+        has_high: (low | high) & HIGHS != 0,
     }
 }
 
@@ -113,30 +113,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn by_byte(bytes: &[u8]) -> BlockMask {
-        let mut marks = BlockMask {
+    fn mask_by_byte(bytes: &[u8]) -> BlockMask {
+        let mut mask = BlockMask {
             special: 0,
-            high: false,
+            has_high: false,
         };
         for (at, byte) in bytes.iter().enumerate() {
-            marks.special |= u32::from(*byte < 0x20 || matches!(byte, b'"' | b'\\')) << at;
-            marks.high |= *byte >= 0x80;
+            mask.special |= u32::from(*byte < 0x20 || matches!(byte, b'"' | b'\\')) << at;
+            mask.has_high |= *byte >= 0x80;
         }
-        marks
+        mask
     }
 
     proptest! {
         #[test]
-        fn a_block_is_what_a_look_at_each_byte_finds(low in any::<u64>(), high in any::<u64>()) {
+        fn the_mask_of_a_block_is_that_of_its_bytes(low in any::<u64>(), high in any::<u64>()) {
             let block = [low.to_le_bytes(), high.to_le_bytes()].concat();
-            let expected = by_byte(&block);
-            prop_assert_eq!(in_words(low, high), expected);
-            prop_assert_eq!(in_block(block.first_chunk().unwrap()), expected);
+            let expected = mask_by_byte(&block);
+            prop_assert_eq!(mask_of_words(low, high), expected);
+            prop_assert_eq!(block_mask(block.first_chunk().unwrap()), expected);
         }
 
         #[test]
         fn every_special_byte_has_its_bit(text in "[a\"\\\\\u{0}\u{1f} é\u{7f}]{0,8}") {
-            prop_assert_eq!(in_last_block(text.as_bytes()), by_byte(text.as_bytes()));
+            prop_assert_eq!(last_block_mask(text.as_bytes()), mask_by_byte(text.as_bytes()));
         }
     }
 }

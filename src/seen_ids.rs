@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::identity::RecordId;
 use crate::time::Timestamp;
 
-/// 96 of the 128 bits: to make two records collide takes about 2⁴⁸ tries, and
-/// the text form needs no padding.
+/// The bytes of an identity that are stored: 96 of 128 bits. To make two records collide takes about
+/// 2⁴⁸ tries, and the text form needs no padding.
 const KEY_BYTES: usize = 12;
 type Key = [u8; KEY_BYTES];
 
@@ -24,8 +24,8 @@ pub struct SeenIds {
     keys: BTreeSet<Key>,
     capacity: usize,
     /// Entries between these times are forgotten first.
-    evict_first: Option<(Timestamp, Timestamp)>,
-    /// How many found no room although they will come again.
+    evictable: Option<(Timestamp, Timestamp)>,
+    /// How many identities were dropped although their records will come again.
     forgotten: u32,
 }
 
@@ -69,37 +69,35 @@ impl SeenIds {
         }
     }
 
-    /// Returns how many records of windows found no room although they will come again, and counts
-    /// anew.
+    /// Returns how many identities of windows were dropped although their records will come again, and
+    /// resets the count.
     pub fn take_forgotten(&mut self) -> u32 {
         core::mem::take(&mut self.forgotten)
     }
 
-    /// Forgets the oldest entry that no window will need again. Of windows, else the newest: each
-    /// of the others is read before it in every window, and to forget one of them for it would
-    /// repeat all. Of other readings the oldest.
+    /// Forgets one entry: of windows the oldest one that is not needed again, otherwise the newest. An
+    /// older entry is met earlier in each window, so to drop it for the newest would repeat all of
+    /// them. Of other readings it forgets the oldest.
     fn forget_one(&mut self) {
-        let is_spare = |(at, _): &(Timestamp, Key)| {
-            self.evict_first
+        let is_evictable = |(at, _): &(Timestamp, Key)| {
+            self.evictable
                 .is_some_and(|(after, before)| after < *at && *at < before)
         };
-        let needless = self.entries.iter().position(is_spare);
-        let last = self
-            .evict_first
-            .map(|_| self.entries.len().saturating_sub(1));
-        if needless.is_none() && last.is_some() {
+        let evictable = self.entries.iter().position(is_evictable);
+        let last = self.evictable.map(|_| self.entries.len().saturating_sub(1));
+        if evictable.is_none() && last.is_some() {
             self.forgotten = self.forgotten.saturating_add(1);
         }
-        let forgotten = needless.or(last).unwrap_or(0);
+        let forgotten = evictable.or(last).unwrap_or(0);
         if let Some((_, key)) = self.entries.remove(forgotten) {
             self.keys.remove(&key);
         }
     }
 
-    /// Marks entries that are not needed again: those between `after`, up to which this window
-    /// overlaps the last one, and `before`, from which on the next one will overlap it.
-    pub const fn evict_first(&mut self, after: Timestamp, before: Timestamp) {
-        self.evict_first = Some((after, before));
+    /// Sets the times between which entries are not needed again: this window overlaps the last one up
+    /// to `after`, and the next one will overlap it from `before` on.
+    pub const fn set_evictable(&mut self, after: Timestamp, before: Timestamp) {
+        self.evictable = Some((after, before));
     }
 
     /// Forgets what happened before `from`.
@@ -172,12 +170,12 @@ impl Occurrences {
     }
 }
 
-/// What is known of records that may come again.
+/// The records that are known, by which duplicates are recognized.
 #[derive(Default)]
 pub struct Deduplication<'a> {
     /// Records of earlier pages and windows.
     pub seen_ids: Option<&'a mut SeenIds>,
-    /// Where equal entries of one page are records of their own: those of this page.
+    /// The occurrences on the current page, where equal entries of a page are separate records.
     pub occurrences: Option<&'a mut Occurrences>,
 }
 
@@ -217,7 +215,7 @@ mod tests {
     #[test]
     fn a_full_set_forgets_what_the_next_window_does_not_need() {
         let mut set = SeenIds::new(2);
-        set.evict_first(at(10), at(100));
+        set.set_evictable(at(10), at(100));
         set.insert(&id(1), at(150));
         set.insert(&id(2), at(50));
         set.insert(&id(3), at(120));

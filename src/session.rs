@@ -1,8 +1,8 @@
 //! The scheduler of one source: chooses the next stream within token and quota.
 //!
-//! `next(now)` says what to do; the driver does it and hands the outcome to one of the `handle_*`
-//! functions. Everything that fails is either the failure of one stream, which then rests while
-//! the others go on, or the failure of the poll.
+//! `next(now)` returns the next action; the driver carries it out and passes the outcome to one of the
+//! `handle_*` functions. A failure is either that of one stream, which then backs off while the others
+//! continue, or that of the poll.
 
 mod answers;
 mod files;
@@ -35,13 +35,14 @@ use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{self, Context, ReaderAction, StreamReader};
 use crate::time::Timestamp;
 
-/// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
-/// host's limit with its position unmoved. Hosts set limits of a few seconds and more.
+/// The time after which a poll returns what it has, so that a slow upstream does not exceed the host's
+/// limit before the position has moved. Hosts set limits of a few seconds and more.
 const POLL_MS_MAX: i64 = 5_000;
 
-/// A host that drops an instance after each poll loses the answer that is open at its end. After
-/// so many in a row a poll does not end inside an answer of the stream any more.
-const OPEN_ANSWERS_MAX: u32 = 3;
+/// The number of polls in a row that may end in the middle of an answer of a stream. A host that drops
+/// an instance after each poll loses the rest of that answer, so after this many a poll ends only
+/// between answers of the stream.
+const INTERRUPTED_RESPONSES_MAX: u32 = 3;
 
 /// The next action of the driver of a poll.
 pub type PollAction = Action<Result<Batch, PollError>>;
@@ -53,16 +54,16 @@ struct StreamSlot {
     backoff: Option<Backoff>,
     /// The message of the failure that it backs off from.
     detail: String,
-    /// When the stream was last scheduled, as a count of turns.
+    /// The turn in which the stream was last scheduled.
     turn: u64,
     /// How many polls in a row ended in the middle of an answer.
-    open_answers: u32,
+    interrupted_responses: u32,
 }
 
-/// What a request in flight is for.
+/// The purpose of a request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// What the credentials need first: a token, or the region.
+    /// To get what the credentials need first: a token, or the region.
     Preflight,
     Call {
         slot: usize,
@@ -100,7 +101,7 @@ impl InFlight {
 /// The lines of a batch file.
 struct Lines {
     reader: LineReader,
-    /// Lines that were read before.
+    /// How many lines were read before, and are skipped.
     skip: u64,
     name: String,
 }
@@ -110,14 +111,14 @@ pub struct Session {
     settings: Settings,
     client: ApiClient,
     slots: Vec<StreamSlot>,
-    /// Positions of streams that are not collected now.
-    others: Vec<(String, StreamPosition)>,
+    /// Positions of streams that the settings do not select.
+    unselected: Vec<(String, StreamPosition)>,
     batch_quota: Quota,
     events_quota: Quota,
     processor: RecordProcessor,
     in_flight: Option<InFlight>,
-    /// A call to retry with a fresh token.
-    retry_call: Option<usize>,
+    /// The slot whose call is retried, with a fresh token for example.
+    retry_slot: Option<usize>,
     poll: Option<Poll>,
     turns: u64,
 }
@@ -134,20 +135,21 @@ struct Poll {
 }
 
 impl Session {
-    /// Creates a session that resumes after `resume`, or at the start that the settings name.
+    /// Creates a session that resumes from `resume`, or begins at the start of the settings.
     ///
     /// `random` seeds request ids and the spread of the waits after failures.
     ///
     /// # Errors
     ///
-    /// The start that the settings name is to come and there is no checkpoint, or the checkpoint is not one of this component.
+    /// There is no checkpoint and the start of the settings is in the future, or the checkpoint is not
+    /// one of this component.
     pub fn open(
         settings: Settings,
         resume: Option<&str>,
         now: Timestamp,
         random: u64,
     ) -> Result<Self, PollError> {
-        // With a checkpoint the start does not matter, and a clock may be wrong for now.
+        // With a checkpoint the start does not matter, and the clock may be wrong.
         if resume.is_none() {
             settings.check_start(now).map_err(PollError::Settings)?;
         }
@@ -164,14 +166,14 @@ impl Session {
             StreamSlot {
                 stream: *stream,
                 reader,
-                open_answers: position.as_ref().map_or(0, |p| p.open_answers),
+                interrupted_responses: position.as_ref().map_or(0, |p| p.interrupted_responses),
                 backoff: position.and_then(|p| p.backoff),
                 detail: String::new(),
                 turn: 0,
             }
         };
         let mut slots: Vec<StreamSlot> = settings.streams.iter().map(slot).collect();
-        let last = checkpoint.last_turn.as_deref();
+        let last = checkpoint.last_stream.as_deref();
         let last = slots
             .iter()
             .position(|slot| Some(slot.stream.name()) == last);
@@ -205,12 +207,12 @@ impl Session {
                 &checkpoint.event_calls,
                 checkpoint.events_blocked,
             ),
-            others: checkpoint.streams.into_iter().collect(),
+            unselected: checkpoint.streams.into_iter().collect(),
             client,
             settings,
             slots,
             in_flight: None,
-            retry_call: None,
+            retry_slot: None,
             poll: None,
             turns,
         })
@@ -225,23 +227,23 @@ impl Session {
     #[must_use]
     pub fn save_session(&mut self, now: Timestamp) -> Option<String> {
         self.client.set_now(now);
-        let mut kept = SavedSession::new(&self.settings.credentials);
-        kept.token = self.client.export_token();
-        kept.skew_ms = self.client.confirmed_skew_ms();
-        kept.to_text()
+        let mut saved = SavedSession::new(&self.settings.credentials);
+        saved.token = self.client.export_token();
+        saved.skew_ms = self.client.confirmed_skew_ms();
+        saved.to_text()
     }
 
     /// Restores the saved session of an earlier poll with the same credentials. Any other text is
     /// ignored.
     pub fn restore_session(&mut self, text: &str, now: Timestamp) {
         self.client.set_now(now);
-        let Some(kept) = SavedSession::parse(text, &self.settings.credentials) else {
+        let Some(saved) = SavedSession::parse(text, &self.settings.credentials) else {
             return;
         };
-        if let Some(skew_ms) = kept.skew_ms {
+        if let Some(skew_ms) = saved.skew_ms {
             self.client.restore_skew(skew_ms);
         }
-        if let Some(token) = kept.token {
+        if let Some(token) = saved.token {
             self.client.restore_token(token);
         }
     }
@@ -261,21 +263,22 @@ impl Session {
         });
     }
 
-    /// Returns whether a poll may end here: between requests or inside an answer, which stays open.
-    /// Not inside what the credentials need, which everything waits for, and not where an answer is
-    /// lost each time.
+    /// Returns whether a poll may end here: between requests, or inside an answer, which stays open. It
+    /// may not end inside a preflight answer, which everything waits for, or where an answer is lost in
+    /// each poll.
     fn may_stop_here(&self) -> bool {
-        let holds = |slot: &StreamSlot| {
+        let must_continue = |slot: &StreamSlot| {
             slot.reader.has_records()
-                || (slot.open_answers >= OPEN_ANSWERS_MAX && slot.reader.has_buffered_answer())
+                || (slot.interrupted_responses >= INTERRUPTED_RESPONSES_MAX
+                    && slot.reader.has_buffered_response())
         };
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
-            None => !self.slots.iter().any(holds),
+            None => !self.slots.iter().any(must_continue),
             Some(Purpose::Preflight) => false,
             Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
                 .slots
                 .get(slot)
-                .is_none_or(|slot| slot.open_answers < OPEN_ANSWERS_MAX),
+                .is_none_or(|slot| slot.interrupted_responses < INTERRUPTED_RESPONSES_MAX),
         }
     }
 
@@ -286,8 +289,8 @@ impl Session {
         };
         let is_streamed = in_flight.is_streamed();
         in_flight.incoming.end_wait(self.client.now(), 0);
-        if let Some(why) = in_flight.incoming.too_slow(is_streamed) {
-            self.handle_no_answer(TransportError::Failed(why));
+        if let Some(why) = in_flight.incoming.timeout_reason(is_streamed) {
+            self.handle_no_response(TransportError::Failed(why));
             return Step::LoopAgain;
         }
         match in_flight.body_reader {
@@ -295,37 +298,42 @@ impl Session {
             BodyReader::LogFiles(_) => self.offer_log_files(),
             BodyReader::Whole if !in_flight.incoming.has_ended() => Step::Read,
             BodyReader::Whole => {
-                self.handle_whole_answer();
+                self.handle_whole_response();
                 Step::LoopAgain
             }
         }
     }
 
-    /// Starts what is most due: a call to retry, then what is in memory and would be requested
-    /// again if the poll ended now, then the stream whose turn was longest ago.
+    /// Starts the next step: a call to retry, then records in memory that would be requested again if the
+    /// poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: a poll may end inside their answer.
-        let loses = |slot: &StreamSlot| slot.open_answers >= OPEN_ANSWERS_MAX;
-        let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
+        let loses_responses =
+            |slot: &StreamSlot| slot.interrupted_responses >= INTERRUPTED_RESPONSES_MAX;
+        let turn = |index: &usize| {
+            self.slots
+                .get(*index)
+                .map(|slot| (loses_responses(slot), slot.turn))
+        };
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
             let slot = self.slots.get(*index);
             slot.is_some_and(|slot| slot.reader.has_records()) && ready(index)
         };
         let in_memory = || (0..self.slots.len()).find(has_records);
-        let next = self.retry_call.or_else(in_memory).or_else(longest_ago);
+        let next = self.retry_slot.or_else(in_memory).or_else(longest_ago);
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // They also get a poll of their own, so that others lose nothing with them. The stream
-        // that has it goes on: its page is listed again in each poll, and the files of the page
-        // have to follow in the same one.
+        // They also get a poll of their own, so that the answers of others are not lost with theirs. The
+        // stream that has the poll continues: its page is listed again in each poll, and the files of
+        // the page have to be read in the same one.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
         if let Some(last) = last_slot.filter(|last| *last != index)
-            && self.slots.get(index).is_some_and(loses)
+            && self.slots.get(index).is_some_and(loses_responses)
         {
-            if !(self.slots.get(last).is_some_and(loses) && ready(&last)) {
+            if !(self.slots.get(last).is_some_and(loses_responses) && ready(&last)) {
                 return Step::Stop;
             }
             index = last;
@@ -338,26 +346,26 @@ impl Session {
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
-        // The credentials come first: the answer also tells the upstream's clock.
+        // The credentials come first: their answer also has the upstream's clock.
         if slot.reader.wants_call(context) && !self.client.is_ready() {
             return self.preflight();
         }
         match slot.reader.next(context, &mut poll.batch) {
             ReaderAction::Idle(_) => {
-                self.retry_call = None;
+                self.retry_slot = None;
                 Step::LoopAgain
             }
             ReaderAction::Records => {
                 let offer =
                     slot.reader
                         .offer_records(&mut self.processor, context, &mut poll.batch);
-                if offer == OfferResult::Counted {
-                    slot.open_answers = 0;
+                if offer == OfferResult::Consumed {
+                    slot.interrupted_responses = 0;
                 }
                 let stall = slot.reader.take_stall();
                 self.back_off_if_stalled(index, stall);
                 match offer {
-                    OfferResult::Counted => Step::LoopAgain,
+                    OfferResult::Consumed => Step::LoopAgain,
                     OfferResult::BatchFull => Step::Stop,
                 }
             }
@@ -366,7 +374,7 @@ impl Session {
                 if !self.client.is_ready() {
                     return self.preflight();
                 }
-                let is_retry = self.retry_call.is_some();
+                let is_retry = self.retry_slot.is_some();
                 match self.client.authorize(call) {
                     Some(request) => self.send(
                         Purpose::Call {
@@ -382,8 +390,7 @@ impl Session {
         }
     }
 
-    /// Makes the preflight request, unless the last answer to it asked for a
-    /// wait that is not over.
+    /// Makes the preflight request, unless the wait after its last failure is not over.
     fn preflight(&mut self) -> Step {
         match self.client.preflight_request() {
             Ok(request) => self.send(Purpose::Preflight, request),
@@ -421,7 +428,7 @@ impl Session {
             }
         }
         if matches!(purpose, Purpose::Call { .. }) {
-            self.retry_call = None;
+            self.retry_slot = None;
         }
         self.in_flight = Some(InFlight {
             purpose,
@@ -445,7 +452,7 @@ impl Session {
         }
     }
 
-    /// Backs off from a stream whose pages lead nowhere.
+    /// Backs off from a stream whose reading has stalled.
     fn back_off_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
         if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
@@ -465,7 +472,7 @@ impl Session {
         if let Some((files, _)) = slot.reader.batch_files() {
             files.interrupt_retry(now);
         }
-        slot.open_answers = 0;
+        slot.interrupted_responses = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = failure.tries.unwrap_or(tries);
         let wait_ms = retry::wait_ms(
@@ -507,11 +514,11 @@ enum Step {
 
 /// The failure of one stream.
 struct StreamFailure {
-    retry_cause: retry::Cause,
+    retry_cause: retry::RetryCause,
     cause: BackoffCause,
     notice: NoticeKind,
     detail: String,
     requested_wait_ms: Option<i64>,
-    /// How often it has failed in a row, where that is not the number of backoffs in a row.
+    /// How often it has failed in a row, where that differs from the number of backoffs in a row.
     tries: Option<u32>,
 }

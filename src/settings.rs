@@ -1,4 +1,4 @@
-//! The settings of one source, parsed once into types that cannot be wrong.
+//! The settings of one source, parsed once into types that only hold valid values.
 
 pub mod legacy;
 mod start;
@@ -90,9 +90,9 @@ pub struct Settings {
     pub include_original: bool,
     /// Whether events name the techniques of MITRE ATT&CK.
     pub attack: bool,
-    /// Whether records about one message get what was said of it before.
+    /// Whether records about one message get members of earlier ones.
     pub correlate: bool,
-    /// Severities in place of those of the tables.
+    /// The severities that replace those of the tables.
     pub severities: Severities,
     /// Where collection begins without a checkpoint.
     pub start: Start,
@@ -104,7 +104,7 @@ pub struct Settings {
     pub siem_endpoint: SiemEndpoint,
     /// What is emitted for lists.
     pub snapshot: SnapshotMode,
-    /// The form of the threat feeds.
+    /// The format of the threat feeds.
     pub threat_feed: ThreatFeedFormat,
 }
 
@@ -126,7 +126,7 @@ pub enum SnapshotMode {
     Full,
 }
 
-/// The form of the threat feeds.
+/// The format of the threat feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThreatFeedFormat {
     /// Comma-separated values.
@@ -140,16 +140,16 @@ pub enum ThreatFeedFormat {
 pub struct SettingsError {
     /// The name of the setting, or the empty text.
     pub setting: String,
-    /// What is wrong with it and what would be right.
+    /// What is wrong, and what to write instead.
     pub detail: String,
 }
 
-/// What is wrong with several settings.
+/// The errors in several settings, joined into the first one.
 #[derive(Default)]
 struct SettingsErrors(Option<SettingsError>);
 
 impl SettingsErrors {
-    /// Returns the value; notes the error if there is none.
+    /// Returns the value, or adds the error.
     fn note<T>(&mut self, result: Result<T, SettingsError>) -> Option<T> {
         result.map_err(|problem| self.add(problem)).ok()
     }
@@ -165,11 +165,11 @@ impl SettingsErrors {
         }
     }
 
-    /// What was made, or every problem.
-    fn finish<T>(&mut self, made: Option<T>) -> Result<T, SettingsError> {
-        match (self.0.take(), made) {
-            (Some(problems), _) => Err(problems),
-            (None, Some(made)) => Ok(made),
+    /// Returns the value, or all errors.
+    fn finish<T>(&mut self, value: Option<T>) -> Result<T, SettingsError> {
+        match (self.0.take(), value) {
+            (Some(errors), _) => Err(errors),
+            (None, Some(value)) => Ok(value),
             (None, None) => Err(error("", "the settings cannot be used")),
         }
     }
@@ -220,19 +220,18 @@ pub struct EventSettings {
     pub include_original: bool,
     /// Whether events name the techniques of MITRE ATT&CK.
     pub attack: bool,
-    /// Severities in place of those of the tables.
+    /// The severities that replace those of the tables.
     pub severities: Severities,
     /// The name of the tenant.
     pub tenant: Option<String>,
 }
 
 impl EventSettings {
-    /// Parses the settings of a source, of which only those that shape events are looked at; `{}`
-    /// is valid.
+    /// Parses the settings of a source, and checks only those that shape events; `{}` is valid.
     ///
     /// # Errors
     ///
-    /// The first setting that is unknown or, of those that shape events, not usable.
+    /// The first setting that is unknown, or that shapes events and cannot be used.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
@@ -245,7 +244,7 @@ impl EventSettings {
     }
 }
 
-/// The words of the settings that are one of two; the first is the default.
+/// The words of the settings with two choices; the first is the default.
 const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
     ("batch", SiemEndpoint::Batch),
     ("events", SiemEndpoint::Events),
@@ -264,32 +263,31 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Every setting that is missing, unknown or not usable: the first one by its name, the others in
-    /// its detail.
+    /// All settings that are missing, unknown or unusable: the first in `setting`, the others in `detail`.
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
-        let mut problems = SettingsErrors::default();
-        let api = problems.note(choice(
+        let mut errors = SettingsErrors::default();
+        let api = errors.note(choice(
             "api",
             raw.api.take(),
             [("2.0", Api::V2), ("1.0", Api::V1)],
         ));
-        // What else is wrong depends on it.
-        let api = problems.finish(api)?;
-        problems.note(legacy::refuse_others(&raw, api));
+        // The other checks depend on it.
+        let api = errors.finish(api)?;
+        errors.note(legacy::refuse_settings_of_other_api(&raw, api));
         let base_url = raw.base_url.take();
         let is_set = base_url.is_some();
         let base_url = base_url.map(|url| parse_base_url(&url, api));
-        let base_url = problems.note(base_url.transpose()).flatten();
+        let base_url = errors.note(base_url.transpose()).flatten();
         let credentials = match api {
-            Api::V1 => problems
+            Api::V1 => errors
                 .note(LegacySettings::parse(&mut raw, base_url, is_set))
                 .map(|legacy| Credentials::Keys(Box::new(legacy))),
             Api::V2 => {
-                let id = problems.note(required("client_id", raw.client_id));
-                let secret = problems.note(required("client_secret", raw.client_secret));
+                let id = errors.note(required("client_id", raw.client_id));
+                let secret = errors.note(required("client_secret", raw.client_secret));
                 id.zip(secret).map(|(id, secret)| Credentials::Client {
                     base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
                     id,
@@ -299,19 +297,19 @@ impl Settings {
         };
         let calls = raw.siem_calls_per_15_min.unwrap_or(SIEM_CALLS_PER_15_MIN);
         if calls == 0 {
-            problems.add(error("siem_calls_per_15_min", "must be at least 1"));
+            errors.add(error("siem_calls_per_15_min", "must be at least 1"));
         }
-        let streams = problems.note(parse_streams(raw.streams, api));
-        let format = problems.note(parse_format(raw.format.as_deref()));
-        let tenant = problems.note(parse_tenant(raw.tenant));
+        let streams = errors.note(parse_streams(raw.streams, api));
+        let format = errors.note(parse_format(raw.format.as_deref()));
+        let tenant = errors.note(parse_tenant(raw.tenant));
         let severities = parse_severities(&raw.severity_overrides.unwrap_or_default());
-        let severities = problems.note(severities);
-        let start = problems.note(parse_start(raw.start.as_deref().unwrap_or("24h")));
-        let overlap_ms = problems.note(parse_overlap(raw.overlap.as_deref()));
+        let severities = errors.note(severities);
+        let start = errors.note(parse_start(raw.start.as_deref().unwrap_or("24h")));
+        let overlap_ms = errors.note(parse_overlap(raw.overlap.as_deref()));
         let siem_endpoint = choice("siem_endpoint", raw.siem_endpoint, SIEM_ENDPOINTS);
-        let siem_endpoint = problems.note(siem_endpoint);
-        let snapshot = problems.note(choice("snapshot", raw.snapshot, SNAPSHOTS));
-        let threat_feed = problems.note(choice("threat_feed", raw.threat_feed, THREAT_FEEDS));
+        let siem_endpoint = errors.note(siem_endpoint);
+        let snapshot = errors.note(choice("snapshot", raw.snapshot, SNAPSHOTS));
+        let threat_feed = errors.note(choice("threat_feed", raw.threat_feed, THREAT_FEEDS));
         let settings = || {
             Some(Self {
                 credentials: credentials?,
@@ -331,7 +329,7 @@ impl Settings {
             })
         };
         let settings = settings();
-        problems.finish(settings)
+        errors.finish(settings)
     }
 
     /// Returns the version of the API.
@@ -352,13 +350,13 @@ impl Settings {
         }
     }
 
-    /// Returns whether the stream is read from batch files only.
+    /// Returns whether the stream is read from batch files alone.
     #[must_use]
-    pub fn reads_files(&self, stream: Stream) -> bool {
+    pub fn reads_batch_files(&self, stream: Stream) -> bool {
         stream.has_batch_files() && self.siem_endpoint == SiemEndpoint::Batch
     }
 
-    /// Checks what depends on the time of day.
+    /// Checks the start, which depends on the current time.
     ///
     /// # Errors
     ///
@@ -369,7 +367,7 @@ impl Settings {
                 "start",
                 "lies in the future; use a past time or a duration like \"24h\"",
             )),
-            Start::At(_) | Start::Back(_) => Ok(()),
+            Start::Ago(_) | Start::At(_) => Ok(()),
         }
     }
 }
@@ -440,7 +438,7 @@ fn parse_overlap(text: Option<&str>) -> Result<i64, SettingsError> {
         .ok_or_else(|| error("overlap", "must be a duration of at most 24h, like \"15m\""))
 }
 
-/// The origin of the API, which is not one of the other version of it.
+/// Parses the origin of the API, and refuses hosts of its other version.
 fn parse_base_url(text: &str, api: Api) -> Result<String, SettingsError> {
     let url = parse_origin("base_url", text)?;
     let is_v1 = legacy::ORIGINS.contains(&url.as_str());
@@ -461,7 +459,7 @@ fn parse_base_url(text: &str, api: Api) -> Result<String, SettingsError> {
     }
 }
 
-/// An origin, without a slash at the end; without a scheme it is one of `https`.
+/// Parses an origin, without a slash at the end; where it has no scheme, it gets `https`.
 ///
 /// # Errors
 ///
@@ -492,7 +490,7 @@ pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> 
     }
 }
 
-/// The greatest name of a tenant, in bytes: it is in every event.
+/// The longest name of a tenant, which is in every event.
 const TENANT_BYTES_MAX: usize = 256;
 
 /// Parses the tenant's name; an empty one means that there is no tenant.
@@ -514,12 +512,12 @@ fn parse_tenant(name: Option<String>) -> Result<Option<String>, SettingsError> {
 }
 
 fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, SettingsError> {
-    let offered: Vec<&crate::stream::StreamInfo> = STREAMS
+    let available: Vec<&crate::stream::StreamInfo> = STREAMS
         .iter()
         .filter(|row| legacy::offers(api, row.stream))
         .collect();
     let Some(names) = names else {
-        return Ok(offered.iter().map(|row| row.stream).collect());
+        return Ok(available.iter().map(|row| row.stream).collect());
     };
     if names.is_empty() {
         return Err(error(
@@ -528,16 +526,16 @@ fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, Se
         ));
     }
     for name in &names {
-        if !offered
+        if !available
             .iter()
             .any(|row| row.name == name || row.stream.family() == name)
         {
-            let known: Vec<&str> = offered.iter().map(|row| row.name).collect();
+            let known: Vec<&str> = available.iter().map(|row| row.name).collect();
             return Err(error(
                 "streams",
                 format!(
                     "there is no stream {name:?}; there are the families {} and the streams {}",
-                    families(&offered).join(", "),
+                    families(&available).join(", "),
                     known.join(", ")
                 ),
             ));
@@ -548,14 +546,14 @@ fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, Se
             .iter()
             .any(|name| row.name == name || row.stream.family() == name)
     };
-    Ok(offered
+    Ok(available
         .iter()
         .filter(wanted)
         .map(|row| row.stream)
         .collect())
 }
 
-/// Returns the names that stand for several of the streams.
+/// Returns the names of families, each of which selects several of the streams.
 fn families(rows: &[&crate::stream::StreamInfo]) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {

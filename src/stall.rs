@@ -1,8 +1,8 @@
 //! Detects readings whose pages make no progress.
 //!
 //! An upstream may hand out page tokens for ever: for empty pages, in a cycle, or always new ones
-//! for the same records. No record is lost by waiting, so the stream rests with waits that grow and
-//! then goes on.
+//! for the same records. No record is lost by waiting, so the stream backs off with growing waits and
+//! then continues.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 /// (`mimecast-api.md` §5.1).
 pub const EMPTY_PAGES_MAX: u32 = 3;
 
-/// Pages in a row without a new record, before the stream rests. What is remembered of a stream
-/// fits on a few pages of the size that is asked for.
-pub const OLD_PAGES_MAX: u32 = 20;
+/// Pages in a row without a new record before the stream backs off. What is remembered of a stream
+/// fits on a few pages of the size that is requested.
+pub const PAGES_WITHOUT_NEW_MAX: u32 = 20;
 
-/// How often pages may come again before the reading is taken for a cycle. Small pages of equal
-/// records look the same.
+/// How often the same page may come again before the reading counts as a cycle. Small pages of equal
+/// records have the same digest.
 const REPEATS_MAX: u32 = 3;
 
 /// Why a reading is stalled.
@@ -31,15 +31,15 @@ pub enum Stall {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StallDetector {
     /// Empty pages in a row.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub empty: u32,
+    #[serde(rename = "empty", default, skip_serializing_if = "is_zero")]
+    pub empty_pages: u32,
     /// Pages in a row without a new record.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    old: u32,
+    #[serde(rename = "old", default, skip_serializing_if = "is_zero")]
+    pages_without_new: u32,
     /// Pages with records.
     #[serde(default, skip_serializing_if = "is_zero")]
     pages: u32,
-    /// How often the page below has come again.
+    /// How often the page of `anchor` has come again.
     #[serde(default, skip_serializing_if = "is_zero")]
     repeats: u32,
     /// The digest of the page with which the others are compared.
@@ -67,18 +67,18 @@ impl StallDetector {
 
     /// Notes an empty page that names a further one. Returns whether that one is to be followed.
     pub const fn follow_empty(&mut self) -> bool {
-        self.empty = self.empty.saturating_add(1);
-        self.empty <= EMPTY_PAGES_MAX
+        self.empty_pages = self.empty_pages.saturating_add(1);
+        self.empty_pages <= EMPTY_PAGES_MAX
     }
 
     /// Notes a page with records that names a further one.
     pub fn follow(&mut self, digest: &str, has_new_records: bool) -> Option<Stall> {
-        self.empty = 0;
+        self.empty_pages = 0;
         self.pages = self.pages.saturating_add(1);
-        self.old = if has_new_records {
+        self.pages_without_new = if has_new_records {
             0
         } else {
-            self.old.saturating_add(1)
+            self.pages_without_new.saturating_add(1)
         };
         if self.anchor == digest {
             self.repeats = self.repeats.saturating_add(1);
@@ -88,7 +88,7 @@ impl StallDetector {
         }
         let stall = if self.repeats >= REPEATS_MAX {
             Stall::Cycle
-        } else if self.old >= OLD_PAGES_MAX {
+        } else if self.pages_without_new >= PAGES_WITHOUT_NEW_MAX {
             Stall::NothingNew
         } else {
             return None;
@@ -103,7 +103,7 @@ impl StallDetector {
 
     /// Returns how often in a row the reading had stalled before the current stall.
     #[must_use]
-    pub const fn tries(&self) -> u32 {
+    pub const fn previous_stalls(&self) -> u32 {
         self.stalls.saturating_sub(1)
     }
 }
@@ -118,7 +118,7 @@ pub fn too_many_empty(reading: &str) -> String {
 }
 
 impl Stall {
-    /// Returns what happens, as a clause for people.
+    /// Returns why the reading is stalled, as a clause for people.
     #[must_use]
     pub fn detail(self) -> String {
         match self {
@@ -126,7 +126,9 @@ impl Stall {
                 "Mimecast's page tokens lead to the same pages again and again".to_owned()
             }
             Self::NothingNew => {
-                format!("{OLD_PAGES_MAX} pages in a row had no new record, and there are more")
+                format!(
+                    "{PAGES_WITHOUT_NEW_MAX} pages in a row had no new record, and there are more"
+                )
             }
         }
     }
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_without_news_stall_and_pages_with_news_go_on() {
+    fn pages_without_new_records_stall_and_others_do_not() {
         let mut all_new = (0..100_000).map(|n| (n.to_string(), true));
         assert_eq!(stalls_at(&mut all_new), None);
         let (at, stall) = stalls_at((0..100).map(|n| (n.to_string(), false))).unwrap();

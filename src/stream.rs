@@ -1,6 +1,6 @@
 //! The streams: one upstream log each, with its own position, permission and failure.
 //!
-//! Everything that is a fact about a stream and not a decision stands in one row of [`STREAMS`].
+//! Every fact about a stream that is not a decision is in its row of [`STREAMS`].
 
 use crate::field::{self, FieldName};
 use core::fmt;
@@ -35,9 +35,9 @@ pub struct StreamInfo {
     pub summary: &'static str,
     /// The path of its endpoint, below the base URL.
     pub endpoint: &'static str,
-    /// How records are requested, and where they stand in an answer.
+    /// How records are requested, and where they are in an answer.
     pub fetch: FetchKind,
-    /// The members of a record that say when it happened; the first that can be read counts.
+    /// The members of a record that have its time; the first that can be read counts.
     pub times: &'static [FieldName],
     /// The role permission, in the words of the Administration Console.
     pub permission: &'static str,
@@ -49,8 +49,8 @@ pub struct StreamInfo {
     pub order: Order,
     /// What identifies a record.
     pub identity: &'static str,
-    /// The share in the room that a checkpoint has for items of lists or for identities of other
-    /// streams.
+    /// The stream's share of the space in a checkpoint: of that for items where it is a list, otherwise
+    /// of that for identities.
     pub budget_share: u32,
 }
 
@@ -71,11 +71,11 @@ pub enum FetchKind {
     /// A list of campaigns, and the people of each of them (`mimecast-api.md` §13).
     Campaigns {
         /// The request for the people of a campaign and its answer.
-        people: Post,
+        people: PostEndpoint,
         /// The path of that request.
         path: &'static str,
-        /// How long after one reading the next one follows, in minutes.
-        every_minutes: u32,
+        /// The interval between two readings, in minutes.
+        interval_minutes: u32,
     },
     /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
     ThreatFeed {
@@ -86,36 +86,37 @@ pub enum FetchKind {
     Files {
         /// The `type` of the request.
         event_type: &'static str,
-        /// The endpoint that gives the same records without files (`mimecast-api.md` §3.3).
-        events: &'static str,
+        /// The path of the endpoint that returns the same records without files
+        /// (`mimecast-api.md` §3.3).
+        events_endpoint: &'static str,
     },
     /// A list of what is there now, read as a whole (`mimecast-api.md` §5.7, §5.12).
     List {
         /// The request and the answer.
-        post: Post,
+        post: PostEndpoint,
         /// Whether an event is emitted when an item is no longer there.
-        departures: bool,
-        /// How long after one reading the next one follows, in minutes.
-        every_minutes: u32,
+        reports_removals: bool,
+        /// The interval between two readings, in minutes.
+        interval_minutes: u32,
         /// How far back the window of the request reaches, in hours; 0 without a window.
-        back_hours: u32,
+        lookback_hours: u32,
     },
     /// Log files of all SIEM types, one after another by token, of API 1.0
     /// (`mimecast-api.md` §7.3).
     LogFiles,
     /// A log that is read by windows of time, page by page (`mimecast-api.md` §5.1).
-    Windows(Post),
+    Windows(PostEndpoint),
 }
 
 /// One POST endpoint (`mimecast-api.md` §5).
 #[derive(Clone, Copy, Debug)]
-pub struct Post {
-    /// The names of the bounds of the window; without, the endpoint knows no dates and gives the
-    /// newest first.
+pub struct PostEndpoint {
+    /// The names of the bounds of the window; `None` where the endpoint takes no dates and returns the
+    /// newest records first.
     pub window: Option<(&'static str, &'static str)>,
     /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
-    pub members: &'static str,
-    /// The list in `data[0]` of the answer; the empty text where the records stand in `data`.
+    pub request_members: &'static str,
+    /// The list in `data[0]` of the answer; empty where the records are in `data`.
     pub list: &'static str,
     /// How many records a page is to have.
     pub page_records: u32,
@@ -138,7 +139,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
         endpoint: "/siem/v1/batch/events/cg",
         fetch: FetchKind::Files {
             event_type,
-            events: "/siem/v1/events/cg",
+            events_endpoint: "/siem/v1/events/cg",
         },
         times: &[field::TIMESTAMP],
         permission: SIEM,
@@ -157,7 +158,7 @@ const fn integrated(name: &'static str, event_type: &'static str) -> StreamInfo 
         endpoint: "/siem/v1/batch/events/ci",
         fetch: FetchKind::Files {
             event_type,
-            events: "/siem/v1/events/ci",
+            events_endpoint: "/siem/v1/events/ci",
         },
         permission: NO_PERMISSION,
         product: "Threats, Security Events and Data for CI",
@@ -170,11 +171,11 @@ const START_END: Option<(&str, &str)> = Some(("start", "end"));
 const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
 const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
 
-/// A POST endpoint whose records stand in `data` itself. 500 records are used in production by
+/// A POST endpoint whose records are in `data` itself. 500 records are used in production by
 /// others (`mimecast-api.md` §5.1).
-const POST: Post = Post {
+const POST: PostEndpoint = PostEndpoint {
     window: START_END,
-    members: "",
+    request_members: "",
     list: "",
     page_records: 500,
     window_hours: 6,
@@ -184,7 +185,7 @@ const POST: Post = Post {
 const fn log(
     name: &'static str,
     endpoint: &'static str,
-    post: Post,
+    post: PostEndpoint,
     times: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
@@ -213,9 +214,9 @@ const fn ascending(
     times: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
-    let post = Post {
+    let post = PostEndpoint {
         window: FROM_TO,
-        members: OLDEST_FIRST,
+        request_members: OLDEST_FIRST,
         list,
         ..POST
     };
@@ -252,16 +253,16 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
 
 /// Returns a list of people in the awareness training (`mimecast-api.md` §5.12).
 const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
-    let post = Post {
+    let post = PostEndpoint {
         window: None,
         ..POST
     };
     StreamInfo {
         fetch: FetchKind::List {
             post,
-            departures: false,
-            every_minutes: 6 * 60,
-            back_hours: 0,
+            reports_removals: false,
+            interval_minutes: 6 * 60,
+            lookback_hours: 0,
         },
         product: "Awareness Training",
         budget_share: 5,
@@ -276,8 +277,8 @@ const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     }
 }
 
-/// What a person did with a phishing simulation: the last comes first.
-pub(crate) const PHISHED_TIMES: &[FieldName] = &[
+/// The times of what a person did with a phishing simulation; the last action comes first.
+pub(crate) const PHISHING_TIMES: &[FieldName] = &[
     field::TIME_REPORTED,
     field::TIME_SUBMITTED,
     field::TIME_CLICKED,
@@ -314,7 +315,7 @@ streams! {
         ..log(
             "audit",
             "/api/audit/get-audit-events",
-            Post { window: Some(("startDateTime", "endDateTime")), ..POST },
+            PostEndpoint { window: Some(("startDateTime", "endDateTime")), ..POST },
             &[field::EVENT_TIME],
             "Account | Logs | Read",
         )
@@ -360,11 +361,11 @@ streams! {
     /// Messages that are held now: one event when a message appears, one when it is gone.
     HeldMessages = StreamInfo {
         fetch: FetchKind::List {
-            post: Post { members: "\"admin\":true,", ..POST },
-            departures: true,
-            every_minutes: 5,
+            post: PostEndpoint { request_members: "\"admin\":true,", ..POST },
+            reports_removals: true,
+            interval_minutes: 5,
             // Held messages expire after weeks; a window that is too long costs nothing.
-            back_hours: 90 * 24,
+            lookback_hours: 90 * 24,
         },
         product: "Cloud Gateway",
         budget_share: 72,
@@ -382,7 +383,7 @@ streams! {
     HeldRelease = log(
         "held-release",
         "/api/gateway/get-held-release-logs",
-        Post { list: "heldReleaseLogs", ..POST },
+        PostEndpoint { list: "heldReleaseLogs", ..POST },
         &[field::RELEASED],
         "Monitoring | Held | Read",
     );
@@ -390,7 +391,7 @@ streams! {
     Rejections = log(
         "rejections",
         "/api/gateway/get-rejections",
-        Post { list: "rejections", members: "\"admin\":true,", ..POST },
+        PostEndpoint { list: "rejections", request_members: "\"admin\":true,", ..POST },
         &[field::CREATED],
         "Monitoring | Rejections | Read",
     );
@@ -398,7 +399,7 @@ streams! {
     ArchiveSearch = log(
         "archive.search",
         "/api/archive/get-archive-search-logs",
-        Post { window: None, list: "logs", ..POST },
+        PostEndpoint { window: None, list: "logs", ..POST },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -444,7 +445,7 @@ streams! {
     ArchiveSearchLog = log(
         "archive.search-log",
         "/api/archive/get-search-logs",
-        Post { list: "logs", ..POST },
+        PostEndpoint { list: "logs", ..POST },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -453,11 +454,11 @@ streams! {
     Remediation = StreamInfo {
         fetch: FetchKind::List {
             post: REMEDIATION,
-            departures: false,
-            every_minutes: 15,
+            reports_removals: false,
+            interval_minutes: 15,
             // Incidents change while they run, and it is not documented by which of their times the
             // window selects them.
-            back_hours: 30 * 24,
+            lookback_hours: 30 * 24,
         },
         product: "Threat Management",
         order: Order::AsWritten,
@@ -475,11 +476,11 @@ streams! {
     /// and campaign, and one whenever it has changed.
     TrainingPhishing = StreamInfo {
         fetch: FetchKind::Campaigns {
-            people: Post { window: None, list: "items", ..POST },
+            people: PostEndpoint { window: None, list: "items", ..POST },
             path: "/api/awareness-training/phishing/campaign/get-user-data",
-            every_minutes: 60,
+            interval_minutes: 60,
         },
-        times: PHISHED_TIMES,
+        times: PHISHING_TIMES,
         identity: "hash of the whole row with the id, name and launch date of its campaign",
         budget_share: 11,
         ..training(
@@ -490,14 +491,14 @@ streams! {
 }
 
 /// `mimecast-api.md` §15.1.
-const REMEDIATION: Post = Post {
+const REMEDIATION: PostEndpoint = PostEndpoint {
     list: "incidents",
     page_records: 100,
     ..POST
 };
 
 impl Stream {
-    /// The feature of the product that writes its records.
+    /// Returns the feature of the product that writes its records.
     #[must_use]
     pub const fn feature(self) -> &'static str {
         match self {
@@ -574,7 +575,7 @@ impl Stream {
         matches!(self, Self::ThreatIntelCustomer | Self::ThreatIntelGrid)
     }
 
-    /// Returns whether records come in the words of the gateway's SIEM logs, of either API.
+    /// Returns whether its records have the fields of the gateway's SIEM logs, of either API.
     #[must_use]
     pub fn is_gateway_siem(self) -> bool {
         self.family() == "siem"

@@ -81,21 +81,22 @@ pub(crate) struct Upstream {
     /// When each call of the SIEM quotas came, and for which event type.
     pub(crate) quota_calls: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
-    /// How the answers to requests arrive whose URL or body contains the text: in chunks of this
-    /// many bytes, each after this many milliseconds.
+    /// Requests whose URL or body contains the text get their answers slowly: in chunks of this many
+    /// bytes, each after this many milliseconds.
     pub(crate) pace: Vec<(String, usize, i64)>,
-    /// What comes in place of some answers.
+    /// The faults that replace or change some answers.
     pub(crate) faults: Option<faults::Faults>,
-    /// How often a machine was asked what to do.
+    /// How often the next action of a machine was requested.
     pub(crate) steps: u64,
     /// The API 1.0 part of this upstream, if it has one.
     pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
     signatures: u32,
     open: VecDeque<Result<Vec<u8>, TransportError>>,
-    /// How long each chunk of the open body takes, and the next one still.
+    /// How long each chunk of the open body takes.
     chunk_ms: i64,
-    chunk_in_ms: i64,
+    /// How long the next chunk still takes.
+    next_chunk_ms: i64,
 }
 
 impl Upstream {
@@ -120,7 +121,7 @@ impl Upstream {
             requests: Vec::new(),
             pace: Vec::new(),
             chunk_ms: 0,
-            chunk_in_ms: 0,
+            next_chunk_ms: 0,
             faults: None,
             steps: 0,
             legacy: None,
@@ -394,8 +395,8 @@ impl Upstream {
     fn next_chunk(&mut self) -> Option<Result<Vec<u8>, TransportError>> {
         let next = self.open.pop_front();
         if next.is_some() {
-            self.now = self.now.plus_ms(self.chunk_in_ms);
-            self.chunk_in_ms = self.chunk_ms;
+            self.now = self.now.plus_ms(self.next_chunk_ms);
+            self.next_chunk_ms = self.chunk_ms;
         }
         next
     }
@@ -406,9 +407,9 @@ impl Upstream {
             self.steps += 1;
             match machine.next(self.host_now()) {
                 Action::Continue => {}
-                Action::Read if self.chunk_in_ms > WAIT_MS && !self.open.is_empty() => {
+                Action::Read if self.next_chunk_ms > WAIT_MS && !self.open.is_empty() => {
                     self.now = self.now.plus_ms(WAIT_MS);
-                    self.chunk_in_ms -= WAIT_MS;
+                    self.next_chunk_ms -= WAIT_MS;
                 }
                 Action::Read => match self.next_chunk() {
                     Some(Ok(chunk)) => machine.handle_chunk(chunk, self.host_now()),
@@ -429,7 +430,7 @@ impl Upstream {
                     let shown = self.requests.last().cloned().unwrap_or_default();
                     let pace = self.pace.iter().find(|(part, ..)| shown.contains(part));
                     let (bytes, chunk_ms) = pace.map_or((97, 0), |(_, bytes, ms)| (*bytes, *ms));
-                    (self.chunk_ms, self.chunk_in_ms) = (chunk_ms, chunk_ms);
+                    (self.chunk_ms, self.next_chunk_ms) = (chunk_ms, chunk_ms);
                     self.open = sent.chunks(bytes).map(|chunk| Ok(chunk.to_vec())).collect();
                     if cut.is_some() {
                         self.open

@@ -1,4 +1,4 @@
-//! Points in time: a tolerant parser for the upstream's forms, and writers for ours.
+//! Points in time: a tolerant parser for the upstream's formats, and writers for ours.
 //!
 //! The calendar and the dates of HTTP are those of `chrono`. Written by hand are the parser of the
 //! upstream's forms, since no strict format covers them, and the writer of RFC 3339, which runs
@@ -59,7 +59,7 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Returns the whole second that the time lies in.
+    /// Returns the beginning of the second that the time is in.
     #[must_use]
     pub const fn floor_second(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(1000)))
@@ -83,13 +83,13 @@ impl Timestamp {
     #[must_use]
     pub fn parse_http(text: &str) -> Option<Self> {
         let text = text.trim_ascii();
-        // RFC 2822 leaves the day of the week out at will, so a wrong one costs nothing.
+        // The day of the week is optional in RFC 2822, so it is left out: it may be wrong.
         let date = text.split_once(',').map_or(text, |(_, date)| date);
-        // Its names of zones are `GMT` and `UT`.
-        let known = date.strip_suffix('C').filter(|rest| rest.ends_with(" UT"));
+        // Its names of time zones are `GMT` and `UT`.
+        let utc_as_ut = date.strip_suffix('C').filter(|rest| rest.ends_with(" UT"));
         let read = |date: &str| DateTime::parse_from_rfc2822(date).ok();
-        read(known.unwrap_or(date))
-            .or_else(|| read(&in_order(text)?))
+        read(utc_as_ut.unwrap_or(date))
+            .or_else(|| read(&in_rfc2822_order(text)?))
             .map(|time| Self(time.timestamp_millis()))
     }
 
@@ -128,13 +128,13 @@ impl Timestamp {
     /// Formats only the day: `2026-02-03`.
     #[must_use]
     pub fn to_day(self) -> String {
-        self.cut(10)
+        self.rfc3339_prefix(10)
     }
 
     /// Formats to the second with a numeric offset: `2026-02-03T04:05:06+0000`.
     #[must_use]
     pub fn to_offset_text(self) -> String {
-        self.cut(19) + "+0000"
+        self.rfc3339_prefix(19) + "+0000"
     }
 
     /// Formats as in a signature of API 1.0: `Fri, 31 May 2024 10:15:30 UTC`.
@@ -147,8 +147,8 @@ impl Timestamp {
         [weekday, ", ", zero, rest].concat().replace("+0000", "UTC")
     }
 
-    /// Returns the beginning of RFC 3339.
-    fn cut(self, length: usize) -> String {
+    /// Returns the first `length` characters of the RFC 3339 text.
+    fn rfc3339_prefix(self, length: usize) -> String {
         let mut text = self.to_rfc3339();
         text.truncate(length);
         text
@@ -290,15 +290,15 @@ fn two_digits(value: u32) -> [u8; 2] {
 
 /// Returns the parts of the obsolete forms of HTTP dates in the order of RFC 2822, which has names
 /// for days and months: `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
-fn in_order(text: &str) -> Option<String> {
+fn in_rfc2822_order(text: &str) -> Option<String> {
     if let Some((_, date)) = text.split_once(", ") {
         return Some(date.replace('-', " "));
     }
     let mut parts = text.split_ascii_whitespace().skip(1);
     let (month, day) = (parts.next()?, parts.next()?);
     let (time, year) = (parts.next()?, parts.next()?);
-    let is_all = parts.next().is_none();
-    is_all.then(|| [day, " ", month, " ", year, " ", time, " GMT"].concat())
+    let is_end = parts.next().is_none();
+    is_end.then(|| [day, " ", month, " ", year, " ", time, " GMT"].concat())
 }
 
 #[cfg(test)]
@@ -469,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_survived(text in "\\PC{0,40}") {
+        fn any_text_is_parsed_without_a_panic(text in "\\PC{0,40}") {
             let _ = Timestamp::parse(&text);
             let _ = Timestamp::parse_http(&text);
         }

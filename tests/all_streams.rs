@@ -35,7 +35,7 @@ fn one_page_config() -> Config {
 fn a_run_over_all_streams_delivers_every_record_exactly_once() {
     let setup = Setup::new(small_config(), "");
     for format in ["ecs", "raw"] {
-        setup.begin_again();
+        setup.delete_collected();
         setup.write_settings(&format!("start = \"25h\"\nformat = \"{format}\""), FILE);
         assert_success(&setup.run_once());
         setup.assert_exactly_once(&setup.events());
@@ -96,7 +96,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         ..one_page_config()
     };
     let setup = Setup::new(config, "");
-    // Each poll asks for one page or file, so that a checkpoint stands at each boundary.
+    // Each poll asks for one page or file, so that there is a checkpoint at each boundary.
     let settings = "siem_calls_per_15_min = 1000\nstart = \"25h\"\nformat = \"raw\"";
     setup.write_source("max_requests = 2", settings, FILE);
     let mut killed = 0;
@@ -136,7 +136,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
     assert_success(&setup.run_once());
     let events = setup.events();
     setup.assert_complete(&events);
-    let repeated = events.len() - setup.distinct(&events);
+    let repeated = events.len() - setup.distinct_count(&events);
     println!(
         "{killed} kills: {repeated} of {} events came again",
         events.len()
@@ -154,7 +154,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
     ];
     let setup = Setup::new(one_page_config(), "start = \"25h\"\nformat = \"raw\"");
     for (stream, refusal) in streams().into_iter().zip(refusals.into_iter().cycle()) {
-        setup.begin_again();
+        setup.delete_collected();
         setup.simulator.refuse(stream, refusal);
         assert_success(&setup.run_once());
         setup.assert_complete_without(stream, &setup.events());

@@ -20,8 +20,8 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What the table says: a path, and the streams in which it may differ.
-fn listed() -> Vec<(String, Vec<String>)> {
+/// Returns the rows of the table: a path, and the streams in which it may differ.
+fn listed_differences() -> Vec<(String, Vec<String>)> {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/migrating-to-api-2.md")).unwrap();
     let (_, table) = page.split_once("| Field | Events of | Why |").unwrap();
     let rows = table
@@ -79,8 +79,8 @@ fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
 
 #[test]
 fn both_apis_give_equal_events_but_for_what_is_listed() {
-    let listed = listed();
-    let mut met = BTreeSet::new();
+    let listed_differences = listed_differences();
+    let mut found_rows = BTreeSet::new();
     let types = STREAMS.iter().filter(|row| {
         matches!(row.fetch, FetchKind::Files { .. }) && row.stream.family() == "siem"
     });
@@ -95,18 +95,18 @@ fn both_apis_give_equal_events_but_for_what_is_listed() {
         assert_eq!(type_of_record(json.as_bytes()), row.stream, "{json}");
         let expected = event(row.stream, v2);
         for record in [json, pairs] {
-            // The fields tell the type, as in a file whose name does not.
+            // The type is determined by the fields, as in a file whose name does not have it.
             let actual = event(Stream::Siem, record);
             let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
             for name in names {
                 if expected.get(name) == actual.get(name) {
                     continue;
                 }
-                let found = listed.iter().position(|(path, streams)| {
+                let found = listed_differences.iter().position(|(path, streams)| {
                     path == name && streams.iter().any(|one| one == "all" || one == row.name)
                 });
                 if let Some(found) = found {
-                    met.insert(found);
+                    found_rows.insert(found);
                 } else {
                     let values = (expected.get(name), actual.get(name));
                     unlisted.push(format!("{}: {name}: {values:?}", row.name));
@@ -117,7 +117,7 @@ fn both_apis_give_equal_events_but_for_what_is_listed() {
     }
     assert!(unlisted.is_empty(), "{unlisted:#?}");
     assert_eq!(count, 20);
-    for (at, row) in listed.iter().enumerate() {
-        assert!(met.contains(&at), "nothing differs in {row:?}");
+    for (at, row) in listed_differences.iter().enumerate() {
+        assert!(found_rows.contains(&at), "nothing differs in {row:?}");
     }
 }

@@ -20,7 +20,7 @@ use source_common::secret::Secret;
 use source_host::settings::Settings;
 use source_host::source::{component_at, components, prepare};
 use source_runtime::bindings::{Batch, Limits, NextPoll};
-use source_runtime::source::{Components, NetworkAccess, Source};
+use source_runtime::source::{ComponentLoader, NetworkAccess, Source};
 
 const LIMITS: Limits = Limits {
     max_events: 1000,
@@ -46,9 +46,9 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
         .unwrap()
 }
 
-/// What a host keeps between two polls, beside an instance.
+/// The state that a host keeps between two polls, beside an instance.
 #[derive(Default)]
-struct Kept {
+struct HostState {
     checkpoint: Option<String>,
     session: Option<Secret>,
     polls: u64,
@@ -57,11 +57,11 @@ struct Kept {
 /// Polls to the end of what there is. Returns the event lines and the greatest memory of an
 /// instance.
 async fn collect(source: &Source, fresh_each_poll: bool) -> (Vec<String>, usize) {
-    collect_from(&mut Kept::default(), source, fresh_each_poll).await
+    collect_from(&mut HostState::default(), source, fresh_each_poll).await
 }
 
 async fn collect_from(
-    kept: &mut Kept,
+    kept: &mut HostState,
     source: &Source,
     fresh_each_poll: bool,
 ) -> (Vec<String>, usize) {
@@ -141,7 +141,7 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
     let simulator = Simulator::start(config).await.unwrap();
     let source = source(&simulator, "streams = [\"siem\", \"audit\"]").await;
     let tokens = || simulator.requests().finished_at(Endpoint::Token);
-    let mut kept = Kept::default();
+    let mut kept = HostState::default();
     let (first, _) = collect_from(&mut kept, &source, true).await;
     assert!(kept.polls > 10, "{} polls", kept.polls);
     assert_eq!(tokens(), 1, "over {} polls", kept.polls);
@@ -149,26 +149,26 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
     simulator.expire_tokens();
     simulator.add_audit(100, simulator.now_ms() - 1_000);
     // Not beyond what is read again and remembered.
-    age(&mut kept, Duration::from_secs(600));
+    move_times_back(&mut kept, Duration::from_secs(600));
     let (second, _) = collect_from(&mut kept, &source, true).await;
     assert_eq!(second.len(), 100);
     assert_eq!(tokens(), 2, "over {} polls", kept.polls);
     // A host that also drops the session loses nothing but the requests.
-    let mut forgetful = Kept::default();
+    let mut without_session = HostState::default();
     let mut without = Vec::new();
     loop {
         let mut instance = source.instance().await.unwrap();
-        let checkpoint = forgetful.checkpoint.as_deref();
+        let checkpoint = without_session.checkpoint.as_deref();
         let polled = instance.poll(source.settings(), checkpoint, None, LIMITS);
         let batch = polled.await.unwrap().unwrap();
         without.extend(batch.events.lines().map(str::to_owned));
-        forgetful.checkpoint = Some(batch.checkpoint);
-        forgetful.polls += 1;
+        without_session.checkpoint = Some(batch.checkpoint);
+        without_session.polls += 1;
         if matches!(batch.next, NextPoll::CaughtUp(_)) {
             break;
         }
     }
-    assert_eq!(tokens(), 2 + forgetful.polls);
+    assert_eq!(tokens(), 2 + without_session.polls);
     assert_eq!(without.len(), first.len() + second.len());
 }
 
@@ -190,7 +190,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
     let source = source(&simulator, "format = \"raw\"").await;
     let held = u32::try_from(HELD - 20).unwrap();
     simulator.add_records("held-messages", held, simulator.now_ms() - 60_000);
-    let mut kept = Kept::default();
+    let mut kept = HostState::default();
     let mut ids = BTreeSet::new();
     let mut releases = BTreeSet::new();
     let mut released = 0;
@@ -202,7 +202,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         }
         // An item has left when two readings in a row did not find it.
         for _ in 0..2 {
-            age(&mut kept, Duration::from_secs(7 * 3_600));
+            move_times_back(&mut kept, Duration::from_secs(7 * 3_600));
             let (lines, _) = collect_from(&mut kept, &source, true).await;
             for line in lines {
                 let event: Value = serde_json::from_str(&line).unwrap();
@@ -229,7 +229,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
 }
 
 /// Moves the times of the last reads in a checkpoint back, so that streams are due.
-fn age(kept: &mut Kept, by: Duration) {
+fn move_times_back(kept: &mut HostState, by: Duration) {
     const TIMES: [&str; 3] = ["read_at", "listed_at", "asked_at"];
     let Some(checkpoint) = &mut kept.checkpoint else {
         return;
@@ -276,7 +276,7 @@ async fn a_file_of_200_mib_is_read_in_16_mib_of_memory() {
 /// on a busy machine: the next request must not begin it again.
 #[tokio::test]
 async fn a_component_is_loaded_though_each_caller_gives_up_before() {
-    let components = Components::new(None, 0).unwrap();
+    let components = ComponentLoader::new(None, 0).unwrap();
     let location = component_at(None);
     // Much less than compiling takes.
     let patience = Duration::from_millis(100);

@@ -35,7 +35,7 @@ fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
         "",
     );
     for format in ["raw", "ecs"] {
-        setup.begin_again();
+        setup.delete_collected();
         let file = "type = \"file\"\npath = \"events.ndjson\"";
         let settings =
             format!("streams = [\"siem\", \"audit\"]\nstart = \"2d\"\nformat = \"{format}\"");
@@ -106,11 +106,11 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
         random ^= random << 17;
         // A checkpoint moves at least once every two batches.
         let more = 1 + usize::try_from(random % 400).unwrap();
-        let wanted = setup.lines() + more;
+        let wanted = setup.line_count() + more;
         let mut host = setup.start("run");
         wait_until(&format!("line {wanted} before kill {kill}"), || {
             assert!(host.try_wait().unwrap().is_none(), "the host has ended");
-            setup.lines() >= wanted
+            setup.line_count() >= wanted
         });
         host.kill().unwrap();
         host.wait().unwrap();
@@ -118,7 +118,7 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
     assert_success(&setup.run_once());
     let events = setup.events();
     setup.assert_complete(&events);
-    let repeated = events.len() - setup.distinct(&events);
+    let repeated = events.len() - setup.distinct_count(&events);
     println!(
         "{kills} kills: {repeated} of {} events were repeated",
         events.len()
@@ -303,10 +303,10 @@ fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
             setup.simulator.permit(stream, false);
         }
         let ended = setup.run_once();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{settings}: {said}");
-        let is_named = said.contains("named in `streams` and not permitted: ");
-        assert_eq!(is_named, code == 1, "{settings}: {said}");
+        let output_text = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{settings}: {output_text}");
+        let is_named = output_text.contains("named in `streams` and not permitted: ");
+        assert_eq!(is_named, code == 1, "{settings}: {output_text}");
         // The others are collected.
         let audit = setup
             .events()
@@ -328,10 +328,13 @@ fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
     let ledger = setup.ledger();
     let mut deleted = ledger.streams().flat_map(|stream| ledger.deleted(stream));
     let (path, lost) = deleted.next().expect("a file is deleted");
-    let said = String::from_utf8(ended.stderr).unwrap();
-    let last = said.trim_end().lines().last().unwrap();
-    assert!(last.contains("set aside") && last.contains(path), "{said}");
-    assert!(!said.contains(" gap: "), "{said}");
+    let output_text = String::from_utf8(ended.stderr).unwrap();
+    let last = output_text.trim_end().lines().last().unwrap();
+    assert!(
+        last.contains("set aside") && last.contains(path),
+        "{output_text}"
+    );
+    assert!(!output_text.contains(" gap: "), "{output_text}");
     let events = setup.events();
     let siem = ledger
         .streams()
@@ -339,12 +342,12 @@ fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
     let missing: usize = siem
         .map(|stream| ledger.missing(stream, ids_of_stream(&events, stream)).len())
         .sum();
-    assert_eq!(missing, lost.len(), "{said}");
-    // The next run finds nothing else to do, and says the same.
+    assert_eq!(missing, lost.len(), "{output_text}");
+    // The next run finds nothing else to do, and reports the same.
     let again = setup.run_once();
     assert_eq!(again.status.code(), Some(1), "{again:?}");
-    let said = String::from_utf8(again.stderr).unwrap();
-    assert!(said.contains(path), "{said}");
+    let output_text = String::from_utf8(again.stderr).unwrap();
+    assert!(output_text.contains(path), "{output_text}");
 }
 
 #[test]
@@ -379,13 +382,21 @@ fn every_bad_settings_file_exits_78_with_one_clear_line() {
         std::fs::write(setup.path("host.toml"), &text).unwrap();
         for verb in ["validate", "run"] {
             let output = setup.command(verb).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
             // A file may be written later, and the host started again.
             let is_repairable = verb == "run" && named == "no-such-file";
             let code = if is_repairable { 1 } else { 78 };
-            assert_eq!(output.status.code(), Some(code), "{verb} {named}: {said}");
-            assert!(said.contains(named), "{verb} {named}: {said}");
-            assert_eq!(said.trim_end().lines().count(), 1, "{verb} {named}: {said}");
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{verb} {named}: {output_text}"
+            );
+            assert!(output_text.contains(named), "{verb} {named}: {output_text}");
+            assert_eq!(
+                output_text.trim_end().lines().count(),
+                1,
+                "{verb} {named}: {output_text}"
+            );
         }
     }
     assert_eq!(
@@ -396,7 +407,7 @@ fn every_bad_settings_file_exits_78_with_one_clear_line() {
 }
 
 #[test]
-fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
+fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_continues() {
     let setup = Setup::new(
         Config {
             records_per_file: 1000,
@@ -405,7 +416,7 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
         "",
     );
     let mut host = setup.start("run");
-    wait_until("an event", || setup.lines() > 0);
+    wait_until("an event", || setup.line_count() > 0);
     let begun = Instant::now();
     terminate(host.id());
     assert_eq!(host.wait().unwrap().code(), Some(0));
@@ -423,7 +434,7 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
 
 /// A collector that was killed is not healthy, whatever it had collected.
 #[test]
-fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed() {
+fn status_distinguishes_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed() {
     let setup = Setup::new(small_config(), "");
     let status = || {
         let output = setup.command("status").output().unwrap();
@@ -536,10 +547,10 @@ fn a_reset_collects_a_stream_again_with_the_same_ids_and_leaves_the_others() {
 }
 
 #[test]
-fn a_paused_source_collects_nothing_and_goes_on_where_it_was() {
+fn a_paused_source_collects_nothing_and_continues_where_it_was() {
     let setup = Setup::new(small_config(), "");
     assert_success(&setup.run_once());
-    let before = setup.lines();
+    let before = setup.line_count();
     let enabled = std::fs::read_to_string(setup.path("host.toml")).unwrap();
     let paused = enabled.replacen("name = \"acme\"", "name = \"acme\"\nenabled = false", 1);
     std::fs::write(setup.path("host.toml"), paused).unwrap();
@@ -558,12 +569,12 @@ fn a_paused_source_collects_nothing_and_goes_on_where_it_was() {
     let text = String::from_utf8(status.stdout).unwrap();
     assert!(text.contains("source `acme`: paused, lag "), "{text}");
     assert!(text.contains("source `other`: stopped, lag "), "{text}");
-    let of_both = setup.lines();
+    let of_both = setup.line_count();
     assert_eq!(of_both, 2 * before, "the other has collected the same");
 
     std::fs::write(setup.path("host.toml"), enabled).unwrap();
     assert_success(&setup.run_once());
-    assert_eq!(setup.lines(), of_both, "its position was kept");
+    assert_eq!(setup.line_count(), of_both, "its position was kept");
 }
 
 fn terminate(pid: u32) {
@@ -611,7 +622,7 @@ fn a_closed_pipe_does_not_move_the_checkpoint() {
 fn two_runs_over_one_state_do_not_overlap() {
     let setup = Setup::new(small_config(), "");
     let mut first = setup.start("run");
-    wait_until("an event", || setup.lines() > 0);
+    wait_until("an event", || setup.line_count() > 0);
     let second = setup.run_once();
     assert_eq!(second.status.code(), Some(1));
     terminate(first.id());
@@ -627,10 +638,10 @@ fn an_origin_that_is_not_allowed_is_refused_with_the_line_that_would_allow_it() 
     std::fs::write(setup.path("host.toml"), text).unwrap();
     let output = setup.run_once();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("allow = [") && said.contains(&storage),
-        "{said}"
+        output_text.contains("allow = [") && output_text.contains(&storage),
+        "{output_text}"
     );
     assert_eq!(
         ids_of_stream(&setup.events(), "audit").count(),

@@ -39,8 +39,8 @@ fn at<'v>(event: &'v Value, path: &str) -> Option<&'v Value> {
     Some(value)
 }
 
-/// What is wrong with one fact, if it does not hold.
-fn wrong(event: &Value, key: &str, wanted: &Value) -> Option<String> {
+/// Describes the difference from one fact, if it does not hold.
+fn mismatch(event: &Value, key: &str, wanted: &Value) -> Option<String> {
     if let Some(path) = key.strip_suffix("[]") {
         let found = at(event, path).and_then(Value::as_array);
         let missing = wanted.as_array().into_iter().flatten();
@@ -71,10 +71,10 @@ fn the_events_of_certain_records_say_what_they_must() {
         let text = line.unwrap_or_else(|| case.record.to_string());
         for (format, facts) in [(Format::Ecs, &case.ecs), (Format::Ocsf, &case.ocsf)] {
             let event = event(row.stream, format, &text);
-            let wrong = facts
+            let mismatch = facts
                 .iter()
-                .filter_map(|(key, value)| wrong(&event, key, value));
-            failures.extend(wrong.map(|wrong| format!("{}: {wrong}", case.shows)));
+                .filter_map(|(key, value)| mismatch(&event, key, value));
+            failures.extend(mismatch.map(|mismatch| format!("{}: {mismatch}", case.shows)));
         }
     }
     assert!(cases.len() > 50, "{} cases", cases.len());

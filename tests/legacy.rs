@@ -85,14 +85,14 @@ impl LegacySetup {
     }
 
     /// How many whole lines are in the output file.
-    fn lines(&self) -> usize {
+    fn line_count(&self) -> usize {
         let text = std::fs::read(self.path("events.ndjson")).unwrap_or_default();
         memchr::memchr_iter(b'\n', &text).count()
     }
 
     fn wait_for_lines(&self, count: usize) {
         let begun = Instant::now();
-        while self.lines() < count {
+        while self.line_count() < count {
             assert!(begun.elapsed() < DEADLINE, "not {count} events");
             std::thread::park_timeout(Duration::from_millis(10));
         }
@@ -169,7 +169,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let written = setup.lines();
+            let written = setup.line_count();
             let mut host = Process(setup.command("run").stderr(Stdio::null()).spawn().unwrap());
             if kill == 2 {
                 setup.wait_for_stored_log_token();
@@ -204,7 +204,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
 fn refused_keys_exit_77_and_say_what_to_do() {
     let setup = LegacySetup::new(LegacyConfig::default(), "");
     let siem = "get-siem-logs";
-    let refused = |verb: &str, said: &str| {
+    let refused = |verb: &str, expected: &str| {
         let mut command = setup.command(verb);
         if verb == "run" {
             command.arg("--once");
@@ -213,7 +213,7 @@ fn refused_keys_exit_77_and_say_what_to_do() {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         assert_eq!(output.status.code(), Some(77), "{verb}: {text}");
-        assert!(text.contains(said), "{verb}: {text}");
+        assert!(text.contains(expected), "{verb}: {text}");
         assert!(text.contains("request id"), "{verb}: {text}");
     };
     setup

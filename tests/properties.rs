@@ -1,4 +1,4 @@
-//! What holds for every event, whatever a record says.
+//! Properties of every event, whatever its record contains.
 
 mod event;
 
@@ -244,7 +244,8 @@ fn is_plain_address(text: &str) -> bool {
     })
 }
 
-/// What can be looked for across events is where it is looked for.
+/// Values that are searched for across events are in the fields for it: ECS's `related` and OCSF's
+/// `observables`.
 #[test]
 fn every_address_host_hash_and_url_of_a_record_is_found_in_one_place() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -36,7 +36,7 @@ use nats_server::Server;
 use program::program;
 use serde_json::Value;
 
-use crate::measure::float;
+use crate::measure::to_f64;
 use crate::upstream_process::UpstreamProcess;
 
 const HOSTS: usize = 2;
@@ -101,7 +101,7 @@ fn main() {
     let before = server_used(&server);
     let hosts: Vec<Host> = folders.iter().map(|folder| Host::start(folder)).collect();
     let started = Instant::now();
-    while seen_by(&mut upstream)["tenants"] != tenants {
+    while upstream_report(&mut upstream)["tenants"] != tenants {
         assert!(started.elapsed() < RUN_MAX, "{}", hosts[0].log());
         thread::sleep(Duration::from_millis(100));
     }
@@ -109,7 +109,7 @@ fn main() {
     let now = sample_usage(&hosts);
     let note = format!(
         "{:.0} tenants a second",
-        float(tenants) / took.as_secs_f64()
+        to_f64(tenants) / took.as_secs_f64()
     );
     row(
         tenants,
@@ -125,7 +125,7 @@ fn main() {
     thread::sleep(rest);
     let now = sample_usage(&hosts);
     let used = server_used(&server).since(server_before);
-    let late = seen_by(&mut upstream);
+    let late = upstream_report(&mut upstream);
     let note = format!(
         "{} polls again; later than five minutes: median {}, 99 of 100 {}, worst {} s",
         late["again"], late["p50"], late["p99"], late["max"]
@@ -247,7 +247,7 @@ impl Drop for Host {
 }
 
 /// Returns what the upstream has seen.
-fn seen_by(upstream: &mut UpstreamProcess) -> Value {
+fn upstream_report(upstream: &mut UpstreamProcess) -> Value {
     serde_json::from_str(&upstream.report()).unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::measure::{Cost, best, float, row};
+use crate::measure::{Cost, best, row, to_f64};
 use crate::upstream;
 use crate::{SERVE, Size};
 
@@ -45,7 +45,7 @@ pub(crate) fn measure(size: Size) {
         &format!(
             "{:.0} events a second of {:.1} s; {:.2} s user, {:.2} s system; peak RSS {} MiB, \
              of it the component's memory {:.1} MiB; {} bytes an event",
-            float(lines) / used.elapsed.as_secs_f64(),
+            to_f64(lines) / used.elapsed.as_secs_f64(),
             used.elapsed.as_secs_f64(),
             used.user.as_secs_f64(),
             used.system.as_secs_f64(),
@@ -93,7 +93,7 @@ fn run(settings: &Path) -> Usage {
         .unwrap();
     let mut used = Usage::default();
     loop {
-        let ended = look(child.id(), &mut used);
+        let ended = read_usage(child.id(), &mut used);
         if ended {
             break;
         }
@@ -109,8 +109,8 @@ fn run(settings: &Path) -> Usage {
     used
 }
 
-/// Notes what a process has used so far. Returns whether it has ended.
-fn look(id: u32, used: &mut Usage) -> bool {
+/// Reads what a process has used so far. Returns whether it has ended.
+fn read_usage(id: u32, used: &mut Usage) -> bool {
     /// `USER_HZ`, which Linux has fixed.
     const TICK: Duration = Duration::from_millis(10);
 

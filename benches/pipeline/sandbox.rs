@@ -7,7 +7,7 @@ use source_common::secret::Secret;
 use source_host::settings::Settings;
 use source_host::source::{component_at, prepare};
 use source_runtime::bindings::{Limits, NextPoll};
-use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
+use source_runtime::source::{ComponentLoader, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
 
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
@@ -18,7 +18,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let runtime = upstream::runtime();
     let cache = tempfile::tempdir().unwrap();
     let cache_dir = cache.path().join("cache");
-    let components = Components::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
+    let components = ComponentLoader::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
     let component = runtime
         .block_on(components.get(&component_at(None)))
         .unwrap();

@@ -30,7 +30,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::measure::float;
+use crate::measure::to_f64;
 use crate::upstream_process::UpstreamProcess;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -108,20 +108,20 @@ fn idle(tenants: usize, rest: Duration) {
     let begun = Instant::now();
     host.wait_until(|host| host.checkpoints() >= tenants);
     let caught_up = begun.elapsed();
-    let used = host.look();
+    let used = host.sample_usage();
     row(tenants, "started and caught up", caught_up, used, "");
-    let before = host.look();
+    let before = host.sample_usage();
     let watched = Instant::now();
     let mut peak = before;
     while watched.elapsed() < rest {
         thread::sleep(Duration::from_millis(200));
-        peak = peak.max(host.look());
+        peak = peak.max(host.sample_usage());
     }
     let spent = peak.cpu.saturating_sub(before.cpu);
     let hourly = spent.as_secs_f64() * 3600.0 / watched.elapsed().as_secs_f64();
     let note = format!(
         "{:.0} CPU-s an hour for 1,000 tenants",
-        hourly * 1000.0 / float(tenants)
+        hourly * 1000.0 / to_f64(tenants)
     );
     let shown = Usage { cpu: spent, ..peak };
     row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
@@ -137,7 +137,7 @@ fn busy(tenants: usize, events: usize) {
     let lost = tenants * events - host.lines("").count();
     let note = format!(
         "{:.0} events a CPU-second, {lost} lost",
-        float(tenants * events) / used.cpu.as_secs_f64()
+        to_f64(tenants * events) / used.cpu.as_secs_f64()
     );
     row(tenants, &format!("{events} events each"), time, used, &note);
     assert_eq!(lost, 0);
@@ -162,13 +162,13 @@ fn neighbours(size: Size) {
         let mut honest = host.lines("\"busy-");
         host.wait_until(|_| honest.count() >= tenants * events);
         let time = begun.elapsed();
-        let rate = float(tenants * events) / time.as_secs_f64();
+        let rate = to_f64(tenants * events) / time.as_secs_f64();
         let pace = rate / *alone.get_or_insert(rate);
         // Idle tenants are polled every minute: two more polls of each.
         let late = (!measure::is_smoke()).then(|| {
             thread::sleep(Duration::from_secs(130).saturating_sub(begun.elapsed()));
         });
-        let used = host.look();
+        let used = host.sample_usage();
         host.stop();
         // The greatest time between two polls of an idle tenant.
         let poll_interval_max = Duration::from_millis(upstream.report().trim().parse().unwrap());
@@ -258,11 +258,11 @@ impl Host {
         let begun = Instant::now();
         let mut peak = Usage::default();
         while !self.has_ended() {
-            peak = peak.max(self.look());
+            peak = peak.max(self.sample_usage());
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
             thread::sleep(POLL_INTERVAL);
         }
-        peak.cpu = peak.cpu.max(self.look().cpu);
+        peak.cpu = peak.cpu.max(self.sample_usage().cpu);
         (begun.elapsed(), peak)
     }
 
@@ -307,8 +307,8 @@ impl Host {
         Some(after_name.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// What it uses now. Nothing is known of a process that has ended but its processor time.
-    fn look(&self) -> Usage {
+    /// Returns what it uses now. Of a process that has ended only the processor time is known.
+    fn sample_usage(&self) -> Usage {
         let id = self.child.id();
         let stat = self.stat().unwrap_or_default();
         let ticks = |place: usize| -> u32 {

@@ -1,4 +1,4 @@
-//! An audit log for any number of tenants: each is known by its client id, which says how its
+//! An audit log for any number of tenants: each is known by its client id, which determines how its
 //! upstream behaves.
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 /// is normalized, so that the record has the id that it has elsewhere.
 pub const STREAM_MEMBER: &str = "mimecast_stream";
 
-/// The member that says why a record was not normalized.
+/// The member with the reason why a record was not normalized.
 pub const ERROR_MEMBER: &str = "mimecast_filter_error";
 
 const TAG_PREFIX: &str = "mimecast.";
@@ -29,10 +29,10 @@ const TEXT_MEMBER: &str = "record";
 
 const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";
 
-/// A buffer that one record made larger than this is given up after it.
+/// A buffer that has become larger than this is freed after the record.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 
-/// Turns records into events of one format. Its buffers are used again for every record.
+/// Turns records into events of one format. Its buffers are reused for every record.
 pub struct Filter {
     format: Format,
     normalizer: RecordNormalizer,
@@ -78,10 +78,11 @@ impl Filter {
     }
 
     fn normalize(&mut self, tag: &[u8], now: Timestamp, record: &[u8]) {
-        let of_tag = stream_of_tag(tag);
-        let envelope = (of_tag.is_none() || starts_with_line(record)).then(|| Envelope::of(record));
+        let tag_stream = stream_of_tag(tag);
+        let envelope =
+            (tag_stream.is_none() || starts_with_line(record)).then(|| Envelope::of(record));
         let envelope = envelope.unwrap_or_default();
-        let result = match of_tag.map_or(envelope.stream, Ok) {
+        let result = match tag_stream.map_or(envelope.stream, Ok) {
             Ok(stream) => {
                 let inner = envelope.record.as_deref();
                 let record = inner.map_or(record, str::as_bytes);
@@ -128,7 +129,8 @@ impl Default for Envelope {
 impl Envelope {
     fn of(record: &[u8]) -> Self {
         let mut members = Vec::new();
-        // What is no text costs the record its repair, and not its envelope.
+        // A record that needs a repair is repaired here, so its event does not name the repaired
+        // fields; its envelope is recognized.
         let Some(text) = scan_repaired(record, &mut members) else {
             return Self::default();
         };

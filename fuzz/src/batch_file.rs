@@ -19,15 +19,15 @@ pub fn batch_file(data: &[u8]) {
         return;
     };
     let stream = STREAMS[usize::from(*stream) % STREAMS.len()].stream;
-    let packed = if step & 0x80 == 0 {
+    let compressed = if step & 0x80 == 0 {
         gzip(rest)
     } else {
         rest.to_vec()
     };
     let step = usize::from(step & 0x7f) + 1;
 
-    let in_pieces = read(packed.chunks(step));
-    let at_once = read([packed.as_slice()].into_iter());
+    let in_pieces = read(compressed.chunks(step));
+    let at_once = read([compressed.as_slice()].into_iter());
     assert_eq!(in_pieces, at_once, "how a body is cut must not matter");
 
     let mut parser = Parser::new();
@@ -43,12 +43,12 @@ pub fn batch_file(data: &[u8]) {
 }
 
 std::thread_local! {
-    /// Making them ready costs far more than using them.
+    /// They are shared, since compiling their tables costs far more than using them.
     static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new(normalizers());
 }
 
 /// The lines of a body do not depend on how it is cut. The first byte is the size of the chunks and
-/// says whether the rest is packed first.
+/// determines whether the rest is compressed first.
 pub fn lines(data: &[u8]) {
     let Some((step, rest)) = data.split_first() else {
         return;

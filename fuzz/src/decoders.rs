@@ -1,9 +1,9 @@
-//! Each decoder by itself: bytes go in, and what must hold whatever they are is asserted.
+//! Each decoder by itself: for any bytes what must hold is asserted.
 
 use std::collections::BTreeMap;
 
 use mimecast_source::decode::json::{DEPTH_MAX, scan_object};
-use mimecast_source::decode::zip::{self, Archive, Part};
+use mimecast_source::decode::zip::{self, Archive, ArchiveItem};
 use mimecast_source::decode::{csv, key_value};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -124,7 +124,7 @@ pub fn zip(data: &[u8]) {
     }
 }
 
-/// All parts, as text, with the content of each file in one.
+/// Returns all items as text, with the content of each file as one.
 fn read(archive: &[u8], chunk_bytes: usize) -> Vec<String> {
     let mut reader = Archive::default();
     let mut chunks = archive.chunks(chunk_bytes);
@@ -132,21 +132,21 @@ fn read(archive: &[u8], chunk_bytes: usize) -> Vec<String> {
     for _ in 0..STEPS_MAX {
         assert!(content.len() <= INFLATED_BYTES_MAX);
         match reader.next(&mut content) {
-            Part::Content => {}
-            Part::NeedsInput => match chunks.next() {
+            ArchiveItem::Content => {}
+            ArchiveItem::NeedsInput => match chunks.next() {
                 Some(chunk) => reader.push(chunk.to_vec()),
                 None => reader.finish(),
             },
-            Part::File(name) => {
+            ArchiveItem::File(name) => {
                 content.clear();
                 found.push(format!("file {name:?}"));
             }
-            part @ (Part::FileEnd | Part::FileBroken(_)) => {
+            part @ (ArchiveItem::FileEnd | ArchiveItem::FileBroken(_)) => {
                 found.push(format!("{content:?}"));
                 found.push(format!("{part:?}"));
                 content.clear();
             }
-            part @ (Part::End | Part::Broken(_)) => {
+            part @ (ArchiveItem::End | ArchiveItem::Broken(_)) => {
                 found.push(format!("{content:?} {part:?}"));
                 return found;
             }

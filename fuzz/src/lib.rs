@@ -1,4 +1,4 @@
-//! What the fuzz targets do: bytes go in, and what must hold is asserted.
+//! The fuzz targets: each takes bytes, and asserts what must hold for them.
 
 mod batch_file;
 mod decoders;
@@ -15,21 +15,21 @@ pub use pages::pages;
 pub use session::{checkpoint, session};
 
 use mimecast_source::auth::oauth2::OAuth2;
-use mimecast_source::decode::fail;
+use mimecast_source::decode::upstream_error;
 use mimecast_source::secret::Secret;
 use mimecast_source::settings::{Credentials, Settings};
 use mimecast_source::time::Timestamp;
 
-/// What a person is shown of an error is short and on one line.
+/// The parts of an error that a person sees are short and on one line.
 pub fn fail_body(data: &[u8]) {
-    if let Some(error) = fail::read(data) {
+    if let Some(error) = upstream_error::read(data) {
         for text in [&error.code, &error.message] {
             assert!(text.chars().count() <= 200);
             assert!(!text.chars().any(char::is_control));
         }
     }
     let secret = Secret::new(String::new());
-    let _ = OAuth2::new("", "", &secret).handle_answer(data, Timestamp::from_millis(0));
+    let _ = OAuth2::new("", "", &secret).handle_response(data, Timestamp::from_millis(0));
 }
 
 const YEARS_0_TO_9999_MS: core::ops::RangeInclusive<i64> =

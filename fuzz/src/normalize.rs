@@ -41,7 +41,7 @@ pub fn normalize(format: Format, data: &[u8]) {
 }
 
 std::thread_local! {
-    /// Making tables ready costs far more than using them.
+    /// They are shared, since compiling their tables costs far more than using them.
     static PROCESSORS: RefCell<[RecordProcessor; 3]> = RefCell::new(
         [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| RecordProcessor::new(format, Options::default())),
     );

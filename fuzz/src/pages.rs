@@ -8,12 +8,12 @@ use mimecast_source::settings::Settings;
 use mimecast_source::stream::STREAMS;
 use mimecast_source::time::Timestamp;
 
-use crate::session::{API, SECRET, START, TOKEN, check, check_request, shows_no_secret};
+use crate::session::{API, SECRET, START, TOKEN, check, check_request, assert_no_secret};
 
 const ACTIONS_MAX: u32 = 1_000_000;
 const POLLS: u32 = 3;
 /// Between two answers of an input; after the last one the first comes again.
-const BETWEEN: &[u8] = b"\n--\n";
+const SEPARATOR: &[u8] = b"\n--\n";
 
 /// The first byte chooses the stream, the rest are the bodies of its answers.
 pub fn pages(data: &[u8]) {
@@ -47,7 +47,7 @@ pub fn pages(data: &[u8]) {
         session.begin(limits, now);
         match poll(&mut session, &mut bodies, &mut now) {
             Ok(batch) => check(&batch, limits),
-            Err(error) => return shows_no_secret(&format!("{error:?}")),
+            Err(error) => return assert_no_secret(&format!("{error:?}")),
         }
         now = now.plus_ms(3_600_000);
     }
@@ -56,11 +56,11 @@ pub fn pages(data: &[u8]) {
 fn split(mut bodies: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     while let Some(at) = bodies
-        .windows(BETWEEN.len())
-        .position(|part| part == BETWEEN)
+        .windows(SEPARATOR.len())
+        .position(|part| part == SEPARATOR)
     {
         found.push(&bodies[..at]);
-        bodies = &bodies[at + BETWEEN.len()..];
+        bodies = &bodies[at + SEPARATOR.len()..];
     }
     found.push(bodies);
     found

@@ -71,7 +71,7 @@ fn run(u: &mut Unstructured<'_>, first: Option<&str>) -> Result<()> {
                 }
             }
             Err(error) => {
-                shows_no_secret(&format!("{error:?}"));
+                assert_no_secret(&format!("{error:?}"));
                 assert!(
                     !matches!(
                         error,
@@ -108,7 +108,7 @@ fn open(settings: &Settings, checkpoint: Option<&str>, now: Timestamp) -> Sessio
     Session::open(settings.clone(), checkpoint, now, 1).unwrap()
 }
 
-/// Does what the session says, with the fuzzer as the network.
+/// Executes the actions of the session, with the fuzzer as the network.
 fn drive(
     session: &mut Session,
     u: &mut Unstructured<'_>,
@@ -216,11 +216,11 @@ fn answer_body(u: &mut Unstructured<'_>, request: &Request) -> Result<Vec<u8>> {
             text.extend(record(u)?.into_bytes());
             text.push(b'\n');
         }
-        let mut packed = gzip(&text);
+        let mut compressed = gzip(&text);
         if u.ratio(1, 10)? {
-            packed.truncate(u.int_in_range(0..=packed.len())?);
+            compressed.truncate(u.int_in_range(0..=compressed.len())?);
         }
-        return Ok(packed);
+        return Ok(compressed);
     }
     if url.ends_with("/oauth/token") {
         let life = u.choose(&["1799", "0", "-5", "1e300", "\"1\""])?;
@@ -331,15 +331,15 @@ pub(crate) fn check(batch: &Batch, limits: Limits) {
         assert!((1..=3_600_000).contains(&ms), "{ms}");
     }
     assert!(Checkpoint::parse(&batch.checkpoint).is_ok());
-    shows_no_secret(&batch.checkpoint);
-    shows_no_secret(&format!("{:?}", batch.notices));
+    assert_no_secret(&batch.checkpoint);
+    assert_no_secret(&format!("{:?}", batch.notices));
     for rejected in &batch.rejected {
-        shows_no_secret(&rejected.locator);
-        shows_no_secret(&rejected.reason);
+        assert_no_secret(&rejected.locator);
+        assert_no_secret(&rejected.reason);
     }
 }
 
-pub(crate) fn shows_no_secret(text: &str) {
+pub(crate) fn assert_no_secret(text: &str) {
     for secret in [TOKEN, SECRET, SIGNATURE] {
         assert!(!text.contains(secret), "{text}");
     }

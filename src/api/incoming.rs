@@ -5,10 +5,10 @@ use crate::decode::lines::strip_byte_order_mark;
 use crate::response::Head;
 use crate::time::Timestamp;
 
-/// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
-pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest answer that is kept in memory as a whole. A page of 500 records is far below.
+pub const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How much of an error body is read.
+/// The most bytes of an error body that are read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// The part of an answer that has arrived.
@@ -21,7 +21,7 @@ pub struct IncomingResponse {
 }
 
 impl IncomingResponse {
-    /// Status and headers, once they have arrived.
+    /// Returns the status and headers, once they have arrived.
     #[must_use]
     pub const fn head(&self) -> Option<&Head> {
         self.head.as_ref()
@@ -43,23 +43,23 @@ impl IncomingResponse {
         self.transfer.end_wait(now, bytes);
     }
 
-    /// Takes status and headers.
+    /// Stores the status and headers.
     pub fn handle_head(&mut self, head: Head, now: Timestamp) {
         self.transfer.handle_head(now);
         self.head = Some(head);
     }
 
-    /// Keeps a chunk of the body. Enough of an error is known after some kilobytes; the length of
-    /// an answer that is too large is still counted.
+    /// Appends a chunk of the body. Reading ends where the body is longer than its limit, which is lower
+    /// for an error; the chunk that exceeds it is kept, so that the excess is visible.
     pub fn push(&mut self, chunk: &[u8]) {
         let is_good = self.head.as_ref().is_some_and(|head| head.status == 200);
-        let most = if is_good {
-            ANSWER_BYTES_MAX
+        let bytes_max = if is_good {
+            RESPONSE_BYTES_MAX
         } else {
             ERROR_BYTES_MAX
         };
         self.body.extend_from_slice(chunk);
-        self.ended = self.body.len() > most;
+        self.ended = self.body.len() > bytes_max;
     }
 
     /// Marks the body as complete.
@@ -70,8 +70,10 @@ impl IncomingResponse {
 
     /// Returns why the transfer is given up, as a clause; `None` if it is not.
     #[must_use]
-    pub fn too_slow(&self, is_streamed: bool) -> Option<String> {
-        self.transfer.too_slow(is_streamed).filter(|_| !self.ended)
+    pub fn timeout_reason(&self, is_streamed: bool) -> Option<String> {
+        self.transfer
+            .timeout_reason(is_streamed)
+            .filter(|_| !self.ended)
     }
 
     /// Returns the answer as a whole.

@@ -1,6 +1,7 @@
-//! Classifies responses: one table from status and code to what happens next.
+//! Classifies responses, by one table from status and code to kind.
 
-use crate::decode::fail::{self, UpstreamError};
+use crate::decode::sanitize::sanitize;
+use crate::decode::upstream_error::UpstreamError;
 use crate::response::Head;
 use crate::settings::Api;
 use crate::stream::{NO_PERMISSION, Stream};
@@ -10,7 +11,7 @@ use crate::stream::{NO_PERMISSION, Stream};
 pub enum ResponseKind {
     /// The access key has expired.
     AccessKeyExpired,
-    /// The body is an answer.
+    /// The call succeeded.
     Success,
     /// The application is unknown; known to be transient.
     UnknownApplication,
@@ -53,13 +54,13 @@ const CODES: [(&str, ResponseKind); 15] = [
 ];
 
 impl ResponseKind {
-    /// Reads an answer. A 200 can be an error (`mimecast-api.md` §6.1).
+    /// Classifies an answer. A 200 can be an error (`mimecast-api.md` §6.1).
     #[must_use]
     pub fn of(status: u16, error: Option<&UpstreamError>) -> Self {
         if let Some(error) = error {
             let code = error.code.to_ascii_lowercase();
-            if let Some((_, verdict)) = CODES.iter().find(|(part, _)| code.contains(part)) {
-                return *verdict;
+            if let Some((_, kind)) = CODES.iter().find(|(part, _)| code.contains(part)) {
+                return *kind;
             }
         }
         match (status, error) {
@@ -88,15 +89,14 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
     }
     if let Some(id) = head.header("x-request-id") {
         text.push_str(", request id ");
-        text.push_str(&fail::sanitize(id));
+        text.push_str(&sanitize(id));
     }
     text
 }
 
-/// Returns what to do about credentials that are refused, where the answer says which part of them
-/// it is.
+/// Returns what to do about refused credentials, where the answer shows which part of them is refused.
 #[must_use]
-pub fn remedy(kind: ResponseKind) -> &'static str {
+pub fn credentials_advice(kind: ResponseKind) -> &'static str {
     match kind {
         ResponseKind::AccessKeyExpired => {
             "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
@@ -120,9 +120,9 @@ pub fn remedy(kind: ResponseKind) -> &'static str {
     }
 }
 
-/// Returns what to grant so that a stream can be read.
+/// Returns which permission to grant so that a stream can be read, as a clause for people.
 #[must_use]
-pub fn grant(stream: Stream, api: Api) -> String {
+pub fn permission_advice(stream: Stream, api: Api) -> String {
     let row = stream.row();
     if api == Api::V1 {
         return format!(
@@ -143,51 +143,52 @@ pub fn grant(stream: Stream, api: Api) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::upstream_error;
 
-    fn verdict(status: u16, body: &str) -> ResponseKind {
-        ResponseKind::of(status, fail::read(body.as_bytes()).as_ref())
+    fn kind_of(status: u16, body: &str) -> ResponseKind {
+        ResponseKind::of(status, upstream_error::read(body.as_bytes()).as_ref())
     }
 
     #[test]
     fn status_and_code_decide_together() {
         let fail = |code: &str| format!(r#"{{"fail":[{{"code":"{code}"}}]}}"#);
-        assert_eq!(verdict(200, "{}"), ResponseKind::Success);
+        assert_eq!(kind_of(200, "{}"), ResponseKind::Success);
         assert_eq!(
-            verdict(200, &fail("app_forbidden")),
+            kind_of(200, &fail("app_forbidden")),
             ResponseKind::NotPermitted
         );
         assert_eq!(
-            verdict(200, &fail("err_validation_null")),
+            kind_of(200, &fail("err_validation_null")),
             ResponseKind::Refused
         );
         assert_eq!(
-            verdict(403, &fail("app_forbidden")),
+            kind_of(403, &fail("app_forbidden")),
             ResponseKind::NotPermitted
         );
         assert_eq!(
-            verdict(404, &fail("endpoint_evaluation_failed_1")),
+            kind_of(404, &fail("endpoint_evaluation_failed_1")),
             ResponseKind::NotPermitted
         );
-        assert_eq!(verdict(401, "<html>"), ResponseKind::TokenRefused);
+        assert_eq!(kind_of(401, "<html>"), ResponseKind::TokenRefused);
         assert_eq!(
-            verdict(200, &fail("token_expired")),
+            kind_of(200, &fail("token_expired")),
             ResponseKind::TokenRefused
         );
         assert_eq!(
-            verdict(401, &fail("Unauthorized Request")),
+            kind_of(401, &fail("Unauthorized Request")),
             ResponseKind::TokenRefused
         );
-        assert_eq!(verdict(400, &fail("err_x")), ResponseKind::Refused);
+        assert_eq!(kind_of(400, &fail("err_x")), ResponseKind::Refused);
         assert_eq!(
-            verdict(429, r#"{"detail":"Over throttling limit"}"#),
+            kind_of(429, r#"{"detail":"Over throttling limit"}"#),
             ResponseKind::Throttled
         );
-        assert_eq!(verdict(502, "<html>"), ResponseKind::Unavailable);
+        assert_eq!(kind_of(502, "<html>"), ResponseKind::Unavailable);
         assert_eq!(
-            verdict(500, &fail("internal_server_error_1")),
+            kind_of(500, &fail("internal_server_error_1")),
             ResponseKind::Unavailable
         );
-        assert_eq!(verdict(302, ""), ResponseKind::Refused);
+        assert_eq!(kind_of(302, ""), ResponseKind::Refused);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! How far the host's clock and Mimecast's are apart.
+//! Measures the difference between the host's clock and Mimecast's.
 
 use std::collections::VecDeque;
 
 use crate::response::Head;
 use crate::time::Timestamp;
 
-/// How many answers the skew is taken from.
+/// The most answers from which the skew is computed.
 const SKEW_SAMPLES_MAX: usize = 5;
 
 /// How far the host's clock is ahead of the upstream's, from the last few answers. One odd `Date`
@@ -50,16 +50,16 @@ impl ClockSkew {
     }
 
     /// Returns the sample at a rank. There are too few samples to justify the code size of a sort.
-    fn ranked(&self, place: usize) -> Option<i64> {
-        let count = |is_counted: &dyn Fn(i64) -> bool| {
+    fn ranked(&self, rank: usize) -> Option<i64> {
+        let count = |predicate: &dyn Fn(i64) -> bool| {
             let samples = self.samples.iter();
-            samples.filter(|sample| is_counted(**sample)).count()
+            samples.filter(|sample| predicate(**sample)).count()
         };
         let mut samples = self.samples.iter().copied();
         samples.find(|sample| {
             let below = count(&|other| other < *sample);
-            let behind = count(&|other| other <= *sample);
-            (below..behind).contains(&place)
+            let up_to = count(&|other| other <= *sample);
+            (below..up_to).contains(&rank)
         })
     }
 

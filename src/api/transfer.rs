@@ -1,7 +1,7 @@
-//! Measures how fast an answer arrives, and when it is too slow.
+//! Measures how fast an answer arrives, and decides when it is too slow.
 //!
-//! Only the time that is spent waiting for bytes counts, not the time between two polls and not
-//! the work on what has come.
+//! Only the time that is spent waiting for bytes counts, not the time between two polls or the time
+//! that is spent processing bytes.
 
 use crate::time::Timestamp;
 
@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 const WINDOW_MS: i64 = 30_000;
 const WINDOW_BYTES_MIN: u64 = 30 * 1024;
 
-/// How long an answer that is kept in memory may take, with the wait for its head: the 60 s that
-/// a host allows for that, and half a minute for its bytes.
-const ANSWER_MS_MAX: i64 = 90_000;
+/// How long an answer that is kept in memory may take: the 60 s that a host allows for its head, and
+/// half a minute for its body.
+const RESPONSE_MS_MAX: i64 = 90_000;
 
 /// How long a file may take that is read while it arrives: 600 MiB at 1 MiB/s.
 const FILE_MS_MAX: i64 = 10 * 60_000;
@@ -22,7 +22,7 @@ const FILE_MS_MAX: i64 = 10 * 60_000;
 pub(super) struct Transfer {
     waiting_since: Option<Timestamp>,
     waited_ms: i64,
-    /// Whether the head has come: before it there is no rate.
+    /// Whether the head has arrived: before that there is no rate.
     has_head: bool,
     window_ms: i64,
     window_bytes: u64,
@@ -60,17 +60,17 @@ impl Transfer {
     }
 
     /// Returns why the transfer is given up, as a clause.
-    pub(super) fn too_slow(&self, is_streamed: bool) -> Option<String> {
-        let most_ms = if is_streamed {
+    pub(super) fn timeout_reason(&self, is_streamed: bool) -> Option<String> {
+        let limit_ms = if is_streamed {
             FILE_MS_MAX
         } else {
-            ANSWER_MS_MAX
+            RESPONSE_MS_MAX
         };
         if self.is_below_rate {
             return Some("the answer came at less than 1 KiB/s for 30 s".to_owned());
         }
-        let seconds = most_ms / 1000;
-        (self.waited_ms > most_ms)
+        let seconds = limit_ms / 1000;
+        (self.waited_ms > limit_ms)
             .then(|| format!("the answer was not complete after {seconds} s of waiting"))
     }
 }
@@ -89,7 +89,7 @@ mod tests {
         transfer.begin_wait(at(0));
         transfer.handle_head(at(20));
         let mut now = 20;
-        while now < for_ms && transfer.too_slow(true).is_none() {
+        while now < for_ms && transfer.timeout_reason(true).is_none() {
             transfer.begin_wait(at(now));
             now += every_ms;
             transfer.end_wait(at(now), bytes);
@@ -99,35 +99,39 @@ mod tests {
 
     #[test]
     fn less_than_a_kibibyte_a_second_is_too_slow_after_half_a_minute() {
-        assert!(transfer(1, 1_000, 29_000).too_slow(true).is_none());
-        assert!(transfer(1, 1_000, 31_000).too_slow(true).is_some());
-        assert!(transfer(0, 1_000, 31_000).too_slow(true).is_some());
-        assert!(transfer(1_100, 1_000, 500_000).too_slow(true).is_none());
+        assert!(transfer(1, 1_000, 29_000).timeout_reason(true).is_none());
+        assert!(transfer(1, 1_000, 31_000).timeout_reason(true).is_some());
+        assert!(transfer(0, 1_000, 31_000).timeout_reason(true).is_some());
+        assert!(
+            transfer(1_100, 1_000, 500_000)
+                .timeout_reason(true)
+                .is_none()
+        );
         // A fast start does not offset a slow remainder.
         let mut burst = transfer(1 << 20, 30_000, 30_001);
         for second in 0..31 {
             burst.begin_wait(at(100_000 + second * 1_000));
             burst.end_wait(at(101_000 + second * 1_000), 1);
         }
-        assert!(burst.too_slow(true).is_some());
+        assert!(burst.timeout_reason(true).is_some());
     }
 
     #[test]
     fn an_answer_has_a_time_limit_and_a_file_a_longer_one() {
         let long = transfer(1 << 20, 1_000, 95_000);
-        assert!(long.too_slow(false).is_some());
-        assert!(long.too_slow(true).is_none());
+        assert!(long.timeout_reason(false).is_some());
+        assert!(long.timeout_reason(true).is_none());
         let longer = transfer(1 << 20, 1_000, 700_000);
-        assert!(longer.too_slow(true).is_some());
+        assert!(longer.timeout_reason(true).is_some());
     }
 
     #[test]
     fn time_between_two_polls_and_a_clock_that_is_set_back_do_not_count() {
         let mut transfer = transfer(10, 1_000, 5_000);
         transfer.end_wait(at(3_600_000), 0);
-        assert!(transfer.too_slow(false).is_none());
+        assert!(transfer.timeout_reason(false).is_none());
         transfer.begin_wait(at(7_200_000));
         transfer.end_wait(at(0), 1);
-        assert!(transfer.too_slow(false).is_none());
+        assert!(transfer.timeout_reason(false).is_none());
     }
 }

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use sha1::Sha1;
 
 use super::{AuthError, SigningContext};
-use crate::decode::{fail, lenient};
+use crate::decode::sanitize::sanitize;
+use crate::decode::{lenient, upstream_error};
 use crate::encode::push_quoted;
 use crate::request::{Call, Request};
 use crate::secret::Secret;
@@ -21,24 +22,24 @@ use crate::settings::parse_origin;
 #[derive(Clone, Debug)]
 pub struct LegacyAuth {
     settings: Box<LegacySettings>,
-    /// What discovery found, where the settings name no base URL.
-    found_region: Option<String>,
+    /// The origin that discovery found, where the settings name no base URL.
+    discovered_region: Option<String>,
 }
 
 /// The path that finds the region of an address.
-const DISCOVERY: &str = "/api/login/discover-authentication";
+const DISCOVERY_PATH: &str = "/api/login/discover-authentication";
 
-/// A refused signature whose time was further off than this is made once more with the right
-/// time. How far Mimecast lets it be off is not published.
+/// A call whose signature was refused and whose time was off by more than this is signed once more with
+/// the right time. The tolerance of Mimecast is not published.
 pub const SKEW_MS_MAX: u64 = 60_000;
 
 impl LegacyAuth {
-    /// Signs with these keys.
+    /// Creates the credentials with these keys.
     #[must_use]
     pub fn new(settings: &LegacySettings) -> Self {
         Self {
             settings: Box::new(settings.clone()),
-            found_region: None,
+            discovered_region: None,
         }
     }
 
@@ -54,24 +55,24 @@ impl LegacyAuth {
         self.settings
             .base_url
             .as_deref()
-            .or(self.found_region.as_deref())
+            .or(self.discovered_region.as_deref())
     }
 
-    /// Returns what discovery found.
+    /// Returns the origin that discovery found.
     #[must_use]
-    pub fn found_region(&self) -> Option<&str> {
-        self.found_region.as_deref()
+    pub fn discovered_region(&self) -> Option<&str> {
+        self.discovered_region.as_deref()
     }
 
-    /// Uses what discovery found earlier, unless the settings name a base URL.
+    /// Uses the origin that discovery found earlier, unless the settings name a base URL.
     pub fn restore_region(&mut self, origin: Option<&str>) {
         let origin = origin.filter(|_| self.settings.base_url.is_none());
-        self.found_region = origin.and_then(|text| parse_origin("region", text).ok());
+        self.discovered_region = origin.and_then(|text| parse_origin("region", text).ok());
     }
 
-    /// Forgets what discovery found. Returns whether it can be asked again.
+    /// Forgets the origin that discovery found. Returns whether discovery can be repeated.
     pub fn forget_region(&mut self) -> bool {
-        self.found_region = None;
+        self.discovered_region = None;
         self.settings.base_url.is_none()
     }
 
@@ -81,13 +82,13 @@ impl LegacyAuth {
         discovery(&self.settings, context)
     }
 
-    /// Takes the answer to [`LegacyAuth::discovery`].
+    /// Handles the answer to [`LegacyAuth::discovery`].
     ///
     /// # Errors
     ///
     /// The answer names a failure, or no region that can be used.
-    pub fn handle_answer(&mut self, body: &[u8]) -> Result<(), AuthError> {
-        self.found_region = Some(region(body)?);
+    pub fn handle_response(&mut self, body: &[u8]) -> Result<(), AuthError> {
+        self.discovered_region = Some(region(body)?);
         Ok(())
     }
 }
@@ -120,7 +121,7 @@ fn discovery(settings: &LegacySettings, context: SigningContext) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
     push_quoted(&mut body, settings.email.as_deref().unwrap_or_default());
     body.push_str("}]}");
-    let mut request = Call::post(DISCOVERY.to_owned(), body).at(&settings.discovery_url);
+    let mut request = Call::post(DISCOVERY_PATH.to_owned(), body).at(&settings.discovery_url);
     request.credentials = vec![
         ("x-mc-app-id", Secret::new(settings.app_id.clone())),
         (
@@ -133,7 +134,7 @@ fn discovery(settings: &LegacySettings, context: SigningContext) -> Request {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
@@ -151,31 +152,31 @@ struct Region {
 }
 
 /// Returns the origin of the region of an account, where the account names one.
-fn api_of(account: &RawValue) -> Option<String> {
+fn region_api(account: &RawValue) -> Option<String> {
     let account: Account<'_> = serde_json::from_str(account.get()).ok()?;
     let region: Region = serde_json::from_str(account.region?.get()).ok()?;
     region.api
 }
 
-/// Returns the base URL in the answer to [`discovery`], or that it names a failure or no usable
-/// region.
+/// Parses the base URL in the answer to [`discovery`]. It fails where the answer names a failure, or no
+/// usable region.
 fn region(body: &[u8]) -> Result<String, AuthError> {
-    if let Some(error) = fail::read(body) {
+    if let Some(error) = upstream_error::read(body) {
         let why = format!("{} {}", error.code, error.message);
         return Err(AuthError::Refused(why));
     }
-    let answer: Answer<'_> = serde_json::from_slice(body)
+    let response: Response<'_> = serde_json::from_slice(body)
         .map_err(|_| AuthError::Protocol("the discovery answer is not JSON".to_owned()))?;
-    let data = answer
+    let data = response
         .data
         .ok_or_else(|| AuthError::Protocol("the discovery answer has no data".to_owned()))?;
-    let region = lenient::elements(data).into_iter().find_map(api_of);
+    let region = lenient::elements(data).into_iter().find_map(region_api);
     let Some(region) = region else {
         let why = "Mimecast knows no region for the address in email".to_owned();
         return Err(AuthError::Refused(why));
     };
     parse_origin("base_url", &region).map_err(|_| {
-        let shown = fail::sanitize(&region);
+        let shown = sanitize(&region);
         AuthError::Protocol(format!(
             "the discovery answer names {shown:?}, which is no origin"
         ))

@@ -1,9 +1,9 @@
-//! Credentials: the preflight request, and what each call carries.
+//! Credentials: the preflight request, and the headers that authorize a call.
 
 pub mod hmac;
 pub mod oauth2;
 
-use crate::decode::fail::{self, UpstreamError};
+use crate::decode::upstream_error::{self, UpstreamError};
 use crate::request::{Call, Request};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
@@ -19,18 +19,18 @@ pub enum Auth {
     OAuth2(OAuth2),
 }
 
-/// What a signed call needs besides the keys.
+/// The inputs of a signature besides the keys.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningContext {
     /// The host's clock.
     pub now: Timestamp,
     /// The upstream's clock.
     pub upstream_now: Timestamp,
-    /// Random, and another for each attempt.
+    /// A random number, different for each attempt.
     pub nonce: u128,
 }
 
-/// Shorter secrets would match unrelated text.
+/// The shortest secret that is redacted: shorter ones would match unrelated text.
 const REDACTED_BYTES_MIN: usize = 6;
 
 /// Why a preflight answer cannot be used.
@@ -49,7 +49,7 @@ pub struct AuthMessages {
     pub request: &'static str,
     /// Which settings to check when it is refused.
     pub advice: &'static str,
-    /// How a call was retried that was refused.
+    /// How a refused call was retried.
     pub retried: &'static str,
 }
 
@@ -85,25 +85,25 @@ impl Auth {
         }
     }
 
-    /// Takes the successful answer to [`Auth::preflight_request`]. Returns the name of an optional member
+    /// Handles the successful answer to [`Auth::preflight_request`]. Returns the name of an optional member
     /// that cannot be read.
     ///
     /// # Errors
     ///
     /// The answer names a failure or does not hold what was asked for.
-    pub fn handle_answer(
+    pub fn handle_response(
         &mut self,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<&'static str>, AuthError> {
         match self {
-            Self::Legacy(legacy) => legacy.handle_answer(body).map(|()| None),
-            Self::OAuth2(application) => application.handle_answer(body, now),
+            Self::Legacy(legacy) => legacy.handle_response(body).map(|()| None),
+            Self::OAuth2(application) => application.handle_response(body, now),
         }
     }
 
-    /// Returns the request of a call, with its credentials. Without a known origin there
-    /// is none: [`Auth::is_ready`] comes first.
+    /// Returns the request of a call, with its credentials; `None` where the origin is not known yet. See
+    /// [`Auth::is_ready`].
     #[must_use]
     pub fn authorize(&self, call: Call, context: SigningContext) -> Option<Request> {
         let (origin, credentials) = match self {
@@ -118,14 +118,14 @@ impl Auth {
         Some(request)
     }
 
-    /// Reads the error that a body names, without the credentials where the upstream repeats them.
+    /// Parses the error in a body, and redacts the credentials where the upstream repeats them.
     #[must_use]
     pub fn read_error(&self, body: &[u8]) -> Option<UpstreamError> {
-        fail::read(body)?;
-        // Before it is read: what is read is cut, and a part of a secret would not be found.
+        upstream_error::read(body)?;
+        // Redacted before parsing, because parsing cuts texts, and a part of a secret would not be found.
         let text = self.redact(String::from_utf8_lossy(body).into_owned());
-        let error = fail::read(text.as_bytes())?;
-        // And after it: a secret may have been escaped.
+        let error = upstream_error::read(text.as_bytes())?;
+        // And redacted after it, because a secret may have been escaped.
         Some(UpstreamError {
             code: self.redact(error.code),
             message: self.redact(error.message),
@@ -141,9 +141,9 @@ impl Auth {
 
     /// Returns the region that discovery found.
     #[must_use]
-    pub fn found_region(&self) -> Option<&str> {
+    pub fn discovered_region(&self) -> Option<&str> {
         match self {
-            Self::Legacy(legacy) => legacy.found_region(),
+            Self::Legacy(legacy) => legacy.discovered_region(),
             Self::OAuth2(_) => None,
         }
     }
@@ -155,7 +155,7 @@ impl Auth {
         }
     }
 
-    /// Forgets the region that discovery found. Returns whether it can be asked again.
+    /// Forgets the region that discovery found. Returns whether discovery can be repeated.
     pub fn forget_region(&mut self) -> bool {
         match self {
             Self::Legacy(legacy) => legacy.forget_region(),
@@ -181,10 +181,10 @@ impl Auth {
     }
 
     /// Drops the token after the API refused it.
-    pub fn forget(&mut self) {
+    pub fn forget_token(&mut self) {
         match self {
             Self::Legacy(_) => {}
-            Self::OAuth2(application) => application.forget(),
+            Self::OAuth2(application) => application.forget_token(),
         }
     }
 

@@ -3,17 +3,17 @@
 use serde::Deserialize;
 
 use super::AuthError;
-use crate::decode::fail;
 use crate::decode::lenient::{self, Optional};
+use crate::decode::upstream_error;
 use crate::request::Request;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// The lifetime of a token when the answer does not give one.
-const DEFAULT_LIFE_S: u32 = 1800;
+const DEFAULT_LIFETIME_S: u32 = 1800;
 
 /// The longest lifetime that is accepted: a day.
-const LIFE_S_MAX: u32 = 86_400;
+const LIFETIME_S_MAX: u32 = 86_400;
 
 /// A token is renewed a minute before it expires, so that none expires in flight.
 const RENEWAL_MARGIN_MS: i64 = 60_000;
@@ -64,7 +64,7 @@ impl OAuth2 {
         &self.base_url
     }
 
-    /// Returns the application's secret, and the token, also one that is used up.
+    /// Returns the application's secret and the token, even where it has expired.
     #[must_use]
     pub fn secrets(&self) -> [&str; 2] {
         let token = self.token.as_ref().map(|token| token.secret.expose());
@@ -90,7 +90,7 @@ impl OAuth2 {
     /// Restores the token of an earlier session. A clock that was set back does not make it
     /// last longer than a new one.
     pub fn restore_token(&mut self, text: String, use_until: Timestamp, now: Timestamp) {
-        let longest = now.plus_ms(i64::from(LIFE_S_MAX).saturating_mul(1000));
+        let longest = now.plus_ms(i64::from(LIFETIME_S_MAX).saturating_mul(1000));
         if is_header_safe(&text) && now < use_until && use_until <= longest {
             self.token = Some(Token {
                 secret: Secret::new(text),
@@ -100,7 +100,7 @@ impl OAuth2 {
     }
 
     /// Drops the token after the API refused it.
-    pub fn forget(&mut self) {
+    pub fn forget_token(&mut self) {
         self.token = None;
     }
 
@@ -128,37 +128,40 @@ impl OAuth2 {
         header.into_iter().collect()
     }
 
-    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the
+    /// Handles a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the
     /// name of an optional member that cannot be read.
     ///
     /// # Errors
     ///
     /// The answer names a failure or holds no token.
-    pub fn handle_answer(
+    pub fn handle_response(
         &mut self,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<&'static str>, AuthError> {
-        if let Some(error) = fail::read(body) {
+        if let Some(error) = upstream_error::read(body) {
             // A refusal has its own status, so this answer may differ next time.
             return Err(AuthError::Protocol(format!(
                 "{} {}",
                 error.code, error.message
             )));
         }
-        let grant: TokenResponse = serde_json::from_slice(body)
+        let response: TokenResponse = serde_json::from_slice(body)
             .map_err(|_| AuthError::Protocol("the token answer is not a JSON object".to_owned()))?;
-        let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
+        let Some(text) = response.access_token.filter(|text| is_header_safe(text)) else {
             return Err(AuthError::Protocol(
                 "the token answer holds no usable token".to_owned(),
             ));
         };
-        let unreadable = grant.expires_in.unreadable("expires_in");
-        let life_s = grant.expires_in.value().map_or(DEFAULT_LIFE_S, lifetime_s);
-        let life_ms = i64::from(life_s).saturating_mul(1000);
+        let unreadable = response.expires_in.unreadable("expires_in");
+        let lifetime_s = response
+            .expires_in
+            .value()
+            .map_or(DEFAULT_LIFETIME_S, bounded_lifetime_s);
+        let lifetime_ms = i64::from(lifetime_s).saturating_mul(1000);
         // A short lifetime is halved instead of being used up by the early renewal.
-        let early_ms = RENEWAL_MARGIN_MS.min(life_ms / 2);
-        let use_until = now.plus_ms(life_ms.saturating_sub(early_ms));
+        let early_ms = RENEWAL_MARGIN_MS.min(lifetime_ms / 2);
+        let use_until = now.plus_ms(lifetime_ms.saturating_sub(early_ms));
         self.token = Some(Token {
             secret: Secret::new(text),
             use_until,
@@ -174,8 +177,8 @@ impl OAuth2 {
     clippy::cast_sign_loss,
     reason = "clamped to a range that fits"
 )]
-fn lifetime_s(seconds: f64) -> u32 {
-    seconds.clamp(1.0, f64::from(LIFE_S_MAX)) as u32
+fn bounded_lifetime_s(seconds: f64) -> u32 {
+    seconds.clamp(1.0, f64::from(LIFETIME_S_MAX)) as u32
 }
 
 /// Returns whether a token can stand in a header as it is.
@@ -197,7 +200,7 @@ mod tests {
     fn a_token_is_renewed_a_minute_before_its_end() {
         let mut auth = application();
         assert!(auth.token(T0).is_none());
-        auth.handle_answer(
+        auth.handle_response(
             br#"{"access_token":"t","token_type":"Bearer","expires_in":1799}"#,
             T0,
         )
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_that_is_missing_short_or_absurd_still_gives_a_token() {
+    fn a_lifetime_that_is_missing_short_or_absurd_still_gives_a_token() {
         for (body, usable_ms) in [
             (r#"{"access_token":"t"}"#, 1_739_999),
             (r#"{"access_token":"t","expires_in":10}"#, 4_999),
@@ -221,7 +224,7 @@ mod tests {
             (r#"{"access_token":"t","expires_in":null}"#, 1_739_999),
         ] {
             let mut auth = application();
-            auth.handle_answer(body.as_bytes(), T0).unwrap();
+            auth.handle_response(body.as_bytes(), T0).unwrap();
             assert!(auth.token(T0.plus_ms(usable_ms)).is_some(), "{body}");
             assert!(auth.token(T0.plus_ms(usable_ms + 1)).is_none(), "{body}");
         }
@@ -230,7 +233,7 @@ mod tests {
     #[test]
     fn a_failure_in_a_successful_answer_is_a_refusal() {
         let body = br#"{"fail":[{"errors":[{"code":"invalid_client_identifier","message":"m"}]}]}"#;
-        let refused = application().handle_answer(body, T0).unwrap_err();
+        let refused = application().handle_response(body, T0).unwrap_err();
         assert_eq!(
             refused,
             AuthError::Protocol("invalid_client_identifier m".to_owned())
@@ -247,7 +250,7 @@ mod tests {
             r#"{"access_token":["t"]}"#,
         ] {
             let error = application()
-                .handle_answer(body.as_bytes(), T0)
+                .handle_response(body.as_bytes(), T0)
                 .unwrap_err();
             assert!(matches!(error, AuthError::Protocol(_)), "{body}");
         }

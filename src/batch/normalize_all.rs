@@ -23,12 +23,12 @@ pub struct Normalized {
     pub rejected: Vec<Rejected>,
 }
 
-/// The byte order mark that some editors write. In concatenated files it stands
-/// before lines in the middle as well.
+/// The byte order mark that some editors write. Concatenated files have it before lines in the middle
+/// as well.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Normalizes lines that came by another way than a poll. Empty lines are passed over, and so is
-/// a byte order mark at the beginning of a line.
+/// Normalizes lines that were not polled. Empty lines are skipped, and so is a byte order mark at the
+/// beginning of a line.
 #[must_use]
 pub fn normalize_all(
     processor: &mut RecordProcessor,
@@ -66,7 +66,7 @@ pub fn normalize_all(
     }
 }
 
-/// Normalizes one record after another into buffers that are used again.
+/// Normalizes records one by one, with buffers that are reused.
 pub struct RecordNormalizer {
     processor: RecordProcessor,
     batch: Builder,
@@ -129,15 +129,15 @@ fn offer_line(
     locator: &dyn Fn() -> String,
 ) {
     object.clear();
-    let pushed = unwrapped(bytes);
-    let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), object);
+    let unwrapped = unwrapped(bytes);
+    let (kind, bytes) = type_and_record(stream, unwrapped.as_deref().unwrap_or(bytes), object);
     let record = RecordLine::new(kind, bytes);
-    let known = Deduplication::default();
-    batch.offer_as(stream, processor, record, known, now, locator);
+    let deduplication = Deduplication::default();
+    batch.offer_as(stream, processor, record, deduplication, now, locator);
 }
 
-/// Returns the record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what
-/// stands beside it; nothing where the line is no such push.
+/// Returns the record that an event push wraps in a member, `{"mimecast_body":{…}}`, with the members
+/// beside it; `None` where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
     // Building a finder costs as much as searching many records.
@@ -156,7 +156,7 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
             record.push_str(piece);
         }
     }
-    // Its own members stand last, and so they count.
+    // The members of the body are last, so they take precedence.
     let inner = body.strip_prefix('{')?.trim_start();
     if inner.starts_with('}') && record.len() > 1 {
         record.pop();
@@ -165,9 +165,13 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     Some(record.into_bytes())
 }
 
-/// Returns the type and the record of a line of a SIEM log, which API 1.0 also writes as key=value
-/// and without its type.
-fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
+/// Returns the type and the record of a line. API 1.0 also writes lines of SIEM logs as key=value and
+/// without their types.
+fn type_and_record<'a>(
+    stream: Stream,
+    line: &'a [u8],
+    object: &'a mut String,
+) -> (Stream, &'a [u8]) {
     let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
     let is_pairs = may_be_pairs && key_value::push_object(&String::from_utf8_lossy(line), object);
     let record = if is_pairs { object.as_bytes() } else { line };

@@ -3,14 +3,15 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::{fail, lenient};
+use crate::decode::lenient;
+use crate::decode::sanitize::sanitize;
 use crate::request::Call;
 
-/// Further names are left out: a longer list is not readable.
+/// The most names that are shown: a longer list is not readable.
 const CATEGORIES_MAX: usize = 100;
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
@@ -27,7 +28,7 @@ struct Category {
     code: Option<String>,
 }
 
-/// Returns the question.
+/// Returns the call for the categories.
 pub(super) fn call() -> Call {
     let path = "/api/audit/get-categories".to_owned();
     Call::post(path, "{\"data\":[]}".to_owned())
@@ -35,8 +36,8 @@ pub(super) fn call() -> Call {
 
 /// Returns the codes in an answer, as a clause for people; nothing where there is none.
 pub(super) fn read(body: &[u8]) -> Option<String> {
-    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
-    let items = answer.data.map(lenient::elements).unwrap_or_default();
+    let response: Response<'_> = serde_json::from_slice(body).ok()?;
+    let items = response.data.map(lenient::elements).unwrap_or_default();
     let categories = items.into_iter().filter_map(|item| {
         let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
         item.categories.map(lenient::elements)
@@ -48,7 +49,7 @@ pub(super) fn read(body: &[u8]) -> Option<String> {
     let codes: Vec<String> = categories
         .flatten()
         .filter_map(code)
-        .map(|code| fail::sanitize(&code))
+        .map(|code| sanitize(&code))
         .take(CATEGORIES_MAX)
         .collect();
     (!codes.is_empty()).then(|| format!("categories: {}", codes.join(", ")))

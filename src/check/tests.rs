@@ -1,7 +1,7 @@
-//! What a check says of each answer, against a scripted upstream.
+//! The result of a check for each answer of a scripted upstream.
 
 use super::*;
-use crate::api::incoming::ANSWER_BYTES_MAX;
+use crate::api::incoming::RESPONSE_BYTES_MAX;
 use crate::request::Request;
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
@@ -9,10 +9,10 @@ const TOKEN: &str = r#"{"access_token":"t-1","token_type":"Bearer","expires_in":
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 const CATEGORIES: &str = r#"{"data":[{"categories":[{"code":"account_logs"},{"code":"case"}]}]}"#;
 
-/// What the upstream answers a call: status and body.
+/// The answer of the upstream to a call: status and body.
 type Answer = Result<(u16, &'static str), TransportError>;
 
-/// What it answers each call.
+/// The answers of the upstream to the calls of a check.
 type Answers = fn(url: &str, calls: usize) -> Answer;
 
 /// A check with these settings beside the credentials.
@@ -68,12 +68,12 @@ fn is_token(url: &str) -> bool {
     url.ends_with("/oauth/token")
 }
 
-/// A token, and after it this.
+/// Returns the token for a token request, and `answer` for any other.
 fn after_token(url: &str, answer: (u16, &'static str)) -> (u16, &'static str) {
     if is_token(url) { (200, TOKEN) } else { answer }
 }
 
-/// The result of the only stream, after a token.
+/// Runs a check of one stream and returns its result.
 fn run_probe(answer: Answers) -> CheckResult {
     let (mut results, _) = run_check(r#""dlp""#, answer);
     assert_eq!(results.len(), 1);
@@ -83,11 +83,11 @@ fn run_probe(answer: Answers) -> CheckResult {
 #[test]
 fn a_stream_that_answers_can_be_read() {
     let result = run_probe(|url, _| Ok(after_token(url, (200, EMPTY))));
-    assert_eq!(result.outcome, Outcome::Readable);
+    assert_eq!(result.outcome, CheckOutcome::Readable);
 }
 
 #[test]
-fn each_refusal_is_told_by_what_to_do_about_it() {
+fn each_refusal_has_an_outcome_of_its_own() {
     let table: [(Answers, &str); 6] = [
         (|url, _| Ok(after_token(url, (403, "{}"))), "NotPermitted"),
         (|url, _| Ok(after_token(url, (401, "{}"))), "Unauthorized"),
@@ -127,7 +127,7 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
         assert!(
             results
                 .iter()
-                .all(|result| result.outcome == Outcome::Readable)
+                .all(|result| result.outcome == CheckOutcome::Readable)
         );
         let listings: Vec<_> = probes
             .iter()
@@ -155,10 +155,10 @@ fn what_one_call_answers_holds_for_every_stream_that_shares_it() {
     });
     let refused = results
         .iter()
-        .filter(|result| matches!(result.outcome, Outcome::NotPermitted(_)))
+        .filter(|result| matches!(result.outcome, CheckOutcome::NotPermitted(_)))
         .count();
     assert_eq!((refused, results.len()), (10, 11));
-    assert_eq!(results[10].outcome, Outcome::Readable);
+    assert_eq!(results[10].outcome, CheckOutcome::Readable);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
 fn an_answer_that_is_no_json_is_not_taken_for_a_log() {
     let outcome = run_probe(|url, _| Ok(after_token(url, (200, "<html>")))).outcome;
     assert!(
-        matches!(&outcome, Outcome::Failed(PollError::Protocol(failure)) if failure.detail.contains("proxy")),
+        matches!(&outcome, CheckOutcome::Failed(PollError::Protocol(failure)) if failure.detail.contains("proxy")),
         "{outcome:?}"
     );
 }
@@ -213,7 +213,7 @@ fn a_token_that_is_refused_is_asked_for_once_more() {
         (false, 2) => Ok((401, r#"{"fail":[{"code":"token_verification_failed"}]}"#)),
         (false, _) => Ok((200, EMPTY)),
     });
-    assert_eq!((&results[0].outcome, calls), (&Outcome::Readable, 4));
+    assert_eq!((&results[0].outcome, calls), (&CheckOutcome::Readable, 4));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn audit_is_readable_with_its_categories_and_without() {
         let (results, _) = run_check(r#""audit""#, answers);
         assert_eq!(
             (&results[0].outcome, &results[0].remark),
-            (&Outcome::Readable, &None)
+            (&CheckOutcome::Readable, &None)
         );
     }
 }
@@ -296,7 +296,7 @@ fn a_byte_order_mark_before_an_answer_changes_nothing() {
     });
     assert_eq!(results.len(), 2);
     for result in &results {
-        assert_eq!(result.outcome, Outcome::Readable);
+        assert_eq!(result.outcome, CheckOutcome::Readable);
     }
     assert!(results.iter().any(|result| result.remark.is_some()));
 }
@@ -311,5 +311,5 @@ fn an_answer_without_an_end_is_not_read_to_it() {
         check.handle_chunk(vec![b'x'; 64 * 1024], NOW);
         chunks += 1;
     }
-    assert_eq!(chunks, ANSWER_BYTES_MAX / (64 * 1024) + 1);
+    assert_eq!(chunks, RESPONSE_BYTES_MAX / (64 * 1024) + 1);
 }

@@ -1,7 +1,7 @@
 //! The CRC-32 of gzip and zip (RFC 1952, section 8), eight bytes at a time.
 //!
-//! That of zlib-rs needs its loops unrolled, which the component has no room for: as they are, they
-//! take longer than inflating.
+//! The implementation of zlib-rs is fast only with its loops unrolled, for which the component has no
+//! room. Without that it takes longer than inflating.
 
 use std::sync::LazyLock;
 

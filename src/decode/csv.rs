@@ -1,13 +1,13 @@
-//! Comma-separated values as JSON objects, one a line.
+//! Converts comma-separated values to JSON objects, one for each row.
 
 use crate::encode::push_quoted;
 
-/// Separators that are looked for in the first line. The feed is documented as CSV and no sample
-/// is public (`mimecast-api.md` §5.11).
+/// The separators that a file may have. The first line decides, since the feed is documented as CSV
+/// and no sample is public (`mimecast-api.md` §5.11).
 const SEPARATORS: [char; 4] = [',', '|', ';', '\t'];
 
-/// Makes one JSON object of each row, with the names of the first row. Empty rows are passed
-/// over; values without a name get the number of their column.
+/// Returns one JSON object for each row, with the names of the first row. Empty rows are skipped;
+/// values without a name get the number of their column.
 #[must_use]
 pub fn objects(text: &str) -> Vec<String> {
     let text = text.trim_start_matches('\u{feff}');

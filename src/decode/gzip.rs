@@ -13,7 +13,7 @@ const FIXED_HEADER_BYTES: usize = 10;
 /// The checksum and the size, after the data.
 const TRAILER_BYTES: usize = 8;
 
-/// A longer header is not one: names and comments are short.
+/// A longer header is refused: names and comments are short.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 const METHOD_DEFLATE: u8 = 8;
@@ -24,11 +24,11 @@ const FLAG_NAME: u8 = 1 << 3;
 const FLAG_COMMENT: u8 = 1 << 4;
 const FLAGS_RESERVED: u8 = 0b1110_0000;
 
-/// Where a member stands after [`GzipMember::inflate`].
+/// The state of a member after [`GzipMember::inflate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// More input or more room is needed.
-    More,
+    Incomplete,
     /// The member is complete.
     End,
     /// The bytes are not a gzip member, or its checksum or size is wrong.
@@ -38,11 +38,11 @@ pub enum Status {
 /// The result of [`GzipMember::inflate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inflated {
-    /// How many bytes of the input were used.
-    pub taken: usize,
+    /// How many bytes of the input were consumed.
+    pub consumed: usize,
     /// How many bytes of the output were written, whatever the status is.
-    pub made: usize,
-    /// Where the member stands.
+    pub produced: usize,
+    /// The state of the member.
     pub status: Status,
 }
 
@@ -86,30 +86,30 @@ impl GzipMember {
         self.stage = Stage::Header;
     }
 
-    /// Inflates from `input` into `room`. Header and trailer are taken whole: where nothing is taken
-    /// or made, more of them is needed.
+    /// Inflates from `input` into `room`. Header and trailer are consumed as a whole: where nothing is
+    /// consumed or produced, more of them is needed.
     pub fn inflate(&mut self, input: &[u8], room: &mut [u8]) -> Inflated {
         let mut inflated = Inflated {
-            taken: 0,
-            made: 0,
-            status: Status::More,
+            consumed: 0,
+            produced: 0,
+            status: Status::Incomplete,
         };
         if matches!(self.stage, Stage::Header) {
             match header_bytes(input) {
                 Err(WrongHeader) => inflated.status = Status::Corrupt,
                 Ok(None) => {}
                 Ok(Some(header)) => {
-                    inflated.taken = header;
+                    inflated.consumed = header;
                     self.stage = Stage::Data;
                 }
             }
         }
         if matches!(self.stage, Stage::Data) {
-            let rest = input.get(inflated.taken..).unwrap_or_default();
+            let rest = input.get(inflated.consumed..).unwrap_or_default();
             self.inflate_data(rest, room, &mut inflated);
         }
         if matches!(self.stage, Stage::Trailer) {
-            let rest = input.get(inflated.taken..).unwrap_or_default();
+            let rest = input.get(inflated.consumed..).unwrap_or_default();
             self.check_trailer(rest, &mut inflated);
         }
         inflated
@@ -118,14 +118,14 @@ impl GzipMember {
     fn inflate_data(&mut self, input: &[u8], room: &mut [u8], inflated: &mut Inflated) {
         let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
         let result = self.inflate.decompress(input, room, FlushDecompress::None);
-        let taken = self.inflate.total_in().saturating_sub(before_in);
-        let made = self.inflate.total_out().saturating_sub(before_out);
-        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-        inflated.taken = inflated.taken.saturating_add(taken);
-        inflated.made = usize::try_from(made).unwrap_or(0);
-        let made = room.get(..inflated.made).unwrap_or_default();
-        self.crc.update(made);
-        let size = u32::try_from(made.len()).unwrap_or_default();
+        let consumed = self.inflate.total_in().saturating_sub(before_in);
+        let produced = self.inflate.total_out().saturating_sub(before_out);
+        let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
+        inflated.consumed = inflated.consumed.saturating_add(consumed);
+        inflated.produced = usize::try_from(produced).unwrap_or(0);
+        let produced = room.get(..inflated.produced).unwrap_or_default();
+        self.crc.update(produced);
+        let size = u32::try_from(produced.len()).unwrap_or_default();
         self.size = self.size.wrapping_add(size);
         match result {
             Err(_) => inflated.status = Status::Corrupt,
@@ -142,7 +142,7 @@ impl GzipMember {
         let is_right = u32::from_le_bytes([a, b, c, d]) == self.crc.sum()
             && u32::from_le_bytes(size) == self.size;
         if is_right {
-            inflated.taken = inflated.taken.saturating_add(TRAILER_BYTES);
+            inflated.consumed = inflated.consumed.saturating_add(TRAILER_BYTES);
             inflated.status = Status::End;
         } else {
             inflated.status = Status::Corrupt;
@@ -165,7 +165,7 @@ fn header_bytes(input: &[u8]) -> Result<Option<usize>, WrongHeader> {
     {
         return Err(WrongHeader);
     }
-    let Some((rest, has_crc)) = behind_fields(input) else {
+    let Some((rest, has_crc)) = after_fields(input) else {
         return if input.len() > HEADER_BYTES_MAX {
             Err(WrongHeader)
         } else {
@@ -189,13 +189,14 @@ fn header_bytes(input: &[u8]) -> Result<Option<usize>, WrongHeader> {
     }
 }
 
-/// Returns what stands after the fields of a header, and whether a checksum of them follows.
-fn behind_fields(input: &[u8]) -> Option<(&[u8], bool)> {
+/// Returns the bytes after the fields of a header, and whether they begin with a checksum of the
+/// header.
+fn after_fields(input: &[u8]) -> Option<(&[u8], bool)> {
     let (header, mut rest) = input.split_first_chunk::<FIXED_HEADER_BYTES>()?;
     let [_, _, _, flags, ..] = *header;
     if flags & FLAG_EXTRA != 0 {
-        let (length, behind) = rest.split_first_chunk::<2>()?;
-        rest = behind.get(usize::from(u16::from_le_bytes(*length))..)?;
+        let (length, after_length) = rest.split_first_chunk::<2>()?;
+        rest = after_length.get(usize::from(u16::from_le_bytes(*length))..)?;
     }
     for flag in [FLAG_NAME, FLAG_COMMENT] {
         if flags & flag != 0 {
@@ -216,22 +217,22 @@ mod tests {
     use super::*;
 
     /// Inflates a member that arrives in pieces, into room for some bytes at a time. Returns the
-    /// content and how much was taken; `None` if it is corrupt.
+    /// content and how much was consumed; `None` if it is corrupt.
     fn inflate(body: &[u8], piece: usize, room: usize) -> Option<(Vec<u8>, usize)> {
         let mut member = GzipMember::new();
         let (mut content, mut room) = (Vec::new(), vec![0; room]);
         let (mut at, mut end) = (0, 0);
         loop {
             let inflated = member.inflate(&body[at..end], &mut room);
-            at += inflated.taken;
-            content.extend_from_slice(&room[..inflated.made]);
-            let is_over = inflated.taken == 0 && inflated.made == 0 && end == body.len();
+            at += inflated.consumed;
+            content.extend_from_slice(&room[..inflated.produced]);
+            let is_over = inflated.consumed == 0 && inflated.produced == 0 && end == body.len();
             match inflated.status {
                 Status::Corrupt => return None,
-                Status::More if !is_over => {}
-                Status::More | Status::End => return Some((content, at)),
+                Status::Incomplete if !is_over => {}
+                Status::Incomplete | Status::End => return Some((content, at)),
             }
-            if inflated.made == 0 {
+            if inflated.produced == 0 {
                 end = (end + piece).min(body.len());
             }
         }
@@ -252,7 +253,7 @@ mod tests {
     fn with_header_crc(content: &[u8]) -> Vec<u8> {
         let mut body = member(with_all_fields(), content);
         body[3] |= FLAG_HEADER_CRC;
-        let header = body.len() - behind_fields(&body).unwrap().0.len();
+        let header = body.len() - after_fields(&body).unwrap().0.len();
         let mut crc = Crc32::default();
         crc.update(&body[..header]);
         let [low, high, ..] = crc.sum().to_le_bytes();
@@ -282,7 +283,7 @@ mod tests {
         let content = b"some lines\n";
         let good = with_header_crc(content);
         let flags = 3;
-        let checksum_of_header = good.len() - behind_fields(&good).unwrap().0.len();
+        let checksum_of_header = good.len() - after_fields(&good).unwrap().0.len();
         let (crc, size) = (good.len() - 8, good.len() - 4);
         for at in [0, 1, 2, checksum_of_header, crc, size] {
             let mut body = good.clone();
@@ -314,7 +315,7 @@ mod tests {
             let body = member(GzBuilder::new(), &content);
             prop_assert_eq!(inflate(&body, piece, room), Some((content, body.len())));
             let cut = cut.index(body.len());
-            prop_assert!(inflate(&body[..cut], piece, room).is_some_and(|(_, taken)| taken <= cut));
+            prop_assert!(inflate(&body[..cut], piece, room).is_some_and(|(_, consumed)| consumed <= cut));
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::scan::plain_prefix;
 
 pub use escapes::without_needless_escapes;
 use flatten::flatten;
-pub use keys::Keys;
-use keys::Order;
-pub use nesting::{Nesting, nested_prefix};
+use keys::KeyOrder;
+pub use keys::KeyTracker;
+pub use nesting::{Nesting, nested_prefix_len};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
-pub use repair::{Repaired, readable, repair, scan_repaired};
+pub use repair::{Repaired, repair, repair_response, scan_repaired};
 
 mod escapes;
 mod flatten;
@@ -31,15 +31,14 @@ const LONE_SURROGATE: &str = "half of a surrogate pair";
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
 pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Error> {
-    scan_object_with(text, members, &mut Order::default())
+    scan_object_with(text, members, &mut KeyOrder::default())
 }
 
-/// Splits `text` like [`scan_object`], and shows its names to `keys`, which may say which one comes
-/// next.
+/// Splits `text` like [`scan_object`], and passes its names to `keys`, which may predict the next one.
 pub fn scan_object_with<'t>(
     text: &'t str,
     members: &mut Vec<Member>,
-    keys: &mut impl Keys<'t>,
+    keys: &mut impl KeyTracker<'t>,
 ) -> Result<Outline, Error> {
     members.clear();
     let mut scanner = Scanner::new(text)?;
@@ -61,7 +60,7 @@ pub fn scan_object_with<'t>(
         sorted,
         canonical: canonical && compact && sorted,
         multiline: scanner.multiline,
-        plain: !scanner.high && !scanner.has_escapes,
+        plain: !scanner.has_non_ascii && !scanner.has_escapes,
         has_needless_escapes: scanner.has_needless_escapes,
     })
 }
@@ -88,8 +87,8 @@ struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     position: usize,
-    /// There may be more than ASCII in a string.
-    high: bool,
+    /// A string may have characters that are not ASCII.
+    has_non_ascii: bool,
     has_escapes: bool,
     /// A string has an escape that JSON does not need.
     has_needless_escapes: bool,
@@ -97,7 +96,7 @@ struct Scanner<'a> {
     multiline: bool,
 }
 
-struct Text {
+struct ScannedString {
     span: Span,
     escaped: bool,
     canonical: bool,
@@ -107,7 +106,7 @@ impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Result<Self, Error> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error {
-                what: "longer than 4 GiB",
+                reason: "longer than 4 GiB",
                 offset: 0,
             });
         }
@@ -116,7 +115,7 @@ impl<'a> Scanner<'a> {
             text,
             bytes,
             position: 0,
-            high: false,
+            has_non_ascii: false,
             has_escapes: false,
             has_needless_escapes: false,
             compact: true,
@@ -134,9 +133,9 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
-    fn error<T>(&self, what: &'static str) -> Result<T, Error> {
+    fn error<T>(&self, reason: &'static str) -> Result<T, Error> {
         Err(Error {
-            what,
+            reason,
             offset: self.position,
         })
     }
@@ -147,12 +146,12 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Error> {
+    fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), Error> {
         if self.peek() == Some(byte) {
             self.position += 1;
             return Ok(());
         }
-        self.error(what)
+        self.error(reason)
     }
 
     #[inline]
@@ -162,7 +161,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The same where there is some. One blank is what most writers of JSON put after a colon
+    /// Skips white space, of which there is some. Most writers of JSON put one blank after a colon
     /// and a comma.
     #[inline]
     fn skip_blank(&mut self) {
@@ -200,7 +199,7 @@ impl<'a> Scanner<'a> {
     fn members(
         &mut self,
         depth: u32,
-        keys: &mut impl Keys<'a>,
+        keys: &mut impl KeyTracker<'a>,
         mut each: impl FnMut(Member),
     ) -> Result<(), Error> {
         self.skip_whitespace();
@@ -235,9 +234,9 @@ impl<'a> Scanner<'a> {
 
     /// Scans a name and the colon after it. Returns whether the name has escapes.
     #[inline]
-    fn key(&mut self, keys: &mut impl Keys<'a>) -> Result<(Span, bool), Error> {
+    fn key(&mut self, keys: &mut impl KeyTracker<'a>) -> Result<(Span, bool), Error> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        if let Some(length) = keys.expected(rest) {
+        if let Some(length) = keys.match_expected(rest) {
             let start = self.position + 1;
             self.position = start + length + 2;
             return Ok((self.span(start, start + length), false));
@@ -246,7 +245,7 @@ impl<'a> Scanner<'a> {
         let key = self.string()?;
         self.skip_whitespace();
         self.expect(b':', "expected a colon")?;
-        keys.found(key.span.of(self.text), key.escaped);
+        keys.push_found(key.span.of(self.text), key.escaped);
         Ok((key.span, key.escaped))
     }
 
@@ -277,7 +276,7 @@ impl<'a> Scanner<'a> {
         match self.peek() {
             Some(b'"') => {
                 self.position += 1;
-                let Text {
+                let ScannedString {
                     span,
                     escaped,
                     canonical,
@@ -289,25 +288,25 @@ impl<'a> Scanner<'a> {
                     canonical,
                 })
             }
-            Some(b'n') => self.word("null", Kind::Null),
-            Some(b't') => self.word("true", Kind::True),
-            Some(b'f') => self.word("false", Kind::False),
+            Some(b'n') => self.literal("null", Kind::Null),
+            Some(b't') => self.literal("true", Kind::True),
+            Some(b'f') => self.literal("false", Kind::False),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b'{' | b'[') => self.nested(depth + 1),
             _ => self.error("expected a value"),
         }
     }
 
-    fn word(&mut self, word: &'static str, kind: Kind) -> Result<Element, Error> {
+    fn literal(&mut self, literal: &'static str, kind: Kind) -> Result<Element, Error> {
         let start = self.position;
         if !self
             .bytes
             .get(start..)
-            .is_some_and(|rest| rest.starts_with(word.as_bytes()))
+            .is_some_and(|rest| rest.starts_with(literal.as_bytes()))
         {
             return self.error("expected null, true or false");
         }
-        self.position += word.len();
+        self.position += literal.len();
         Ok(self.element(start, kind, true))
     }
 
@@ -333,7 +332,7 @@ impl<'a> Scanner<'a> {
         let outer = core::mem::replace(&mut self.compact, true);
         let mut canonical = true;
         if is_object {
-            let mut order = Order::default();
+            let mut order = KeyOrder::default();
             self.members(depth, &mut order, |member| canonical &= member.canonical)?;
             canonical &= order.is_sorted();
         } else {
@@ -393,13 +392,13 @@ impl<'a> Scanner<'a> {
 
     /// Scans the rest of a string after its opening quote.
     #[inline]
-    fn string(&mut self) -> Result<Text, Error> {
+    fn string(&mut self) -> Result<ScannedString, Error> {
         let start = self.position;
         self.skip_plain();
         if self.peek() == Some(b'"') {
             let span = self.span(start, self.position);
             self.position += 1;
-            return Ok(Text {
+            return Ok(ScannedString {
                 span,
                 escaped: false,
                 canonical: true,
@@ -410,7 +409,7 @@ impl<'a> Scanner<'a> {
 
     /// Scans the rest of a string from the first byte that needs inspection.
     #[cold]
-    fn string_slowly(&mut self, start: usize) -> Result<Text, Error> {
+    fn string_slowly(&mut self, start: usize) -> Result<ScannedString, Error> {
         let mut escaped = false;
         let mut canonical = true;
         loop {
@@ -420,7 +419,7 @@ impl<'a> Scanner<'a> {
                     self.position += 1;
                     self.has_escapes |= escaped;
                     self.has_needless_escapes |= !canonical;
-                    return Ok(Text {
+                    return Ok(ScannedString {
                         span,
                         escaped,
                         canonical,
@@ -442,9 +441,9 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn skip_plain(&mut self) {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let (length, high) = plain_prefix(rest);
+        let (length, has_non_ascii) = plain_prefix(rest);
         self.position += length;
-        self.high |= high;
+        self.has_non_ascii |= has_non_ascii;
     }
 
     /// Scans one escape. Returns whether canonical JSON would write the same.

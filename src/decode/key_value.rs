@@ -4,7 +4,7 @@
 //! a key and `=`; one that begins with a backslash ends at a backslash, and one that begins as
 //! JSON ends where the JSON does.
 
-use super::json::nested_prefix;
+use super::json::nested_prefix_len;
 use crate::encode::push_quoted;
 
 /// A longer key is not a key; the longest documented one has 29 characters.
@@ -24,11 +24,11 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     let mut pairs = 0_usize;
     let mut unclosed = UnclosedValues::default();
     while !rest.is_empty() {
-        let Some((key, behind)) = key(rest).filter(|_| pairs < PAIRS_MAX) else {
+        let Some((key, after)) = key(rest).filter(|_| pairs < PAIRS_MAX) else {
             out.truncate(start);
             return false;
         };
-        let (value, next) = value(behind, &mut unclosed);
+        let (value, next_pair) = value(after, &mut unclosed);
         if pairs > 0 {
             out.push(',');
         }
@@ -36,7 +36,7 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
         push_quoted(out, key);
         out.push(':');
         push_quoted(out, value);
-        rest = next;
+        rest = next_pair;
     }
     if pairs == 0 {
         out.truncate(start);
@@ -46,90 +46,91 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     true
 }
 
-/// Returns the key that the text begins with, and what stands after its `=`.
+/// Returns the key that the text begins with, and the text after its `=`.
 fn key(text: &str) -> Option<(&str, &str)> {
     let ends = text
         .bytes()
         .take(KEY_BYTES_MAX + 1)
         .position(|byte| byte == b'=')?;
-    let (key, behind) = text.split_at_checked(ends)?;
-    let behind = behind.strip_prefix('=')?;
+    let (key, after) = text.split_at_checked(ends)?;
+    let after = after.strip_prefix('=')?;
     let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
         && key
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    is_key.then_some((key, behind))
+    is_key.then_some((key, after))
 }
 
-/// The values of a line that begin as one with an end and have none. Each search for an end goes to
-/// the end of the line, so that only a few may fail.
+/// The values of a line whose end was searched for in vain. Each such search reads to the end of the
+/// line, so that only a few are allowed.
 #[derive(Default)]
 struct UnclosedValues {
-    /// No backslash that ends a value follows: none follows for a later value either.
-    wrapped: bool,
-    /// How many values began as JSON and did not end.
+    /// A value began with a backslash and no later one ends it. So none ends a later value either.
+    backslash_quoted: bool,
+    /// How many values began as JSON that has no end.
     json: usize,
 }
 
-/// Values that may begin as JSON and not end; the others are plain text.
+/// How many values of a line may begin as JSON that has no end; later ones are plain text.
 const UNCLOSED_JSON_MAX: usize = 16;
 
 /// Returns the value that the text begins with, and what follows the `|` after it.
 fn value<'t>(text: &'t str, unclosed: &mut UnclosedValues) -> (&'t str, &'t str) {
     let ended = match text.as_bytes() {
-        [b'\\', ..] if !unclosed.wrapped => {
-            let wrapped = wrapped(text);
-            unclosed.wrapped = wrapped.is_none();
-            wrapped
+        [b'\\', ..] if !unclosed.backslash_quoted => {
+            let backslash_quoted = backslash_quoted(text);
+            unclosed.backslash_quoted = backslash_quoted.is_none();
+            backslash_quoted
         }
         [b'{' | b'[', ..] if unclosed.json < UNCLOSED_JSON_MAX => {
-            let json = json(text);
+            let json = json_value(text);
             unclosed.json = unclosed.json.saturating_add(usize::from(json.is_none()));
             json
         }
         _ => None,
     };
-    ended.unwrap_or_else(|| plain(text))
+    ended.unwrap_or_else(|| plain_value(text))
 }
 
-/// Returns a text between backslashes.
-fn wrapped(text: &str) -> Option<(&str, &str)> {
+/// Returns the text between two backslashes that the text begins with, and what follows the `|`
+/// after them.
+fn backslash_quoted(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('\\')?;
     let ends = inner.match_indices('\\').map(|(at, _)| at);
     for at in ends {
-        let (value, behind) = inner.split_at_checked(at)?;
-        if let Some(next) = next(behind.strip_prefix('\\')?) {
-            return Some((value, next));
+        let (value, after) = inner.split_at_checked(at)?;
+        if let Some(next_pair) = next_pair(after.strip_prefix('\\')?) {
+            return Some((value, next_pair));
         }
     }
     None
 }
 
-/// Returns an object or a list up to its last bracket.
-fn json(text: &str) -> Option<(&str, &str)> {
-    let (value, behind) = text.split_at_checked(nested_prefix(text)?)?;
-    Some((value, next(behind)?))
+/// Returns the object or list that the text begins with, and what follows the `|` after it.
+fn json_value(text: &str) -> Option<(&str, &str)> {
+    let (value, after) = text.split_at_checked(nested_prefix_len(text)?)?;
+    Some((value, next_pair(after)?))
 }
 
 /// Splits at the first `|` that a key follows.
-fn plain(text: &str) -> (&str, &str) {
+fn plain_value(text: &str) -> (&str, &str) {
     for (at, _) in text.match_indices('|') {
-        if let Some((value, behind)) = text.split_at_checked(at)
-            && let Some(next) = next(behind)
+        if let Some((value, after)) = text.split_at_checked(at)
+            && let Some(next_pair) = next_pair(after)
         {
-            return (value, next);
+            return (value, next_pair);
         }
     }
     (text, "")
 }
 
-/// Returns what stands after a separator, if that is where a value ends.
-fn next(behind: &str) -> Option<&str> {
-    if behind.is_empty() {
+/// Returns the text after a separator, if the separator ends a value.
+fn next_pair(after: &str) -> Option<&str> {
+    if after.is_empty() {
         return Some("");
     }
-    let next = behind.strip_prefix('|')?;
-    (next.is_empty() || key(next).is_some()).then_some(next)
+    let next_pair = after.strip_prefix('|')?;
+    (next_pair.is_empty() || key(next_pair).is_some()).then_some(next_pair)
 }
 
 #[cfg(test)]
@@ -207,14 +208,15 @@ mod tests {
     /// A pair as the upstream writes it, and the text that it stands for.
     fn pair() -> impl Strategy<Value = (String, String, bool)> {
         let key = "[A-Za-z][A-Za-z0-9]{0,9}";
-        let plain = "([ -{}~é€]|\\|[ ,.;]){0,20}".prop_filter("does not begin otherwise", |text| {
-            !text.starts_with(['\\', '{', '['])
-        });
+        let plain_value = "([ -{}~é€]|\\|[ ,.;]){0,20}"
+            .prop_filter("does not begin otherwise", |text| {
+                !text.starts_with(['\\', '{', '['])
+            });
         // A key after a separator is text here.
-        let wrapped = "([ -\\[\\]-~é€]|\\|[a-z]{1,3}=){0,20}";
+        let backslash_quoted = "([ -\\[\\]-~é€]|\\|[a-z]{1,3}=){0,20}";
         prop_oneof![
-            (key, plain).prop_map(|(key, text)| (key, text, false)),
-            (key, wrapped).prop_map(|(key, text)| (key, text, true)),
+            (key, plain_value).prop_map(|(key, text)| (key, text, false)),
+            (key, backslash_quoted).prop_map(|(key, text)| (key, text, true)),
             (key, "[a-z|=\"\\\\{}]{0,9}").prop_map(|(key, text)| {
                 let json = serde_json::json!({ "info": [text] }).to_string();
                 (key, json, false)

@@ -1,4 +1,4 @@
-//! Members of envelopes whose numbers and booleans may come as texts.
+//! Reads members of envelopes whose numbers and booleans may come as texts.
 //!
 //! Mimecast writes numbers and booleans as texts in many records, so an envelope may do the same.
 //! An optional member that cannot be read at all is absent: it never discards the answer.
@@ -56,7 +56,7 @@ pub enum Optional<T> {
     #[default]
     Absent,
     /// Its value.
-    Read(T),
+    Present(T),
     /// It is there and cannot be read. It counts as absent, and a notice names it.
     Unreadable,
 }
@@ -65,14 +65,14 @@ impl<T> Optional<T> {
     fn of(value: Option<&RawValue>, read: fn(&RawValue) -> Option<T>) -> Self {
         match value.filter(|value| value.get() != "null") {
             None => Self::Absent,
-            Some(value) => read(value).map_or(Self::Unreadable, Self::Read),
+            Some(value) => read(value).map_or(Self::Unreadable, Self::Present),
         }
     }
 
     /// Returns the value, where there is one that can be read.
     pub fn value(self) -> Option<T> {
         match self {
-            Self::Read(value) => Some(value),
+            Self::Present(value) => Some(value),
             Self::Absent | Self::Unreadable => None,
         }
     }
@@ -88,7 +88,7 @@ impl<T> Optional<T> {
     pub const fn unreadable(&self, name: &'static str) -> Option<&'static str> {
         match self {
             Self::Unreadable => Some(name),
-            Self::Absent | Self::Read(_) => None,
+            Self::Absent | Self::Present(_) => None,
         }
     }
 }
@@ -131,7 +131,7 @@ pub fn text_or_absent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Stri
 
 /// Describes how an unreadable member is handled, as a clause.
 #[must_use]
-pub fn detail(name: &str) -> String {
+pub fn describe_unreadable(name: &str) -> String {
     format!(
         "Mimecast's answer has a member {name} that cannot be read; it is taken as if it were missing"
     )

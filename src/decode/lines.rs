@@ -1,4 +1,4 @@
-//! A body of lines, gzip or plain, in chunks as they arrive, with bounded memory.
+//! Reads a body of lines, gzip or plain, in chunks as they arrive, with bounded memory.
 //!
 //! The reader pulls: it inflates only as much as it needs for the next line, so that a small
 //! chunk that inflates to a lot costs no more memory than one line.
@@ -20,24 +20,24 @@ pub fn strip_byte_order_mark(body: &mut Vec<u8>) {
     }
 }
 
-/// How much of a body that is not gzip has to arrive before it is called broken: its beginning
+/// How much of a body that is not gzip has to arrive before it is reported as broken: its beginning
 /// is kept for people.
 const SAMPLE_BYTES: usize = 256;
 
-/// What records of SIEM logs have, one or the other (`mimecast-api.md` §3.3, §4).
-const MEMBERS: [&str; 4] = [
+/// Names of members of which every record of a SIEM log has at least one (`mimecast-api.md` §3.3, §4).
+const RECORD_MEMBERS: [&str; 4] = [
     "\"type\"",
     "\"eventType\"",
     "\"aggregateId\"",
     "\"timestamp\"",
 ];
 
-/// What the errors of storages and proxies have that look like a record: those of Spring and of
-/// RFC 9457.
+/// Names of members by which errors of storages and proxies that resemble a record are recognized:
+/// all names of a row, for the errors of Spring and those of RFC 9457.
 const ERROR_MEMBERS: [&[&str]; 2] = [&["\"status\"", "\"error\""], &["\"status\"", "\"title\""]];
 
 /// How many unreadable bytes are kept for the rejected record.
-pub const UNREAD_BYTES_MAX: usize = 16 * 1024;
+pub const UNREADABLE_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a line that is too long is kept for the rejected record.
 const LINE_BYTES_KEPT: usize = 16 * 1024;
@@ -45,19 +45,19 @@ const LINE_BYTES_KEPT: usize = 16 * 1024;
 /// The step in which the window grows; large enough that inflating is not called per line.
 const WINDOW_STEP_BYTES: usize = 64 * 1024;
 
-/// A batch file that inflates to more is not a batch file.
+/// A body that inflates to more is not a batch file.
 const INFLATED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Deflate cannot do better than 1032:1, and logs do 5:1 to 40:1. Checked past the first 16 MiB.
 const RATIO_MAX: u64 = 400;
-const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
+const RATIO_UNCHECKED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The result of [`LineReader::next_line`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A whole line without its line break.
     Whole(&'a [u8]),
-    /// The first part of a line that is longer than [`LINE_BYTES_MAX`]; the rest was passed over.
+    /// The first part of a line that is longer than [`LINE_BYTES_MAX`]; the rest is skipped.
     TooLong(&'a [u8]),
     /// More of the body is needed: call [`LineReader::push`] or [`LineReader::finish`].
     NeedsInput,
@@ -99,12 +99,12 @@ impl BrokenBody {
 /// The state of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before the first byte of a member; `first` until one was seen.
+    /// Before the first byte of a member; `first` until there was a member.
     Start {
         first: bool,
     },
     Inside,
-    /// The lines are not compressed: something on the way has inflated them.
+    /// The lines are not compressed: something between the storage and this host has inflated them.
     Plain,
     Done,
     Broken(BrokenBody),
@@ -114,7 +114,7 @@ enum Stage {
 pub struct LineReader {
     member: GzipMember,
     stage: Stage,
-    /// Compressed bytes not yet taken, from `input_at`.
+    /// The body as it came; the bytes before `input_at` have been consumed.
     input: Vec<u8>,
     input_at: usize,
     finished: bool,
@@ -128,7 +128,7 @@ pub struct LineReader {
     last_at: usize,
     /// Whether the line at `line_at` was cut because it is too long.
     skipping: bool,
-    taken_bytes: u64,
+    consumed_bytes: u64,
     inflated_bytes: u64,
     may_be_empty: bool,
     /// Whether the first line is still to come: it may begin with a byte order mark.
@@ -159,7 +159,7 @@ impl LineReader {
             scanned: 0,
             last_at: 0,
             skipping: false,
-            taken_bytes: 0,
+            consumed_bytes: 0,
             inflated_bytes: 0,
             may_be_empty: true,
             is_first: true,
@@ -196,7 +196,7 @@ impl LineReader {
     pub fn next_line(&mut self) -> Line<'_> {
         loop {
             if let Some(range) = self.find_line() {
-                let range = self.without_mark(range);
+                let range = self.without_byte_order_mark(range);
                 if core::mem::take(&mut self.skipping) {
                     continue; // the rest of a line that was returned as too long
                 }
@@ -227,17 +227,17 @@ impl LineReader {
         }
     }
 
-    /// Returns the first bytes of what could not be read, after [`Line::Broken`]: of the line that
-    /// was not complete, or of the body.
+    /// Returns the first bytes that could not be read, after [`Line::Broken`]: those of the incomplete
+    /// line, or those of the body.
     #[must_use]
-    pub fn unread(&self) -> &[u8] {
+    pub fn unreadable(&self) -> &[u8] {
         let line = self
             .window
             .get(self.line_at..self.filled)
             .unwrap_or_default();
         let body = self.input.get(self.input_at..).unwrap_or_default();
-        let unread = if line.is_empty() { body } else { line };
-        unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
+        let unreadable = if line.is_empty() { body } else { line };
+        unreadable.get(..UNREADABLE_BYTES_MAX).unwrap_or(unreadable)
     }
 
     /// Makes the reader return the last whole line once more. Nothing may be called in between.
@@ -270,7 +270,7 @@ impl LineReader {
     fn last_line(&mut self) -> Line<'_> {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
-        let range = self.without_mark(start..self.filled);
+        let range = self.without_byte_order_mark(start..self.filled);
         if !self.verify_line(&range) {
             return Line::Broken(BrokenBody::NotGzip);
         }
@@ -282,7 +282,7 @@ impl LineReader {
     }
 
     /// Returns the line without a byte order mark, where it is the first one.
-    fn without_mark(&mut self, range: Range<usize>) -> Range<usize> {
+    fn without_byte_order_mark(&mut self, range: Range<usize>) -> Range<usize> {
         if !core::mem::take(&mut self.is_first) {
             return range;
         }
@@ -296,8 +296,8 @@ impl LineReader {
     }
 
     /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
-    /// first line has to look like a record: an answer that is no file may be JSON as well, and
-    /// must not count as the file.
+    /// first line has to have the members of a record: an answer that is no file may be JSON as well,
+    /// and must not count as the file.
     fn verify_line(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();
         if !self.is_unverified || line.trim_ascii().is_empty() {
@@ -312,19 +312,19 @@ impl LineReader {
         let is_error = ERROR_MEMBERS
             .iter()
             .any(|members| members.iter().all(is_in_line));
-        let is_proven = MEMBERS.iter().any(is_in_line) && !is_error;
-        if !is_proven {
+        let is_record = RECORD_MEMBERS.iter().any(is_in_line) && !is_error;
+        if !is_record {
             self.line_at = range.start;
             self.stage = Stage::Broken(BrokenBody::NotGzip);
         }
-        is_proven
+        is_record
     }
 
-    /// Inflates into the window. Returns whether anything moved.
+    /// Inflates into the window. Returns whether there was any progress.
     fn inflate_more(&mut self) -> bool {
         let input = self.input.get(self.input_at..).unwrap_or_default();
         if let Stage::Start { first } = self.stage {
-            if let Some(stage) = start_of_member(input, first, self.finished) {
+            if let Some(stage) = stage_at_member(input, first, self.finished) {
                 let is_empty = first && stage == Stage::Done;
                 self.is_unverified = stage == Stage::Plain;
                 self.stage = if is_empty && !self.may_be_empty {
@@ -345,47 +345,47 @@ impl LineReader {
             return self.finished;
         }
         if self.stage == Stage::Plain {
-            self.take_plain();
+            self.copy_uncompressed();
             return true;
         }
         self.make_room();
         let input = self.input.get(self.input_at..).unwrap_or_default();
         let room = self.window.get_mut(self.filled..).unwrap_or_default();
         let inflated = self.member.inflate(input, room);
-        self.input_at = self.input_at.saturating_add(inflated.taken);
-        self.filled = self.filled.saturating_add(inflated.made);
+        self.input_at = self.input_at.saturating_add(inflated.consumed);
+        self.filled = self.filled.saturating_add(inflated.produced);
         let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.taken_bytes = self.taken_bytes.saturating_add(bytes(inflated.taken));
-        self.inflated_bytes = self.inflated_bytes.saturating_add(bytes(inflated.made));
-        let has_moved = inflated.taken > 0 || inflated.made > 0;
+        self.consumed_bytes = self.consumed_bytes.saturating_add(bytes(inflated.consumed));
+        self.inflated_bytes = self.inflated_bytes.saturating_add(bytes(inflated.produced));
+        let has_progress = inflated.consumed > 0 || inflated.produced > 0;
         match inflated.status {
             Status::Corrupt => self.stage = Stage::Broken(BrokenBody::Corrupt),
             Status::End => {
                 self.member.reset();
                 self.stage = Stage::Start { first: false };
             }
-            Status::More if self.is_bomb() => self.stage = Stage::Broken(BrokenBody::Bomb),
-            Status::More if !has_moved && self.finished => {
+            Status::Incomplete if self.is_bomb() => self.stage = Stage::Broken(BrokenBody::Bomb),
+            Status::Incomplete if !has_progress && self.finished => {
                 self.stage = Stage::Broken(BrokenBody::Truncated);
             }
-            Status::More => return has_moved,
+            Status::Incomplete => return has_progress,
         }
         true
     }
 
-    /// Copies a part of the body as it is.
-    fn take_plain(&mut self) {
+    /// Copies a part of a body that is not compressed into the window.
+    fn copy_uncompressed(&mut self) {
         self.make_room();
         let input = self.input.get(self.input_at..).unwrap_or_default();
         let room = self.window.get_mut(self.filled..).unwrap_or_default();
-        let most = input.len().min(room.len());
-        if let (Some(input), Some(room)) = (input.get(..most), room.get_mut(..most)) {
+        let copied = input.len().min(room.len());
+        if let (Some(input), Some(room)) = (input.get(..copied), room.get_mut(..copied)) {
             room.copy_from_slice(input);
         }
-        self.input_at = self.input_at.saturating_add(most);
-        self.filled = self.filled.saturating_add(most);
-        let bytes = u64::try_from(most).unwrap_or(u64::MAX);
-        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+        self.input_at = self.input_at.saturating_add(copied);
+        self.filled = self.filled.saturating_add(copied);
+        let bytes = u64::try_from(copied).unwrap_or(u64::MAX);
+        self.consumed_bytes = self.consumed_bytes.saturating_add(bytes);
         self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
         if self.inflated_bytes > INFLATED_BYTES_MAX {
             self.stage = Stage::Broken(BrokenBody::Bomb);
@@ -395,11 +395,11 @@ impl LineReader {
     /// Returns whether the body has inflated beyond the limits.
     const fn is_bomb(&self) -> bool {
         self.inflated_bytes > INFLATED_BYTES_MAX
-            || (self.inflated_bytes > RATIO_FREE_BYTES
-                && self.inflated_bytes / RATIO_MAX > self.taken_bytes)
+            || (self.inflated_bytes > RATIO_UNCHECKED_BYTES
+                && self.inflated_bytes / RATIO_MAX > self.consumed_bytes)
     }
 
-    /// Moves the unreturned bytes to the front and sees that there is room after them.
+    /// Moves the bytes that were not returned yet to the front and makes room after them.
     fn make_room(&mut self) {
         if self.line_at > 0 {
             self.window.copy_within(self.line_at..self.filled, 0);
@@ -407,20 +407,20 @@ impl LineReader {
             self.scanned = self.scanned.saturating_sub(self.line_at);
             self.line_at = 0;
         }
-        let wanted = self.filled.saturating_add(WINDOW_STEP_BYTES);
-        if self.window.len() < wanted {
-            self.window.resize(wanted, 0);
+        let needed = self.filled.saturating_add(WINDOW_STEP_BYTES);
+        if self.window.len() < needed {
+            self.window.resize(needed, 0);
         }
     }
 }
 
-/// Returns the stage at the start of a member, or `None` while too little is there to see it.
+/// Returns the stage at the start of a member, or `None` while there is too little input to decide.
 ///
 /// A body that begins like JSON was inflated on the way, as a proxy or an HTTP client does with
 /// `Content-Encoding: gzip`.
 ///
-/// What follows the last member and is not another one is passed over, as gzip itself does.
-fn start_of_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
+/// Bytes after the last member that are not another one are ignored, as gzip itself does.
+fn stage_at_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
     match input {
         [0x1f, 0x8b, ..] => Some(Stage::Inside),
         [] if finished => Some(Stage::Done), // an empty body holds no record
@@ -561,18 +561,18 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_shown_by_its_first_bytes() {
-        let unread = |body: &[u8]| {
+        let unreadable = |body: &[u8]| {
             let mut reader = LineReader::new();
             reader.push(body.to_vec());
             reader.finish();
             while !matches!(reader.next_line(), Line::Broken(_)) {}
-            reader.unread().to_vec()
+            reader.unreadable().to_vec()
         };
-        assert_eq!(unread(b"<html>x</html>"), b"<html>x</html>");
-        assert_eq!(unread(b"{\"code\":1}"), b"{\"code\":1}");
+        assert_eq!(unreadable(b"<html>x</html>"), b"<html>x</html>");
+        assert_eq!(unreadable(b"{\"code\":1}"), b"{\"code\":1}");
         let whole = gzip(b"first\nsecond line");
-        assert_eq!(unread(&whole[..whole.len() - 2]), b"second line");
-        assert!(unread(&vec![b'<'; 100_000]).len() <= UNREAD_BYTES_MAX);
+        assert_eq!(unreadable(&whole[..whole.len() - 2]), b"second line");
+        assert!(unreadable(&vec![b'<'; 100_000]).len() <= UNREADABLE_BYTES_MAX);
     }
 
     #[test]

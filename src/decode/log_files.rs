@@ -1,4 +1,4 @@
-//! The SIEM files of API 1.0, in chunks as they arrive: an archive of files or one file, JSON or
+//! Reads the SIEM files of API 1.0 in chunks as they arrive: an archive of files or one file, JSON or
 //! key=value, to records, with bounded memory (`mimecast-api.md` §7.3, §7.4).
 
 mod scan;
@@ -9,17 +9,17 @@ use scan::{ListStart, list_at};
 
 use super::json::Nesting;
 use super::key_value;
-use super::lines::{LINE_BYTES_MAX, UNREAD_BYTES_MAX};
-use super::zip::{self, Archive, Part, ZipError};
+use super::lines::{LINE_BYTES_MAX, UNREADABLE_BYTES_MAX};
+use super::zip::{self, Archive, ArchiveItem, ZipError};
 
 /// The result of [`LogFileReader::read`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadResult<'a> {
     /// All files were returned.
     End,
-    /// The next file begins. The name is what the upstream says.
+    /// The next file begins. The name is the one that the upstream gives.
     File(&'a str),
-    /// The rest of the current file cannot be read; reading goes on after it.
+    /// The rest of the current file cannot be read; reading continues after it.
     FileBroken(&'static str),
     /// The current file is complete.
     FileEnd,
@@ -29,7 +29,7 @@ pub enum ReadResult<'a> {
     NotARecord(&'a [u8]),
     /// One record, as a JSON object.
     Record(&'a [u8]),
-    /// The first part of a record that is longer than [`LINE_BYTES_MAX`]; the rest is passed over.
+    /// The first part of a record that is longer than [`LINE_BYTES_MAX`]; the rest is skipped.
     TooLong(&'a [u8]),
     /// Nothing more can be read. Further calls return the same error.
     Broken(&'static str),
@@ -42,10 +42,10 @@ const TOO_LONG_BYTES_KEPT: usize = 16 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 const UNSAFE_NAME: &str = "its name leads out of the archive";
-const CUT: &str = "the file ends in the middle of its JSON";
+const TRUNCATED: &str = "the file ends in the middle of its JSON";
 const NO_DATA: &str = "the JSON has no list `data`";
 const NOT_OBJECTS: &str = "`data` holds something else than objects";
-const UNKNOWN: &str = "the file is neither JSON nor key=value";
+const UNKNOWN_FORMAT: &str = "the file is neither JSON nor key=value";
 
 /// Reads the body of one answer. See the module.
 pub struct LogFileReader {
@@ -53,28 +53,29 @@ pub struct LogFileReader {
     /// The contents of the current file; those before `at` were returned.
     window: Vec<u8>,
     at: usize,
-    /// How far the window was looked at, and what is open there.
+    /// How far the window was scanned, and what is open there.
     scan: Scan,
     stage: Stage,
     /// All contents of the current file are in the window.
     complete: bool,
-    /// It was said that the current file is broken.
-    failed: bool,
+    /// Whether the current file was reported as broken.
+    is_reported_broken: bool,
     name: String,
-    /// The record that was made of a line.
+    /// The line of pairs that was read last, as a JSON object.
     object: String,
-    /// The record that was returned last, and whether it is to be returned once more.
+    /// Where the record is that was returned last.
     last: RecordSource,
-    again: bool,
+    /// Whether that record is to be returned once more.
+    is_put_back: bool,
 }
 
-/// How far the window was looked at.
+/// How far the window was scanned.
 #[derive(Clone, Copy, Default)]
 struct Scan {
     at: usize,
     /// Of the element at `at`.
     nesting: Nesting,
-    /// The record was returned as too long, and its rest is passed over.
+    /// The record was returned as too long, and its rest is skipped.
     skipping: bool,
 }
 
@@ -87,20 +88,20 @@ enum RecordSource {
 
 enum Body {
     Archive(Box<Archive>),
-    Plain {
-        waiting: Vec<u8>,
+    SingleFile {
+        buffered: Vec<u8>,
         finished: bool,
-        part: PlainPart,
+        part: SingleFileStage,
     },
     /// The beginning, until its format is known.
     Unknown {
-        waiting: Vec<u8>,
+        buffered: Vec<u8>,
         finished: bool,
     },
 }
 
-/// How far a body is read that is one file.
-enum PlainPart {
+/// How far a body that is one file was read.
+enum SingleFileStage {
     Name,
     Content,
     End,
@@ -110,23 +111,23 @@ enum PlainPart {
 enum Stage {
     /// Before a file.
     Between,
-    /// The rest of the file is not looked at.
+    /// The rest of the file is ignored.
     Skipping,
     /// Inside the list of a JSON file.
     Elements,
     /// Before the list of a JSON file.
     Head,
-    /// Inside a key=value file; `first` until a line was one.
+    /// Inside a key=value file; `first` until there was a line of pairs.
     Lines { first: bool },
     /// The file is to be refused for its name.
     Refused,
-    /// Before the first byte of a file that says what it is.
+    /// Before the first byte of a file that shows its format.
     Start,
 }
 
 /// The result of one scan of the window.
 enum ScanResult {
-    /// Something was passed over.
+    /// Something was skipped.
     Skipped,
     Broken(&'static str),
     /// There are no further records in the file.
@@ -145,7 +146,7 @@ impl LogFileReader {
     pub fn new(name: &str) -> Self {
         Self {
             body: Body::Unknown {
-                waiting: Vec::new(),
+                buffered: Vec::new(),
                 finished: false,
             },
             window: Vec::new(),
@@ -153,11 +154,11 @@ impl LogFileReader {
             scan: Scan::default(),
             stage: Stage::Between,
             complete: false,
-            failed: false,
+            is_reported_broken: false,
             name: name.to_owned(),
             object: String::new(),
             last: RecordSource::Object,
-            again: false,
+            is_put_back: false,
         }
     }
 
@@ -165,8 +166,8 @@ impl LogFileReader {
     pub fn push(&mut self, mut chunk: Vec<u8>) {
         match &mut self.body {
             Body::Archive(archive) => archive.push(chunk),
-            Body::Plain { waiting, .. } | Body::Unknown { waiting, .. } => {
-                waiting.append(&mut chunk);
+            Body::SingleFile { buffered, .. } | Body::Unknown { buffered, .. } => {
+                buffered.append(&mut chunk);
             }
         }
     }
@@ -175,13 +176,13 @@ impl LogFileReader {
     pub const fn finish(&mut self) {
         match &mut self.body {
             Body::Archive(archive) => archive.finish(),
-            Body::Plain { finished, .. } | Body::Unknown { finished, .. } => *finished = true,
+            Body::SingleFile { finished, .. } | Body::Unknown { finished, .. } => *finished = true,
         }
     }
 
     /// Returns the next item.
     pub fn read(&mut self) -> ReadResult<'_> {
-        if core::mem::take(&mut self.again) {
+        if core::mem::take(&mut self.is_put_back) {
             return self.record();
         }
         loop {
@@ -189,7 +190,7 @@ impl LogFileReader {
                 ScanResult::Skipped => continue,
                 ScanResult::Broken(why) => {
                     self.stage = Stage::Skipping;
-                    self.failed = true;
+                    self.is_reported_broken = true;
                     return ReadResult::FileBroken(why);
                 }
                 ScanResult::EndOfRecords => {
@@ -212,48 +213,48 @@ impl LogFileReader {
                 let is_json = matches!(self.stage, Stage::Elements | Stage::Head);
                 self.complete = false;
                 self.stage = Stage::Between;
-                match (core::mem::take(&mut self.failed), is_json) {
+                match (core::mem::take(&mut self.is_reported_broken), is_json) {
                     (true, _) => continue,
-                    (false, true) => return ReadResult::FileBroken(CUT),
+                    (false, true) => return ReadResult::FileBroken(TRUNCATED),
                     (false, false) => return ReadResult::FileEnd,
                 }
             }
-            match self.next_part() {
-                Part::Content => {}
-                Part::End => return ReadResult::End,
-                Part::File(name) => {
+            match self.next_item() {
+                ArchiveItem::Content => {}
+                ArchiveItem::End => return ReadResult::End,
+                ArchiveItem::File(name) => {
                     self.begin_file(&name);
                     return ReadResult::File(&self.name);
                 }
-                Part::FileBroken(why) => {
+                ArchiveItem::FileBroken(why) => {
                     self.stage = Stage::Between;
-                    if !core::mem::take(&mut self.failed) {
+                    if !core::mem::take(&mut self.is_reported_broken) {
                         return ReadResult::FileBroken(why);
                     }
                 }
-                Part::FileEnd => self.complete = true,
-                Part::NeedsInput => return ReadResult::NeedsInput,
-                Part::Broken(ZipError(why)) => return ReadResult::Broken(why),
+                ArchiveItem::FileEnd => self.complete = true,
+                ArchiveItem::NeedsInput => return ReadResult::NeedsInput,
+                ArchiveItem::Broken(ZipError(why)) => return ReadResult::Broken(why),
             }
         }
     }
 
-    /// Returns the first bytes of what could not be read, after [`ReadResult::FileBroken`] and
-    /// [`ReadResult::Broken`]: of the record that was not complete, or of the body.
+    /// Returns the first bytes that could not be read, after [`ReadResult::FileBroken`] and
+    /// [`ReadResult::Broken`]: those of the incomplete record, or those of the body.
     #[must_use]
-    pub fn unread(&self) -> &[u8] {
+    pub fn unreadable(&self) -> &[u8] {
         let record = self.rest();
         let body = match &self.body {
             Body::Archive(archive) => archive.rest(),
-            Body::Plain { waiting, .. } | Body::Unknown { waiting, .. } => waiting,
+            Body::SingleFile { buffered, .. } | Body::Unknown { buffered, .. } => buffered,
         };
-        let unread = if record.is_empty() { body } else { record };
-        unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
+        let unreadable = if record.is_empty() { body } else { record };
+        unreadable.get(..UNREADABLE_BYTES_MAX).unwrap_or(unreadable)
     }
 
     /// Makes the reader return the last record once more. Nothing may be called in between.
     pub const fn put_back(&mut self) {
-        self.again = true;
+        self.is_put_back = true;
     }
 
     fn record(&self) -> ReadResult<'_> {
@@ -267,54 +268,54 @@ impl LogFileReader {
         self.window.get(range).unwrap_or_default()
     }
 
-    /// Makes room and asks the body for more.
-    fn next_part(&mut self) -> Part {
+    /// Removes the returned bytes from the window and reads more of the body into it.
+    fn next_item(&mut self) -> ArchiveItem {
         self.window.drain(..self.at.min(self.window.len()));
         self.scan.at = self.scan.at.saturating_sub(self.at);
         self.at = 0;
-        if let Body::Unknown { waiting, finished } = &mut self.body {
-            if waiting.len() < 4 && !*finished {
-                return Part::NeedsInput;
+        if let Body::Unknown { buffered, finished } = &mut self.body {
+            if buffered.len() < 4 && !*finished {
+                return ArchiveItem::NeedsInput;
             }
-            let (waiting, finished) = (core::mem::take(waiting), *finished);
-            self.body = if zip::is_zip(&waiting) {
+            let (buffered, finished) = (core::mem::take(buffered), *finished);
+            self.body = if zip::is_zip(&buffered) {
                 let mut archive = Box::<Archive>::default();
-                archive.push(waiting);
+                archive.push(buffered);
                 if finished {
                     archive.finish();
                 }
                 Body::Archive(archive)
             } else {
-                Body::Plain {
-                    waiting,
+                Body::SingleFile {
+                    buffered,
                     finished,
-                    part: PlainPart::Name,
+                    part: SingleFileStage::Name,
                 }
             };
         }
         match &mut self.body {
             Body::Archive(archive) => archive.next(&mut self.window),
-            Body::Plain {
-                waiting,
+            Body::SingleFile {
+                buffered,
                 finished,
                 part,
             } => match part {
-                PlainPart::Name => {
-                    *part = PlainPart::Content;
-                    Part::File(core::mem::take(&mut self.name))
+                SingleFileStage::Name => {
+                    *part = SingleFileStage::Content;
+                    ArchiveItem::File(core::mem::take(&mut self.name))
                 }
-                PlainPart::Content if !waiting.is_empty() => {
-                    self.window.append(waiting);
-                    Part::Content
+                SingleFileStage::Content if !buffered.is_empty() => {
+                    self.window.append(buffered);
+                    ArchiveItem::Content
                 }
-                PlainPart::Content if *finished => {
-                    *part = PlainPart::End;
-                    Part::FileEnd
+                SingleFileStage::Content if *finished => {
+                    *part = SingleFileStage::End;
+                    ArchiveItem::FileEnd
                 }
-                PlainPart::Content => Part::NeedsInput,
-                PlainPart::End => Part::End,
+                SingleFileStage::Content => ArchiveItem::NeedsInput,
+                SingleFileStage::End => ArchiveItem::End,
             },
-            Body::Unknown { .. } => Part::NeedsInput,
+            Body::Unknown { .. } => ArchiveItem::NeedsInput,
         }
     }
 
@@ -323,10 +324,10 @@ impl LogFileReader {
         self.at = 0;
         self.scan = Scan::default();
         self.complete = false;
-        self.failed = false;
-        let is_up = |part: &str| part == ".." || part.contains(':');
+        self.is_reported_broken = false;
+        let leaves_archive = |part: &str| part == ".." || part.contains(':');
         let parts = || name.split(['/', '\\']);
-        self.stage = if parts().any(is_up) || name.starts_with(['/', '\\']) {
+        self.stage = if parts().any(leaves_archive) || name.starts_with(['/', '\\']) {
             Stage::Refused
         } else {
             Stage::Start
@@ -459,17 +460,17 @@ impl LogFileReader {
             ScanResult::Object
         } else if first {
             self.at = range.start;
-            ScanResult::Broken(UNKNOWN)
+            ScanResult::Broken(UNKNOWN_FORMAT)
         } else {
             ScanResult::NotARecord(range)
         }
     }
 
-    /// Handles a record that is not whole yet, or is longer than records may be.
+    /// Returns that more input is needed, or that the record is longer than records may be.
     fn more_or_too_long(&mut self) -> ScanResult {
         let start = self.at;
-        let is_long = self.rest().len() >= LINE_BYTES_MAX;
-        if !is_long && !self.scan.skipping {
+        let is_too_long = self.rest().len() >= LINE_BYTES_MAX;
+        if !is_too_long && !self.scan.skipping {
             return ScanResult::NeedsInput;
         }
         self.at = self.window.len();

@@ -2,7 +2,6 @@
 
 pub mod crc32;
 pub mod csv;
-pub mod fail;
 pub mod gzip;
 pub mod json;
 pub mod key_value;
@@ -10,5 +9,7 @@ pub mod lenient;
 pub mod lines;
 pub mod log_files;
 pub mod number;
+pub mod sanitize;
 pub mod unescape;
+pub mod upstream_error;
 pub mod zip;

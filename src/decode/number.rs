@@ -1,6 +1,6 @@
 //! Numbers in JSON's spelling with an exponent, which serializers of doubles write.
 
-/// More digits than any number that is read here has.
+/// The greatest number of digits; no number that is read here has more.
 const DIGITS_MAX: i32 = 30;
 
 /// Returns the number without its exponent: `1.5E3` is `1500`, `12345e-2` is `123.45`. Nothing

@@ -1,10 +1,10 @@
 //! The contents of JSON strings as text.
 
-/// Appends what the contents of a scanned JSON string stand for. Text that no scanner has
-/// accepted is copied as far as it makes sense.
+/// Appends the contents of a scanned JSON string with its escapes resolved. In a text that no scanner
+/// has accepted, wrong escapes are replaced or left out.
 pub fn unescape_into(contents: &str, out: &mut String) {
     let mut rest = contents;
-    // Escapes stand close together where there are any: a plain loop finds the next one sooner
+    // Where there are escapes, they are close together: a plain loop finds the next one sooner
     // than a search that has to be set up.
     while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
         let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));

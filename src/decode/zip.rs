@@ -1,4 +1,4 @@
-//! A zip archive, in chunks as they arrive: its files one after another, read from their local
+//! Reads a zip archive in chunks as they arrive: its files one after another, from their local
 //! headers, with bounded memory.
 //!
 //! No name in an archive is ever used as a path; names are text.
@@ -13,14 +13,14 @@ pub struct ZipError(pub &'static str);
 
 /// The result of [`Archive::next`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ArchiveItem {
     /// More of the current file was appended.
     Content,
     /// All files were returned.
     End,
-    /// The next file begins. The name is what the archive says.
+    /// The next file begins. The name is the one that the archive gives.
     File(String),
-    /// The current file cannot be read any further; reading goes on after it.
+    /// The current file cannot be read any further; reading continues after it.
     FileBroken(&'static str),
     /// The current file is complete.
     FileEnd,
@@ -30,7 +30,7 @@ pub enum Part {
     Broken(ZipError),
 }
 
-/// More files than this are no delivery of logs: every half hour brings one of each type.
+/// An archive with more files is no delivery of logs: every half hour brings one of each type.
 pub const FILES_MAX: u32 = 10_000;
 
 /// Longer names are refused; the documented ones have 40 bytes.
@@ -41,7 +41,7 @@ const INFLATED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Deflate cannot do better than 1032:1, and logs do 5:1 to 40:1. Checked past the first 16 MiB.
 const RATIO_MAX: u64 = 400;
-const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
+const RATIO_UNCHECKED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One inflated piece; small enough that a limit is noticed early.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -76,29 +76,29 @@ pub fn files(archive: &[u8], bytes_max: usize) -> Result<Vec<(String, Vec<u8>)>,
     reader.push(archive.to_vec());
     reader.finish();
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut left = bytes_max;
+    let mut remaining = bytes_max;
     let mut piece = Vec::new();
     loop {
         match reader.next(&mut piece) {
-            Part::Content => {
-                left = left.checked_sub(piece.len()).ok_or(TOO_LARGE)?;
+            ArchiveItem::Content => {
+                remaining = remaining.checked_sub(piece.len()).ok_or(TOO_LARGE)?;
                 if let Some((_, content)) = files.last_mut() {
                     content.append(&mut piece);
                 }
             }
-            Part::End => return Ok(files),
-            Part::File(name) => files.push((name, Vec::new())),
-            Part::FileBroken(why) => return Err(ZipError(why)),
-            Part::FileEnd => {}
-            Part::NeedsInput => return Err(TRUNCATED),
-            Part::Broken(error) => return Err(error),
+            ArchiveItem::End => return Ok(files),
+            ArchiveItem::File(name) => files.push((name, Vec::new())),
+            ArchiveItem::FileBroken(why) => return Err(ZipError(why)),
+            ArchiveItem::FileEnd => {}
+            ArchiveItem::NeedsInput => return Err(TRUNCATED),
+            ArchiveItem::Broken(error) => return Err(error),
         }
     }
 }
 
 /// Reads one archive. See the module.
 pub struct Archive {
-    /// Bytes of the archive not yet taken, from `at`.
+    /// The archive as it came; the bytes before `at` have been consumed.
     input: Vec<u8>,
     at: usize,
     finished: bool,
@@ -106,7 +106,7 @@ pub struct Archive {
     file: File,
     inflate: Decompress,
     files: u32,
-    taken_bytes: u64,
+    consumed_bytes: u64,
     inflated_bytes: u64,
 }
 
@@ -114,12 +114,12 @@ pub struct Archive {
 #[derive(Default)]
 struct File {
     stored: bool,
-    /// The sizes stand after the data, which deflate ends by itself.
+    /// The sizes are after the data: its end is known from the deflate stream.
     streamed: bool,
     /// The checksum that the header gives.
-    crc32: u64,
+    expected_crc: u64,
     /// How many compressed bytes are left, where the header says it.
-    left: Option<usize>,
+    remaining: Option<usize>,
     crc: Crc32,
 }
 
@@ -145,7 +145,7 @@ impl Default for Archive {
             file: File::default(),
             inflate: Decompress::new(false),
             files: 0,
-            taken_bytes: 0,
+            consumed_bytes: 0,
             inflated_bytes: 0,
         }
     }
@@ -168,25 +168,25 @@ impl Archive {
         self.finished = true;
     }
 
-    /// Goes on, and appends contents to `out`.
-    pub fn next(&mut self, out: &mut Vec<u8>) -> Part {
+    /// Reads the next item, and appends contents of the current file to `out`.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> ArchiveItem {
         loop {
             match self.stage {
                 Stage::Between => return self.begin_file(),
-                Stage::Broken(error) => return Part::Broken(error),
+                Stage::Broken(error) => return ArchiveItem::Broken(error),
                 Stage::Content if self.file.stored => return self.copy(out),
                 Stage::Content => return self.inflate(out),
                 Stage::Descriptor => return self.end_streamed(),
-                Stage::Done => return Part::End,
-                Stage::Refused(why) => return self.pass_over(why),
+                Stage::Done => return ArchiveItem::End,
+                Stage::Refused(why) => return self.skip_file(why),
                 Stage::Skipping(0) => self.stage = Stage::Between,
-                Stage::Skipping(left) => {
-                    let taken = left.min(self.rest().len());
-                    if taken == 0 {
-                        return self.need_input();
+                Stage::Skipping(remaining) => {
+                    let consumed = remaining.min(self.rest().len());
+                    if consumed == 0 {
+                        return self.request_input();
                     }
-                    self.take(taken);
-                    self.stage = Stage::Skipping(left.saturating_sub(taken));
+                    self.take(consumed);
+                    self.stage = Stage::Skipping(remaining.saturating_sub(consumed));
                 }
             }
         }
@@ -201,56 +201,60 @@ impl Archive {
     fn take(&mut self, bytes: usize) {
         self.at = self.at.saturating_add(bytes);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+        self.consumed_bytes = self.consumed_bytes.saturating_add(bytes);
     }
 
-    const fn fail(&mut self, error: ZipError) -> Part {
+    const fn fail(&mut self, error: ZipError) -> ArchiveItem {
         self.stage = Stage::Broken(error);
-        Part::Broken(error)
+        ArchiveItem::Broken(error)
     }
 
-    /// Asks for more bytes; if there are none, the archive was cut.
-    const fn need_input(&mut self) -> Part {
+    /// Returns that more bytes are needed; if there are none, the archive was cut.
+    const fn request_input(&mut self) -> ArchiveItem {
         if self.finished {
             self.fail(TRUNCATED)
         } else {
-            Part::NeedsInput
+            ArchiveItem::NeedsInput
         }
     }
 
-    fn begin_file(&mut self) -> Part {
+    fn begin_file(&mut self) -> ArchiveItem {
         let rest = self.rest();
         if rest.len() < 4 {
-            return self.need_input();
+            return self.request_input();
         }
-        if DIRECTORY.iter().any(|sign| rest.starts_with(sign)) {
+        if DIRECTORY
+            .iter()
+            .any(|signature| rest.starts_with(signature))
+        {
             self.stage = Stage::Done;
-            return Part::End;
+            return ArchiveItem::End;
         }
         if !rest.starts_with(LOCAL_HEADER) {
             return self.fail(ZipError("something else than a file stands in the archive"));
         }
         let (Some(name_bytes), Some(extra_bytes)) = (number(rest, 26, 2), number(rest, 28, 2))
         else {
-            return self.need_input();
+            return self.request_input();
         };
         let data_at = LOCAL_HEADER_BYTES
             .saturating_add(name_bytes)
             .saturating_add(extra_bytes);
         if rest.len() < data_at {
-            return self.need_input();
+            return self.request_input();
         }
         let flags = number(rest, 6, 2).unwrap_or(0);
         let method = number(rest, 8, 2).unwrap_or(0);
         let sum = number(rest, 14, 4).unwrap_or(0);
-        let packed = number(rest, 18, 4).unwrap_or(0);
+        let compressed_bytes = number(rest, 18, 4).unwrap_or(0);
         let name = rest
             .get(LOCAL_HEADER_BYTES..)
             .and_then(|rest| rest.get(..name_bytes));
         let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
         let streamed = flags & 8 != 0;
-        // All ones stand for a size that is given elsewhere.
-        let left = Some(packed).filter(|packed| !streamed && *packed != 0xffff_ffff);
+        // All ones mean that the size is given elsewhere.
+        let remaining = Some(compressed_bytes)
+            .filter(|compressed_bytes| !streamed && *compressed_bytes != 0xffff_ffff);
         self.take(data_at);
         self.files = self.files.saturating_add(1);
         if self.files > FILES_MAX {
@@ -259,110 +263,115 @@ impl Archive {
         self.stage = match method {
             _ if name_bytes > NAME_BYTES_MAX => Stage::Refused("its name is too long"),
             _ if flags & 1 != 0 => Stage::Refused("it is encrypted"),
-            0 if left.is_some() => Stage::Content,
+            0 if remaining.is_some() => Stage::Content,
             8 => Stage::Content,
             _ => Stage::Refused("it is packed in another way than deflate"),
         };
         self.file = File {
             stored: method == 0,
             streamed,
-            crc32: u64::try_from(sum).unwrap_or(u64::MAX),
-            left,
+            expected_crc: u64::try_from(sum).unwrap_or(u64::MAX),
+            remaining,
             crc: Crc32::default(),
         };
         self.inflate.reset(false);
-        Part::File(name)
+        ArchiveItem::File(name)
     }
 
-    /// Leaves the current file, if it is known where it ends.
-    const fn pass_over(&mut self, why: &'static str) -> Part {
-        match self.file.left {
-            Some(left) => {
-                self.stage = Stage::Skipping(left);
-                Part::FileBroken(why)
+    /// Skips the rest of the current file; without a known end of it the archive is broken.
+    const fn skip_file(&mut self, why: &'static str) -> ArchiveItem {
+        match self.file.remaining {
+            Some(remaining) => {
+                self.stage = Stage::Skipping(remaining);
+                ArchiveItem::FileBroken(why)
             }
             None => self.fail(ZipError(why)),
         }
     }
 
-    fn copy(&mut self, out: &mut Vec<u8>) -> Part {
-        let left = self.file.left.unwrap_or(0);
-        if left == 0 {
-            return self.end_file(self.file.crc32);
+    fn copy(&mut self, out: &mut Vec<u8>) -> ArchiveItem {
+        let remaining = self.file.remaining.unwrap_or(0);
+        if remaining == 0 {
+            return self.end_file(self.file.expected_crc);
         }
         let rest = self.input.get(self.at..).unwrap_or_default();
-        let taken = left.min(rest.len()).min(PIECE_BYTES);
-        let piece = rest.get(..taken).unwrap_or_default();
+        let consumed = remaining.min(rest.len()).min(PIECE_BYTES);
+        let piece = rest.get(..consumed).unwrap_or_default();
         if piece.is_empty() {
-            return self.need_input();
+            return self.request_input();
         }
         self.file.crc.update(piece);
         out.extend_from_slice(piece);
-        self.take(taken);
-        self.file.left = Some(left.saturating_sub(taken));
-        self.count_inflated(taken)
+        self.take(consumed);
+        self.file.remaining = Some(remaining.saturating_sub(consumed));
+        self.count_inflated(consumed)
     }
 
-    fn inflate(&mut self, out: &mut Vec<u8>) -> Part {
+    fn inflate(&mut self, out: &mut Vec<u8>) -> ArchiveItem {
         let rest = self.input.get(self.at..).unwrap_or_default();
         let rest = rest
-            .get(..self.file.left.unwrap_or(usize::MAX))
+            .get(..self.file.remaining.unwrap_or(usize::MAX))
             .unwrap_or(rest);
         let before = out.len();
         out.reserve(PIECE_BYTES);
-        let taken_before = self.inflate.total_in();
+        let consumed_before = self.inflate.total_in();
         let result = self
             .inflate
             .decompress_vec(rest, out, FlushDecompress::None);
-        let taken = self.inflate.total_in().saturating_sub(taken_before);
-        let taken = usize::try_from(taken).unwrap_or(0);
-        self.take(taken);
-        self.file.left = self.file.left.map(|left| left.saturating_sub(taken));
-        let made = out.get(before..).unwrap_or_default();
-        self.file.crc.update(made);
-        let made = made.len();
+        let consumed = self.inflate.total_in().saturating_sub(consumed_before);
+        let consumed = usize::try_from(consumed).unwrap_or(0);
+        self.take(consumed);
+        self.file.remaining = self
+            .file
+            .remaining
+            .map(|remaining| remaining.saturating_sub(consumed));
+        let produced = out.get(before..).unwrap_or_default();
+        self.file.crc.update(produced);
+        let produced = produced.len();
         match result {
-            Err(_) => self.pass_over(CORRUPT),
+            Err(_) => self.skip_file(CORRUPT),
             Ok(Status::StreamEnd) if self.file.streamed => {
                 self.stage = Stage::Descriptor;
-                self.count_inflated(made)
+                self.count_inflated(produced)
             }
             Ok(Status::StreamEnd) => {
                 // The last piece is handed out before the stage says that the file ends.
                 self.file.stored = true;
-                if self.file.left.is_some_and(|left| left > 0) {
+                if self.file.remaining.is_some_and(|remaining| remaining > 0) {
                     self.stage = Stage::Refused("it ends before its size");
                 }
-                self.file.left = self.file.left.or(Some(0));
-                self.count_inflated(made)
+                self.file.remaining = self.file.remaining.or(Some(0));
+                self.count_inflated(produced)
             }
-            Ok(Status::Ok | Status::BufError) if made > 0 || taken > 0 => self.count_inflated(made),
+            Ok(Status::Ok | Status::BufError) if produced > 0 || consumed > 0 => {
+                self.count_inflated(produced)
+            }
             // All of the file was given and its data does not end.
-            Ok(Status::Ok | Status::BufError) if self.file.left == Some(0) => {
-                self.pass_over(CORRUPT)
+            Ok(Status::Ok | Status::BufError) if self.file.remaining == Some(0) => {
+                self.skip_file(CORRUPT)
             }
-            Ok(Status::Ok | Status::BufError) => self.need_input(),
+            Ok(Status::Ok | Status::BufError) => self.request_input(),
         }
     }
 
-    fn count_inflated(&mut self, bytes: usize) -> Part {
+    fn count_inflated(&mut self, bytes: usize) -> ArchiveItem {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
         let is_bomb = self.inflated_bytes > INFLATED_BYTES_MAX
-            || (self.inflated_bytes > RATIO_FREE_BYTES
-                && self.inflated_bytes / RATIO_MAX > self.taken_bytes);
+            || (self.inflated_bytes > RATIO_UNCHECKED_BYTES
+                && self.inflated_bytes / RATIO_MAX > self.consumed_bytes);
         if is_bomb {
             return self.fail(BOMB);
         }
-        Part::Content
+        ArchiveItem::Content
     }
 
-    /// Reads what follows the data of a streamed file: a checksum and two sizes, perhaps with a
-    /// signature, perhaps of 8 bytes each. What comes after them tells which it is.
-    fn end_streamed(&mut self) -> Part {
+    /// Reads the descriptor after the data of a streamed file: a checksum and two sizes, perhaps with a
+    /// signature, perhaps of 8 bytes each. The bytes after them show which it is.
+    fn end_streamed(&mut self) -> ArchiveItem {
         let rest = self.rest();
-        let signed = rest.starts_with(DESCRIPTOR);
-        let sum_at = if signed { 4 } else { 0 };
+        let has_signature = rest.starts_with(DESCRIPTOR);
+        let sum_at = if has_signature { 4 } else { 0 };
         let is_end = |at: usize| rest.get(at..).is_some_and(|rest| rest.starts_with(b"PK"));
         let end = [12, 20]
             .map(|bytes| bytes + sum_at)
@@ -373,17 +382,17 @@ impl Archive {
                 self.take(end);
                 self.end_file(u64::try_from(sum).unwrap_or(u64::MAX))
             }
-            (_, _) if rest.len() < 26 => self.need_input(),
+            (_, _) if rest.len() < 26 => self.request_input(),
             (_, _) => self.fail(ZipError("the size of a file in the archive cannot be read")),
         }
     }
 
-    fn end_file(&mut self, sum: u64) -> Part {
+    fn end_file(&mut self, sum: u64) -> ArchiveItem {
         self.stage = Stage::Between;
         if u64::from(self.file.crc.sum()) == sum {
-            Part::FileEnd
+            ArchiveItem::FileEnd
         } else {
-            Part::FileBroken(WRONG_SUM)
+            ArchiveItem::FileBroken(WRONG_SUM)
         }
     }
 }

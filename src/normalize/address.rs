@@ -15,13 +15,13 @@ pub(super) fn bare(text: &str) -> Option<&str> {
     is_bare(inner).then_some(inner)
 }
 
-/// Returns whether there is nothing in the text but the address: no name of the person.
+/// Returns whether the text is the address alone, without the name of the person.
 pub(super) fn is_alone(address: &str, text: &str) -> bool {
     // Angle brackets and white space.
     text.len() <= address.len() + 2 || text.trim_matches(['<', '>', ' ']) == address
 }
 
-/// Returns the part after the last `@`, if it is a domain. That has nothing to escape.
+/// Returns the part after the last `@`, if it is a domain. A domain has nothing to escape.
 pub(super) fn domain(text: &str) -> Option<&str> {
     let at = text.bytes().rposition(|byte| byte == b'@')?;
     text.get(at + 1..).filter(|domain| is_domain(domain))
@@ -33,8 +33,8 @@ fn is_domain(text: &str) -> bool {
     !text.is_empty() && !is_separated && (text.is_ascii() || !text.contains(char::is_whitespace))
 }
 
-/// Returns whether there is one `@` with something on both sides, and no separator. What stands in
-/// quotes before the `@` may be anything.
+/// Returns whether the text is one bare address: one `@` with something on both sides, and no
+/// separator. Text in quotes before the `@` may be anything.
 fn is_bare(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix('"') {
         let Some((local, domain)) = rest.rsplit_once("\"@") else {
@@ -52,8 +52,8 @@ fn is_bare(text: &str) -> bool {
         && (text.is_ascii() || !text.contains(char::is_whitespace))
 }
 
-/// How many `@` there are, and whether there is a separator. Most texts are addresses, so it looks
-/// at all bytes, eight at a time, and branches on none.
+/// Returns how many `@` there are, and whether there is a separator. Most texts are addresses, so it
+/// reads all bytes, eight at a time, and branches on none.
 fn at_signs(text: &[u8]) -> (usize, bool) {
     const SEPARATOR: u8 = 2;
     const KINDS: [u8; 256] = {
@@ -89,7 +89,7 @@ fn at_signs(text: &[u8]) -> (usize, bool) {
     (ats, all & SEPARATOR != 0)
 }
 
-/// Returns whether a byte separates addresses, or stands in none that is not quoted.
+/// Returns whether a byte separates addresses, or cannot be in an address that is not quoted.
 const fn is_separator(byte: u8) -> bool {
     matches!(
         byte,
@@ -117,7 +117,7 @@ pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
     Some(format!("{local}@{}", labels?.join(".")))
 }
 
-/// Encodes a label in punycode, RFC 3492 §6.3. Nothing where it is too long to be one.
+/// Encodes a label in punycode, RFC 3492 §6.3; `None` where it is too long for a label.
 fn punycode(label: &str) -> Option<String> {
     const BASE: u32 = 36;
     let characters: Vec<u32> = label.chars().map(u32::from).collect();
@@ -206,7 +206,7 @@ pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
     if text.parse::<IpAddr>().is_ok() {
         return Some((text, None));
     }
-    let (ip, behind) = match text.strip_prefix('[') {
+    let (ip, after_ip) = match text.strip_prefix('[') {
         Some(inner) => inner
             .split_once(']')
             .filter(|(ip, _)| ip.parse::<IpAddr>().is_ok())?,
@@ -215,14 +215,14 @@ pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
             Some(parts).filter(|(ip, _)| ip.parse::<Ipv4Addr>().is_ok())?
         }
     };
-    if behind.is_empty() {
+    if after_ip.is_empty() {
         return Some((ip, None));
     }
-    let port = behind.strip_prefix(':').filter(|port| is_port(port))?;
+    let port = after_ip.strip_prefix(':').filter(|port| is_port(port))?;
     Some((ip, Some(port)))
 }
 
-/// Returns whether it is the number of a port, as JSON has it.
+/// Returns whether it is the number of a port, written as a JSON number.
 fn is_port(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     is_number && (text == "0" || !text.starts_with('0'))

@@ -1,4 +1,4 @@
-//! The MITRE ATT&CK techniques that a record names by its stream and its verdict, never by text
+//! The MITRE ATT&CK techniques of a record. They depend on its stream and its verdict, never on text
 //! that a sender writes. One table for both formats.
 //!
 //! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
@@ -10,21 +10,21 @@ use super::table::Test;
 use crate::field;
 use crate::stream::Stream;
 
-/// The release of ATT&CK that the ids are of. In it Impersonation is T1656.
-pub const RELEASE: &str = "17.1";
+/// The release of ATT&CK that defines the ids. In it Impersonation is T1656.
+pub const ATTACK_RELEASE: &str = "17.1";
 
 /// An id and its name.
-type Named = (&'static str, &'static str);
+type IdAndName = (&'static str, &'static str);
 
 /// One technique, with the tactic it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Technique {
     /// Why it is used.
-    pub tactic: Named,
+    pub tactic: IdAndName,
     /// The technique.
-    pub technique: Named,
-    /// The part of the technique, if one is known.
-    pub sub: Option<Named>,
+    pub technique: IdAndName,
+    /// The sub-technique, if one is known.
+    pub subtechnique: Option<IdAndName>,
 }
 
 /// Records of a stream, and the techniques that they name.
@@ -40,36 +40,36 @@ pub struct AttackRule {
     pub meaning: &'static str,
 }
 
-const INITIAL_ACCESS: Named = ("TA0001", "Initial Access");
-const PHISHING: Named = ("T1566", "Phishing");
+const INITIAL_ACCESS: IdAndName = ("TA0001", "Initial Access");
+const PHISHING: IdAndName = ("T1566", "Phishing");
 
 const ANY_PHISHING: Technique = Technique {
     tactic: INITIAL_ACCESS,
     technique: PHISHING,
-    sub: None,
+    subtechnique: None,
 };
 const ATTACHMENT: Technique = Technique {
-    sub: Some(("T1566.001", "Spearphishing Attachment")),
+    subtechnique: Some(("T1566.001", "Spearphishing Attachment")),
     ..ANY_PHISHING
 };
 const LINK: Technique = Technique {
-    sub: Some(("T1566.002", "Spearphishing Link")),
+    subtechnique: Some(("T1566.002", "Spearphishing Link")),
     ..ANY_PHISHING
 };
 const CLICKED: Technique = Technique {
     tactic: ("TA0002", "Execution"),
     technique: ("T1204", "User Execution"),
-    sub: Some(("T1204.001", "Malicious Link")),
+    subtechnique: Some(("T1204.001", "Malicious Link")),
 };
 const INTERNAL: Technique = Technique {
     tactic: ("TA0008", "Lateral Movement"),
     technique: ("T1534", "Internal Spearphishing"),
-    sub: None,
+    subtechnique: None,
 };
 const IMPERSONATION: Technique = Technique {
     tactic: ("TA0005", "Defense Evasion"),
     technique: ("T1656", "Impersonation"),
-    sub: None,
+    subtechnique: None,
 };
 
 const fn row(
@@ -89,7 +89,7 @@ const fn row(
 const PHISHED: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
 const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url", "link"];
 
-/// For each stream the first row that holds counts.
+/// The rows of all streams; for each stream the first row that holds counts.
 #[rustfmt::skip]
 pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
@@ -124,13 +124,13 @@ pub fn rows(stream: Stream) -> impl Iterator<Item = &'static AttackRule> {
 /// Returns the members of ECS's `threat`.
 #[must_use]
 pub fn ecs(techniques: &[Technique]) -> String {
-    let tactics: Vec<Named> = techniques.iter().map(|it| it.tactic).collect();
-    let whole: Vec<Named> = techniques.iter().map(|it| it.technique).collect();
-    let subs: Vec<Named> = techniques.iter().filter_map(|it| it.sub).collect();
+    let tactics: Vec<IdAndName> = techniques.iter().map(|it| it.tactic).collect();
+    let techniques_named: Vec<IdAndName> = techniques.iter().map(|it| it.technique).collect();
+    let subs: Vec<IdAndName> = techniques.iter().filter_map(|it| it.subtechnique).collect();
     let mut json = String::from("\"framework\":\"MITRE ATT&CK\",\"tactic\":{");
     push_lists(&mut json, &tactics);
     json.push_str("},\"technique\":{");
-    push_lists(&mut json, &whole);
+    push_lists(&mut json, &techniques_named);
     if !subs.is_empty() {
         json.push_str(",\"subtechnique\":{");
         push_lists(&mut json, &subs);
@@ -141,9 +141,9 @@ pub fn ecs(techniques: &[Technique]) -> String {
 }
 
 /// Appends the ids and the names, each once.
-fn push_lists(json: &mut String, all: &[Named]) {
+fn push_lists(json: &mut String, all: &[IdAndName]) {
     for (at, key) in ["\"id\":[", ",\"name\":["].into_iter().enumerate() {
-        let text = |named: &Named| if at == 0 { named.0 } else { named.1 };
+        let text = |named: &IdAndName| if at == 0 { named.0 } else { named.1 };
         json.push_str(key);
         for (place, named) in all.iter().enumerate() {
             let before = all.get(..place).unwrap_or_default();
@@ -170,7 +170,7 @@ pub fn ocsf(techniques: &[Technique]) -> String {
         let parts = [
             ("{\"tactic\":", Some(it.tactic)),
             (",\"technique\":", Some(it.technique)),
-            (",\"sub_technique\":", it.sub),
+            (",\"sub_technique\":", it.subtechnique),
         ];
         for (key, named) in parts {
             if let Some((id, name)) = named {
@@ -179,7 +179,7 @@ pub fn ocsf(techniques: &[Technique]) -> String {
                 }
             }
         }
-        for piece in [",\"version\":\"", RELEASE, "\"}"] {
+        for piece in [",\"version\":\"", ATTACK_RELEASE, "\"}"] {
             json.push_str(piece);
         }
     }
@@ -199,7 +199,7 @@ mod tests {
             for technique in row.techniques {
                 let (id, _) = technique.technique;
                 assert!(technique.tactic.0.starts_with("TA") && id.starts_with('T'));
-                if let Some((sub, _)) = technique.sub {
+                if let Some((sub, _)) = technique.subtechnique {
                     assert!(sub.starts_with(&format!("{id}.")), "{sub}");
                 }
             }
@@ -226,7 +226,7 @@ mod tests {
             json!({
                 "tactic": {"uid": "TA0001", "name": "Initial Access"},
                 "technique": {"uid": "T1566", "name": "Phishing"},
-                "version": RELEASE,
+                "version": ATTACK_RELEASE,
             })
         );
     }

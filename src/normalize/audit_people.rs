@@ -126,7 +126,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
     writer.out.push_str(&row.key);
     let plain = UnescapedText {
         text,
-        unescaped: true,
+        had_escapes: true,
     };
     if is_noted {
         quoted_and_related(writer, plain, text, Related::User);

@@ -19,7 +19,7 @@ use crate::record::Value;
 /// How many times a JSON text may be wrapped into a JSON string.
 const WRAPPED_MAX: u32 = 3;
 
-/// The checks of a message whose verdicts are lifted out.
+/// The checks of a message whose verdicts are extracted.
 pub(super) const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
 
 /// Returns the text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at
@@ -143,8 +143,8 @@ pub(super) fn attachments(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     files(writer, row, push_attachment);
 }
 
-/// The same for files of any form: `push` writes one, with a comma after it; its last
-/// argument says whether it was named before.
+/// Writes a list of files, whose elements `push` writes with a comma after each. The last argument of
+/// `push` is whether the file was named before.
 pub(super) fn files(
     writer: &mut EventWriter<'_, '_>,
     row: &FieldStep,

@@ -1,4 +1,4 @@
-//! Conversions that both formats use: functions that read a value and write what becomes of it.
+//! Conversions that both formats use: functions that read a value and write it in another form.
 
 use super::distinct::VALUES_MAX;
 use super::mapping::FieldStep;
@@ -10,7 +10,7 @@ use crate::decode::json::{self, Kind};
 use crate::encode::{lowercase, push_escaped, push_lowercase};
 use crate::record::Value;
 
-/// Writes text as it stands.
+/// Writes text unchanged.
 pub(super) fn verbatim(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     quoted(writer, plain, plain.text)
 }
@@ -135,13 +135,13 @@ pub(super) fn quoted_and_related(
     writer: &mut EventWriter<'_, '_>,
     plain: UnescapedText<'_>,
     text: &str,
-    sort: Related,
+    kind: Related,
 ) -> bool {
     writer.out.push('"');
     let start = writer.out.len();
     plain.push(text, writer.out);
-    writer.add_related(sort, start);
-    if let (Related::User, Some(domain)) = (sort, address::domain(text)) {
+    writer.add_related(kind, start);
+    if let (Related::User, Some(domain)) = (kind, address::domain(text)) {
         // One in brackets is an address of a host, and no name.
         if !domain.starts_with('[') {
             writer.add_related(
@@ -162,7 +162,7 @@ pub(super) fn push_word(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str("\",");
 }
 
-/// Writes the word of the row; a field that says the same is used up.
+/// Writes the word of the row, and marks a field with the same word as used.
 pub(super) fn constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     push_word(writer, row);
     let word = row.convert.word;
@@ -192,7 +192,7 @@ pub(super) fn null_sender(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     }
 }
 
-/// Writes when it happened, if the field says yes.
+/// Writes when the event happened, if the field is true.
 pub(super) fn occurred_if_true(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut values = row.from.iter().filter_map(|name| writer.record.get(*name));
     if values.any(|value| values::boolean(value.text) == Some(true)) {
@@ -203,7 +203,8 @@ pub(super) fn occurred_if_true(writer: &mut EventWriter<'_, '_>, row: &FieldStep
     }
 }
 
-/// Writes the port of the IP address that the row of the address takes: the first there is.
+/// Writes the port of the first IP address among the fields, which is the one that the row of the
+/// address takes.
 pub(super) fn port(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let record = writer.record;
     let values = row.from.iter().filter_map(|name| record.get(*name));
@@ -327,7 +328,7 @@ pub(super) fn push_escaped_word(writer: &mut EventWriter<'_, '_>, key: &str, tex
     writer.out.push_str("\",");
 }
 
-/// Writes the texts of a list in one, with commas between them. The list is kept besides.
+/// Writes the texts of a list in one, with commas between them. The list is kept as well.
 pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let start = writer.out.len();
     writer.out.push('"');

@@ -1,4 +1,4 @@
-//! Lists whose values stand in the output, each once.
+//! Lists of distinct values, each a range of the output.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 /// the most; a record with more keeps the whole field besides, and `parse_errors` names it.
 pub(super) const VALUES_MAX: usize = 10_000;
 
-/// A search through so few is faster than a set.
-const SEARCHED_MAX: usize = 16;
+/// Up to this many values a linear search is faster than a set.
+const LINEAR_SEARCH_MAX: usize = 16;
 
-/// A value that stands in the output.
+/// A value in the output.
 pub(super) trait OutputText {
-    /// Returns what sort of value it is: only values of one sort are compared.
+    /// Returns the kind of the value: only values of one kind are compared.
     fn kind(&self) -> u8;
 
-    /// Returns where it stands.
+    /// Returns its range in the output.
     fn range(&self) -> (usize, usize);
 }
 
@@ -32,7 +32,7 @@ impl OutputText for (usize, usize) {
 /// their number.
 pub(super) struct Distinct<T> {
     values: Vec<T>,
-    /// Their texts, where there are more than [`SEARCHED_MAX`].
+    /// Their texts, where there are more than [`LINEAR_SEARCH_MAX`].
     texts: BTreeSet<(u8, Box<[u8]>)>,
 }
 
@@ -46,10 +46,10 @@ impl<T> Default for Distinct<T> {
 }
 
 impl<T: OutputText> Distinct<T> {
-    /// Adds a value of the output, unless its text is there already. Returns whether it is new.
+    /// Adds a value, unless its text is there already. Returns whether it is new.
     #[inline]
     pub(super) fn add(&mut self, out: &str, value: T) -> bool {
-        let is_new = if self.values.len() <= SEARCHED_MAX {
+        let is_new = if self.values.len() <= LINEAR_SEARCH_MAX {
             let mut earlier = self.values.iter();
             let text = text_of(out, &value);
             !earlier.any(|earlier| earlier.kind() == value.kind() && text_of(out, earlier) == text)
@@ -84,7 +84,7 @@ impl<T> Distinct<T> {
         &self.values
     }
 
-    /// Returns whether a list with these values takes no more.
+    /// Returns whether the list has the greatest number of values.
     pub(super) const fn is_full(&self) -> bool {
         self.values.len() >= VALUES_MAX
     }

@@ -1,21 +1,21 @@
 //! The tables as a text for people: which field becomes what.
 
-use super::attack::{self, RELEASE};
+use super::attack::{self, ATTACK_RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
 use super::table::{FieldMapping, Keep, RowOutput};
 use crate::field::FieldName;
 use crate::stream::{STREAMS, Stream};
 
-/// What becomes of one upstream field.
-struct Line {
+/// An upstream field, and the paths that it is mapped to.
+struct FieldLine {
     field: &'static str,
     ecs: Vec<String>,
     ocsf: Vec<String>,
 }
 
-/// Returns the tables of one stream, or of all, as Markdown. What `sample` says of a stream stands
-/// at the end of its section.
+/// Returns the tables of one stream, or of all, as Markdown. The result of `sample` for a stream is
+/// added at the end of its section.
 #[must_use]
 pub fn render(stream: Option<Stream>, sample: &dyn Fn(Stream) -> String) -> String {
     let mut out = String::new();
@@ -61,14 +61,14 @@ fn preface(out: &mut String) {
     }
     out.push_str(&format!(
         "\n## ATT&CK\n\n\
-         The techniques that a record names by its stream and verdict, with the ids of ATT&CK {RELEASE}: in ECS below\n\
+         The techniques that a record names by its stream and verdict, with the ids of ATT&CK {ATTACK_RELEASE}: in ECS below\n\
          `threat`, in OCSF in `attacks`. The setting `attack = false` leaves them out. For each stream the first row\n\
          that fits counts.\n\n\
          | stream | record | techniques |\n|---|---|---|\n"
     ));
     for row in attack::ROWS {
         let names = row.techniques.iter().map(|it| {
-            let (id, name) = it.sub.unwrap_or(it.technique);
+            let (id, name) = it.subtechnique.unwrap_or(it.technique);
             let (tactic, tactic_name) = it.tactic;
             format!("{id} {name} ({tactic} {tactic_name})")
         });
@@ -81,7 +81,8 @@ fn preface(out: &mut String) {
     out.push_str("\n## Streams\n\n");
 }
 
-/// Where each stream comes from, how long it is kept, and what identifies its records.
+/// Appends the table of endpoints: where each stream comes from, how long it is kept, and what
+/// identifies its records.
 fn endpoints(out: &mut String) {
     out.push_str(
         "## Endpoints\n\n\
@@ -90,12 +91,12 @@ fn endpoints(out: &mut String) {
          | stream | endpoint | permission | retention | deduplicated by |\n|---|---|---|---|---|\n",
     );
     for row in STREAMS {
-        let kept = row
+        let retention = row
             .retention_hours
             .map_or_else(String::new, |hours| format!("{} days", hours / 24));
         let permission = row.permission.replace('|', "\\|");
         out.push_str(&format!(
-            "| `{}` | `{}` | {permission} | {kept} | {} |\n",
+            "| `{}` | `{}` | {permission} | {retention} | {} |\n",
             row.name, row.endpoint, row.identity
         ));
     }
@@ -130,7 +131,7 @@ fn section(out: &mut String, stream: Stream) {
     out.push('\n');
 }
 
-/// The values that the rules of a stream give, and where its word of action comes from.
+/// Appends the values that the rules of a stream give, and the fields of its word of action.
 fn values(out: &mut String, stream: Stream) {
     let tables = ecs::tables(stream);
     let mut kinds: Vec<String> = Vec::new();
@@ -189,8 +190,8 @@ fn cell(paths: &[String]) -> String {
 }
 
 /// Returns the fields of a stream in the order in which its tables name them.
-fn lines(stream: Stream) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+fn lines(stream: Stream) -> Vec<FieldLine> {
+    let mut lines: Vec<FieldLine> = Vec::new();
     for field in stream.row().times {
         with_line(&mut lines, field.spelling(), |line| {
             add(&mut line.ecs, "@timestamp");
@@ -223,9 +224,9 @@ fn lines(stream: Stream) -> Vec<Line> {
             .kept
             .iter()
             .any(|(field, keep)| field.spelling() == line.field && *keep == Keep::Drop);
-        for (paths, home) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
+        for (paths, object) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
             if paths.is_empty() && !is_dropped {
-                paths.push(format!("{home}.{}", line.field));
+                paths.push(format!("{object}.{}", line.field));
             }
         }
     }
@@ -233,12 +234,12 @@ fn lines(stream: Stream) -> Vec<Line> {
 }
 
 /// Calls `change` with the line of a field, which is added if there is none.
-fn with_line(lines: &mut Vec<Line>, field: &'static str, change: impl FnOnce(&mut Line)) {
+fn with_line(lines: &mut Vec<FieldLine>, field: &'static str, change: impl FnOnce(&mut FieldLine)) {
     if let Some(line) = lines.iter_mut().find(|line| line.field == field) {
         change(line);
         return;
     }
-    let mut line = Line {
+    let mut line = FieldLine {
         field,
         ecs: Vec::new(),
         ocsf: Vec::new(),

@@ -1,4 +1,4 @@
-//! Attachments named in one text.
+//! Names of attachments that are listed in one text.
 
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     vec![text.into()]
 }
 
-/// Returns what stands between the quotes that have commas after them.
+/// Splits at the quotes that have commas after them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let ends = memchr::memchr_iter(b'"', bytes).filter(|at| bytes.get(at + 1) == Some(&b','));
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart_from_the_commas_in_them() {
+    fn names_are_distinguished_from_the_commas_in_them() {
         for (text, count, expected) in [
             ("\"a.pdf\"", "1", &["a.pdf"][..]),
             (

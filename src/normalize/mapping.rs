@@ -1,4 +1,4 @@
-//! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
+//! Compiles the tables: their rows become a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
 use super::ocsf::actions;
@@ -14,7 +14,7 @@ use crate::field::{FieldName, NAMES};
 use crate::record::{Record, Value};
 use crate::stream::Stream;
 
-/// The tables of one stream in the form in which they are carried out.
+/// The compiled tables of one stream.
 pub(super) struct CompiledMapping {
     /// What to write, in order.
     pub(super) steps: Vec<MappingStep>,
@@ -44,7 +44,7 @@ struct Rule {
 }
 
 impl Rules {
-    fn new(rules: Vec<CompiledRule>) -> Self {
+    fn new(rules: Vec<RuleInput>) -> Self {
         let mut first = None;
         let rules = rules.into_iter().map(|(when, json)| {
             let before = core::mem::replace(&mut first, when.first().copied());
@@ -59,13 +59,13 @@ impl Rules {
 
     /// Returns the JSON of the first rule that holds.
     fn first(&self, record: &Record<'_>, prose: &mut FoundProse) -> Option<&str> {
-        let mut begins = true;
+        let mut first_holds = true;
         let rule = self.0.iter().find(|rule| {
             let Some((first, others)) = rule.when.split_first() else {
                 return true;
             };
-            begins = (begins || !rule.shares_first_test) && holds(first, record, prose);
-            begins && all_hold(others, record, prose)
+            first_holds = (first_holds || !rule.shares_first_test) && holds(first, record, prose);
+            first_holds && all_hold(others, record, prose)
         });
         rule.map(|rule| rule.json.as_str())
     }
@@ -75,15 +75,15 @@ impl Rules {
 pub(super) struct StreamOptions<'s> {
     /// The severity that the user sets.
     pub(super) severity: SeverityOverride<'s>,
-    /// What turns a success into a failure.
-    pub(super) not_done: Option<Test>,
+    /// The test that turns a success into a failure.
+    pub(super) failure_test: Option<Test>,
     /// The stream, where its events name techniques of ATT&CK.
     pub(super) attack: Option<Stream>,
 }
 
 impl StreamOptions<'_> {
     /// Returns the rules for techniques, with the JSON that `write` makes of them.
-    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<CompiledRule> {
+    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<RuleInput> {
         let rows = self.attack.into_iter().flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
@@ -98,15 +98,15 @@ pub(super) enum MappingStep {
     Leave(&'static str),
     /// Ends an object that has members.
     Close(&'static str),
-    /// Writes always the same.
-    Text(String),
-    /// Writes what the engine works out; the name in quotes, and a colon, stands before it.
+    /// Writes a constant.
+    Constant(String),
+    /// Writes what the engine computes, after the name in quotes and a colon.
     Computed(String, Computed),
     /// Writes one value, or nothing.
     Field(FieldStep),
 }
 
-/// A row made ready.
+/// A compiled row.
 pub(super) struct FieldStep {
     /// The name in quotes, and a colon.
     pub(super) key: String,
@@ -114,80 +114,80 @@ pub(super) struct FieldStep {
     pub(super) from: &'static [FieldName],
     /// How it is read and written.
     pub(super) convert: Convert,
-    /// The path in the event, and what sort of observable stands there; 0 is none.
+    /// The path in the event, and the type of the observable there; 0 is none.
     pub(super) observable: (&'static str, u8),
 }
 
-/// What has to hold, and the JSON text to write then.
-pub(super) type CompiledRule = (Vec<Test>, String);
+/// The tests of a rule, and the JSON text to write where all of them hold.
+pub(super) type RuleInput = (Vec<Test>, String);
 
-/// What a mapping is made of.
+/// The tables that a mapping is compiled from.
 pub(super) struct MappingInputs<'t> {
     /// As in [`EcsTables`].
     pub(super) rows: &'t [&'static [FieldMapping]],
     /// As in [`EcsTables`].
     pub(super) kept: Vec<(FieldName, Keep)>,
     /// The rules of classification.
-    pub(super) rules: Vec<CompiledRule>,
+    pub(super) rules: Vec<RuleInput>,
     /// The rules for techniques of ATT&CK.
-    pub(super) attacks: Vec<CompiledRule>,
+    pub(super) attacks: Vec<RuleInput>,
     /// The object in which fields are kept that no row uses.
-    pub(super) unused_under: &'static str,
-    /// What sort of observable stands at a path; 0 is none.
+    pub(super) unmapped_object: &'static str,
+    /// Returns the type of the observable at a path; 0 is none.
     pub(super) observable: fn(&str) -> u8,
 }
 
 impl CompiledMapping {
-    /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
-    #[cold]
+    /// Compiles the tables of ECS. A severity that the user sets replaces that of every rule.
     ///
-    /// What a rule takes for a success is a failure where `not_done` holds.
-    pub(super) fn new(tables: &EcsTables, options: &StreamOptions<'_>) -> Self {
-        let (severity, not_done) = (options.severity, options.not_done);
-        let set = |mut class: EcsClassification| {
+    /// A success by a rule is a failure where `failure_test` holds.
+    #[cold]
+    pub(super) fn for_ecs(tables: &EcsTables, options: &StreamOptions<'_>) -> Self {
+        let (severity, failure_test) = (options.severity, options.failure_test);
+        let to_json = |mut class: EcsClassification| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
             class_json(&class)
         };
         let rules = tables.rules.iter().flat_map(|rule| {
             let class = rule.class;
-            let not_done = not_done.filter(|_| class.outcome == Some("success"));
-            let not_done_row = not_done.map(|not_done| {
+            let failure_test = failure_test.filter(|_| class.outcome == Some("success"));
+            let failure_rule = failure_test.map(|failure_test| {
                 let class = EcsClassification {
                     outcome: Some("failure"),
                     severity: class.severity.max(2),
                     ..class
                 };
-                ([rule.when, &[not_done]].concat(), set(class))
+                ([rule.when, &[failure_test]].concat(), to_json(class))
             });
-            not_done_row
+            failure_rule
                 .into_iter()
-                .chain([(rule.when.to_vec(), set(class))])
+                .chain([(rule.when.to_vec(), to_json(class))])
         });
         Self::build(MappingInputs {
             rows: tables.rows,
             kept: tables.kept.to_vec(),
             rules: rules.collect(),
             attacks: options.attacks(attack::ecs),
-            unused_under: "mimecast",
+            unmapped_object: "mimecast",
             observable: |_| 0,
         })
     }
 
-    /// Makes rows and rules ready.
+    /// Compiles rows and rules.
     pub(super) fn build(tables: MappingInputs<'_>) -> Self {
-        // What is left over is known when all else has been written. Three passes and no sort: the
-        // code of a stable one is twenty times as long.
+        // The unused fields are known when everything else has been written. Three passes and no sort:
+        // the code of a stable sort is twenty times as long.
         let place = |row: &FieldMapping| match row.path.split('.').next() {
-            Some(object) if object == tables.unused_under => 1,
+            Some(object) if object == tables.unmapped_object => 1,
             Some("related" | "observables") => 2,
             _ => 0,
         };
         let rows = || tables.rows.iter().copied().flatten();
-        // Where a field of the record is the message, no other is made.
-        let is_made =
+        // Where a field of the record is the message, none is computed.
+        let is_computed_message =
             |row: &&FieldMapping| matches!(row.output, RowOutput::Computed(Computed::Message));
-        let has_message = rows().any(|row| row.path == "message" && !is_made(&row));
-        let all = || rows().filter(|row| !(has_message && is_made(row)));
+        let has_message = rows().any(|row| row.path == "message" && !is_computed_message(&row));
+        let all = || rows().filter(|row| !(has_message && is_computed_message(row)));
         let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
         let rows: Vec<&FieldMapping> = rows.collect();
         let mut steps = Vec::new();
@@ -209,7 +209,7 @@ impl CompiledMapping {
         let reserved = rows
             .iter()
             .filter_map(|row| row.path.split_once('.'))
-            .filter(|(object, _)| *object == tables.unused_under)
+            .filter(|(object, _)| *object == tables.unmapped_object)
             .filter_map(|(_, path)| path.split('.').next())
             .filter(|name| !name.is_empty())
             .chain(["auth", "parse_errors", "unparsed"])
@@ -218,7 +218,7 @@ impl CompiledMapping {
             steps,
             kept,
             observable_fields,
-            writes_observables: tables.unused_under == "unmapped",
+            writes_observables: tables.unmapped_object == "unmapped",
             reserved,
             writes_related: rows
                 .iter()
@@ -239,8 +239,8 @@ impl CompiledMapping {
     }
 }
 
-/// Writes constants that stand side by side in one step. An object that has one is never empty, so
-/// nothing has to be remembered of it.
+/// Merges adjacent constants into one step. An object with a constant is never empty, so
+/// its start does not have to be recorded.
 fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     let mut merged: Vec<MappingStep> = Vec::new();
     // Whether each object that is open has a constant at its beginning.
@@ -249,10 +249,10 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     while let Some(step) = steps.next() {
         let step = match step {
             MappingStep::Enter(text) => {
-                let is_full = matches!(steps.peek(), Some(MappingStep::Text(_)));
+                let is_full = matches!(steps.peek(), Some(MappingStep::Constant(_)));
                 open.push(is_full);
                 if is_full {
-                    MappingStep::Text(text)
+                    MappingStep::Constant(text)
                 } else {
                     MappingStep::Enter(text)
                 }
@@ -260,13 +260,15 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
             MappingStep::Leave(close) if open.pop() == Some(true) => MappingStep::Close(close),
             MappingStep::Leave(_)
             | MappingStep::Close(_)
-            | MappingStep::Text(_)
+            | MappingStep::Constant(_)
             | MappingStep::Computed(..)
             | MappingStep::Field(_) => step,
         };
         match (merged.last_mut(), step) {
-            (Some(MappingStep::Text(before)), MappingStep::Text(text)) => before.push_str(&text),
-            (Some(MappingStep::Text(before)), MappingStep::Close(close)) => {
+            (Some(MappingStep::Constant(before)), MappingStep::Constant(text)) => {
+                before.push_str(&text)
+            }
+            (Some(MappingStep::Constant(before)), MappingStep::Close(close)) => {
                 before.pop();
                 before.push_str(close);
             }
@@ -281,7 +283,7 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
         |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-    let mut of_prose = |value: Value<'_>, holds: &dyn Fn(&mut FoundProse, &str) -> bool| {
+    let mut with_prose = |value: Value<'_>, holds: &dyn Fn(&mut FoundProse, &str) -> bool| {
         let mut buffer = String::new();
         let plain = UnescapedText::new(value, &mut buffer);
         plain.is_some_and(|plain| holds(found_prose, plain.text))
@@ -292,15 +294,19 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
             Test::Email(_) => super::people::has_email(value),
             Test::Given(_) => is_given(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::Pattern(_) => of_prose(value, &|_, text| super::stix::osint(text).is_some()),
-            Test::SaysNotDone(_) => of_prose(value, &prose::says_not_done),
-            Test::NamesPerson(_) => of_prose(value, &|found, text| {
+            Test::Pattern(_) => with_prose(value, &|_, text| super::stix::osint(text).is_some()),
+            Test::SaysNotDone(_) => with_prose(value, &prose::says_not_done),
+            Test::NamesPerson(_) => with_prose(value, &|found, text| {
                 prose::people(found, text).next().is_some()
             }),
-            Test::NamesRole(_) => of_prose(value, &prose::names_role),
-            Test::Says(_, words) => of_prose(value, &|found, text| prose::says(found, text, words)),
+            Test::NamesRole(_) => with_prose(value, &prose::names_role),
+            Test::Says(_, words) => {
+                with_prose(value, &|found, text| prose::says(found, text, words))
+            }
             Test::Is(_, words) => is_one_of(text, words),
-            Test::Does(_, action) => actions::find(text).is_some_and(|(found, _)| found == action),
+            Test::HasActionId(_, action) => {
+                actions::find(text).is_some_and(|(found, _)| found == action)
+            }
             Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
             Test::Contains(_, words) => words
                 .iter()
@@ -320,7 +326,7 @@ pub(super) fn all_hold(tests: &[Test], record: &Record<'_>, prose: &mut FoundPro
     tests.iter().all(|test| holds(test, record, prose))
 }
 
-/// Returns whether it is a value that says something.
+/// Returns whether it is a scalar other than `null` and a placeholder.
 fn is_given(value: Value<'_>) -> bool {
     match value.kind {
         Kind::String => !super::values::is_placeholder(value.text.trim_ascii()),
@@ -329,8 +335,8 @@ fn is_given(value: Value<'_>) -> bool {
     }
 }
 
-/// Writes the steps for rows whose paths are given below the object they stand in. Rows of one
-/// object come where the first of them stands.
+/// Appends the steps for rows whose paths are relative to the object that contains them. All rows of
+/// an object come at the place of the first of them.
 fn push_steps(
     steps: &mut Vec<MappingStep>,
     rows: &[(&'static str, &FieldMapping)],
@@ -346,7 +352,7 @@ fn push_steps(
             };
             steps.push(match row.output {
                 RowOutput::Computed(what) => MappingStep::Computed(key, what),
-                RowOutput::Json(json) => MappingStep::Text(format!("{key}{json},")),
+                RowOutput::Json(json) => MappingStep::Constant(format!("{key}{json},")),
                 RowOutput::Field(convert) => MappingStep::Field(FieldStep {
                     key,
                     from: row.from,

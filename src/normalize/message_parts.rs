@@ -1,9 +1,9 @@
-//! The sentence that says for people what an event is about.
+//! The parts of the sentence that describes an event for people.
 
 use crate::field::{self, FieldName};
 
-/// What a sentence says after the feature: the words before a value, and the fields that it may
-/// come from. Free text such as a subject is not among them.
+/// The parts of a sentence after the feature: the words before a value, and the fields that the value
+/// may come from. Free text such as a subject is not among them.
 pub(super) const MESSAGE_PARTS: &[(&str, &[FieldName])] = &[
     (
         ": ",

@@ -1,4 +1,4 @@
-//! Records to events: the tables, and the engine that carries them out.
+//! Normalizes records to events: the tables, and the engine that executes them.
 
 mod address;
 pub mod attack;
@@ -34,14 +34,14 @@ use table::Test;
 use writer::{Buffers, CollectionTime, EventWriter};
 
 use crate::decode::unescape::unescape_into;
-use crate::encode::escape_breaks;
+use crate::encode::escape_line_breaks;
 use crate::encode::{push_line, push_quoted};
 use crate::identity::EventId;
 use crate::record::{Record, Rewriter};
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 
-/// The form in which events leave.
+/// The format of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Elastic Common Schema 9.4.0, nested objects.
@@ -83,7 +83,7 @@ impl Default for Options {
     }
 }
 
-/// What a record was made of.
+/// The text that a record was parsed from.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginalRecord<'a> {
     /// What the upstream sent; kept as the original.
@@ -113,7 +113,7 @@ struct CompiledTables {
     streams: [OnceCell<StreamMappings>; STREAMS.len()],
 }
 
-/// What the records of one stream need.
+/// The mappings of one stream, and the fields with the time of its records.
 struct StreamMappings {
     /// The names under which they carry the time.
     times: &'static [FieldName],
@@ -121,7 +121,7 @@ struct StreamMappings {
     choices: Vec<ConditionalMapping>,
 }
 
-/// The mapping for the records of a stream of which something holds.
+/// A mapping, and the tests that select its records.
 struct ConditionalMapping {
     when: &'static [Test],
     mapping: CompiledMapping,
@@ -138,7 +138,7 @@ impl Normalizer {
         Self::with_severities(format, options, &Severities::default())
     }
 
-    /// A normalizer whose events have other severities than those of the tables.
+    /// Creates a normalizer whose events have other severities than those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl Normalizer {
         self
     }
 
-    /// Appends one event as one line that ends in `\n`, and says when it happened: `now` where
+    /// Appends one event as one line that ends in `\n`, and returns when it happened: `now` where
     /// the record has no time that can be read.
     pub fn write(
         &mut self,
@@ -194,12 +194,12 @@ impl Normalizer {
     ) -> Timestamp {
         self.collected.set(now);
         self.buffers.prose.clear();
-        let given = record;
+        let original_record = record;
         let simplified = match self.tables.format {
-            Format::Ecs | Format::Ocsf => self.rewriter.simplify(given),
+            Format::Ecs | Format::Ocsf => self.rewriter.simplify(original_record),
             Format::Raw => None,
         };
-        let record = simplified.as_ref().unwrap_or(given);
+        let record = simplified.as_ref().unwrap_or(original_record);
         let mappings = self.tables.of(record.stream());
         let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
             Some((name, time)) => (Some(name), time),
@@ -210,7 +210,7 @@ impl Normalizer {
             choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose))
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
-            write_raw(given, id, occurred, self.tenant.as_deref(), out);
+            write_raw(original_record, id, occurred, self.tenant.as_deref(), out);
             return occurred;
         };
         let start = out.len();
@@ -226,7 +226,7 @@ impl Normalizer {
         writer.repaired = source.repaired;
         writer.unreadable_time = match time_field {
             Some(_) => None,
-            // What the collector says of a message that is gone has no time.
+            // A record that the collector itself writes about a message that is gone has no time.
             None if record.stream() == Stream::HeldMessages
                 && record.get(field::EVENT).is_some() =>
             {
@@ -240,12 +240,12 @@ impl Normalizer {
         }
         writer.write();
         if !record.outline().plain {
-            escape_breaks(out, start);
+            escape_line_breaks(out, start);
         }
         occurred
     }
 
-    /// Returns when the record says that it happened, and the member that says so.
+    /// Returns the time of the event in the record, and the member that has it.
     #[must_use]
     pub fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.tables.of(record.stream())?.occurred(record)
@@ -271,13 +271,13 @@ impl StreamMappings {
     fn new(tables: &CompiledTables, stream: Stream) -> Self {
         let options = StreamOptions {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
-            not_done: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
+            failure_test: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
             attack: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
             Format::Ecs => vec![ConditionalMapping {
                 when: &[],
-                mapping: CompiledMapping::new(ecs::tables(stream), &options),
+                mapping: CompiledMapping::for_ecs(ecs::tables(stream), &options),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| ConditionalMapping {
@@ -294,7 +294,7 @@ impl StreamMappings {
         }
     }
 
-    /// Returns when the record says that it happened, and the member that says so.
+    /// Returns the time of the event in the record, and the member that has it.
     fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.times.iter().find_map(|name| {
             let value = record.get(*name)?;

@@ -13,7 +13,7 @@ use crate::field::FieldName;
 use crate::record::Value;
 
 /// Returns OCSF's number of the algorithm that makes hashes of that length.
-pub(super) fn algorithm(hash: &str) -> Option<i64> {
+pub(super) fn hash_algorithm_id(hash: &str) -> Option<i64> {
     if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -25,7 +25,7 @@ pub(super) fn algorithm(hash: &str) -> Option<i64> {
     }
 }
 
-/// Returns the text of a field, if it says something.
+/// Returns the text of a field, if it has a value other than a placeholder.
 fn text(writer: &EventWriter<'_, '_>, name: Option<&FieldName>) -> Option<String> {
     let value = writer
         .record
@@ -64,7 +64,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let hashes: Vec<(FieldName, i64, String)> = fields
         .filter_map(|name| {
             let hash = text(writer, Some(name))?;
-            Some((*name, algorithm(&hash)?, hash.to_ascii_lowercase()))
+            Some((*name, hash_algorithm_id(&hash)?, hash.to_ascii_lowercase()))
         })
         .collect();
     let own_name = text(writer, name);
@@ -139,7 +139,7 @@ fn push_hashes(
 }
 
 /// Writes a list of files, from the text that names them or from a list of names.
-pub(super) fn files_of_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+pub(super) fn email_files(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     compound::files(writer, row, push_email_file);
 }
 
@@ -158,7 +158,7 @@ fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool
     writer.out.push_str("},");
 }
 
-/// Writes the verdicts on a message: from the gateway's check, or from a list of results.
+/// Writes the verdicts on a message, from the gateway's check or from a list of results.
 pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('{');
     let start = writer.out.len();
@@ -222,37 +222,37 @@ pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     true
 }
 
-/// Writes the message id that an incident was searched by. The rest is kept.
+/// Writes the message id in the search criteria of an incident.
 pub(super) fn searched_message(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    searched(writer, value, "messageId", |writer, value| {
+    push_criterion(writer, value, "messageId", |writer, value| {
         let mut buffer = String::new();
         let plain = UnescapedText::new(value, &mut buffer);
         plain.is_some_and(|plain| convert::message_id(writer, plain))
     })
 }
 
-/// Writes the senders that an incident was searched by.
+/// Writes the senders in the search criteria of an incident.
 pub(super) fn searched_sender(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    searched(writer, value, "from", people::people)
+    push_criterion(writer, value, "from", people::people)
 }
 
-/// Writes the recipients that an incident was searched by.
+/// Writes the recipients in the search criteria of an incident.
 pub(super) fn searched_recipient(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    searched(writer, value, "to", people::people)
+    push_criterion(writer, value, "to", people::people)
 }
 
-/// Writes the hash of so many digits that an incident was searched by.
+/// Writes the hash of that many digits in the search criteria of an incident.
 pub(super) fn searched_hash<const DIGITS: usize>(
     writer: &mut EventWriter<'_, '_>,
     value: Value<'_>,
 ) -> bool {
-    searched(writer, value, "fileHash", |writer, value| {
+    push_criterion(writer, value, "fileHash", |writer, value| {
         convert::push_hash(writer, value.text.trim(), DIGITS)
     })
 }
 
-/// Writes a member of the criteria of an incident; the whole of them is kept as well.
-fn searched(
+/// Writes a member of the search criteria of an incident; all criteria are kept as well.
+fn push_criterion(
     writer: &mut EventWriter<'_, '_>,
     value: Value<'_>,
     name: &str,

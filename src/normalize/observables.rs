@@ -1,11 +1,11 @@
-//! OCSF's observables: what an investigation looks for, with the place at which it stands.
+//! OCSF's observables: the values that investigations search for, with their path in the event.
 
 use super::distinct::{Distinct, OutputText};
 use super::mapping::FieldStep;
 use super::writer::EventWriter;
 use crate::scan::plain_prefix;
 
-/// A value that was written: what sort it is, where it stands in the event, and in the text.
+/// A value that was written: its type, its path in the event, and its range in the text.
 #[derive(Clone, Copy)]
 pub(super) struct Observed {
     type_id: u8,
@@ -24,7 +24,7 @@ impl OutputText for Observed {
     }
 }
 
-/// Remembers the text, or the texts of the list, that a leaf wrote from `start` to here.
+/// Records the text, or the texts of the list, that a row has written from `start` on.
 pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usize) {
     let (path, type_id) = row.observable;
     let first = start + row.key.len();
@@ -56,7 +56,7 @@ pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, sta
     }
 }
 
-/// Remembers a text that stands in the output.
+/// Records a text in the output.
 pub(super) fn add_text(
     writer: &mut EventWriter<'_, '_>,
     type_id: u8,
@@ -94,7 +94,7 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Writes the list.
+/// Writes the list of observables.
 pub(super) fn write(writer: &mut EventWriter<'_, '_>, key: &str) {
     if writer.buffers.observed.values().is_empty() {
         return;

@@ -172,7 +172,7 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     let plain = UnescapedText {
         text: address,
         // Only a quoted local part has something to escape.
-        unescaped: address.starts_with('"'),
+        had_escapes: address.starts_with('"'),
     };
     let ascii = match form {
         Form::Ascii => address::with_ascii_domain(address),

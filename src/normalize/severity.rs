@@ -2,7 +2,7 @@
 
 use crate::stream::{STREAMS, Stream};
 
-/// The severity that stands for that of a rule, given whether the rule makes an alert.
+/// Returns the severity that replaces that of a rule, given whether the rule makes an alert.
 pub(super) type SeverityOverride<'s> = &'s dyn Fn(bool) -> Option<u8>;
 
 /// The names of the severities, which are those of OCSF; a severity is its place here.
@@ -16,7 +16,7 @@ pub const NAMES: [&str; 7] = [
     "fatal",
 ];
 
-/// The word that stands for every event that is an alert.
+/// The name for all events that are alerts.
 pub const ALERT: &str = "alert";
 
 /// Severities by stream, by family of streams, or for all alerts; the closest counts.
@@ -24,11 +24,11 @@ pub const ALERT: &str = "alert";
 pub struct Severities(Vec<(String, u8)>);
 
 impl Severities {
-    /// Takes pairs of a name and a severity, by name or number.
+    /// Creates severities from pairs of a name and a severity, by name or number.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the first pair that means nothing.
+    /// Describes the first pair with an unknown name or severity.
     pub fn new<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Result<Self, String> {
         let mut severities = Vec::new();
         for (name, severity) in pairs {

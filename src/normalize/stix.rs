@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::address::endpoint;
-use super::objects::algorithm;
+use super::objects::hash_algorithm_id;
 
 /// What can be found in the pattern of a threat indicator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn osint(pattern: &str) -> Option<(i64, Cow<'_, str>)> {
     })
 }
 
-/// Returns the IP address without the port that may stand after it.
+/// Returns the IP address without the port that may follow it.
 fn without_port<'p>(value: &str) -> Option<Cow<'p, str>> {
     let (ip, _) = endpoint(value)?;
     Some(Cow::Owned(ip.to_owned()))
@@ -89,12 +89,12 @@ fn without_port<'p>(value: &str) -> Option<Cow<'p, str>> {
 fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(Cow<'p, str>, &'p str)> {
     let mut rest = pattern;
     loop {
-        let (_, behind) = rest.split_once(name)?;
-        rest = behind;
-        let literal = without_key(behind)
+        let (_, tail) = rest.split_once(name)?;
+        rest = tail;
+        let literal = without_key(tail)
             .trim_start()
             .strip_prefix('=')
-            .and_then(|behind| behind.trim_start().strip_prefix('\''));
+            .and_then(|tail| tail.trim_start().strip_prefix('\''));
         let Some((value, after)) = literal.and_then(literal_end) else {
             continue;
         };
@@ -105,13 +105,13 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(Cow<'p, str>, &'p str
     }
 }
 
-/// Returns what stands after the key of a property: `.MD5`, `.'SHA-256'`.
+/// Returns the text after the key of a property: `.MD5`, `.'SHA-256'`.
 fn without_key(text: &str) -> &str {
     let Some(key) = text.strip_prefix('.') else {
         return text;
     };
     match key.strip_prefix('\'') {
-        Some(quoted) => quoted.split_once('\'').map_or("", |(_, behind)| behind),
+        Some(quoted) => quoted.split_once('\'').map_or("", |(_, tail)| tail),
         None => key.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c)),
     }
 }
@@ -127,7 +127,7 @@ fn literal_end(text: &str) -> Option<(&str, &str)> {
     Some((text.get(..end)?, text.get(end + 1..)?))
 }
 
-/// Returns the text of a literal, in which a backslash stands before quotes and backslashes.
+/// Returns the text of a literal, in which quotes and backslashes are escaped by a backslash.
 #[cold]
 fn unescaped(literal: &str) -> Cow<'_, str> {
     if !literal.contains('\\') {
@@ -154,7 +154,7 @@ fn unescaped(literal: &str) -> Cow<'_, str> {
 
 /// Returns whether the text is a bare hash.
 fn is_hash(text: &str) -> bool {
-    algorithm(text).is_some()
+    hash_algorithm_id(text).is_some()
 }
 
 /// Returns the hash of that many digits: names of algorithms are spelt in several ways.
@@ -164,11 +164,11 @@ fn hash(pattern: &str, digits: usize) -> Option<Cow<'_, str>> {
     }
     let mut rest = pattern;
     loop {
-        let (value, behind) = comparison(rest, "file:hashes")?;
+        let (value, tail) = comparison(rest, "file:hashes")?;
         if value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Some(value);
         }
-        rest = behind;
+        rest = tail;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The vocabulary of the mapping tables: what a row can say.
+//! The types of the mapping tables.
 
 use core::fmt;
 
@@ -9,9 +9,9 @@ use super::writer::EventWriter;
 use crate::field::FieldName;
 use crate::record::Value;
 
-/// One row: where a value goes, where it comes from, and what happens on the way.
+/// One row: the path of a value, the fields that it may come from, and its conversion.
 ///
-/// Rows stand in the order of the output. In a path, dots separate objects and `[]` marks an
+/// Rows have the order of the output. In a path, dots separate objects and `[]` marks an
 /// array of one object. A row that writes several members names them in braces.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldMapping {
@@ -26,7 +26,7 @@ pub struct FieldMapping {
 /// What a row writes.
 #[derive(Clone, Copy, Debug)]
 pub enum RowOutput {
-    /// Something the engine works out from the whole record.
+    /// A value that the engine computes from the whole record.
     Computed(Computed),
     /// A constant, as JSON.
     Json(&'static str),
@@ -39,9 +39,9 @@ pub enum RowOutput {
 pub enum Computed {
     /// The techniques of ATT&CK that the record names.
     Attack,
-    /// When it was collected.
+    /// The time of collection.
     Collected,
-    /// The same, in milliseconds since the epoch.
+    /// The time of collection, in milliseconds since the epoch.
     CollectedMillis,
     /// The feature of the product that wrote it.
     Feature,
@@ -55,19 +55,19 @@ pub enum Computed {
     Kept,
     /// Every value that the table of observables names, each once.
     Observables,
-    /// When it happened.
+    /// The time of the event.
     Occurred,
-    /// When it happened, in milliseconds since the epoch.
+    /// The time of the event, in milliseconds since the epoch.
     OccurredMillis,
     /// The text of the record, on request.
     Original,
     /// The name of the stream.
     Stream,
-    /// Everything of that sort that was written before, each once.
+    /// Every value of that kind that was written before, each once.
     Related(Related),
 }
 
-/// The sorts of values that `related.*` gathers.
+/// The kinds of values that `related.*` gathers.
 #[derive(Clone, Copy, Debug)]
 pub enum Related {
     /// Hashes of files.
@@ -80,24 +80,24 @@ pub enum Related {
     User,
 }
 
-/// How the value of a row is read and written: functions, and what there is for none.
+/// How the value of a row is read and written, and what is written where there is none.
 #[derive(Clone, Copy)]
 pub struct Convert {
     pub(super) function: ConvertFn,
-    /// Writes what stands there where no field has a value that fits.
+    /// Writes the value where no field has one that fits.
     pub(super) otherwise: Option<fn(&mut EventWriter<'_, '_>, &FieldStep)>,
     /// The constant that the row writes, or writes where no field has a value that fits.
     pub(super) word: &'static str,
 }
 
-/// What a function of a row is given. Those that write one value return whether it fits.
+/// The function of a row, by its argument. Functions that write one value return whether it fits.
 #[derive(Clone, Copy)]
 pub(super) enum ConvertFn {
-    /// The row: it looks at its fields itself.
+    /// The row: the function reads the fields itself.
     Row(fn(&mut EventWriter<'_, '_>, &FieldStep)),
     /// The value of a field, whatever it is.
     Value(fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool),
-    /// The text of a value that says something.
+    /// The text of a value that is not a placeholder.
     Text(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
     /// The text of a value, including words for "no value" such as `none`.
     AnyText(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
@@ -127,7 +127,7 @@ impl fmt::Debug for Convert {
     }
 }
 
-/// Returns a conversion of the text of a value that says something.
+/// Returns a conversion of the text of a value that is not a placeholder.
 pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
     Convert::new(ConvertFn::Text(push))
 }
@@ -144,7 +144,7 @@ pub(super) const fn value(push: fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool)
     Convert::new(ConvertFn::Value(push))
 }
 
-/// Returns a conversion that looks at the fields of its row itself.
+/// Returns a conversion that reads the fields of its row itself.
 pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
     Convert::new(ConvertFn::Row(write))
 }
@@ -163,7 +163,7 @@ pub(super) const fn action(other: &'static str) -> Convert {
     }
 }
 
-/// Returns a conversion that always writes that word; a field that says the same is used up.
+/// Returns a conversion that always writes that word, and marks a field with the same word as used.
 pub(super) const fn always(word: &'static str) -> Convert {
     Convert {
         word,
@@ -180,7 +180,7 @@ pub enum Keep {
     BooleanOrText,
     /// Not at all.
     Drop,
-    /// As it stands, whatever it is.
+    /// Unchanged, whatever it is.
     Json,
     /// As a whole number, from a number or its digits.
     Long,
@@ -231,8 +231,8 @@ pub enum Test {
     Contains(&'static [FieldName], &'static [&'static str]),
     /// The text is one of the words.
     Is(FieldName, &'static [&'static str]),
-    /// The text is a word of the table of actions that stands for this `action_id`.
-    Does(FieldName, u8),
+    /// The text is a word of the table of actions with this `action_id`.
+    HasActionId(FieldName, u8),
     /// The text is one of the words, or the field has no value.
     IsOrMissing(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
@@ -246,7 +246,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// Returns the fields that it looks at.
+    /// Returns the fields that it tests.
     #[must_use]
     pub const fn fields(&self) -> &[FieldName] {
         match self {
@@ -256,7 +256,7 @@ impl Test {
             | Self::Pattern(fields) => fields,
             Self::SaysNotDone(field)
             | Self::Is(field, _)
-            | Self::Does(field, _)
+            | Self::HasActionId(field, _)
             | Self::IsOrMissing(field, _)
             | Self::NamesPerson(field)
             | Self::NullSender(field)
@@ -298,7 +298,7 @@ pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
     }
 }
 
-/// Returns a row that the engine works out.
+/// Returns a row whose value the engine computes.
 #[must_use]
 pub const fn computed(path: &'static str, what: Computed) -> FieldMapping {
     FieldMapping {

@@ -63,8 +63,8 @@ pub(super) const LOG_FIELDS_KEPT: &[(FieldName, Keep)] = &[
     (field::WATCHLIST_COUNT,        Keep::Long),
 ];
 
-/// Fields that hold a thing to look for, where no row of a table writes them, and the sort of
-/// observable. The schema knows no path below `unmapped`, so such an observable has no name.
+/// Fields whose values are observables where no row of a table writes them, and the type of the
+/// observable. The schema has no path below `unmapped`, so such an observable has no name.
 pub(super) const OBSERVABLE_FIELDS: &[(FieldName, u8)] = &[
     (field::CLICKED_IP, 2),
     (field::CUSTOMER_IP, 2),
@@ -93,13 +93,13 @@ pub(super) const OBSERVABLE_FIELDS: &[(FieldName, u8)] = &[
     (field::SHA256, 8),
 ];
 
-/// Returns whether a text is a thing of that sort.
-pub(super) fn matches_observable_type(text: &str, sort: u8) -> bool {
-    match sort {
+/// Returns whether a text has the form of an observable of that type.
+pub(super) fn matches_observable_type(text: &str, type_id: u8) -> bool {
+    match type_id {
         2 => text.parse::<core::net::IpAddr>().is_ok(),
         5 => super::address::bare(text).is_some_and(|address| address == text),
         6 => super::url::host(text).is_some(),
-        8 => super::objects::algorithm(text).is_some(),
+        8 => super::objects::hash_algorithm_id(text).is_some(),
         _ => false,
     }
 }

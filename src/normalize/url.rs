@@ -1,8 +1,8 @@
-//! The parts of a URL, by cutting it up: nothing is decoded or corrected.
+//! Splits a URL into its parts; nothing is decoded or corrected.
 
 /// The parts of an absolute URL that has a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parts<'a> {
+pub(super) struct UrlParts<'a> {
     pub(super) scheme: &'a str,
     pub(super) username: &'a str,
     pub(super) host: &'a str,
@@ -16,8 +16,8 @@ pub(super) struct Parts<'a> {
 /// The greatest number of characters that is taken for an extension and not for a sentence.
 const EXTENSION_CHARS_MAX: usize = 10;
 
-/// Cuts up an absolute URL with a host. What is not there is empty.
-pub(super) fn split(text: &str) -> Option<Parts<'_>> {
+/// Splits an absolute URL with a host. Missing parts are empty.
+pub(super) fn split(text: &str) -> Option<UrlParts<'_>> {
     let (scheme, rest) = split_scheme(text).filter(|_| !text.contains(char::is_whitespace))?;
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -35,7 +35,7 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     let is_extension = extension.len() <= EXTENSION_CHARS_MAX
         && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let extension = if is_extension { extension } else { "" };
-    Some(Parts {
+    Some(UrlParts {
         scheme,
         username,
         host,
@@ -47,7 +47,7 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     })
 }
 
-/// Splits behind the scheme. A `://` behind anything else belongs to a URL inside this one.
+/// Splits after the scheme. A `://` after anything else belongs to a URL inside this one.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
@@ -68,13 +68,13 @@ pub(super) fn bracketed(text: &str) -> Option<&str> {
 /// Returns the host of a URL that is not absolute, as `mail.example.com/path` or
 /// `//mail.example.com`, or that has blanks in it. It has a dot or is an IP address.
 pub(super) fn host(text: &str) -> Option<&str> {
-    let behind = split_scheme(text).map(|(_, rest)| rest);
-    let behind = behind.or_else(|| text.strip_prefix("//"));
-    let rest = behind.unwrap_or(text);
+    let after_scheme = split_scheme(text).map(|(_, rest)| rest);
+    let after_scheme = after_scheme.or_else(|| text.strip_prefix("//"));
+    let rest = after_scheme.unwrap_or(text);
     let is_end = |c: char| matches!(c, '/' | '?' | '#' | '\\') || c.is_whitespace();
     let authority = rest.split(is_end).next()?;
     // Without a scheme, what has an `@` is the address of a person.
-    if authority.contains('@') && behind.is_none() {
+    if authority.contains('@') && after_scheme.is_none() {
         return None;
     }
     let host_port = authority
@@ -93,7 +93,7 @@ pub(super) fn host(text: &str) -> Option<&str> {
     (is_ip || is_name(host)).then_some(host)
 }
 
-/// Splits host and port; the colons of an IPv6 address stand in brackets.
+/// Splits host and port; the colons of an IPv6 address are in brackets.
 fn split_port(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
         Some((host, port))
@@ -131,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_cut_up() {
+    fn urls_are_split() {
         let parts = split("https://ann:secret@login.example.com:8443/a/b.html?x=1#top").unwrap();
         assert_eq!(
             parts,
-            Parts {
+            UrlParts {
                 scheme: "https",
                 username: "ann",
                 host: "login.example.com",

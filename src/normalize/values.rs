@@ -1,4 +1,4 @@
-//! Words and small texts: what counts as absent, as yes, as a direction, as a verdict.
+//! The meaning of words and short texts: absent values, booleans, numbers, directions, verdicts.
 
 use std::borrow::Cow;
 
@@ -72,13 +72,13 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// Text that stands for a value, ready to be cut up.
+/// The text of a value, without escapes.
 #[derive(Clone, Copy)]
 pub(super) struct UnescapedText<'a> {
     /// The text, without white space around it.
     pub(super) text: &'a str,
-    /// It had escapes, which have been resolved: to be escaped again when it is written.
-    pub(super) unescaped: bool,
+    /// Whether it had escapes, which have been resolved: it is escaped again when it is written.
+    pub(super) had_escapes: bool,
 }
 
 impl<'a> UnescapedText<'a> {
@@ -91,16 +91,16 @@ impl<'a> UnescapedText<'a> {
                 unescape_into(value.text, buffer);
                 Some(Self {
                     text: buffer.trim(),
-                    unescaped: true,
+                    had_escapes: true,
                 })
             }
             Kind::String => Some(Self {
                 text: trim(value.text),
-                unescaped: false,
+                had_escapes: false,
             }),
             Kind::False | Kind::Number | Kind::True => Some(Self {
                 text: value.text,
-                unescaped: false,
+                had_escapes: false,
             }),
             Kind::Array | Kind::Null | Kind::Object => None,
         }
@@ -109,7 +109,7 @@ impl<'a> UnescapedText<'a> {
     /// Appends a part of the text.
     #[inline]
     pub(super) fn push(&self, part: &str, out: &mut String) {
-        if self.unescaped {
+        if self.had_escapes {
             push_escaped(out, part);
         } else {
             out.push_str(part);
@@ -128,15 +128,13 @@ pub(super) fn places_ignore_case(text: &str, word: &str) -> impl Iterator<Item =
     let text = text.as_bytes();
     memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text).filter(
         move |at| {
-            let behind = text
-                .get(at + 1..)
-                .and_then(|behind| behind.get(..rest.len()));
-            behind.is_some_and(|behind| behind.eq_ignore_ascii_case(rest))
+            let tail = text.get(at + 1..).and_then(|tail| tail.get(..rest.len()));
+            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(rest))
         },
     )
 }
 
-/// Returns what a word says, if it says yes or no.
+/// Returns the boolean that a word means, if it is a word for yes or no.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     let is_in = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     if is_in(YES) {
@@ -145,7 +143,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     is_in(NO).then_some(false)
 }
 
-/// Returns the digits of a whole number, as JSON has it. A fraction of zero is left away.
+/// Returns the digits of a whole number, as in JSON. A fraction of zero is left out.
 pub(super) fn long(text: &str) -> Option<Cow<'_, str>> {
     match whole_number(text) {
         Some(digits) => Some(Cow::Borrowed(digits)),
@@ -196,7 +194,7 @@ pub(super) fn tls_version(text: &str) -> Option<(&'static str, &str)> {
     is_number.then_some((protocol, number))
 }
 
-/// Returns the verdict that the result of a check stands for, if it is one of those that ECS users
+/// Returns the verdict that the result of a check means, if it is one of those that ECS users
 /// know.
 pub(super) fn verdict(text: &str) -> Option<&'static str> {
     let found = VERDICTS

@@ -1,4 +1,4 @@
-//! Carries out a mapping: writes one event as one line, straight into the output.
+//! Executes a mapping: writes one event as one line, directly into the output.
 
 use crate::field::{FieldName, NameSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::identity::EventId;
 use crate::record::{Field, Record, Value};
 use crate::time::Timestamp;
 
-/// Buffers that are used again for every event.
+/// Buffers that are reused for every event.
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) plain: String,
@@ -74,11 +74,11 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) buffers: &'b mut Buffers,
     /// The fields that have a value.
     given: NameSet,
-    /// The fields that need not be kept, since all that they say is written.
+    /// The fields that need not be kept, since their whole value is written.
     pub(super) used: NameSet,
-    /// What was just written is not all that the field says: it is to be kept besides.
+    /// Only a part of the field's value was just written: the field is to be kept as well.
     pub(super) is_partial: bool,
-    /// What was just written is a list that ends before its values do.
+    /// The list that was just written has only some of the values.
     pub(super) is_truncated: bool,
     /// As in [`OriginalRecord`](super::OriginalRecord).
     pub(super) repaired: &'b [&'b str],
@@ -159,9 +159,9 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                     self.out.pop();
                     self.out.push_str(close);
                 }
-                MappingStep::Computed(key, what) => self.computed(key, *what),
-                MappingStep::Text(text) => self.out.push_str(text),
-                MappingStep::Field(row) => self.field(row),
+                MappingStep::Computed(key, what) => self.write_computed(key, *what),
+                MappingStep::Constant(text) => self.out.push_str(text),
+                MappingStep::Field(row) => self.write_field(row),
             }
         }
         if self.out.ends_with(',') {
@@ -175,14 +175,14 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.used.insert(name);
     }
 
-    /// Returns the value of a field that says something.
+    /// Returns the value of a field that is not absent.
     #[inline]
     pub(super) fn given(&self, name: FieldName) -> Option<Value<'r>> {
         let is_given = self.given.contains(name);
         is_given.then(|| self.record.get(name)).flatten()
     }
 
-    /// Marks a field as used if all of its value was written; otherwise it is kept besides.
+    /// Marks a field as used if all of its value was written; otherwise it is kept as well.
     #[inline]
     pub(super) fn finish_field(&mut self, name: FieldName) {
         if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
@@ -193,26 +193,26 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// Discards what was written from a field.
-    pub(super) const fn forget_field(&mut self) {
+    /// Resets the flags of the field, whose output is discarded.
+    pub(super) const fn reset_field_flags(&mut self) {
         self.is_truncated = false;
         self.is_partial = false;
     }
 
-    /// Remembers what was written from `start` to here for `related`.
+    /// Records the text that was written from `start` on for `related`.
     #[inline]
-    pub(super) fn add_related(&mut self, sort: Related, start: usize) {
-        self.add_related_range(sort, (start, self.out.len()));
+    pub(super) fn add_related(&mut self, kind: Related, start: usize) {
+        self.add_related_range(kind, (start, self.out.len()));
     }
 
-    /// The same for a range of what was written.
+    /// Records a range of the output for `related`.
     #[inline]
-    fn add_related_range(&mut self, sort: Related, range: (usize, usize)) {
+    fn add_related_range(&mut self, kind: Related, range: (usize, usize)) {
         if !self.mapping.writes_related {
             return;
         }
         let [hash, hosts, ip, user] = &mut self.buffers.related;
-        let values = match sort {
+        let values = match kind {
             Related::Hash => hash,
             Related::Hosts => hosts,
             Related::Ip => ip,
@@ -221,7 +221,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         values.add(self.out, range);
     }
 
-    fn field(&mut self, row: &FieldStep) {
+    fn write_field(&mut self, row: &FieldStep) {
         let start = self.out.len();
         if let ConvertFn::Row(write) = row.convert.function {
             write(self, row);
@@ -238,8 +238,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// Writes one field of the row, if it has a value that fits; what is written of any other is
-    /// taken back.
+    /// Writes one field of the row, if it has a value that fits; the output of any other is removed.
     #[inline]
     pub(super) fn push_field_as(
         &mut self,
@@ -274,13 +273,13 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             self.out.push(',');
             self.finish_field(name);
         } else {
-            self.forget_field();
+            self.reset_field_flags();
             self.out.truncate(start);
         }
         is_written
     }
 
-    fn computed(&mut self, key: &str, what: Computed) {
+    fn write_computed(&mut self, key: &str, what: Computed) {
         match what {
             Computed::Attack => {
                 if let Some(json) = self.mapping.attack(&self.record, &mut self.buffers.prose) {
@@ -302,7 +301,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.out.push_str(self.record.stream().feature());
                 self.out.push_str("\",");
             }
-            Computed::Message => self.message(key),
+            Computed::Message => self.write_message(key),
             Computed::Class => {
                 let class = self.mapping.class(&self.record, &mut self.buffers.prose);
                 self.out.push_str(class);
@@ -333,7 +332,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                     self.out.push(',');
                 }
             }
-            Computed::Related(sort) => self.related(key, sort),
+            Computed::Related(kind) => self.write_related(key, kind),
             Computed::Stream => {
                 self.out.push_str(key);
                 self.out.push('"');
@@ -343,8 +342,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// Writes the message: the feature, and who did what to whom as far as the record says it.
-    fn message(&mut self, key: &str) {
+    /// Writes the message: the feature, and who did what to whom as far as the record has it.
+    fn write_message(&mut self, key: &str) {
         self.out.push_str(key);
         self.out.push('"');
         self.out.push_str(self.record.stream().feature());
@@ -363,9 +362,9 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push_str("\",");
     }
 
-    fn related(&mut self, key: &str, sort: Related) {
+    fn write_related(&mut self, key: &str, kind: Related) {
         let [hash, hosts, ip, user] = &self.buffers.related;
-        let values = match sort {
+        let values = match kind {
             Related::Hash => hash,
             Related::Hosts => hosts,
             Related::Ip => ip,
@@ -388,7 +387,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// Writes every field that no row has used.
     fn write_unused(&mut self) {
         let record = self.record;
-        if !record.is_unique() && self.write_unused_without_repeats() {
+        if !record.has_unique_names() && self.write_unused_without_repeats() {
             return;
         }
         for at in 0..record.len() {
@@ -396,14 +395,14 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             if let Some(field) = record.field_unless(at, is_done)
                 && !is_absent(&field.value)
             {
-                self.keep(field);
+                self.write_kept(field);
             }
         }
-        self.unparsed();
+        self.write_unparsed();
     }
 
-    /// Writes unused fields where unknown names may occur twice: the last counts. Returns whether
-    /// there was need of it.
+    /// Writes unused fields where unknown names occur twice: the last counts. Returns whether any
+    /// name occurs twice; nothing is written if not.
     fn write_unused_without_repeats(&mut self) -> bool {
         let record = self.record;
         let mut last = BTreeMap::new();
@@ -420,16 +419,16 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
         for (at, field) in record.fields().enumerate() {
             if field.name.is_some() || last.get(&decoded_key(field.key)) == Some(&at) {
-                self.keep(field);
+                self.write_kept(field);
             }
         }
-        self.unparsed();
+        self.write_unparsed();
         true
     }
 
-    fn keep(&mut self, field: Field<'r>) {
+    fn write_kept(&mut self, field: Field<'r>) {
         let Some(name) = field.name else {
-            self.keep_unknown(field);
+            self.write_unknown(field);
             return;
         };
         if self.used.contains(name) || is_absent(&field.value) {
@@ -471,24 +470,26 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// Remembers a text that was just kept, if it is a thing to look for.
+    /// Records a text that was just kept, if it is an observable.
     fn note_observable_field(&mut self, name: FieldName, value: Value<'_>) {
         let at = self.mapping.observable_fields.get(name.index()).copied();
         let place = at.and_then(|at| usize::from(at).checked_sub(1));
-        let Some((_, sort)) = place.and_then(|place| OBSERVABLE_FIELDS.get(place)) else {
+        let Some((_, type_id)) = place.and_then(|place| OBSERVABLE_FIELDS.get(place)) else {
             return;
         };
         let end = self.out.len().saturating_sub(1);
         let start = end.saturating_sub(value.text.len());
         let is_as_given = self.out.get(start..end) == Some(value.text);
-        if value.kind != Kind::String || !is_as_given || !matches_observable_type(value.text, *sort)
+        if value.kind != Kind::String
+            || !is_as_given
+            || !matches_observable_type(value.text, *type_id)
         {
             return;
         }
         if self.mapping.writes_observables {
-            super::observables::add_text(self, *sort, "", (start, end));
+            super::observables::add_text(self, *type_id, "", (start, end));
         } else {
-            match sort {
+            match type_id {
                 2 => self.add_related_range(Related::Ip, (start, end)),
                 5 => self.add_related_range(Related::User, (start, end)),
                 8 => self.add_related_range(Related::Hash, (start, end)),
@@ -524,7 +525,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    fn keep_unknown(&mut self, field: Field<'r>) {
+    fn write_unknown(&mut self, field: Field<'r>) {
         if is_absent(&field.value) {
             return;
         }
@@ -539,7 +540,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push(',');
     }
 
-    /// Writes a value as it stands in the record.
+    /// Writes a value as it is in the record.
     fn push_raw(&mut self, value: Value<'_>) {
         match value.kind {
             Kind::String => {
@@ -558,7 +559,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Writes the fields whose values could not be read, as text; and the names of these, of those
     /// that were repaired and of those whose lists are cut.
-    fn unparsed(&mut self) {
+    fn write_unparsed(&mut self) {
         if self.unparsed.is_empty()
             && self.repaired.is_empty()
             && self.truncated.is_empty()

@@ -1,17 +1,17 @@
-//! Known names: found by their spelling, and expected where they stood the last time.
+//! The known names: looked up by their spelling, and predicted from the previous record.
 
 use std::sync::LazyLock;
 
 use super::legacy;
 use super::{Slots, feed};
-use crate::decode::json::{Keys, Kind, Member};
+use crate::decode::json::{KeyTracker, Kind, Member};
 use crate::field::{FieldName, NAMES, NameSet};
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
 struct Dictionary {
     table: [u8; TABLE_LEN],
-    known: Vec<Known>,
+    known: Vec<KnownName>,
 }
 
 /// Made with the first record: most polls of a source that is caught up have none.
@@ -58,7 +58,7 @@ const fn precedes(text: &str, other: &str) -> bool {
 }
 
 /// A known name as it stands in a record: `"name":`.
-struct Known {
+struct KnownName {
     words: [u64; LITERAL_BYTES / 8],
     /// Which bits of the words count.
     masks: [u64; LITERAL_BYTES / 8],
@@ -68,7 +68,7 @@ struct Known {
     rank: usize,
 }
 
-impl Known {
+impl KnownName {
     fn new(name: &str, rank: usize) -> Self {
         let mut literal = [0; LITERAL_BYTES];
         let mut mask = [0; LITERAL_BYTES];
@@ -84,10 +84,10 @@ impl Known {
         }
     }
 
-    /// Returns whether the text begins with this name. Texts that are about to end are not looked
-    /// at.
+    /// Returns whether the text begins with this name; `false` for any text that is shorter than
+    /// [`LITERAL_BYTES`].
     #[inline]
-    fn begins(&self, text: &[u8]) -> bool {
+    fn is_prefix_of(&self, text: &[u8]) -> bool {
         let Some(chunk) = text.first_chunk() else {
             return false;
         };
@@ -132,7 +132,9 @@ impl Dictionary {
         let names = NAMES.iter().zip(ranks);
         Self {
             table,
-            known: names.map(|(name, rank)| Known::new(name, rank)).collect(),
+            known: names
+                .map(|(name, rank)| KnownName::new(name, rank))
+                .collect(),
         }
     }
 
@@ -168,10 +170,10 @@ impl Dictionary {
     }
 }
 
-/// Which known name came after which the last time. Records of one stream are alike, so the
-/// next name is mostly the one that is expected, and needs no more than a comparison.
+/// Predicts which known name follows which, from the records before. Records of one stream are alike,
+/// so the next name is mostly the predicted one, and needs no more than a comparison.
 pub(super) struct KeyPredictor {
-    /// By the name before; the last place is for the beginning and for unknown names.
+    /// The next name by the one before; the last place is for the beginning and for unknown names.
     next: [Option<FieldName>; NAMES.len() + 1],
 }
 
@@ -184,7 +186,7 @@ impl KeyPredictor {
 }
 
 /// Reads the names of one record.
-pub(super) struct Reader<'p, 't> {
+pub(super) struct KeyReader<'p, 't> {
     dictionary: &'static Dictionary,
     stream: Stream,
     predictor: &'p mut KeyPredictor,
@@ -195,12 +197,12 @@ pub(super) struct Reader<'p, 't> {
     /// The name seen last and its rank, if it is known.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
-    is_known: bool,
+    are_all_known: bool,
     /// A name that has an alias in this record came again, in one spelling or another.
     is_ambiguous: bool,
 }
 
-impl<'p> Reader<'p, '_> {
+impl<'p> KeyReader<'p, '_> {
     pub(super) fn new(
         stream: Stream,
         predictor: &'p mut KeyPredictor,
@@ -218,14 +220,14 @@ impl<'p> Reader<'p, '_> {
             place: NAMES.len(),
             previous: ("", None),
             is_sorted: true,
-            is_known: true,
+            are_all_known: true,
             is_ambiguous: false,
         }
     }
 
-    /// Returns whether all names are known and spelt as they are known.
-    pub(super) const fn is_known(&self) -> bool {
-        self.is_known
+    /// Returns whether all names are known and have their known spelling.
+    pub(super) const fn are_all_known(&self) -> bool {
+        self.are_all_known
     }
 
     /// Returns whether [`resolve_spellings`] has to choose between members.
@@ -234,22 +236,22 @@ impl<'p> Reader<'p, '_> {
     }
 
     #[inline]
-    fn note(&mut self, name: Option<FieldName>) {
+    fn push_name(&mut self, name: Option<FieldName>) {
         self.names.push(name);
         self.place = name.map_or(NAMES.len(), FieldName::index);
         if let Some(slot) = self.slots.get_mut(self.place) {
-            self.is_ambiguous |= *slot != 0 && !self.is_known;
+            self.is_ambiguous |= *slot != 0 && !self.are_all_known;
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
     }
 }
 
-impl<'t> Keys<'t> for Reader<'_, 't> {
+impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
     #[inline]
-    fn expected(&mut self, rest: &[u8]) -> Option<usize> {
+    fn match_expected(&mut self, rest: &[u8]) -> Option<usize> {
         let name = (*self.predictor.next.get(self.place)?)?;
         let known = self.dictionary.known.get(name.index())?;
-        if !known.begins(rest) {
+        if !known.is_prefix_of(rest) {
             return None;
         }
         match self.previous.1 {
@@ -260,18 +262,18 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
             }
         }
         self.previous.1 = Some(known.rank);
-        self.note(Some(name));
+        self.push_name(Some(name));
         Some(known.length)
     }
 
     #[cold]
-    fn found(&mut self, key: &'t str, escaped: bool) {
+    fn push_found(&mut self, key: &'t str, escaped: bool) {
         if let Some(name) = alias(self.stream, key).filter(|_| !escaped) {
-            // It is not spelt as its name is: whether the members are sorted can no longer be decided.
+            // Its spelling is not that of its name: whether the members are sorted can no longer be decided.
             self.is_sorted = false;
-            self.is_known = false;
+            self.are_all_known = false;
             self.previous = (key, None);
-            return self.note(Some(name));
+            return self.push_name(Some(name));
         }
         let name = if escaped {
             None
@@ -298,9 +300,9 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
         {
             *next = name;
         }
-        self.is_known &= name.is_some();
+        self.are_all_known &= name.is_some();
         self.previous = (key, rank);
-        self.note(name);
+        self.push_name(name);
     }
 
     fn is_sorted(&self) -> bool {
@@ -319,9 +321,9 @@ fn alias(stream: Stream, key: &str) -> Option<FieldName> {
     }
 }
 
-/// Chooses the member that has a name where a record spells it in several ways: two values would
-/// become one otherwise. Known spellings count before aliases unless their value is `null`, and the
-/// first alias before the others; of one spelling the last member counts, as in all JSON. The
+/// Chooses the member that has a name where a record has several spellings of the name: two values
+/// would become one otherwise. A known spelling counts before aliases unless its value is `null`, and
+/// the first alias before the others; of one spelling the last member counts, as in all JSON. The
 /// members with other spellings are unknown, so that they are kept as they are.
 #[cold]
 #[inline(never)]
@@ -332,7 +334,7 @@ pub(super) fn resolve_spellings(
     names: &mut [Option<FieldName>],
     slots: &mut Slots,
 ) {
-    let spelt = |member: &Member| {
+    let known_spelling = |member: &Member| {
         let key = member.key.of(line);
         let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
         name.filter(|_| !member.key_escaped).map(|name| (name, key))
@@ -340,7 +342,7 @@ pub(super) fn resolve_spellings(
     let mut has_value = NameSet::default();
     let mut aliases: Vec<(FieldName, &str)> = Vec::new();
     for member in members {
-        let Some((name, key)) = spelt(member) else {
+        let Some((name, key)) = known_spelling(member) else {
             continue;
         };
         if key != name.spelling() {
@@ -355,7 +357,7 @@ pub(super) fn resolve_spellings(
     }
     slots.fill(0);
     for ((at, member), to) in (1..).zip(members).zip(names) {
-        *to = spelt(member).and_then(|(name, key)| {
+        *to = known_spelling(member).and_then(|(name, key)| {
             let mut counted = aliases.iter().filter(|_| !has_value.contains(name));
             let counted = counted.find(|(known, _)| *known == name);
             (key == counted.map_or_else(|| name.spelling(), |(_, alias)| alias)).then_some(name)
@@ -378,9 +380,9 @@ mod tests {
             assert!(name.len() + 3 <= LITERAL_BYTES, "{name} is too long");
             assert_eq!(dictionary.look_up(name).map(FieldName::index), Some(at));
             let line = format!("{{\"{name}\":{:40}}}", 1);
-            assert!(dictionary.known[at].begins(&line.as_bytes()[1..]));
+            assert!(dictionary.known[at].is_prefix_of(&line.as_bytes()[1..]));
             let longer = format!("\"{name}s\":{:40}", 1);
-            assert!(!dictionary.known[at].begins(longer.as_bytes()));
+            assert!(!dictionary.known[at].is_prefix_of(longer.as_bytes()));
         }
         assert_eq!(dictionary.look_up(""), None);
         assert_eq!(FieldName::from_spelling("senderip"), None);

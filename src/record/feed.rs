@@ -1,9 +1,9 @@
-//! The columns of a threat feed as CSV (`mimecast-api.md` §5.11): no sample of Mimecast's own is
-//! public, so they are known by their letters and digits, whatever their case and separators.
+//! The columns of a threat feed as CSV (`mimecast-api.md` §5.11). No sample of Mimecast's own is
+//! public, so they are recognized by their letters and digits, whatever their case and separators.
 
 use crate::field::{self, FieldName};
 
-/// A column in lower case without separators, and the known name of the same.
+/// The columns in lower case without separators, and the known name of each.
 const COLUMNS: &[(&str, FieldName)] = &[
     ("filename", field::FILE_NAME),
     ("md5", field::MD5),
@@ -14,7 +14,7 @@ const COLUMNS: &[(&str, FieldName)] = &[
     ("timestamp", field::TIMESTAMP),
 ];
 
-/// No column is longer.
+/// The greatest length of a column's name.
 const BYTES_MAX: usize = 32;
 
 /// Returns the known name of a column.

@@ -1,8 +1,8 @@
-//! The words of API 1.0: what its fields are called in API 2.0, and which type a record is of
+//! The field names of API 1.0 and their names in API 2.0, and the event type of a record
 //! (`mimecast-api.md` §7.5 to §7.7).
 //!
-//! A record stays as it is; only its names are understood. So the same tables make events of the
-//! records of both APIs.
+//! A record is not rewritten; only its names are translated when they are looked up. So the same
+//! tables make events of the records of both APIs.
 
 use crate::decode::json;
 use crate::field::{self, FieldName};
@@ -80,13 +80,13 @@ pub(super) const ALIASES: &[(&str, FieldName)] = &[
     ("sender",                        field::SENDER_ENVELOPE),
 ];
 
-/// In a delivery this is where the message went, and not where it came from.
-pub(super) const DELIVERY: (&str, FieldName) = ("IP", field::DESTINATION_IP);
+/// The alias for deliveries alone: there it is where the message went, and not where it came from.
+pub(super) const DELIVERY_IP: (&str, FieldName) = ("IP", field::DESTINATION_IP);
 
-/// Returns the name that API 2.0 has for what a record of the stream calls `key`.
+/// Returns the name in API 2.0 of the field `key` of API 1.0 in a record of the stream.
 pub(super) fn look_up(stream: Stream, key: &str) -> Option<FieldName> {
-    if stream == Stream::SiemDelivery && key == DELIVERY.0 {
-        return Some(DELIVERY.1);
+    if stream == Stream::SiemDelivery && key == DELIVERY_IP.0 {
+        return Some(DELIVERY_IP.1);
     }
     let at = ALIASES
         .binary_search_by_key(&key, |(alias, _)| alias)
@@ -94,8 +94,8 @@ pub(super) fn look_up(stream: Stream, key: &str) -> Option<FieldName> {
     ALIASES.get(at).map(|(_, name)| *name)
 }
 
-/// What the names of files begin with (`mimecast-api.md` §7.3, §7.5).
-const PREFIXES: [(&str, Stream); 15] = [
+/// The prefixes of file names (`mimecast-api.md` §7.3, §7.5).
+const FILE_PREFIXES: [(&str, Stream); 15] = [
     ("attachment", Stream::SiemAttachmentProtect),
     ("av", Stream::SiemAv),
     ("delivery", Stream::SiemDelivery),
@@ -113,23 +113,23 @@ const PREFIXES: [(&str, Stream); 15] = [
     ("ttp_url", Stream::SiemUrlProtect),
 ];
 
-/// Returns the type of the records of a file, from what stands before the number in its name.
+/// Returns the type of the records of a file, from the part of its name before the number.
 #[must_use]
 pub fn type_of_file(name: &str) -> Option<Stream> {
     let stem = name.split('.').next().unwrap_or_default();
     let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
     let prefix = prefix.strip_suffix(['_', '-'])?;
-    let found = PREFIXES
+    let found = FILE_PREFIXES
         .iter()
         .find(|(known, _)| prefix.eq_ignore_ascii_case(known));
     found.map(|(_, stream)| *stream)
 }
 
 /// Names that only one type has, in lower case: the first row of which a record has one decides.
-/// `action`, `filename` and `url` come in several, so these are looked for after what tells those
-/// apart (`mimecast-api.md` §7.6).
+/// `action`, `filename` and `url` occur in several types, so they come after the names that
+/// distinguish these types (`mimecast-api.md` §7.6).
 #[rustfmt::skip]
-const KEYS: [(&[&str], Stream); 15] = [
+const TYPE_KEYS: [(&[&str], Stream); 15] = [
     (&["attempt", "delivered", "err", "latency", "receiptack", "snt", "usetls"], Stream::SiemDelivery),
     (&["attnames", "hld", "ipinternalname", "ipnewdomain", "ipreplymismatch", "ipsimilardomain", "ipthreaddict", "msgsize"], Stream::SiemProcess),
     (&["customname", "customthreatdictionary", "definition", "hits", "internalname", "newdomain", "replymismatch", "similarinternaldomain", "similarcustomexternaldomain", "similarmimecastexternaldomain", "taggedexternal", "taggedmalicious", "threatdictionary"], Stream::SiemImpersonationProtect),
@@ -140,7 +140,7 @@ const KEYS: [(&[&str], Stream); 15] = [
     (&["error", "spaminfo", "spamlimit", "spamprocessingdetail", "spamscore", "rejtype", "rejcode", "rejinfo"], Stream::SiemReceipt),
     (&["filename", "sha256", "md5"], Stream::SiemAttachmentProtect),
     (&["sourceip"], Stream::SiemSpam),
-    // What is left has few names; these are the likeliest of what may have them.
+    // The other records have few names; each row has the likeliest type of those with such a name.
     (&["url"], Stream::SiemUrlProtect),
     (&["virus"], Stream::SiemAv),
     (&["attcnt", "attsize"], Stream::SiemProcess),
@@ -160,7 +160,7 @@ pub fn type_of_record(record: &[u8]) -> Stream {
         let mut names = members.iter().map(|member| member.key.of(&text));
         names.any(|name| name.eq_ignore_ascii_case(key))
     };
-    let found = KEYS.iter().find(|(keys, _)| keys.iter().any(has));
+    let found = TYPE_KEYS.iter().find(|(keys, _)| keys.iter().any(has));
     found.map_or(Stream::Siem, |(_, stream)| *stream)
 }
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn aliases_are_sorted_and_are_no_names_of_their_own() {
         assert!(ALIASES.is_sorted_by(|a, b| a.0 < b.0));
-        for (alias, _) in ALIASES.iter().chain([&DELIVERY]) {
+        for (alias, _) in ALIASES.iter().chain([&DELIVERY_IP]) {
             assert!(!NAMES.contains(alias), "{alias} has a meaning of its own");
         }
     }

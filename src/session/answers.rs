@@ -1,18 +1,18 @@
 //! Handles answers.
 
-use crate::api::response_kind::{ResponseKind, describe, grant};
+use crate::api::response_kind::{ResponseKind, describe, permission_advice};
 use crate::batch::NoticeKind;
 use crate::checkpoint::BackoffCause;
 use crate::decode::lenient;
 use crate::response::{Head, TransportError};
-use crate::retry::Cause;
+use crate::retry::RetryCause;
 use crate::session::{PollError, Purpose, Session, StreamFailure};
 use crate::streams::quota::QuotaKind;
 use crate::streams::{Context, InvalidResponse};
 
 impl Session {
-    /// Acts on an answer that is in memory as a whole.
-    pub(super) fn handle_whole_answer(&mut self) {
+    /// Handles an answer that is in memory as a whole.
+    pub(super) fn handle_whole_response(&mut self) {
         let Some(in_flight) = self.in_flight.take() else {
             return;
         };
@@ -24,7 +24,7 @@ impl Session {
                 Err(error) => self.fail(error),
             },
             Purpose::Call { slot, is_retry } => {
-                self.handle_call_answer(slot, is_retry, &head, body)
+                self.handle_call_response(slot, is_retry, &head, body)
             }
             Purpose::File { slot } => self.handle_file_refusal(slot, &head),
         }
@@ -33,7 +33,7 @@ impl Session {
     /// Adds a notice to the first stream about unreadable members of an answer that concerns all.
     fn add_unreadable_notice(&mut self, member: &str) {
         if let (Some(slot), Some(poll)) = (self.slots.first(), &mut self.poll) {
-            let detail = lenient::detail(member);
+            let detail = lenient::describe_unreadable(member);
             poll.batch.notice(slot.stream, NoticeKind::Adjusted, detail);
         }
     }
@@ -44,21 +44,23 @@ impl Session {
         }
     }
 
-    fn handle_call_answer(&mut self, index: usize, is_retry: bool, head: &Head, body: Vec<u8>) {
+    fn handle_call_response(&mut self, index: usize, is_retry: bool, head: &Head, body: Vec<u8>) {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
         let (stream, quota_kind) = (slot.stream, slot.reader.quota_kind());
-        let reply = self.client.read(stream.name(), (head, &body), is_retry);
-        if reply.kind != ResponseKind::TooLong {
-            self.note_remaining(head, quota_kind);
+        let outcome = self
+            .client
+            .classify_response(stream.name(), (head, &body), is_retry);
+        if outcome.kind != ResponseKind::TooLong {
+            self.apply_remaining_calls(head, quota_kind);
         }
-        if reply.may_retry {
-            self.retry_call = Some(index);
+        if outcome.may_retry {
+            self.retry_slot = Some(index);
             return;
         }
-        let detail = reply.detail;
-        match reply.kind {
+        let detail = outcome.detail;
+        match outcome.kind {
             ResponseKind::Success => self.handle_success(index, body, head),
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
@@ -72,10 +74,10 @@ impl Session {
                 // The token is fresh and is still refused: known to be transient
                 // (`mimecast-api.md` §2).
                 self.client.forget_token();
-                let how = self.client.retry_note();
+                let how = self.client.retry_description();
                 self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));
             }
-            // The endpoint is permitted, and a part of what it listed is not.
+            // The endpoint is permitted, and one of the parts that it listed is not.
             ResponseKind::NotPermitted
                 if self
                     .slots
@@ -85,10 +87,13 @@ impl Session {
                 self.handle_refusal(index, detail);
             }
             ResponseKind::NotPermitted => {
-                let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
+                let detail = format!(
+                    "{detail}; {}",
+                    permission_advice(stream, self.settings.api())
+                );
                 self.back_off(index, StreamFailure::not_permitted(detail));
             }
-            // Others come from something on the way, and say nothing about a page token.
+            // Other statuses come from a proxy, for example, and do not concern the page token.
             ResponseKind::Refused if matches!(head.status, 200 | 400 | 410 | 422) => {
                 self.handle_refusal(index, detail);
             }
@@ -110,8 +115,8 @@ impl Session {
         }
     }
 
-    /// Applies the number of calls left: with none, the next one would be refused.
-    fn note_remaining(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
+    /// Blocks the quota where the answer has no calls left: the next one would be refused.
+    fn apply_remaining_calls(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
@@ -129,13 +134,13 @@ impl Session {
         };
         match slot
             .reader
-            .handle_answer((head, body), context, &mut poll.batch)
+            .handle_response((head, body), context, &mut poll.batch)
         {
             Ok(()) => {
                 // After a broken file the backoff outlasts the listing that fetches it again.
                 slot.backoff = None;
-                if !slot.reader.has_buffered_answer() {
-                    slot.open_answers = 0;
+                if !slot.reader.has_buffered_response() {
+                    slot.interrupted_responses = 0;
                 }
             }
             Err(InvalidResponse(why)) => {
@@ -156,13 +161,13 @@ impl Session {
     }
 
     /// Handles a missing or truncated response.
-    pub(super) fn handle_no_answer(&mut self, failure: TransportError) {
+    pub(super) fn handle_no_response(&mut self, failure: TransportError) {
         let Some(in_flight) = self.in_flight.take() else {
             return;
         };
         match (in_flight.purpose, failure) {
             (Purpose::Preflight, why) => {
-                let error = self.client.fail_preflight(why);
+                let error = self.client.handle_preflight_failure(why);
                 self.fail(error);
             }
             (Purpose::Call { .. }, TransportError::Denied(origin)) => {
@@ -183,7 +188,7 @@ impl Session {
 impl StreamFailure {
     const fn not_permitted(detail: String) -> Self {
         Self {
-            retry_cause: Cause::NotPermitted,
+            retry_cause: RetryCause::NotPermitted,
             cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
@@ -194,7 +199,7 @@ impl StreamFailure {
 
     const fn protocol(detail: String) -> Self {
         Self {
-            retry_cause: Cause::Protocol,
+            retry_cause: RetryCause::Protocol,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -205,7 +210,7 @@ impl StreamFailure {
 
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
-            retry_cause: Cause::NoProgress,
+            retry_cause: RetryCause::NoProgress,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -216,7 +221,7 @@ impl StreamFailure {
 
     pub(super) const fn throttled(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
-            retry_cause: Cause::Throttled,
+            retry_cause: RetryCause::Throttled,
             cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
@@ -227,7 +232,7 @@ impl StreamFailure {
 
     pub(super) const fn unavailable(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
-            retry_cause: Cause::Unavailable,
+            retry_cause: RetryCause::Unavailable,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,

@@ -1,4 +1,4 @@
-//! Batch files that could not be fetched or read.
+//! Handles batch files that could not be fetched or read.
 
 use crate::checkpoint::{Backoff, FileFailureCause};
 use crate::response::{Head, TransportError};
@@ -28,7 +28,7 @@ impl Session {
             429 => StreamFailure::throttled(detail, requested_ms),
             _ => StreamFailure::unavailable(detail, after_ms),
         };
-        self.count_file_failure(index, &failure, (&what, stream_failure));
+        self.set_aside_or_back_off(index, &failure, (&what, stream_failure));
     }
 
     /// Handles a missing or truncated response.
@@ -43,10 +43,10 @@ impl Session {
             original: Vec::new(),
         };
         let stream_failure = |detail| StreamFailure::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (&error.to_string(), stream_failure));
+        self.set_aside_or_back_off(index, &failure, (&error.to_string(), stream_failure));
     }
 
-    /// Handles a file that arrived and is not what it should be.
+    /// Handles a file that arrived and could not be read.
     pub(super) fn handle_broken_file(
         &mut self,
         index: usize,
@@ -58,11 +58,11 @@ impl Session {
             original,
         };
         let stream_failure = |detail| StreamFailure::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (why, stream_failure));
+        self.set_aside_or_back_off(index, &failure, (why, stream_failure));
     }
 
     /// Sets the file aside where that is due, or backs off before the next try.
-    fn count_file_failure(
+    fn set_aside_or_back_off(
         &mut self,
         index: usize,
         failure: &FileFailure,
@@ -81,7 +81,7 @@ impl Session {
         let after = batch_files.handle_failure(failure, context, &mut poll.batch);
         let mut stream_failure = stream_failure(format!("{stream}: {what}"));
         let tries = match after {
-            // A wait that the storage asks for is kept, whichever file is next.
+            // A wait that the storage asks for applies to the next file as well.
             AfterFailure::Continue
                 if failure.cause == FileFailureCause::Unreachable
                     && stream_failure

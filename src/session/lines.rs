@@ -1,4 +1,4 @@
-//! The lines of a batch file while it arrives.
+//! Reads the lines of a batch file while it arrives.
 
 use super::{BodyReader, Purpose, Session, Step};
 use crate::batch::{OfferResult, RecordLine};
@@ -6,7 +6,7 @@ use crate::checkpoint::FileFailureCause;
 use crate::decode::lines::Line;
 use crate::streams::Context;
 
-/// How many bytes of lines become events before the clock is checked.
+/// The number of bytes of lines that become events before the clock is checked.
 const BYTES_PER_STEP: usize = 256 * 1024;
 
 impl Session {
@@ -68,7 +68,7 @@ impl Session {
                 Line::NeedsInput => return Step::Read,
                 Line::End if lines.skip > 0 => {
                     self.in_flight = None;
-                    // Another answer of the storage: the file may come again.
+                    // This is another answer of the storage, and the file may come again.
                     let why = "the storage sent fewer lines than before";
                     let cause = FileFailureCause::Unreachable;
                     self.handle_broken_file(index, (cause, why, Vec::new()));
@@ -78,12 +78,12 @@ impl Session {
                     batch_files.note_oldest(poll.batch.stats(stream).oldest);
                     batch_files.finish_file(context);
                     slot.backoff = None;
-                    slot.open_answers = 0;
+                    slot.interrupted_responses = 0;
                     self.in_flight = None;
                     return Step::LoopAgain;
                 }
                 Line::Broken(broken) => {
-                    let original = lines.reader.unread().to_vec();
+                    let original = lines.reader.unreadable().to_vec();
                     self.in_flight = None;
                     let cause = FileFailureCause::Unreadable;
                     self.handle_broken_file(index, (cause, broken.reason(), original));

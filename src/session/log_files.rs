@@ -1,4 +1,4 @@
-//! The log files of API 1.0, read record by record as their bytes come.
+//! Reads the log files of API 1.0, record by record, while they arrive.
 
 use crate::session::{BodyReader, Purpose, Session, Step};
 use crate::streams::log_files::LogFilesResult;
@@ -22,10 +22,10 @@ impl Session {
         let Some(log_files) = slot.reader.log_files() else {
             return Step::Stop;
         };
-        match log_files.take(reader, &mut self.processor, context, &mut poll.batch) {
+        match log_files.read_records(reader, &mut self.processor, context, &mut poll.batch) {
             LogFilesResult::Done => {
                 slot.backoff = None;
-                slot.open_answers = 0;
+                slot.interrupted_responses = 0;
                 let stall = log_files.take_stall();
                 self.in_flight = None;
                 self.back_off_if_stalled(index, stall);

@@ -18,8 +18,8 @@ impl Machine for Session {
             let Some(poll) = &self.poll else {
                 return self.finish();
             };
-            let late = now >= poll.began_at.plus_ms(POLL_MS_MAX) && self.may_stop_here();
-            if poll.error.is_some() || !poll.batch.has_room() || late {
+            let is_over_time = now >= poll.began_at.plus_ms(POLL_MS_MAX) && self.may_stop_here();
+            if poll.error.is_some() || !poll.batch.has_room() || is_over_time {
                 return self.finish();
             }
             let step = if self.in_flight.is_some() {
@@ -54,7 +54,10 @@ impl Machine for Session {
         match (in_flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {
                 if let Some(slot) = self.slots.get_mut(slot) {
-                    let reader = slot.reader.log_files().and_then(|files| files.begin(&head));
+                    let reader = slot
+                        .reader
+                        .log_files()
+                        .and_then(|files| files.begin_response(&head));
                     in_flight.body_reader = reader.map_or(BodyReader::Whole, BodyReader::LogFiles);
                 }
             }
@@ -118,7 +121,7 @@ impl Machine for Session {
 
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
         self.client.set_now(now);
-        self.handle_no_answer(failure);
+        self.handle_no_response(failure);
     }
 
     fn keeps_body(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::session::{Failure, InFlight, PollAction, PollError, Purpose, Session,
 use crate::streams::Context;
 use crate::time::Timestamp;
 
-/// When a stream is due next, and why not before.
+/// Whether a stream can be scheduled now, or when it can and why not before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
     At(Timestamp, WaitReason),
@@ -21,11 +21,11 @@ enum WaitReason {
     Throttled,
 }
 
-/// At most this many calls are kept in a checkpoint: ten times what Mimecast allows.
+/// The most calls of a quota in a checkpoint: ten times what Mimecast allows.
 const CALLS_MAX: usize = 500;
 
-/// A host polls at least so often, also while every stream waits longer: a stream may be granted
-/// or a clock set meanwhile. Such a poll makes no request.
+/// The longest interval between two polls, even while every stream waits longer: meanwhile a permission
+/// may be granted or a clock set. Such a poll makes no request.
 const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
@@ -49,7 +49,7 @@ impl Session {
         let context = Context::new(&self.settings, &self.client);
         let (due, caught_up) = slot.reader.due(context);
         if due > now {
-            // What is due later and is not caught up are files that are set aside.
+            // A stream that is due later and not caught up waits for files that are set aside.
             let reason = if caught_up {
                 WaitReason::CaughtUp
             } else {
@@ -75,7 +75,7 @@ impl Session {
         let readiness: Vec<Readiness> =
             self.slots.iter().map(|slot| self.readiness(slot)).collect();
         if self.in_flight.is_some()
-            || self.retry_call.is_some()
+            || self.retry_slot.is_some()
             || readiness.contains(&Readiness::Now)
         {
             return NextPoll::Now;
@@ -112,12 +112,12 @@ impl Session {
         }
     }
 
-    /// Returns when to poll again after a poll that had some events and failed. A stream may be
-    /// ready while its token cannot be fetched yet.
+    /// Returns when to poll again after a batch, which may have ended with an error: a stream may be ready
+    /// while its token cannot be fetched yet.
     fn next_poll_after(&self, error: Option<&PollError>) -> NextPoll {
         let wait = |failure: &Failure| {
-            let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
-            failure.retry_after_ms.clamp(1, most)
+            let longest_ms = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
+            failure.retry_after_ms.clamp(1, longest_ms)
         };
         match error {
             Some(PollError::Throttled(failure)) => NextPoll::Throttled(wait(failure)),
@@ -134,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Ends the poll with its batch, or with its error where it got nothing.
+    /// Ends the poll with its batch, or with its error where the batch is empty.
     pub(super) fn finish(&mut self) -> PollAction {
         let Some(mut poll) = self.poll.take() else {
             return Action::Yield(Err(PollError::Unavailable(Failure::new(
@@ -162,7 +162,7 @@ impl Session {
         Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
     }
 
-    /// Returns the position after the last record.
+    /// Returns the checkpoint after the last record.
     fn checkpoint(&self) -> String {
         let now = self.client.now();
         let mut checkpoint = Checkpoint::default();
@@ -170,25 +170,25 @@ impl Session {
             let first = calls.len().saturating_sub(CALLS_MAX);
             calls.split_off(first)
         };
-        checkpoint.siem_calls = latest(self.batch_quota.made(now));
-        checkpoint.event_calls = latest(self.events_quota.made(now));
+        checkpoint.siem_calls = latest(self.batch_quota.recent_calls(now));
+        checkpoint.event_calls = latest(self.events_quota.recent_calls(now));
         checkpoint.siem_blocked = self.batch_quota.blocked(now);
         checkpoint.events_blocked = self.events_quota.blocked(now);
-        checkpoint.region = self.client.found_region().map(str::to_owned);
+        checkpoint.region = self.client.discovered_region().map(str::to_owned);
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
-        checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
-        checkpoint.streams.extend(self.others.iter().cloned());
+        checkpoint.last_stream = last.map(|slot| slot.stream.name().to_owned());
+        checkpoint.streams.extend(self.unselected.iter().cloned());
         for (index, slot) in self.slots.iter().enumerate() {
-            let is_open = |in_flight: &InFlight| match in_flight.purpose {
+            let is_of_slot = |in_flight: &InFlight| match in_flight.purpose {
                 Purpose::Preflight => false,
                 Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
             };
-            let is_open =
-                self.in_flight.as_ref().is_some_and(is_open) || slot.reader.has_buffered_answer();
-            let is_open = u32::from(is_open);
+            let is_interrupted = self.in_flight.as_ref().is_some_and(is_of_slot)
+                || slot.reader.has_buffered_response();
+            let interrupted = u32::from(is_interrupted);
             let mut position = StreamPosition {
                 backoff: slot.backoff,
-                open_answers: slot.open_answers.saturating_add(is_open),
+                interrupted_responses: slot.interrupted_responses.saturating_add(interrupted),
                 ..StreamPosition::default()
             };
             slot.reader.save(&mut position);

@@ -1,14 +1,14 @@
-//! The state of every stream at the end of a poll, for a host to report.
+//! The status of every stream at the end of a poll, for a host to report.
 
 use super::{QuotaKind, Session, StreamSlot};
-use crate::api::response_kind::grant;
+use crate::api::response_kind::permission_advice;
 use crate::checkpoint::BackoffCause;
 use crate::stream::Stream;
 use crate::streams::Context;
 use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::time::Timestamp;
 
-/// What a stream is doing.
+/// The state of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
     /// It collects, or has collected everything there is for now.
@@ -17,29 +17,29 @@ pub enum StreamState {
     Failing,
     /// The credentials do not permit it.
     NotPermitted,
-    /// A quota or a rate limit holds it back.
+    /// It waits for a quota or a rate limit.
     Waiting,
 }
 
-/// The state of one stream.
+/// The status of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamStatus {
     /// The stream.
     pub stream: Stream,
-    /// What it is doing.
+    /// Its state.
     pub state: StreamState,
     /// When it is tried again, by the host's clock, where it waits.
     pub until: Option<Timestamp>,
     /// The time up to which the upstream's records are known to be collected, by its clock.
     pub collected_until: Timestamp,
-    /// How many calls its quota leaves, where one is documented.
+    /// How many calls are left in its quota, where one is documented.
     pub quota_remaining: Option<u32>,
     /// Why it does not collect, and what to do. Empty while it is active.
     pub detail: String,
 }
 
 impl Session {
-    /// Returns the state of every selected stream.
+    /// Returns the status of every selected stream.
     #[must_use]
     pub fn statuses(&mut self, now: Timestamp) -> Vec<StreamStatus> {
         self.client.set_now(now);
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Returns until when a quota that is used up holds back a stream that has more to collect.
+    /// Returns the time until which an exhausted quota holds back a stream that has more to collect.
     fn quota_until(&self, slot: &StreamSlot) -> Option<Timestamp> {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
@@ -93,8 +93,8 @@ impl Session {
         (free_at > now).then_some(free_at)
     }
 
-    /// Returns the message of the last failure; where another session had it, what the checkpoint
-    /// knows.
+    /// Returns the message of the last failure. Where that failure was in another session, the message is
+    /// made from the checkpoint.
     fn detail(&self, slot: &StreamSlot, state: StreamState) -> String {
         if state == StreamState::Active {
             return String::new();
@@ -109,7 +109,7 @@ impl Session {
         match (state, slot.backoff) {
             (StreamState::NotPermitted, _) => format!(
                 "{stream}: not permitted; {}",
-                grant(stream, self.settings.api())
+                permission_advice(stream, self.settings.api())
             ),
             (StreamState::Failing, Some(backoff)) => {
                 format!("{stream}: failed {} times in a row", backoff.tries)
@@ -122,14 +122,17 @@ impl Session {
                 format!("{stream}: Mimecast asked for fewer requests")
             }
             (StreamState::Active | StreamState::Waiting, _) => {
-                format!("{stream}: {}", self.used_up(slot.reader.quota_kind()))
+                format!(
+                    "{stream}: {}",
+                    self.exhausted_limit(slot.reader.quota_kind())
+                )
             }
         }
     }
 
-    /// Which limit is used up, and the setting that changes it. It is the same text for all
-    /// streams that wait for it.
-    fn used_up(&self, quota_kind: Option<QuotaKind>) -> String {
+    /// Returns which limit is exhausted, and the setting that changes it. The text is the same for all
+    /// streams that wait for that limit.
+    fn exhausted_limit(&self, quota_kind: Option<QuotaKind>) -> String {
         const SETTING: &str = "siem_calls_per_15_min";
         let (calls, minutes, what) = match quota_kind {
             Some(QuotaKind::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),

@@ -196,7 +196,7 @@ fn a_missing_permission_stops_one_stream_and_names_what_to_grant() {
 }
 
 #[test]
-fn a_throttled_stream_waits_as_long_as_it_is_told_while_the_others_go_on() {
+fn a_throttled_stream_waits_as_long_as_requested_while_the_others_continue() {
     let (mut upstream, mut host) = (upstream(), host());
     let reset = Answer::with(
         429,

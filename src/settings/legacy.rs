@@ -46,15 +46,15 @@ pub struct LegacySettings {
     pub secret_key: Secret,
     /// The address whose region is looked up where no base URL is set.
     pub email: Option<String>,
-    /// The origin that is asked for the region.
+    /// The origin that discovery calls for the region.
     pub discovery_url: String,
-    /// The form in which SIEM files are asked for.
+    /// The format in which SIEM files are requested.
     pub file_format: FileFormat,
-    /// Whether SIEM files are asked for as a zip archive of several.
+    /// Whether SIEM files are requested as zip archives of several.
     pub compress: bool,
 }
 
-/// The forms of SIEM files.
+/// The formats of SIEM files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// One JSON document a file.
@@ -76,31 +76,31 @@ impl LegacySettings {
         decode(self.secret_key.expose()).unwrap_or_default()
     }
 
-    /// Takes the settings of API 1.0 out of all that were given.
+    /// Parses the settings of API 1.0, and removes them from `raw`.
     pub(super) fn parse(
         raw: &mut SettingsInput,
         base_url: Option<String>,
         has_base_url: bool,
     ) -> Result<Self, SettingsError> {
-        let mut problems = SettingsErrors::default();
+        let mut errors = SettingsErrors::default();
         if raw.email.is_none() && !has_base_url {
-            problems.add(error(
+            errors.add(error(
                 "email",
                 "is missing; without a base_url it finds the region of the account",
             ));
         }
         let email = raw.email.take().map(Some);
-        let email = problems.note(email.map(|email| required("email", email)).transpose());
+        let email = errors.note(email.map(|email| required("email", email)).transpose());
         let code = raw.account_code.take().map(Some);
-        let code = problems.note(code.map(|code| required("account_code", code)).transpose());
-        let app_id = problems.note(header_safe("app_id", raw.app_id.take()));
-        let app_key = problems.note(header_safe("app_key", raw.app_key.take()));
-        let access_key = problems.note(header_safe("access_key", raw.access_key.take()));
-        let secret_key = problems.note(parse_secret_key(raw.secret_key.take()));
+        let code = errors.note(code.map(|code| required("account_code", code)).transpose());
+        let app_id = errors.note(header_safe("app_id", raw.app_id.take()));
+        let app_key = errors.note(header_safe("app_key", raw.app_key.take()));
+        let access_key = errors.note(header_safe("access_key", raw.access_key.take()));
+        let secret_key = errors.note(parse_secret_key(raw.secret_key.take()));
         let discovery = raw.discovery_url.take();
         let discovery = discovery.as_deref().unwrap_or(DISCOVERY_URL);
-        let discovery_url = problems.note(parse_origin("discovery_url", discovery));
-        let file_format = problems.note(choice(
+        let discovery_url = errors.note(parse_origin("discovery_url", discovery));
+        let file_format = errors.note(choice(
             "siem_file_format",
             raw.siem_file_format.take(),
             [
@@ -123,7 +123,7 @@ impl LegacySettings {
             })
         };
         let legacy = legacy();
-        problems.finish(legacy)
+        errors.finish(legacy)
     }
 }
 
@@ -138,8 +138,11 @@ fn parse_secret_key(text: Option<String>) -> Result<String, SettingsError> {
     Ok(key)
 }
 
-/// Refuses settings of the other API, so that a mistake is not taken for a choice.
-pub(super) fn refuse_others(raw: &SettingsInput, api: Api) -> Result<(), SettingsError> {
+/// Refuses settings of the other API, so that no setting is ignored silently.
+pub(super) fn refuse_settings_of_other_api(
+    raw: &SettingsInput,
+    api: Api,
+) -> Result<(), SettingsError> {
     let of_v1 = [
         ("account_code", raw.account_code.is_some()),
         ("app_id", raw.app_id.is_some()),
@@ -167,13 +170,13 @@ pub(super) fn refuse_others(raw: &SettingsInput, api: Api) -> Result<(), Setting
             "belongs to API 1.0; remove it, or set api = \"1.0\"",
         ),
     };
-    match others.iter().find(|(_, given)| *given) {
+    match others.iter().find(|(_, is_set)| *is_set) {
         Some((name, _)) => Err(error(name, detail)),
         None => Ok(()),
     }
 }
 
-/// Returns whether the API hands out the stream. API 1.0 has one log of all SIEM types.
+/// Returns whether the API has the stream. API 1.0 has one log of all SIEM types.
 pub(super) fn offers(api: Api, stream: Stream) -> bool {
     match stream.row().fetch {
         FetchKind::Files { .. } => api == Api::V2,
@@ -193,7 +196,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     decoded.ok()
 }
 
-/// Returns a text that can stand in a header or in a signed line as it is.
+/// Checks that a text can be used in a header or in a signed line as it is.
 #[inline(never)]
 fn header_safe(name: &str, value: Option<String>) -> Result<String, SettingsError> {
     let value = required(name, value)?;

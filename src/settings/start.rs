@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// This many milliseconds before the first poll.
-    Back(i64),
+    Ago(i64),
     /// At a point in time.
     At(Timestamp),
 }
@@ -17,16 +17,16 @@ impl Start {
     #[must_use]
     pub const fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Back(ms) => Timestamp::from_millis(now.millis().saturating_sub(ms)),
+            Self::Ago(ms) => Timestamp::from_millis(now.millis().saturating_sub(ms)),
             Self::At(at) => at,
         }
     }
 }
 
-/// Parses a duration back from the first poll, or a time.
+/// Parses a duration before the first poll, or a time.
 pub(super) fn parse_start(text: &str) -> Result<Start, SettingsError> {
     if let Some(ms) = parse_duration(text) {
-        return Ok(Start::Back(ms));
+        return Ok(Start::Ago(ms));
     }
     Timestamp::parse(text)
         .filter(|_| text.contains('T'))

@@ -73,7 +73,7 @@ fn the_least_settings_collect_everything_as_ecs_from_a_day_back() {
     assert_eq!(base_url, DEFAULT_BASE_URL);
     assert_eq!(settings.streams.len(), STREAMS.len() - 1);
     assert_eq!(settings.format, Format::Ecs);
-    assert_eq!(settings.start, Start::Back(86_400_000));
+    assert_eq!(settings.start, Start::Ago(86_400_000));
     assert_eq!(settings.siem_calls_per_15_min, 50);
 }
 

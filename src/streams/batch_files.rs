@@ -21,9 +21,9 @@ use crate::streams::siem_pages::{self, PageStart};
 use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
 use crate::time::Timestamp;
 
-use listing::{File, Listing, NewFiles, find_all};
+use listing::{File, Listing, SeenFiles, find_all};
 pub use set_aside::FileFailure;
-use set_aside::lost;
+use set_aside::lost_file_detail;
 
 mod listing;
 mod set_aside;
@@ -35,29 +35,29 @@ const PAGE_FILES: u32 = 100;
 /// again (`mimecast-api.md` §3.1).
 const DONE_FILES_MAX: usize = 128;
 
-/// A caught-up stream is asked again after this; new files appear every 15 minutes
+/// The poll interval of a caught-up stream; new files appear every 15 minutes
 /// (`mimecast-api.md` §3.1).
 const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 
 /// A link that expires within this is no longer used.
 const LINK_EXPIRY_MARGIN_MS: i64 = 10_000;
 
-/// The links of a listing that is younger than this are taken as they are, whatever they say.
+/// The links of a listing that is younger than this are used whatever their expiry.
 const FRESH_LISTING_MS: i64 = 30_000;
 
-/// Tries in a row of a file that is refused, broken or not listed: the second with a fresh link.
+/// Tries in a row of a file that is refused, broken or not listed; the second uses a fresh link.
 const TRIES_MAX: u32 = 2;
 
-/// The same where the storage failed, could not be reached or was too slow: the stream rests
-/// between them, because other files would fail as well.
+/// Tries in a row of a file where the storage failed, could not be reached or was too slow: the
+/// stream backs off between them, because other files would fail as well.
 const UNREACHABLE_TRIES_MAX: u32 = 4;
 
 /// How often fresh links of one page are requested at once. Each costs a call of the quota.
-const RELISTED_MAX: u32 = 3;
+const RELISTS_MAX: u32 = 3;
 
-/// Listings without the file that is being read, before it counts as gone: perhaps a page was not
-/// whole.
-const LISTINGS_MAX: u32 = 3;
+/// Listings in a row that lack the file that is being read, or the link of a file, before that file
+/// counts as gone: a page may have been incomplete.
+const INCOMPLETE_LISTINGS_MAX: u32 = 3;
 
 /// The page in memory. A checkpoint does not hold it.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ struct Page {
     next_token: Option<String>,
     caught_up: bool,
     /// Whether the page is listed again when its files are done.
-    list_again: bool,
+    must_relist: bool,
     listed_at: Timestamp,
 }
 
@@ -79,14 +79,14 @@ impl Page {
 /// A page that is listed again for files that are set aside.
 #[derive(Clone, Debug)]
 struct Retry {
-    /// Which of the pages with such files it is.
-    page: usize,
-    listed: Option<Listed>,
+    /// The index of the page among those with such files.
+    page_index: usize,
+    listing: Option<RetryListing>,
 }
 
-/// The listing of a page that was set aside.
+/// The listing of a page with files that are set aside.
 #[derive(Clone, Debug)]
-struct Listed {
+struct RetryListing {
     /// The files with the names under which they were set aside.
     waiting: VecDeque<(String, File)>,
     listed_at: Timestamp,
@@ -94,36 +94,37 @@ struct Listed {
 
 impl Retry {
     fn front(&self) -> Option<&(String, File)> {
-        self.listed.as_ref()?.waiting.front()
+        self.listing.as_ref()?.waiting.front()
     }
 
     fn is_stale(&self, context: Context<'_>) -> bool {
         let front = self.front().map(|(_, file)| file);
-        let listed_at = self.listed.as_ref().map(|listed| listed.listed_at);
+        let listed_at = self.listing.as_ref().map(|listing| listing.listed_at);
         listed_at.is_some_and(|listed_at| is_stale(front, listed_at, context))
     }
 }
 
-/// Returns whether a link ends before it could be used. Links of a listing that was just made are
-/// taken as they are, or a wrong clock would list for ever.
+/// Returns whether a link expires before it could be used. Links of a fresh listing never do, or a
+/// wrong clock would cause listings without end.
 fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> bool {
-    let ends_soon = |file: &File| {
-        let ends = file
+    let expires_soon = |file: &File| {
+        let use_until = file
             .expiry
             .map(|expiry| expiry.plus_ms(-LINK_EXPIRY_MARGIN_MS));
-        ends.is_some_and(|ends| ends <= context.upstream_now)
+        use_until.is_some_and(|use_until| use_until <= context.upstream_now)
     };
-    listed_at.plus_ms(FRESH_LISTING_MS) < context.now && file.is_some_and(ends_soon)
+    listed_at.plus_ms(FRESH_LISTING_MS) < context.now && file.is_some_and(expires_soon)
 }
 
-/// What follows when a file could not be fetched or read.
+/// The next step after a file could not be fetched or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
-    /// The same file with a fresh link, or another one.
+    /// Continue with a fresh link of the same file, or with another file.
     Continue,
-    /// The same file, after a rest of the stream. It has failed so often in a row.
+    /// Back off, then try the same file. The payload is how often it has failed in a row.
     BackOff(u32),
-    /// The same: it should be set aside, and there is no room for it.
+    /// Back off, because the file should be set aside and there is no room for it. The payload is the
+    /// same.
     BackOffSetAsideFull(u32),
 }
 
@@ -136,7 +137,7 @@ pub struct BatchFiles {
     /// Whether the next listing is only for fresh links of the current page.
     fresh_links_only: bool,
     /// How often the page was listed again at once because a link of it was refused.
-    relisted: u32,
+    relists: u32,
     /// Files that are set aside and tried again now.
     retry: Option<Retry>,
 }
@@ -151,14 +152,14 @@ impl BatchFiles {
         };
         let position = position.cloned().unwrap_or_else(fresh);
         let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
-        let relisting = position.file.is_some();
+        let fresh_links_only = position.file.is_some();
         Self {
             stream,
             position,
             done,
             page: None,
-            fresh_links_only: relisting,
-            relisted: 0,
+            fresh_links_only,
+            relists: 0,
             retry: None,
         }
     }
@@ -192,10 +193,10 @@ impl BatchFiles {
         self.retry.is_some()
     }
 
-    /// Returns up to when everything is collected where all but the files that are set aside is
-    /// collected up to a time.
+    /// Returns the time up to which everything is collected, where everything but the files that are
+    /// set aside is collected up to `until`.
     #[must_use]
-    pub fn without_set_aside(&self, until: Timestamp, context: Context<'_>) -> Timestamp {
+    pub fn bounded_by_set_aside(&self, until: Timestamp, context: Context<'_>) -> Timestamp {
         let files = self.position.set_aside.iter().flat_map(|page| &page.files);
         let since = files.map(|file| context.to_upstream(file.since)).min();
         since.map_or(until, |since| until.min(since))
@@ -221,12 +222,12 @@ impl BatchFiles {
         }
         let retry = self.retry.as_mut()?;
         if retry.is_stale(context) {
-            retry.listed = None;
+            retry.listing = None;
         }
         if let Some((_, file)) = retry.front() {
             return Some(ReaderAction::Download(Request::get(file.url.clone())));
         }
-        if let Some(page) = self.position.set_aside.get(retry.page) {
+        if let Some(page) = self.position.set_aside.get(retry.page_index) {
             let (token, since) = (page.page_token.as_ref(), page.since);
             return Some(ReaderAction::Call(self.listing(token, since, context)));
         }
@@ -234,7 +235,7 @@ impl BatchFiles {
         None
     }
 
-    /// Begins with the files that are set aside, where some are due.
+    /// Begins a retry of files that are set aside, where some are due.
     fn begin_retry(&mut self, context: Context<'_>, batch: &mut Builder) {
         let pages = &mut self.position.set_aside;
         set_aside::give_up_expired(self.stream, pages, context, batch);
@@ -243,11 +244,14 @@ impl BatchFiles {
             .is_some_and(|due| due <= context.now)
         {
             let page = set_aside::next_page(&self.position.set_aside);
-            self.retry = page.map(|page| Retry { page, listed: None });
+            self.retry = page.map(|page_index| Retry {
+                page_index,
+                listing: None,
+            });
         }
     }
 
-    /// After an outage longer than the retention, adds a notice about what is lost and begins anew.
+    /// After an outage longer than the retention, adds a notice about what is lost and begins again.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
@@ -288,9 +292,9 @@ impl BatchFiles {
         siem_pages::call(endpoint(self.stream, PAGE_FILES), start)
     }
 
-    /// Counts a page that lists files without a usable link. It is listed again, after its other
-    /// files, because it was perhaps not whole; then these files are a gap. Returns whether it is
-    /// to be listed again.
+    /// Counts a page that lists files without a usable link. It is listed again after its other files,
+    /// because it may have been incomplete; when that does not help, these files are a gap. Returns
+    /// whether the page is to be listed again.
     fn count_unlinked(
         &mut self,
         unlinked: usize,
@@ -302,7 +306,7 @@ impl BatchFiles {
             return Ok(false);
         }
         self.position.unlinked_listings = self.position.unlinked_listings.saturating_add(1);
-        if self.position.unlinked_listings < LISTINGS_MAX {
+        if self.position.unlinked_listings < INCOMPLETE_LISTINGS_MAX {
             return if waiting.is_empty() {
                 Err(InvalidResponse(
                     "the page lists a file without a usable url".to_owned(),
@@ -318,23 +322,23 @@ impl BatchFiles {
             ("files", "are")
         };
         let detail = format!(
-            "{unlinked} {files} {are} lost: {LISTINGS_MAX} listings of the page had no usable url"
+            "{unlinked} {files} {are} lost: {INCOMPLETE_LISTINGS_MAX} listings of the page had no usable url"
         );
         batch.notice(self.stream, NoticeKind::Gap, detail);
         Ok(false)
     }
 
     /// Returns the files of a page that are not done, not listed twice and not set aside.
-    fn without_known(
+    fn new_files(
         &mut self,
         files: impl Iterator<Item = File>,
         context: Context<'_>,
     ) -> VecDeque<File> {
-        let mut distinct = NewFiles::without(self.done.iter());
-        let mut waiting: VecDeque<File> = files.filter(|file| distinct.insert(file)).collect();
+        let mut seen = SeenFiles::new(self.done.iter());
+        let mut waiting: VecDeque<File> = files.filter(|file| seen.insert(file)).collect();
         let pages = self.position.set_aside.iter();
         let set_aside = pages.flat_map(|page| &page.files);
-        let names: Vec<String> = set_aside.map(|file| file.at.name.clone()).collect();
+        let names: Vec<String> = set_aside.map(|file| file.position.name.clone()).collect();
         let found = find_all(&waiting, &names);
         let is_found = |(name, at): (&String, &Option<usize>)| at.map(|_| name.clone());
         let listed: Vec<String> = names.iter().zip(&found).filter_map(is_found).collect();
@@ -355,9 +359,10 @@ impl BatchFiles {
         waiting
     }
 
-    /// Puts the file that was being read first. Where the page does not list it, the page is to be
-    /// listed again, because it was perhaps not whole; then the file is set aside.
-    fn find_file_again(
+    /// Moves the file that was being read to the front. Where the page does not list it, the page is
+    /// listed again, because it may have been incomplete; when that does not help, the file is set
+    /// aside.
+    fn put_current_file_first(
         &mut self,
         mut waiting: VecDeque<File>,
         context: Context<'_>,
@@ -380,7 +385,7 @@ impl BatchFiles {
             why: "it is no longer listed".to_owned(),
             original: Vec::new(),
         };
-        if file.tries >= LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
+        if file.tries >= INCOMPLETE_LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
             return Ok(waiting);
         }
         Err(InvalidResponse(
@@ -388,17 +393,22 @@ impl BatchFiles {
         ))
     }
 
-    /// Takes the listing of a page with files that are set aside.
-    fn find_set_aside(&mut self, listing: Listing, context: Context<'_>, batch: &mut Builder) {
+    /// Handles the listing of a page with files that are set aside.
+    fn handle_retry_listing(
+        &mut self,
+        listing: Listing,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) {
         let Some(retry) = &mut self.retry else {
             return;
         };
         let files: VecDeque<File> = listing.files.into_iter().flatten().collect();
-        let page = self.position.set_aside.get_mut(retry.page);
+        let page = self.position.set_aside.get_mut(retry.page_index);
         let mut waiting = VecDeque::new();
         let mut missing = Vec::new();
         let names = page.iter().flat_map(|page| &page.files);
-        let names: Vec<String> = names.map(|file| file.at.name.clone()).collect();
+        let names: Vec<String> = names.map(|file| file.position.name.clone()).collect();
         let found = find_all(&files, &names);
         for (name, at) in names.into_iter().zip(found) {
             match at.and_then(|at| files.get(at)) {
@@ -406,7 +416,7 @@ impl BatchFiles {
                 None => missing.push(name),
             }
         }
-        retry.listed = Some(Listed {
+        retry.listing = Some(RetryListing {
             waiting,
             listed_at: context.now,
         });
@@ -426,7 +436,7 @@ impl BatchFiles {
                     original: Vec::new(),
                 };
                 for name in missing {
-                    self.count_retry(&name, &failure, batch);
+                    self.count_retry_failure(&name, &failure, batch);
                 }
             }
         }
@@ -444,24 +454,24 @@ impl BatchFiles {
             .min(context.now)
     }
 
-    /// Handles a failed call: if it was for files that are set aside, these are put off,
-    /// so that the next call is for the next page.
+    /// Handles a failed call: if it was for files that are set aside, their next try is postponed, so
+    /// that the next call is for the next page.
     pub fn interrupt_retry(&mut self, now: Timestamp) {
         if self
             .retry
             .as_ref()
-            .is_some_and(|retry| retry.listed.is_none())
+            .is_some_and(|retry| retry.listing.is_none())
             && let Some(retry) = self.retry.take()
-            && let Some(page) = self.position.set_aside.get_mut(retry.page)
+            && let Some(page) = self.position.set_aside.get_mut(retry.page_index)
         {
-            postpone(page, now);
+            schedule_next_try(page, now);
         }
     }
 
-    /// Returns how many lines of the current file are done, and its name.
+    /// Returns the position in the current file; at its first line where none of it is done.
     pub fn current_file(&mut self) -> FilePosition {
-        if let Some(file) = self.retried() {
-            return file.at.clone();
+        if let Some(file) = self.retried_file() {
+            return file.position.clone();
         }
         let front = self.page.as_ref().and_then(|page| page.waiting.front());
         let name = front.map(File::name).unwrap_or_default();
@@ -481,17 +491,19 @@ impl BatchFiles {
     }
 
     /// Returns the file that is set aside and tried again now.
-    fn retried(&mut self) -> Option<&mut SetAsideFile> {
+    fn retried_file(&mut self) -> Option<&mut SetAsideFile> {
         let retry = self.retry.as_ref()?;
         let (name, _) = retry.front()?;
-        let page = self.position.set_aside.get_mut(retry.page)?;
-        page.files.iter_mut().find(|file| file.at.name == *name)
+        let page = self.position.set_aside.get_mut(retry.page_index)?;
+        page.files
+            .iter_mut()
+            .find(|file| file.position.name == *name)
     }
 
-    /// Returns how far the current file is read.
-    fn at(&mut self) -> Option<&mut FilePosition> {
+    /// Returns the position in the current file, where it is begun.
+    fn file_position(&mut self) -> Option<&mut FilePosition> {
         if self.retry.is_some() {
-            return self.retried().map(|file| &mut file.at);
+            return self.retried_file().map(|file| &mut file.position);
         }
         self.position.file.as_mut()
     }
@@ -509,30 +521,30 @@ impl BatchFiles {
     /// Returns how many lines of the current file are done.
     #[must_use]
     pub fn lines_done(&mut self) -> u64 {
-        self.at().map_or(0, |file| file.line)
+        self.file_position().map_or(0, |file| file.line)
     }
 
     /// Counts one more finished line of the current file and resets its tries.
     pub fn finish_line(&mut self) {
-        if let Some(file) = self.at() {
+        if let Some(file) = self.file_position() {
             file.line = file.line.saturating_add(1);
             file.tries = 0;
         }
     }
 
-    /// Records the oldest event time of this poll.
+    /// Notes the time of the oldest event of this poll.
     pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
-        if let (Some(file), Some(oldest)) = (self.at(), oldest) {
+        if let (Some(file), Some(oldest)) = (self.file_position(), oldest) {
             file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
         }
     }
 
     /// Finishes the current file.
     pub fn finish_file(&mut self, context: Context<'_>) {
-        let oldest = self.at().and_then(|file| file.oldest);
+        let oldest = self.file_position().and_then(|file| file.oldest);
         self.position.relist_from = self.position.relist_from.max(oldest);
         if self.retry.is_some() {
-            if let Some((name, file)) = self.take_retried() {
+            if let Some((name, file)) = self.take_retried_file() {
                 self.done.push(file.key);
                 self.remove_set_aside(&name);
             }
@@ -555,8 +567,8 @@ impl BatchFiles {
         batch: &mut Builder,
     ) -> AfterFailure {
         if self.retry.is_some() {
-            if let Some((name, _)) = self.take_retried() {
-                self.count_retry(&name, failure, batch);
+            if let Some((name, _)) = self.take_retried_file() {
+                self.count_retry_failure(&name, failure, batch);
             }
             self.finish_retry_if_done(context);
             return AfterFailure::Continue;
@@ -568,8 +580,8 @@ impl BatchFiles {
             if file.tries < UNREACHABLE_TRIES_MAX {
                 return AfterFailure::BackOff(file.tries);
             }
-        } else if file.tries < TRIES_MAX && self.may_list_again(context) {
-            self.relisted = self.relisted.saturating_add(1);
+        } else if file.tries < TRIES_MAX && self.may_relist(context) {
+            self.relists = self.relists.saturating_add(1);
             self.relist();
             return AfterFailure::Continue;
         }
@@ -585,16 +597,16 @@ impl BatchFiles {
         AfterFailure::BackOffSetAsideFull(tries)
     }
 
-    /// Returns whether a fresh link may help: one that is older than a few seconds may have ended.
-    /// Fresh ones are refused together with all others of their page, which is listed again only a
-    /// few times.
-    fn may_list_again(&self, context: Context<'_>) -> bool {
+    /// Returns whether a fresh link may help: a link that is older than a few seconds may have expired.
+    /// Where fresh links are refused, so are all others of their page, which is listed again only a few
+    /// times.
+    fn may_relist(&self, context: Context<'_>) -> bool {
         let listed_at = self.page.as_ref().map(|page| page.listed_at);
         let is_old = |at: Timestamp| at.plus_ms(FRESH_LISTING_MS) < context.now;
-        self.relisted < RELISTED_MAX || listed_at.is_none_or(is_old)
+        self.relists < RELISTS_MAX || listed_at.is_none_or(is_old)
     }
 
-    /// Sets the file that was being read aside, where there is room.
+    /// Sets aside the file that was being read. Returns whether there was room.
     fn add_set_aside(
         &mut self,
         file: FilePosition,
@@ -603,7 +615,7 @@ impl BatchFiles {
     ) -> bool {
         let since = self.restart_from(context);
         let file = SetAsideFile {
-            at: FilePosition { tries: 0, ..file },
+            position: FilePosition { tries: 0, ..file },
             since: context.now,
             cause: failure.cause,
             why: failure.why.clone(),
@@ -616,42 +628,50 @@ impl BatchFiles {
         added
     }
 
-    /// Returns the file that is tried again, without its place in the queue.
-    fn take_retried(&mut self) -> Option<(String, File)> {
-        let listed = self.retry.as_mut()?.listed.as_mut()?;
-        listed.waiting.pop_front()
+    /// Removes the file that is tried again from the queue, and returns it.
+    fn take_retried_file(&mut self) -> Option<(String, File)> {
+        let listing = self.retry.as_mut()?.listing.as_mut()?;
+        listing.waiting.pop_front()
     }
 
-    /// Counts a failure of a file that is set aside, and gives it up where that is due.
-    fn count_retry(&mut self, name: &str, failure: &FileFailure, batch: &mut Builder) {
+    /// Counts a failed retry of a file that is set aside, and gives the file up after the last one.
+    fn count_retry_failure(&mut self, name: &str, failure: &FileFailure, batch: &mut Builder) {
         let stream = self.stream;
-        let page = self.retry.as_ref().map(|retry| retry.page);
+        let page = self.retry.as_ref().map(|retry| retry.page_index);
         let page = page.and_then(|page| self.position.set_aside.get_mut(page));
-        let file = page.and_then(|page| page.files.iter_mut().find(|file| file.at.name == name));
+        let file = page.and_then(|page| {
+            page.files
+                .iter_mut()
+                .find(|file| file.position.name == name)
+        });
         let Some(file) = file else {
             return;
         };
-        if set_aside::count(file, failure) {
+        if set_aside::count_failure(file, failure) {
             return;
         }
         if failure.cause == FileFailureCause::Unreadable {
-            let locator = format!("{stream} {name} after line {}", file.at.line);
+            let locator = format!("{stream} {name} after line {}", file.position.line);
             let why = format!("the rest of the file is rejected: {}", failure.why);
             batch.reject(stream, locator, why, &failure.original);
         } else {
             let what = format!(
                 "could not be fetched in {} tries over hours: {}",
-                file.at.tries, failure.why
+                file.position.tries, failure.why
             );
-            batch.notice(stream, NoticeKind::Gap, lost(&file.at, &what));
+            batch.notice(
+                stream,
+                NoticeKind::Gap,
+                lost_file_detail(&file.position, &what),
+            );
         }
         self.remove_set_aside(name);
     }
 
     fn remove_set_aside(&mut self, name: &str) {
-        let page = self.retry.as_ref().map(|retry| retry.page);
+        let page = self.retry.as_ref().map(|retry| retry.page_index);
         if let Some(page) = page.and_then(|page| self.position.set_aside.get_mut(page)) {
-            page.files.retain(|file| file.at.name != name);
+            page.files.retain(|file| file.position.name != name);
         }
     }
 
@@ -668,10 +688,10 @@ impl BatchFiles {
             return;
         };
         self.position.retry_after = Some(context.now.plus_ms(retry_interval_ms(context)));
-        if let Some(page) = self.position.set_aside.get_mut(retry.page) {
-            // A search goes on with its next page as soon as the quota allows.
+        if let Some(page) = self.position.set_aside.get_mut(retry.page_index) {
+            // A search continues with its next page as soon as the quota allows.
             if !(page.searching && page.page_token.is_some()) {
-                postpone(page, context.now);
+                schedule_next_try(page, context.now);
             }
         }
         let pages = &mut self.position.set_aside;
@@ -692,14 +712,14 @@ impl BatchFiles {
         let Some(page) = self.page.take_if(|page| page.waiting.is_empty()) else {
             return;
         };
-        if page.list_again {
+        if page.must_relist {
             return;
         }
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }
         self.position.caught_up = page.caught_up;
-        self.relisted = 0;
+        self.relists = 0;
     }
 }
 
@@ -746,7 +766,7 @@ impl StreamReader for BatchFiles {
         let at = self.position.listed_at.filter(|_| self.position.caught_up);
         let read_to = self.position.read_to.max(self.position.relist_from);
         let until = context.read_until(self.position.since, at, read_to);
-        Some(self.without_set_aside(until, context))
+        Some(self.bounded_by_set_aside(until, context))
     }
 
     fn wants_call(&self, context: Context<'_>) -> bool {
@@ -757,16 +777,16 @@ impl StreamReader for BatchFiles {
         }
     }
 
-    fn has_buffered_answer(&self) -> bool {
-        let listed = |retry: &Retry| retry.listed.is_some();
-        self.page.is_some() || self.retry.as_ref().is_some_and(listed)
+    fn has_buffered_response(&self) -> bool {
+        let is_listed = |retry: &Retry| retry.listing.is_some();
+        self.page.is_some() || self.retry.as_ref().is_some_and(is_listed)
     }
 
     fn quota_kind(&self) -> Option<QuotaKind> {
         Some(QuotaKind::Batch)
     }
 
-    fn handle_answer(
+    fn handle_response(
         &mut self,
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
@@ -775,12 +795,12 @@ impl StreamReader for BatchFiles {
         let listing = Listing::read(self.stream, &body)?;
         add_unreadable_notice(self.stream, &listing.unreadable, batch);
         if self.retry.is_some() {
-            self.find_set_aside(listing, context, batch);
+            self.handle_retry_listing(listing, context, batch);
             return Ok(());
         }
         let was_empty = listing.files.is_empty();
         let unlinked = listing.files.iter().filter(|file| file.is_none()).count();
-        let waiting = self.without_known(listing.files.into_iter().flatten(), context);
+        let waiting = self.new_files(listing.files.into_iter().flatten(), context);
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
             return Err(InvalidResponse(
@@ -788,12 +808,12 @@ impl StreamReader for BatchFiles {
             ));
         }
         let waiting = if self.fresh_links_only {
-            self.find_file_again(waiting, context)?
+            self.put_current_file_first(waiting, context)?
         } else {
             waiting
         };
         self.fresh_links_only = false;
-        let list_again = self.count_unlinked(unlinked, &waiting, batch)?;
+        let must_relist = self.count_unlinked(unlinked, &waiting, batch)?;
         self.position.read_to = self.collected_until(context);
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
@@ -801,17 +821,17 @@ impl StreamReader for BatchFiles {
             waiting,
             next_token: listing.next_token,
             caught_up,
-            list_again,
+            must_relist,
             listed_at: context.now,
         });
         self.finish_page_if_done();
         Ok(())
     }
 
-    /// Handles a refused page token: begins again by date, at the last file that was read.
+    /// Handles a refused page token: lists again by date, from the last file that was read.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if let Some(retry) = &self.retry {
-            let page = self.position.set_aside.get_mut(retry.page);
+            let page = self.position.set_aside.get_mut(retry.page_index);
             return page.is_some_and(|page| {
                 let had_token = page.page_token.take().is_some();
                 page.searching = true;
@@ -857,13 +877,13 @@ impl StreamReader for BatchFiles {
     }
 }
 
-/// Counts a try of a page with files that are set aside.
-fn postpone(page: &mut SetAsidePage, now: Timestamp) {
+/// Counts a try of a page with files that are set aside, and schedules the next one.
+fn schedule_next_try(page: &mut SetAsidePage, now: Timestamp) {
     page.tries = page.tries.saturating_add(1);
     page.next_try = now.plus_ms(set_aside::wait_ms(page.tries));
 }
 
-/// Returns the smallest listing of a stream.
+/// Returns the call for the smallest listing of a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     let start = PageStart::Date(context.upstream_now.to_day());
@@ -880,20 +900,20 @@ fn endpoint(stream: Stream, page_files: u32) -> String {
     path
 }
 
-/// Returns how long a caught-up stream waits: so long that all streams together use three fifths of
-/// the quota, and the remaining calls are left for the pages of those that are behind.
+/// Returns how long a caught-up stream waits: long enough that all streams together use three fifths
+/// of the quota, and the rest is left for the streams that are behind.
 fn interval_ms(context: Context<'_>) -> i64 {
     call_interval_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
 }
 
-/// Returns the pause after a listing for files that are set aside: so long that all streams
+/// Returns the pause after a listing for files that are set aside: long enough that all streams
 /// together use a fifth of the quota for them.
 fn retry_interval_ms(context: Context<'_>) -> i64 {
     call_interval_ms(context, (1, 5))
 }
 
-/// Returns how far the calls of a stream have to lie apart so that all streams together use no more
-/// than this share of the quota.
+/// Returns the least interval between the calls of a stream with which all streams together use no
+/// more than this share of the quota.
 fn call_interval_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
     let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = context.settings.streams.iter().filter(batch).count();

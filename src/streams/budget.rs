@@ -1,7 +1,7 @@
-//! How the room of a checkpoint is shared out, so that all streams together stay within it.
+//! Divides the space of a checkpoint among the streams, so that all together stay within it.
 //!
 //! Of 768 KiB, lists have 600, the identities of other streams 64 and files that are set aside 24.
-//! The rest is for names of files, page tokens and times.
+//! The remainder is for names of files, page tokens and times.
 
 use crate::settings::Settings;
 use crate::stream::{FetchKind, Stream};
@@ -16,8 +16,8 @@ const IDENTITIES_BYTES: usize = 64 * 1024;
 /// The room for files that are set aside, of all streams.
 const SET_ASIDE_BYTES: usize = 24 * 1024;
 
-/// More than a page, so that a page that is read twice repeats nothing; more would only be read
-/// and written at every poll.
+/// The most identities of one stream: more than a page, so that a page that is read twice repeats
+/// nothing. Still more would only be read and written at every poll.
 const IDENTITIES_MAX: usize = 1000;
 
 /// The characters that one identity takes at most.
@@ -25,11 +25,11 @@ const IDENTITY_CHARS: usize = 24;
 
 /// Returns how many bytes of a checkpoint the identities or items of a stream may take.
 #[must_use]
-pub fn bytes(stream: Stream, settings: &Settings) -> usize {
+pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
     let is_list = is_list(stream);
     let share = |stream: &Stream| {
         // Batch files are remembered by their names.
-        let share = if settings.reads_files(*stream) {
+        let share = if settings.reads_batch_files(*stream) {
             0
         } else {
             stream.row().budget_share
@@ -40,13 +40,13 @@ pub fn bytes(stream: Stream, settings: &Settings) -> usize {
         .streams
         .iter()
         .filter(|other| self::is_list(**other) == is_list);
-    let all: usize = others.map(share).sum();
+    let shares: usize = others.map(share).sum();
     let room = if is_list {
         LISTS_BYTES
     } else {
         IDENTITIES_BYTES
     };
-    room.saturating_mul(share(&stream)) / all.max(1)
+    room.saturating_mul(share(&stream)) / shares.max(1)
 }
 
 fn is_list(stream: Stream) -> bool {
@@ -58,7 +58,7 @@ fn is_list(stream: Stream) -> bool {
 
 /// Returns how many bytes of a checkpoint the files that a stream has set aside may take.
 #[must_use]
-pub fn set_aside_bytes(settings: &Settings) -> usize {
+pub fn set_aside_bytes_max(settings: &Settings) -> usize {
     let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = settings.streams.iter().filter(batch).count();
     SET_ASIDE_BYTES / streams.max(1)
@@ -66,6 +66,6 @@ pub fn set_aside_bytes(settings: &Settings) -> usize {
 
 /// Returns how many identities a stream may remember.
 #[must_use]
-pub fn identities(stream: Stream, settings: &Settings) -> usize {
-    (bytes(stream, settings) / IDENTITY_CHARS).min(IDENTITIES_MAX)
+pub fn identities_max(stream: Stream, settings: &Settings) -> usize {
+    (stream_bytes_max(stream, settings) / IDENTITY_CHARS).min(IDENTITIES_MAX)
 }

@@ -1,12 +1,11 @@
 //! People in phishing campaigns of the awareness training (`mimecast-api.md` §13).
 //!
-//! One reading goes over the pages of the list of campaigns, and from each to the pages of the people
-//! of those campaigns that need it. A row is a state: it becomes an event when it is new or has
-//! changed. It does not say to which campaign it belongs, so members of the campaign are put before
-//! its own.
+//! A reading covers the pages of the list of campaigns, and for each page the people of those campaigns
+//! that are due. A person's row is a state: it becomes an event when it is new or has changed. It does
+//! not name its campaign, so members of the campaign are put before its own.
 //!
-//! The list comes as a whole every time. A campaign is read again while it is young or when its
-//! totals have changed, so that what is asked for does not grow with the years.
+//! The list always comes as a whole. A campaign is read again while it is recent or when its totals have
+//! changed, so that the number of requests does not grow with the years.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,25 +18,25 @@ use crate::identity::RecordId;
 use crate::request::Call;
 use crate::response::Head;
 use crate::stall::StallDetector;
-use crate::stream::{Post, Stream};
+use crate::stream::{PostEndpoint, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::lists::{self, SHORT_KEY_BYTES, offer_item};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
+    Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page};
 use crate::streams::{Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
-/// People open and report the messages of a campaign for weeks. What is reported is in no total, so
-/// campaigns that were launched after this are read at every reading.
-const YOUNG_HOURS: u32 = 30 * 24;
+/// The age up to which a campaign is read in every reading. People open and report its messages for
+/// weeks, and reports are in no total.
+const RECENT_HOURS: u32 = 30 * 24;
 
-/// After this many refused campaigns in a row, the endpoint counts as refused.
+/// The number of refused campaigns in a row after which the endpoint counts as refused.
 const REFUSED_MAX: usize = 3;
 
-/// The part of the room that the campaigns take which were read; the people have the rest.
-const CAMPAIGNS_SHARE: usize = 8;
+/// One in this many characters is for the campaigns that were read; the others are for the people.
+const CAMPAIGNS_DIVISOR: usize = 8;
 
 /// A campaign that is to be read, from its row in the list.
 struct Campaign {
@@ -45,7 +44,7 @@ struct Campaign {
     /// Its members as JSON, with a comma after each, as they are put before those of a person.
     members: String,
     /// The identity of its id and totals.
-    state: RecordId,
+    state_id: RecordId,
 }
 
 /// The parts of the list that are used.
@@ -71,40 +70,40 @@ struct Row<'a> {
     submitted: Option<&'a RawValue>,
 }
 
-/// The reading of the campaigns.
+/// The paging strategy of the campaigns.
 pub struct Campaigns {
     stream: Stream,
     /// The request for the people of a campaign, and its path.
-    people: (&'static Post, &'static str),
-    every_minutes: u32,
+    people: (&'static PostEndpoint, &'static str),
+    interval_minutes: u32,
     position: ListPosition,
     campaigns: CampaignsPosition,
-    /// The campaigns to read of the current page of the list.
-    found: Vec<Campaign>,
-    /// What is left of `found` once the page is read, in reverse order. An instance that begins in
-    /// the middle reads the page again.
+    /// The campaigns of the current page of the list that are to be read.
+    selected: Vec<Campaign>,
+    /// The campaigns that are left of `selected` once the page is read, in reverse order. An instance
+    /// that begins in the middle reads the page again.
     queue: Option<Vec<Campaign>>,
     /// The token of the page of the list after the current one.
     next_list_token: Option<String>,
-    /// How much of a page of the list is done, which no position keeps.
+    /// The progress in a page of the list, which is in no position.
     list_page_progress: Option<PageProgress>,
     /// Detects stalls where no page follows: on the way from one campaign to another, and in a page
     /// of the list that is read again. Used in place of the detector in the position.
     transition_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
-    refused: usize,
+    refused_in_a_row: usize,
     items: Option<ListItems>,
     /// The campaigns that were read, by id and totals.
-    read: ListItems,
+    read_campaigns: ListItems,
     chars_max: usize,
 }
 
 impl Campaigns {
-    /// The reading of the campaigns, from its position or for campaigns from `start` on.
+    /// Creates the reading of the campaigns, from its position or for campaigns from `start` on.
     #[must_use]
     pub fn open(
         stream: Stream,
-        (people, path, every_minutes): (&'static Post, &'static str, u32),
+        (people, path, interval_minutes): (&'static PostEndpoint, &'static str, u32),
         position: Option<&ListPosition>,
         (start, chars_max): (Timestamp, usize),
     ) -> Self {
@@ -114,26 +113,30 @@ impl Campaigns {
             since: start,
             ..CampaignsPosition::default()
         });
-        let campaigns_chars = chars_max / CAMPAIGNS_SHARE;
+        let campaigns_chars = chars_max / CAMPAIGNS_DIVISOR;
         Self {
             stream,
             people: (people, path),
-            every_minutes,
-            found: Vec::new(),
+            interval_minutes,
+            selected: Vec::new(),
             queue: None,
             next_list_token: None,
             list_page_progress: None,
             transition_stall_detector: None,
-            refused: 0,
+            refused_in_a_row: 0,
             items: None,
-            read: ListItems::parse(&campaigns.read, SHORT_KEY_BYTES, campaigns_chars),
+            read_campaigns: ListItems::parse(
+                &campaigns.read_campaigns,
+                SHORT_KEY_BYTES,
+                campaigns_chars,
+            ),
             chars_max: chars_max.saturating_sub(campaigns_chars),
             position,
             campaigns,
         }
     }
 
-    /// The people, read from the text of the position when they are needed first.
+    /// Returns the people, parsed from the text of the position when they are first needed.
     fn items(&mut self) -> &mut ListItems {
         let (text, chars_max) = (&mut self.position.items, self.chars_max);
         self.items.get_or_insert_with(|| {
@@ -141,37 +144,37 @@ impl Campaigns {
         })
     }
 
-    /// Notes a campaign of the list, if its people are to be read.
-    /// Returns whether they are.
-    fn note_campaign(&mut self, row: &[u8], context: Context<'_>, batch: &mut Builder) -> bool {
+    /// Selects a campaign of the list if its people are to be read, or marks it as read. Returns whether
+    /// it was selected.
+    fn select_campaign(&mut self, row: &[u8], context: Context<'_>, batch: &mut Builder) -> bool {
         let Some((campaign, launch_date)) = self.campaign(row) else {
             let detail =
                 "a phishing campaign in Mimecast's list has no id; its people are not read";
             batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
             return false;
         };
-        // Campaigns that are still to be launched have no date, or one to come.
+        // Campaigns that are not launched yet have no date, or one in the future.
         let Some(launch_date) = launch_date else {
             return false;
         };
-        // With a date that cannot be read, a campaign is as one that was launched just now.
+        // A campaign whose date cannot be read counts as launched just now.
         let launched_at = Timestamp::parse(&launch_date).unwrap_or(context.upstream_now);
         if launched_at > context.upstream_now {
             return false;
         }
-        let young = hours_ms(YOUNG_HOURS).saturating_neg();
-        let is_young = launched_at > context.upstream_now.plus_ms(young);
+        let back_ms = hours_ms(RECENT_HOURS).saturating_neg();
+        let is_recent = launched_at > context.upstream_now.plus_ms(back_ms);
         let is_first = self.position.read_at.is_none();
         // Campaigns from before the start are read when their totals change later.
-        let is_passed_over = is_first && launched_at < self.campaigns.since;
-        let known = self.read.get_mut(&campaign.state);
+        let is_before_start = is_first && launched_at < self.campaigns.since;
+        let known = self.read_campaigns.get_mut(&campaign.state_id);
         // One that the current reading has marked is done.
         let is_done = known.as_ref().is_some_and(|item| item.seen);
-        let is_to_read = !is_done && (is_young || (known.is_none() && !is_passed_over));
+        let is_to_read = !is_done && (is_recent || (known.is_none() && !is_before_start));
         if is_to_read {
-            self.found.push(campaign);
+            self.selected.push(campaign);
         } else {
-            self.note_read(&campaign.state);
+            self.mark_read(&campaign.state_id);
         }
         is_to_read
     }
@@ -200,7 +203,7 @@ impl Campaigns {
             }
         }
         let campaign = Campaign {
-            state: RecordId::of_bytes(self.stream, state.as_bytes()),
+            state_id: RecordId::of_bytes(self.stream, state.as_bytes()),
             members,
             id,
         };
@@ -208,8 +211,8 @@ impl Campaigns {
     }
 
     /// Marks a campaign as done in the current reading. One that does not fit is read again.
-    fn note_read(&mut self, state: &RecordId) {
-        if let Some(item) = self.read.get_mut(state) {
+    fn mark_read(&mut self, state_id: &RecordId) {
+        if let Some(item) = self.read_campaigns.get_mut(state_id) {
             item.seen = true;
             return;
         }
@@ -217,11 +220,11 @@ impl Campaigns {
             seen: true,
             ..Item::default()
         };
-        let _is_added = self.read.add(state, item);
+        let _is_added = self.read_campaigns.add(state_id, item);
     }
 
     /// Marks a person as found by the current reading.
-    fn note_seen(&mut self, id: &RecordId, batch: &mut Builder) {
+    fn mark_seen(&mut self, id: &RecordId, batch: &mut Builder) {
         let items = self.items();
         if let Some(item) = items.get_mut(id) {
             item.seen = true;
@@ -239,31 +242,31 @@ impl Campaigns {
             items.remove(&old);
         }
         if !items.add(id, item) {
-            let most = items.len();
-            self.position.overflow_now = true;
-            lists::add_overflow_notice(self.stream, most, false, batch);
+            let capacity = items.len();
+            self.position.current_reading_overflows = true;
+            lists::add_overflow_notice(self.stream, capacity, false, batch);
         }
     }
 
-    /// A page of the list is read: its campaigns follow, beginning with the one in which an earlier
-    /// instance stopped.
+    /// Begins the queue of the campaigns of a page of the list, with the one in which an earlier instance
+    /// stopped at its front.
     fn begin_queue(&mut self) {
-        let mut queue = core::mem::take(&mut self.found);
+        let mut queue = core::mem::take(&mut self.selected);
         let current = queue
             .iter()
-            .position(|campaign| self.campaigns.current.as_deref() == Some(&name(campaign)));
+            .position(|campaign| self.campaigns.current.as_deref() == Some(&stored_name(campaign)));
         match current {
             Some(current) => {
                 let campaign = queue.remove(current);
                 queue.push(campaign);
             }
-            None => self.forget_page(),
+            None => self.reset_page(),
         }
         self.queue = Some(queue);
         self.set_current();
     }
 
-    fn forget_page(&mut self) {
+    fn reset_page(&mut self) {
         self.position.page_token = None;
         self.position.page_progress = None;
         self.position.stall_detector = StallDetector::default();
@@ -274,13 +277,13 @@ impl Campaigns {
     }
 
     fn set_current(&mut self) {
-        self.campaigns.current = self.current().map(name);
+        self.campaigns.current = self.current().map(stored_name);
     }
 
     /// Leaves the current campaign. Returns whether there is another one, or another page of the
     /// list.
     fn leave_campaign(&mut self) -> bool {
-        self.forget_page();
+        self.reset_page();
         if let Some(queue) = &mut self.queue {
             queue.pop();
         }
@@ -289,24 +292,24 @@ impl Campaigns {
         self.current().is_some() || self.next_list_page()
     }
 
-    /// Goes on to the next page of the list. Returns whether there is one.
+    /// Moves to the next page of the list. Returns whether there is one.
     fn next_list_page(&mut self) -> bool {
         self.queue = None;
         self.campaigns.list_token = self.next_list_token.take();
         self.campaigns.list_token.is_some()
     }
 
-    /// The same for a campaign of which everyone was read.
+    /// Marks the current campaign as read and leaves it. Returns the same as `leave_campaign`.
     fn complete_campaign(&mut self) -> bool {
-        self.refused = 0;
-        if let Some(state) = self.current().map(|campaign| campaign.state) {
-            self.note_read(&state);
+        self.refused_in_a_row = 0;
+        if let Some(state_id) = self.current().map(|campaign| campaign.state_id) {
+            self.mark_read(&state_id);
         }
         self.leave_campaign()
     }
 
-    /// The text of a person's row with the members of the campaign.
-    fn joined(&self, row: &[u8]) -> Vec<u8> {
+    /// Returns a person's row with the members of the campaign.
+    fn with_campaign_members(&self, row: &[u8]) -> Vec<u8> {
         let row = row.trim_ascii();
         let (Some(campaign), Some(own)) = (self.current(), row.strip_prefix(b"{")) else {
             return row.to_vec();
@@ -319,28 +322,28 @@ impl Campaigns {
     }
 }
 
-/// How a checkpoint names a campaign and its totals.
-fn name(campaign: &Campaign) -> String {
+/// Returns the text by which a checkpoint names a campaign and its totals.
+fn stored_name(campaign: &Campaign) -> String {
     let mut name = String::new();
-    campaign.state.write(&mut name);
+    campaign.state_id.write(&mut name);
     name
 }
 
-/// The smallest page of the list.
+/// Returns the call for the smallest page of the list.
 #[must_use]
 pub fn probe(stream: Stream) -> Call {
-    list(stream, 1, None)
+    list_call(stream, 1, None)
 }
 
-/// The call for a page of the list. All campaigns are asked for where `data` names none.
-fn list(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
-    let mut body = pages::meta(page_records, token);
+/// Returns the call for a page of the list. It requests all campaigns, because `data` names none.
+fn list_call(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
+    let mut body = pages::request_prefix(page_records, token);
     body.push_str(",\"data\":[]}");
     Call::post(stream.row().endpoint.to_owned(), body)
 }
 
 impl PagingStrategy for Campaigns {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("campaign");
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Follow("campaign");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -371,7 +374,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
-        lists::due(&self.position, self.every_minutes, context)
+        lists::due(&self.position, self.interval_minutes, context)
     }
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
@@ -379,10 +382,10 @@ impl PagingStrategy for Campaigns {
     }
 
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
-        // A page of the list that is read again to find the current campaign leads nowhere new: each
+        // A page of the list that is read again to find the current campaign has nothing new. Each
         // instance does that, and it must not count as a loop.
-        let is_again = self.queue.is_none() && self.campaigns.current.is_some();
-        self.transition_stall_detector = is_again.then(StallDetector::default);
+        let is_reread = self.queue.is_none() && self.campaigns.current.is_some();
+        self.transition_stall_detector = is_reread.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);
@@ -390,10 +393,10 @@ impl PagingStrategy for Campaigns {
         let (post, path) = self.people;
         let Some(campaign) = self.current() else {
             let token = self.campaigns.list_token.as_deref();
-            return list(self.stream, post.page_records, token);
+            return list_call(self.stream, post.page_records, token);
         };
         let token = self.position.page_token.as_deref();
-        let mut body = pages::meta(post.page_records, token);
+        let mut body = pages::request_prefix(post.page_records, token);
         body.push_str(",\"data\":[{\"id\":");
         push_quoted(&mut body, &campaign.id);
         body.push_str("}]}");
@@ -423,14 +426,14 @@ impl PagingStrategy for Campaigns {
         batch: &mut Builder,
     ) -> ProcessResult {
         if self.queue.is_none() {
-            // A campaign is no record: it is not counted.
-            return if self.note_campaign(found.bytes, context, batch) {
+            // A campaign is not a record, so it is not counted.
+            return if self.select_campaign(found.bytes, context, batch) {
                 ProcessResult::New
             } else {
-                ProcessResult::Counted
+                ProcessResult::Consumed
             };
         }
-        let row = self.joined(found.bytes);
+        let row = self.with_campaign_members(found.bytes);
         let id = self.current().map(|campaign| campaign.id.clone());
         let stream = self.stream;
         let locator = || {
@@ -439,8 +442,8 @@ impl PagingStrategy for Campaigns {
         };
         let record = RecordLine::new(stream, &row);
         let offered = offer_item(self.items(), record, &locator, processor, context, batch);
-        if let (Some(id), ProcessResult::Counted | ProcessResult::New) = &offered {
-            self.note_seen(id, batch);
+        if let (Some(id), ProcessResult::Consumed | ProcessResult::New) = &offered {
+            self.mark_seen(id, batch);
         }
         offered.1
     }
@@ -455,28 +458,28 @@ impl PagingStrategy for Campaigns {
         self.position.page_token.is_some() || self.complete_campaign()
     }
 
-    /// Too many empty pages end a campaign, or the list; the last campaign ends the reading.
+    /// Ends a campaign, or the list, after too many empty pages; the last campaign ends the reading.
     fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {
-        let goes_on = self.current().is_some() && self.complete_campaign();
-        self.position.pages_done = !goes_on;
+        let has_next = self.current().is_some() && self.complete_campaign();
+        self.position.pages_done = !has_next;
     }
 
     fn restart_reading(&mut self) {
         *self.cursor().token = None;
     }
 
-    /// With a page token, the list or the campaign is read again from its beginning, unless an empty
-    /// page gave it: such a token leads nowhere. A campaign that is refused as such is left for the
-    /// next reading.
+    /// Handles a refused call. With a page token, the list or the campaign is read again from its
+    /// beginning, unless the token came from an empty page: such a token leads nowhere. A campaign that
+    /// is refused without a token is left for the next reading.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
         let is_list = self.queue.is_none();
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
-        let is_after_empty = cursor.stall_detector.empty > 0;
+        let is_after_empty = cursor.stall_detector.empty_pages > 0;
         *cursor.page_progress = None;
         if had_token && is_after_empty {
-            let goes_on = !is_list && self.complete_campaign();
-            self.position.pages_done = !goes_on;
+            let has_next = !is_list && self.complete_campaign();
+            self.position.pages_done = !has_next;
             return true;
         }
         if had_token {
@@ -488,13 +491,13 @@ impl PagingStrategy for Campaigns {
         if is_list {
             return false;
         }
-        self.refused = self.refused.saturating_add(1);
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
         let detail = "Mimecast refused a phishing campaign that it had listed; it is read again at the \
                       next reading";
         batch.notice(self.stream, NoticeKind::Postponed, detail.to_owned());
         self.position.pages_done = !self.leave_campaign();
-        // After that many there is a wait, and then the next one is tried.
-        self.refused < REFUSED_MAX
+        // After the last of them the stream backs off, and then the next campaign is tried.
+        self.refused_in_a_row < REFUSED_MAX
     }
 
     fn is_reading_part(&self) -> bool {
@@ -517,33 +520,33 @@ impl PagingStrategy for Campaigns {
             item.seen = false;
         }
         // Campaigns that are gone, and totals that have changed.
-        for old in self.read.ids(|item| !item.seen) {
-            self.read.remove(&old);
+        for old in self.read_campaigns.ids(|item| !item.seen) {
+            self.read_campaigns.remove(&old);
         }
-        for item in self.read.iter_mut() {
+        for item in self.read_campaigns.iter_mut() {
             item.seen = false;
         }
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
-            overflow: self.position.overflow_now,
+            last_reading_overflowed: self.position.current_reading_overflows,
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
         self.queue = None;
-        self.found.clear();
-        self.refused = 0;
+        self.selected.clear();
+        self.refused_in_a_row = 0;
         self.campaigns.current = None;
         self.campaigns.list_token = None;
         self.campaigns.list_stall_detector = StallDetector::default();
-        OfferResult::Counted
+        OfferResult::Consumed
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         let page = page.filter(|_| self.queue.is_some());
         position.list = Some(ListPosition {
             campaigns: Some(CampaignsPosition {
-                read: self.read.to_text(),
+                read_campaigns: self.read_campaigns.to_text(),
                 ..self.campaigns.clone()
             }),
             ..lists::position_at(&self.position, self.items.as_ref(), page)

@@ -1,9 +1,9 @@
 //! The items that were on a list, as a checkpoint keeps them.
 //!
-//! The text is `WIDTH KEYS MARKS [INDEX:NAME]...`: the bytes of a key, the keys in ascending order
+//! The text is `WIDTH KEYS MARKS [INDEX:ID]...`: the bytes of a key, the keys in ascending order
 //! and two bits for each of them, both in base64, and the upstream's own ids of some items by the
-//! index of their key. A key of 16 bytes takes 21.7 characters. It stays a text until its list is
-//! read, so that it costs the polls of other streams a copy.
+//! index of their key. A key of 16 bytes takes 21.7 characters. The text is parsed only when its list
+//! is read, so that polls of other streams only copy it.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +15,28 @@ use crate::identity::RecordId;
 /// The length of a [`RecordId`].
 const KEY_BYTES_MAX: usize = 16;
 
-/// Upstream ids may use half of the room; the rest is for keys.
-const UPSTREAM_IDS_SHARE: usize = 2;
+/// Upstream ids may use one in this many characters; the others are for keys.
+const UPSTREAM_IDS_DIVISOR: usize = 2;
 
 /// One item that was on the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
-    /// The current reading has found it.
+    /// Whether the current reading has found it.
     pub seen: bool,
-    /// The reading before did not find it.
+    /// Whether the reading before the current one did not find it.
     pub missed: bool,
     /// The upstream's own id of the item.
-    pub name: Option<String>,
+    pub upstream_id: Option<String>,
 }
 
 /// A bounded map from the identities of items to their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListItems {
     items: BTreeMap<[u8; KEY_BYTES_MAX], Item>,
-    /// How many bytes of an identity are kept.
+    /// How many bytes of an identity are stored.
     key_bytes: usize,
-    /// The characters of all names with their indexes.
-    name_chars: usize,
+    /// The characters of all upstream ids with their indexes.
+    upstream_id_chars: usize,
     /// The greatest length of the text.
     chars_max: usize,
 }
@@ -49,7 +49,7 @@ impl ListItems {
         Self {
             items: BTreeMap::new(),
             key_bytes: key_bytes.clamp(1, KEY_BYTES_MAX),
-            name_chars: 0,
+            upstream_id_chars: 0,
             chars_max,
         }
     }
@@ -77,7 +77,7 @@ impl ListItems {
         let keys = decoded().unwrap_or_default();
         let marks = decoded().unwrap_or_default();
         // In the order of the keys.
-        let mut names = words.filter_map(parse_name).peekable();
+        let mut upstream_ids = words.filter_map(parse_upstream_id).peekable();
         if !(1..=KEY_BYTES_MAX).contains(&width) {
             return list;
         }
@@ -90,9 +90,9 @@ impl ListItems {
             let item = Item {
                 seen: mark & 1 != 0,
                 missed: mark & 2 != 0,
-                name: names
+                upstream_id: upstream_ids
                     .next_if(|(at, _)| *at == index)
-                    .map(|(_, name)| name.to_owned()),
+                    .map(|(_, id)| id.to_owned()),
             };
             list.insert(&key, item);
         }
@@ -107,19 +107,19 @@ impl ListItems {
         }
         let mut keys = Vec::with_capacity(self.items.len().saturating_mul(self.key_bytes));
         let mut marks = vec![0_u8; self.items.len().div_ceil(4)];
-        let mut names = String::new();
+        let mut upstream_ids = String::new();
         for (index, (key, item)) in self.items.iter().enumerate() {
             keys.extend(key.iter().take(self.key_bytes));
             let mark = u8::from(item.seen) | u8::from(item.missed) << 1;
             if let Some(byte) = marks.get_mut(index / 4) {
                 *byte |= mark << (index % 4 * 2);
             }
-            if let Some(name) = &item.name {
-                names.push_str(&format!(" {index}:{name}"));
+            if let Some(id) = &item.upstream_id {
+                upstream_ids.push_str(&format!(" {index}:{id}"));
             }
         }
         format!(
-            "{} {} {}{names}",
+            "{} {} {}{upstream_ids}",
             self.key_bytes,
             STANDARD_NO_PAD.encode(keys),
             STANDARD_NO_PAD.encode(marks)
@@ -148,26 +148,28 @@ impl ListItems {
         self.items.values_mut()
     }
 
-    /// Returns the identities of the items for which `is` holds.
-    pub fn ids(&self, is: impl Fn(&Item) -> bool) -> Vec<RecordId> {
-        let chosen = self.items.iter().filter(|(_, item)| is(item));
-        chosen.map(|(key, _)| RecordId::from_bytes(*key)).collect()
+    /// Returns the identities of the items for which `predicate` holds.
+    pub fn ids(&self, predicate: impl Fn(&Item) -> bool) -> Vec<RecordId> {
+        let matching = self.items.iter().filter(|(_, item)| predicate(item));
+        matching
+            .map(|(key, _)| RecordId::from_bytes(*key))
+            .collect()
     }
 
-    /// Adds an item where there is room for its key; for its name there is less. Names of other
-    /// items are dropped before a key does not fit. Returns whether it was added.
+    /// Adds an item where there is room for its key. Upstream ids have less room, and are dropped
+    /// before a key is refused. Returns whether the item was added.
     pub fn add(&mut self, id: &RecordId, mut item: Item) -> bool {
         let keys = self.keys_chars(self.items.len().saturating_add(1));
         if keys > self.chars_max {
             return false;
         }
-        if keys.saturating_add(self.name_chars) > self.chars_max {
-            self.name_chars = 0;
-            self.iter_mut().for_each(|item| item.name = None);
+        if keys.saturating_add(self.upstream_id_chars) > self.chars_max {
+            self.upstream_id_chars = 0;
+            self.iter_mut().for_each(|item| item.upstream_id = None);
         }
-        item.name = item.name.filter(|name| {
-            let chars = self.name_chars.saturating_add(name_chars(name));
-            chars <= self.chars_max / UPSTREAM_IDS_SHARE
+        item.upstream_id = item.upstream_id.filter(|id| {
+            let chars = self.upstream_id_chars.saturating_add(upstream_id_chars(id));
+            chars <= self.chars_max / UPSTREAM_IDS_DIVISOR
                 && keys.saturating_add(chars) <= self.chars_max
         });
         self.insert(id.as_bytes(), item);
@@ -177,14 +179,14 @@ impl ListItems {
     /// Removes an item.
     pub fn remove(&mut self, id: &RecordId) -> Option<Item> {
         let item = self.items.remove(&self.key(id.as_bytes()))?;
-        let chars = item.name.as_deref().map_or(0, name_chars);
-        self.name_chars = self.name_chars.saturating_sub(chars);
+        let chars = item.upstream_id.as_deref().map_or(0, upstream_id_chars);
+        self.upstream_id_chars = self.upstream_id_chars.saturating_sub(chars);
         Some(item)
     }
 
     fn insert(&mut self, key: &[u8; KEY_BYTES_MAX], item: Item) {
-        let chars = item.name.as_deref().map_or(0, name_chars);
-        self.name_chars = self.name_chars.saturating_add(chars);
+        let chars = item.upstream_id.as_deref().map_or(0, upstream_id_chars);
+        self.upstream_id_chars = self.upstream_id_chars.saturating_add(chars);
         self.items.insert(self.key(key), item);
     }
 
@@ -210,29 +212,29 @@ impl ListItems {
 /// The characters of the width and of the blanks after it and the keys.
 const WIDTH_CHARS: usize = 4;
 
-/// Returns a name with a blank, its index and a colon.
-const fn name_chars(name: &str) -> usize {
-    name.len().saturating_add(INDEX_CHARS)
+/// Returns the length of an upstream id with a blank, its index and a colon.
+const fn upstream_id_chars(id: &str) -> usize {
+    id.len().saturating_add(INDEX_CHARS)
 }
 
-/// A list has less than a million items.
+/// The characters of a blank, an index and a colon: a list has less than a million items.
 const INDEX_CHARS: usize = 8;
 
-/// Parses the place of a key and the upstream's id of its item.
-fn parse_name(word: &str) -> Option<(usize, &str)> {
-    let (index, name) = word.split_once(':')?;
-    Some((index.parse().ok()?, name))
+/// Parses the index of a key and the upstream's id of its item.
+fn parse_upstream_id(word: &str) -> Option<(usize, &str)> {
+    let (index, id) = word.split_once(':')?;
+    Some((index.parse().ok()?, id))
 }
 
-/// Returns an item as version 1 wrote it: a mark, the key in base64 and perhaps a name.
+/// Parses an item as version 1 wrote it: a mark, the key in base64 and perhaps an upstream id.
 fn parse_version_1(text: &str) -> Option<([u8; KEY_BYTES_MAX], Item)> {
     let (mark, rest) = text.split_at_checked(1)?;
-    let (key, name) = rest.split_once(':').unwrap_or((rest, ""));
+    let (key, upstream_id) = rest.split_once(':').unwrap_or((rest, ""));
     let key = STANDARD_NO_PAD.decode(key).ok()?;
     let item = Item {
         seen: mark == "+",
         missed: mark == "-",
-        name: (!name.is_empty()).then(|| name.to_owned()),
+        upstream_id: (!upstream_id.is_empty()).then(|| upstream_id.to_owned()),
     };
     Some((key.try_into().ok()?, item))
 }
@@ -250,7 +252,7 @@ mod tests {
         Item {
             seen: n.is_multiple_of(2),
             missed: n.is_multiple_of(3),
-            name: n.is_multiple_of(5).then(|| format!("name:{n}")),
+            upstream_id: n.is_multiple_of(5).then(|| format!("name:{n}")),
         }
     }
 
@@ -262,14 +264,14 @@ mod tests {
                 prop_assert!(list.add(&id(n), item(n)));
             }
             let text = list.to_text();
-            prop_assert!(text.len() <= list.keys_chars(list.len()) + list.name_chars);
+            prop_assert!(text.len() <= list.keys_chars(list.len()) + list.upstream_id_chars);
             let mut read = ListItems::parse(&text, key_bytes, 100_000);
             prop_assert_eq!(&read, &list);
             for n in 0..count {
                 prop_assert_eq!(read.get_mut(&id(n)).cloned(), Some(item(n)));
                 prop_assert_eq!(read.remove(&id(n)), Some(item(n)));
             }
-            prop_assert!(read.is_empty() && read.name_chars == 0);
+            prop_assert!(read.is_empty() && read.upstream_id_chars == 0);
         }
 
         #[test]
@@ -279,20 +281,23 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_full_drops_names_before_it_refuses_a_key() {
+    fn a_list_that_is_full_drops_upstream_ids_before_it_refuses_a_key() {
         let mut list = ListItems::new(16, 2_200);
         let named = |n: u32| Item {
-            name: Some(format!("{n:030}")),
+            upstream_id: Some(format!("{n:030}")),
             ..Item::default()
         };
         let added = (0..200).filter(|n| list.add(&id(*n), named(*n))).count();
         assert!((99..=101).contains(&added), "{added}");
         assert!(list.to_text().len() <= 2_200);
-        let names = list.iter_mut().filter(|item| item.name.is_some()).count();
-        assert!(names < 10, "{names}");
+        let ids = list
+            .iter_mut()
+            .filter(|item| item.upstream_id.is_some())
+            .count();
+        assert!(ids < 10, "{ids}");
         let mut short = ListItems::new(16, 2_200);
         assert!((0..20).all(|n| short.add(&id(n), named(n))));
-        assert!(short.iter_mut().all(|item| item.name.is_some()));
+        assert!(short.iter_mut().all(|item| item.upstream_id.is_some()));
     }
 
     #[test]
@@ -310,7 +315,7 @@ mod tests {
         let mut list = ListItems::parse(&text, 16, 1000);
         assert_eq!(list.len(), 3);
         let first = list.get_mut(&RecordId::from_bytes([1; 16])).unwrap();
-        assert!(first.seen && !first.missed && first.name.as_deref() == Some("an-id"));
+        assert!(first.seen && !first.missed && first.upstream_id.as_deref() == Some("an-id"));
         assert!(list.get_mut(&RecordId::from_bytes([3; 16])).unwrap().missed);
     }
 }

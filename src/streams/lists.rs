@@ -1,10 +1,10 @@
 //! Lists of current items: held messages, and people in the awareness training
 //! (`mimecast-api.md` §5.7, §5.12).
 //!
-//! A list has no position, so the position is what was on it. One reading goes over all pages;
+//! A list has no cursor, so its position is the items that were on it. A reading covers all pages;
 //! an item that was not on the list before becomes an event. An item that two readings in a row
-//! do not find has left the list: one reading alone may miss it, because pages move while they
-//! are read.
+//! do not find has left the list: a single reading may miss it, because items move between pages
+//! while they are read.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{ListPosition, StreamPosition};
@@ -13,10 +13,10 @@ use crate::identity::{EventId, RecordId};
 use crate::request::Call;
 use crate::response::Head;
 use crate::settings::SnapshotMode;
-use crate::stream::{Post, Stream};
+use crate::stream::{PostEndpoint, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
+    Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
@@ -26,37 +26,38 @@ use crate::time::Timestamp;
 /// reading repeats what is not remembered.
 const OVERFLOW_FACTOR: i64 = 12;
 
-/// A reading of a window that a wrong clock gave is repeated after this.
-const AGAIN_AFTER_MS: i64 = 60_000;
+/// The time after which a reading is repeated whose window came from a wrong clock.
+const WRONG_CLOCK_RETRY_MS: i64 = 60_000;
 
-/// How far a window reaches back before the last reading, at which an item may not have been listed
-/// yet.
+/// How far a window reaches back before the last reading, because an item may not have been listed
+/// yet at that time.
 const OVERLAP_MS: i64 = 24 * 3_600_000;
 
 /// How far ahead of the upstream's clock a window may end.
 const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 
-/// An item that leaves is reported with the id of its first event, which takes the whole identity.
+/// The bytes of an identity in a list whose removals are reported: with the id of the first event,
+/// which needs the whole identity.
 const KEY_BYTES: usize = 16;
 
-/// 64 of the 128 bits tell apart the items of other lists: that one of 100,000 is taken for another
-/// happens once in 4 billion readings of as many new ones.
+/// The bytes of an identity in other lists: 64 of 128 bits distinguish their items. That one of 100,000
+/// is taken for another happens once in 4 billion readings of as many new ones.
 pub(super) const SHORT_KEY_BYTES: usize = 8;
 
 /// How a list is read, from its row in the table of streams.
 #[derive(Clone, Copy)]
 pub struct ListConfig {
     /// The request and the answer.
-    pub post: &'static Post,
-    /// Whether an event is emitted when an item has left.
-    pub departures: bool,
-    /// How long after one reading the next one follows, in minutes.
-    pub every_minutes: u32,
+    pub post: &'static PostEndpoint,
+    /// Whether an event is emitted when an item is no longer there.
+    pub reports_removals: bool,
+    /// The interval between two readings, in minutes.
+    pub interval_minutes: u32,
     /// How far back the window reaches, in hours.
-    pub back_hours: u32,
+    pub lookback_hours: u32,
 }
 
-/// The reading of one list.
+/// The paging strategy of one list.
 pub struct List {
     stream: Stream,
     config: ListConfig,
@@ -72,25 +73,25 @@ impl List {
     #[must_use]
     pub fn open(
         stream: Stream,
-        reading: ListConfig,
+        config: ListConfig,
         position: Option<&ListPosition>,
         chars_max: usize,
     ) -> Self {
         Self {
             stream,
-            config: reading,
+            config,
             position: position.cloned().unwrap_or_default(),
             items: None,
             chars_max,
         }
     }
 
-    /// Returns the items, read from the text of the position when they are needed first.
+    /// Returns the items, parsed from the text of the position when they are first needed.
     fn items(&mut self) -> &mut ListItems {
         let text = &mut self.position.items;
-        let (departures, chars_max) = (self.config.departures, self.chars_max);
+        let (reports_removals, chars_max) = (self.config.reports_removals, self.chars_max);
         self.items.get_or_insert_with(|| {
-            let key_bytes = if departures {
+            let key_bytes = if reports_removals {
                 KEY_BYTES
             } else {
                 SHORT_KEY_BYTES
@@ -100,7 +101,7 @@ impl List {
     }
 
     /// Marks an item as found by the current reading.
-    fn note_seen(&mut self, id: &RecordId, name: Option<String>, batch: &mut Builder) {
+    fn mark_seen(&mut self, id: &RecordId, upstream_id: Option<String>, batch: &mut Builder) {
         if let Some(item) = self.items().get_mut(id) {
             item.seen = true;
             item.missed = false;
@@ -109,26 +110,26 @@ impl List {
         let item = Item {
             seen: true,
             missed: false,
-            name,
+            upstream_id,
         };
         if !self.items().add(id, item) {
-            self.position.overflow_now = true;
+            self.position.current_reading_overflows = true;
             let stream = self.stream;
-            let most = self.items().len();
-            add_overflow_notice(stream, most, self.config.departures, batch);
+            let capacity = self.items().len();
+            add_overflow_notice(stream, capacity, self.config.reports_removals, batch);
         }
     }
 
-    /// Returns whether the window of the reading ended where the upstream's clock was when it was
-    /// begun, by all that is known of that clock now.
+    /// Returns whether the window of the reading ended at the upstream's time when the reading began,
+    /// as far as that clock is known now.
     fn window_was_accurate(&self, context: Context<'_>) -> bool {
         let (Some(to), Some(begun_at)) = (self.position.to, self.position.begun_at) else {
             return true;
         };
         let begun_at = context.to_upstream(begun_at);
-        // What a window that ends too late leaves out at its beginning has expired long ago.
-        let in_time = begun_at.plus_ms(-CLOCKS_AGREE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
-        self.config.post.window.is_none() || in_time.contains(&to)
+        // A window that ends too late only leaves out items at its beginning, which expired long ago.
+        let accurate = begun_at.plus_ms(-CLOCKS_AGREE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
+        self.config.post.window.is_none() || accurate.contains(&to)
     }
 
     /// Emits events for items that have left, and ends the reading.
@@ -138,19 +139,21 @@ impl List {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> OfferResult {
-        let is_true = self.window_was_accurate(context);
+        let is_accurate = self.window_was_accurate(context);
         let gone = self
             .items()
-            .ids(|item| is_true && !item.seen && item.missed);
-        let tell = self.config.departures && context.settings.snapshot == SnapshotMode::Changes;
+            .ids(|item| is_accurate && !item.seen && item.missed);
+        let reports_removals =
+            self.config.reports_removals && context.settings.snapshot == SnapshotMode::Changes;
         for id in gone {
-            if tell {
+            if reports_removals {
                 if !batch.has_room() {
                     return OfferResult::BatchFull;
                 }
-                let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
+                let item = self.items().get_mut(&id);
+                let upstream_id = item.and_then(|item| item.upstream_id.clone());
                 let first = id.to_event_id(1, context.settings.tenant.as_deref());
-                let record = departure(&first, name.as_deref());
+                let record = removal_record(&first, upstream_id.as_deref());
                 let record = RecordLine::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
@@ -161,23 +164,23 @@ impl List {
             self.items().remove(&id);
         }
         for item in self.items().iter_mut() {
-            item.missed = !item.seen && (is_true || item.missed);
+            item.missed = !item.seen && (is_accurate || item.missed);
             item.seen = false;
         }
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
-            begun_by_wrong_clock: !is_true,
-            overflow: self.position.overflow_now,
+            begun_by_wrong_clock: !is_accurate,
+            last_reading_overflowed: self.position.current_reading_overflows,
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
-        OfferResult::Counted
+        OfferResult::Consumed
     }
 }
 
 impl PagingStrategy for List {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("list");
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Follow("list");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -192,7 +195,7 @@ impl PagingStrategy for List {
     }
 
     fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
-        due(&self.position, self.config.every_minutes, context)
+        due(&self.position, self.config.interval_minutes, context)
     }
 
     /// Returns when the last complete reading was.
@@ -209,7 +212,7 @@ impl PagingStrategy for List {
             }
         };
         self.position.to = Some(to);
-        let back_ms = hours_ms(self.config.back_hours);
+        let back_ms = hours_ms(self.config.lookback_hours);
         let from = to.plus_ms(back_ms.saturating_neg());
         // After a long pause, up to the last reading, so that it leaves no gap.
         let read_at = self.position.read_at.map(|at| context.to_upstream(at));
@@ -231,7 +234,7 @@ impl PagingStrategy for List {
         Page::read(body, self.config.post.list, token)
     }
 
-    /// An item is new if this reading had not found it before.
+    /// Offers an item, which is new if this reading had not found it before.
     fn process(
         &mut self,
         found: PageRecord<'_>,
@@ -246,8 +249,8 @@ impl PagingStrategy for List {
         if let Some(id) = id
             && offered != ProcessResult::BatchFull
         {
-            let name = item_name(found.bytes).filter(|_| self.config.departures);
-            self.note_seen(&id, name, batch);
+            let upstream_id = upstream_id(found.bytes).filter(|_| self.config.reports_removals);
+            self.mark_seen(&id, upstream_id, batch);
         }
         offered
     }
@@ -270,7 +273,7 @@ impl PagingStrategy for List {
         if self.position.page_token.take().is_none() {
             return false;
         }
-        if self.position.stall_detector.empty > 0 {
+        if self.position.stall_detector.empty_pages > 0 {
             // A token that an empty page gave leads nowhere.
             self.position.pages_done = true;
             return true;
@@ -299,8 +302,8 @@ impl PagingStrategy for List {
     }
 }
 
-/// Returns a position at a place in its page, with the items as they are now and without campaigns.
-/// Items that were not needed yet are still the text of the position.
+/// Returns the position with the progress in its page and the current items, and without campaigns.
+/// Items that were not needed yet are still in the text of the position.
 pub(super) fn position_at(
     position: &ListPosition,
     items: Option<&ListItems>,
@@ -316,55 +319,55 @@ pub(super) fn position_at(
         begun_at: position.begun_at,
         page_token: position.page_token.clone(),
         pages_done: position.pages_done,
-        overflow: position.overflow,
-        overflow_now: position.overflow_now,
+        last_reading_overflowed: position.last_reading_overflowed,
+        current_reading_overflows: position.current_reading_overflows,
         stall_detector: position.stall_detector.clone(),
         campaigns: None,
     }
 }
 
-/// When a list is read again, and whether everything is collected until then.
+/// Returns when a list is read again, and whether everything is collected until then.
 pub(super) fn due(
     position: &ListPosition,
-    every_minutes: u32,
+    interval_minutes: u32,
     context: Context<'_>,
 ) -> (Timestamp, bool) {
     let Some(read_at) = position.read_at.filter(|_| position.to.is_none()) else {
         return (context.now, false);
     };
     if position.begun_by_wrong_clock {
-        return (context.due_again(read_at, AGAIN_AFTER_MS), false);
+        return (context.due_again(read_at, WRONG_CLOCK_RETRY_MS), false);
     }
-    let factor = if position.overflow {
+    let factor = if position.last_reading_overflowed {
         OVERFLOW_FACTOR
     } else {
         1
     };
-    let every_ms = i64::from(every_minutes).saturating_mul(60_000 * factor);
-    (context.due_again(read_at, every_ms), true)
+    let interval_ms = i64::from(interval_minutes).saturating_mul(60_000 * factor);
+    (context.due_again(read_at, interval_ms), true)
 }
 
 /// Adds a notice that a list has more items than can be remembered.
 pub(super) fn add_overflow_notice(
     stream: Stream,
-    most: usize,
-    departures: bool,
+    capacity: usize,
+    reports_removals: bool,
     batch: &mut Builder,
 ) {
-    let release = if departures {
+    let release = if reports_removals {
         ", and their release is not reported"
     } else {
         ""
     };
     let detail = format!(
-        "{stream} has more than {most} items: the rest are sent again at every reading with the same \
+        "{stream} has more than {capacity} items: the rest are sent again at every reading with the same \
          event id{release}"
     );
     batch.notice(stream, NoticeKind::Adjusted, detail);
 }
 
-/// Makes an event of an item that is not known, or counts it as a duplicate. New is an item that
-/// this reading had not found before. Returns its identity, which the caller marks as found.
+/// Makes an event of an item that is not known, or counts it as a duplicate. The item is new if this
+/// reading had not found it before. Returns its identity, which the caller marks as found.
 pub(super) fn offer_item(
     items: &mut ListItems,
     record: RecordLine<'_>,
@@ -388,32 +391,33 @@ pub(super) fn offer_item(
     let processed = if is_new {
         ProcessResult::New
     } else {
-        ProcessResult::Counted
+        ProcessResult::Consumed
     };
     (id, processed)
 }
 
-/// The record of an item that has left: what it was, by the id of its first event, and by its own
-/// id where that is remembered. It says no time, so that it is the same whenever it is noticed.
-fn departure(id: &EventId, name: Option<&str>) -> String {
+/// Returns the record of the removal of an item. It names the item by the id of its first event, and
+/// by its own id where that is remembered. It has no time, so that it is the same whenever the removal
+/// is noticed.
+fn removal_record(id: &EventId, upstream_id: Option<&str>) -> String {
     let mut record = "{\"event\":\"released-or-expired\",\"firstEventId\":\"".to_owned();
     id.write(&mut record);
     record.push('"');
-    if let Some(name) = name {
+    if let Some(upstream_id) = upstream_id {
         record.push_str(",\"id\":");
-        push_quoted(&mut record, name);
+        push_quoted(&mut record, upstream_id);
     }
     record.push('}');
     record
 }
 
-/// Returns the item's own id, if it can stand in the text of a position.
-fn item_name(record: &[u8]) -> Option<String> {
+/// Returns the item's own id, if it fits into the text of a position.
+fn upstream_id(record: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Named {
+    struct Identified {
         id: Option<String>,
     }
-    let name = serde_json::from_slice::<Named>(record).ok()?.id?;
-    let plain = !name.is_empty() && name.len() <= 200 && name.bytes().all(|b| b.is_ascii_graphic());
-    plain.then_some(name)
+    let id = serde_json::from_slice::<Identified>(record).ok()?.id?;
+    let fits = !id.is_empty() && id.len() <= 200 && id.bytes().all(|b| b.is_ascii_graphic());
+    fits.then_some(id)
 }

@@ -1,36 +1,37 @@
 //! The SIEM logs of API 1.0: files of all types, one answer after another by token
 //! (`mimecast-api.md` §7.3).
 //!
-//! The token that an answer is asked for with is the position, and how many of its files and of
-//! the records of the next one are done. A resumed answer is asked for again; if other files
-//! stand in it, it is read from its beginning, and what comes again has the same id.
+//! The position is the token with which an answer is requested, the number of its files that are
+//! done, and the number of records of the next file that are done. A resumed answer is requested
+//! again; if it holds other files, it is read from its beginning, and repeated records have the same
+//! ids.
 
 mod account;
 mod call;
 
-pub use account::account;
+pub use account::account_in_response;
 use account::add_account_notice;
 pub use call::probe;
 use call::{call, file_name};
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
-use crate::checkpoint::{LogAnswerProgress, LogFilesPosition, StreamPosition};
-use crate::decode::fail;
+use crate::checkpoint::{LogFilesPosition, LogResponseProgress, StreamPosition};
 use crate::decode::log_files::{LogFileReader, ReadResult};
+use crate::decode::sanitize::sanitize;
 use crate::record::legacy;
 use crate::response::Head;
 use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stall::{Stall, StallDetector};
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
-use crate::streams::pages::check_length;
+use crate::streams::pages::check_token_length;
 use crate::streams::retention::Retention;
 use crate::streams::{
     Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice, hours_ms,
 };
 use crate::time::Timestamp;
 
-/// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
+/// The poll interval of a caught-up stream. New files appear every 30 minutes; nothing is
 /// published about a quota that a call every 5 minutes could reach (`mimecast-api.md` §6.3).
 const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 
@@ -38,61 +39,62 @@ const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 /// type every half hour.
 const DONE_FILES_MAX: usize = 1536;
 
-/// Tries of an answer, before what is broken in it is rejected. Files that are malformed stay so
-/// for the days that they are kept, so a second try only tells them from a bad connection.
+/// Tries of an answer before its broken part is rejected. Files that are malformed stay so
+/// for the days that they are kept, so a second try only distinguishes them from a bad connection.
 const TRIES_MAX: u32 = 2;
 
 /// Tokens go into the checkpoint, so they are bounded.
 const TOKEN_BYTES_MAX: usize = 4096;
 
-/// The header with the position after an answer.
+/// The header with the token of the next answer.
 const NEXT_TOKEN: &str = "mc-siem-token";
 
-/// The log files.
+/// The reader of the log files of API 1.0.
 pub struct LogFiles {
     stream: Stream,
     position: LogFilesPosition,
     done: DoneFiles,
     seen_ids: SeenIds,
-    answer: Option<Answer>,
+    response: Option<OpenResponse>,
     stall: Option<(Stall, u32)>,
 }
 
-/// The answer that is being read. A checkpoint holds only how far.
-struct Answer {
+/// The answer that is being read. A checkpoint holds only its progress.
+struct OpenResponse {
     next_token: Option<String>,
     /// How many files were begun.
-    begun: u32,
-    /// How many of them came to their end, and the hash over their names.
-    ended: u32,
+    files_begun: u32,
+    /// How many of them were read to their end.
+    files_ended: u32,
+    /// The hash over the names of those.
     names_hasher: blake3::Hasher,
     file: File,
-    /// Whether a record of it became an event.
+    /// Whether a record of the answer became an event.
     has_new_records: bool,
     /// Whether the account was checked.
-    account_seen: bool,
+    is_account_checked: bool,
 }
 
 /// The current file.
 #[derive(Default)]
 struct File {
     name: String,
-    /// It was done before this answer was asked for again.
-    past: bool,
+    /// Whether it was done before this answer was requested again.
+    is_done: bool,
     /// The type of its records, where its name says it.
     kind: Option<Stream>,
     /// How many of its records were seen.
     records: u64,
     /// How many of them were done before.
     skip: u64,
-    /// It was done before the token was refused.
-    known: bool,
+    /// Whether it was done before the token was refused.
+    is_replayed: bool,
 }
 
 /// The result of reading an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogFilesResult {
-    /// The answer is done, or is to be asked for again.
+    /// The answer is done, or is to be requested again.
     Done,
     /// More of the body is needed.
     NeedsInput,
@@ -120,21 +122,21 @@ impl LogFiles {
             position,
             done,
             seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
-            answer: None,
+            response: None,
             stall: None,
         }
     }
 
-    /// Adds a notice about what lies before the oldest data that the upstream keeps.
-    fn add_expiry_notice(&mut self, context: Context<'_>, batch: &mut Builder) {
+    /// Skips what the upstream no longer keeps, with a notice.
+    fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
         };
         let since = self.position.since;
-        match self.position.asked_at {
-            Some(asked_at) if asked_at < retention.oldest => {
-                retention.add_gap_notice("records", asked_at, batch);
-                self.position.asked_at = Some(context.now);
+        match self.position.last_response_at {
+            Some(last_response_at) if last_response_at < retention.oldest => {
+                retention.add_gap_notice("records", last_response_at, batch);
+                self.position.last_response_at = Some(context.now);
             }
             None if since < retention.oldest => {
                 retention.add_start_notice("collection", since, batch);
@@ -144,34 +146,35 @@ impl LogFiles {
         }
     }
 
-    fn catch_up(&mut self, context: Context<'_>) {
+    /// Moves the position to the end of the files that there are now.
+    fn mark_caught_up(&mut self, context: Context<'_>) {
         self.position.read_at = Some(context.now);
         self.position.read_to = Some(context.upstream_now);
-        self.position.asked_at = Some(context.now);
+        self.position.last_response_at = Some(context.now);
         self.position.replaying = false;
         self.position.stall_detector = StallDetector::default();
     }
 
-    /// Creates the reader for the body, where the head says that it holds files. Returns
-    /// nothing where its token is too long, which is an error.
-    pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
+    /// Creates the reader for a body of files; `None` where the head announces none, or a token that
+    /// is too long, which is an error.
+    pub fn begin_response(&mut self, head: &Head) -> Option<LogFileReader> {
         let name = file_name(head)?;
         let token = next_token(head);
-        check_length(token, TOKEN_BYTES_MAX).ok()?;
-        self.answer = Some(Answer {
+        check_token_length(token, TOKEN_BYTES_MAX).ok()?;
+        self.response = Some(OpenResponse {
             next_token: token.map(str::to_owned),
-            begun: 0,
-            ended: 0,
+            files_begun: 0,
+            files_ended: 0,
             names_hasher: blake3::Hasher::new(),
             file: File::default(),
             has_new_records: false,
-            account_seen: false,
+            is_account_checked: false,
         });
         Some(LogFileReader::new(&name))
     }
 
-    /// Makes events of what the reader has until it needs more, or the batch is full.
-    pub fn take(
+    /// Makes events of the records in the reader until it needs more bytes, or the batch is full.
+    pub fn read_records(
         &mut self,
         reader: &mut LogFileReader,
         processor: &mut RecordProcessor,
@@ -181,34 +184,34 @@ impl LogFiles {
         while batch.has_room() {
             match reader.read() {
                 ReadResult::End => {
-                    self.finish_answer(context);
+                    self.finish_response(context);
                     return LogFilesResult::Done;
                 }
                 ReadResult::File(name) => {
-                    if !self.begin_file(fail::sanitize(name)) {
+                    if !self.begin_file(sanitize(name)) {
                         return LogFilesResult::Done;
                     }
                 }
                 ReadResult::FileBroken(why) => {
-                    if !self.is_past() {
+                    if !self.is_file_done() {
                         if self.try_again() {
                             return LogFilesResult::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
-                        self.reject(&why, reader.unread(), batch);
+                        self.reject(&why, reader.unreadable(), batch);
                     }
                     self.finish_file();
                 }
                 ReadResult::FileEnd => self.finish_file(),
                 ReadResult::NeedsInput => return LogFilesResult::NeedsInput,
                 ReadResult::NotARecord(line) => {
-                    if self.is_wanted(batch) {
+                    if self.is_new_record(batch) {
                         self.reject("the line is not key=value", line, batch);
                     }
                     self.finish_record();
                 }
                 ReadResult::Record(bytes) => {
-                    if self.is_wanted(batch)
+                    if self.is_new_record(batch)
                         && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
                         reader.put_back();
@@ -217,7 +220,7 @@ impl LogFiles {
                     self.finish_record();
                 }
                 ReadResult::TooLong(start) => {
-                    if self.is_wanted(batch) {
+                    if self.is_new_record(batch) {
                         self.reject("the record is longer than 1 MiB", start, batch);
                     }
                     self.finish_record();
@@ -225,8 +228,8 @@ impl LogFiles {
                 ReadResult::Broken(why) => {
                     if !self.try_again() {
                         let why = format!("the rest of the answer is rejected: {why}");
-                        self.reject(&why, reader.unread(), batch);
-                        self.finish_answer(context);
+                        self.reject(&why, reader.unreadable(), batch);
+                        self.finish_response(context);
                     }
                     return LogFilesResult::Done;
                 }
@@ -235,92 +238,95 @@ impl LogFiles {
         LogFilesResult::BatchFull
     }
 
-    /// Returns how far the answer is read, for a checkpoint.
-    fn at(&self) -> Option<LogAnswerProgress> {
-        let resumed = self.position.at.as_ref();
-        let Some(answer) = &self.answer else {
+    /// Returns the progress in the answer, for a checkpoint.
+    fn progress(&self) -> Option<LogResponseProgress> {
+        let resumed = self.position.progress.as_ref();
+        let Some(response) = &self.response else {
             return resumed.cloned();
         };
-        let behind = resumed.is_some_and(|at| answer.ended < at.files);
-        if behind || answer.begun == 0 {
+        let behind = resumed.is_some_and(|at| response.files_ended < at.files);
+        if behind || response.files_begun == 0 {
             return resumed.cloned();
         }
-        let inside = answer.begun > answer.ended;
-        let file = Some(&answer.file).filter(|_| inside);
-        Some(LogAnswerProgress {
-            files: answer.ended,
-            names_digest: answer.names_digest(),
+        let inside = response.files_begun > response.files_ended;
+        let file = Some(&response.file).filter(|_| inside);
+        Some(LogResponseProgress {
+            files: response.files_ended,
+            names_digest: response.names_digest(),
             name: file.map(|file| file.name.clone()).unwrap_or_default(),
             records: file.map_or(0, |file| file.records.max(file.skip)),
             tries: resumed
-                .filter(|at| at.files == answer.ended)
+                .filter(|at| at.files == response.files_ended)
                 .map_or(0, |at| at.tries),
         })
     }
 
-    /// Checks the name of the next file. Returns whether reading can go on: not if the answer has
-    /// other files than when it was read before.
+    /// Begins the next file. Returns whether reading can continue: not if the answer has other files
+    /// than when it was read before.
     fn begin_file(&mut self, name: String) -> bool {
-        let Some(answer) = &mut self.answer else {
+        let Some(response) = &mut self.response else {
             return false;
         };
-        let resumed = self.position.at.as_ref();
-        let past = resumed.is_some_and(|at| answer.begun < at.files);
-        let here = resumed.filter(|at| at.files == answer.begun);
-        if let Some(at) = here {
-            let same =
-                at.names_digest == answer.names_digest() && (at.name.is_empty() || at.name == name);
+        let resumed = self.position.progress.as_ref();
+        let is_done = resumed.is_some_and(|at| response.files_begun < at.files);
+        let resumed_here = resumed.filter(|at| at.files == response.files_begun);
+        if let Some(at) = resumed_here {
+            let same = at.names_digest == response.names_digest()
+                && (at.name.is_empty() || at.name == name);
             if !same {
-                self.position.at = None;
-                self.answer = None;
+                self.position.progress = None;
+                self.response = None;
                 return false;
             }
         }
-        let known = self.position.replaying && self.done.contains(&key(&name));
-        answer.begun = answer.begun.saturating_add(1);
-        answer.file = File {
+        let is_replayed = self.position.replaying && self.done.contains(&key(&name));
+        response.files_begun = response.files_begun.saturating_add(1);
+        response.file = File {
             kind: legacy::type_of_file(&name),
             records: 0,
-            skip: here.map_or(0, |at| at.records),
-            past,
-            known,
+            skip: resumed_here.map_or(0, |at| at.records),
+            is_done,
+            is_replayed,
             name,
         };
         true
     }
 
-    fn is_past(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.file.past)
+    fn is_file_done(&self) -> bool {
+        self.response
+            .as_ref()
+            .is_some_and(|response| response.file.is_done)
     }
 
-    /// Returns whether the current record was not done before.
-    fn is_wanted(&self, batch: &mut Builder) -> bool {
-        let Some(file) = self.answer.as_ref().map(|answer| &answer.file) else {
+    /// Returns whether the current record is new. Counts a duplicate where its file is replayed.
+    fn is_new_record(&self, batch: &mut Builder) -> bool {
+        let Some(file) = self.response.as_ref().map(|response| &response.file) else {
             return false;
         };
-        let done = file.past || file.records < file.skip;
-        if !done && file.known {
+        let done = file.is_done || file.records < file.skip;
+        if !done && file.is_replayed {
             batch.count_duplicate(self.stream);
         }
-        !done && !file.known
+        !done && !file.is_replayed
     }
 
     fn finish_record(&mut self) {
-        if let Some(answer) = &mut self.answer {
-            answer.file.records = answer.file.records.saturating_add(1);
+        if let Some(response) = &mut self.response {
+            response.file.records = response.file.records.saturating_add(1);
         }
     }
 
     fn finish_file(&mut self) {
-        let Some(answer) = &mut self.answer else {
+        let Some(response) = &mut self.response else {
             return;
         };
-        answer.names_hasher.update(answer.file.name.as_bytes());
-        answer.names_hasher.update(b"\n");
-        answer.ended = answer.begun;
-        let key = key(&answer.file.name);
-        let is_news = !answer.file.past && !answer.file.known && answer.file.kind.is_some();
-        if is_news && !self.done.contains(&key) {
+        response.names_hasher.update(response.file.name.as_bytes());
+        response.names_hasher.update(b"\n");
+        response.files_ended = response.files_begun;
+        let key = key(&response.file.name);
+        let is_newly_done =
+            !response.file.is_done && !response.file.is_replayed && response.file.kind.is_some();
+        if is_newly_done && !self.done.contains(&key) {
             self.done.push(key);
         }
     }
@@ -333,10 +339,10 @@ impl LogFiles {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> OfferResult {
-        let Some(answer) = &mut self.answer else {
-            return OfferResult::Counted;
+        let Some(response) = &mut self.response else {
+            return OfferResult::Consumed;
         };
-        let kind = answer.file.kind;
+        let kind = response.file.kind;
         let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
         // A week after the start nothing older can come any more, and no time has to be read.
         let hours = self.stream.row().retention_hours.unwrap_or(0);
@@ -347,27 +353,27 @@ impl LogFiles {
                 .is_some_and(|at| at < self.position.since)
         {
             batch.exclude(self.stream);
-            return OfferResult::Counted;
+            return OfferResult::Consumed;
         }
-        if !core::mem::replace(&mut answer.account_seen, true) {
+        if !core::mem::replace(&mut response.is_account_checked, true) {
             add_account_notice(self.stream, record, processor, context, batch);
         }
-        let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
+        let (name, number) = (&response.file.name, response.file.records.saturating_add(1));
         let stream = self.stream;
         let locator = || format!("{stream} {name} record {number}");
-        let known = Deduplication {
+        let deduplication = Deduplication {
             seen_ids: Some(&mut self.seen_ids),
             occurrences: None,
         };
         let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
-        let offer = batch.offer_as(stream, processor, record, known, now, &locator);
-        answer.has_new_records |= batch.stats(stream).events > events_before;
+        let offer = batch.offer_as(stream, processor, record, deduplication, now, &locator);
+        response.has_new_records |= batch.stats(stream).events > events_before;
         offer
     }
 
     fn reject(&self, why: &str, original: &[u8], batch: &mut Builder) {
-        let file = self.answer.as_ref().map(|answer| &answer.file);
+        let file = self.response.as_ref().map(|response| &response.file);
         let name = file.map_or("", |file| file.name.as_str());
         let number = file.map_or(0, |file| file.records.saturating_add(1));
         let locator = format!("{} {name} record {number}", self.stream);
@@ -376,54 +382,54 @@ impl LogFiles {
 
     /// Returns whether the broken answer is to be requested once more.
     fn try_again(&mut self) -> bool {
-        let mut at = self.at().unwrap_or_default();
+        let mut at = self.progress().unwrap_or_default();
         at.tries = at.tries.saturating_add(1);
         let again = at.tries < TRIES_MAX;
         if again {
             if at.names_digest.is_empty() {
-                at.names_digest = no_names();
+                at.names_digest = empty_names_digest();
             }
-            self.position.at = Some(at);
-            self.answer = None;
+            self.position.progress = Some(at);
+            self.response = None;
         }
         again
     }
 
     /// Moves the position past the answer, whose files are all done.
-    fn finish_answer(&mut self, context: Context<'_>) {
-        let at = self.at();
-        let Some(answer) = self.answer.take() else {
+    fn finish_response(&mut self, context: Context<'_>) {
+        let at = self.progress();
+        let Some(response) = self.response.take() else {
             return;
         };
         let missing = self
             .position
-            .at
+            .progress
             .as_ref()
-            .is_some_and(|at| answer.ended < at.files);
-        self.position.asked_at = Some(context.now);
+            .is_some_and(|at| response.files_ended < at.files);
+        self.position.last_response_at = Some(context.now);
         if missing {
-            self.position.at = None;
+            self.position.progress = None;
             return;
         }
-        let digest = answer.names_digest();
-        let moved = answer
+        let digest = response.names_digest();
+        let moved = response
             .next_token
             .filter(|next| self.position.token.as_ref() != Some(next));
         match moved {
             Some(next) => {
                 // Everything that is still there comes again where the token was refused.
-                let has_new_records = answer.has_new_records || self.position.replaying;
+                let has_new_records = response.has_new_records || self.position.replaying;
                 let stall_detector = &mut self.position.stall_detector;
                 let stall = stall_detector.follow(&digest, has_new_records);
-                self.stall = stall.map(|stall| (stall, stall_detector.tries()));
+                self.stall = stall.map(|stall| (stall, stall_detector.previous_stalls()));
                 self.position.token = Some(next);
-                self.position.at = None;
+                self.position.progress = None;
                 self.position.read_at = None;
             }
             // Without a further token the same files come again: they are done.
             None => {
-                self.position.at = at;
-                self.catch_up(context);
+                self.position.progress = at;
+                self.mark_caught_up(context);
             }
         }
     }
@@ -435,10 +441,10 @@ impl StreamReader for LogFiles {
         if caught_up && due > context.now {
             return ReaderAction::Idle(due);
         }
-        self.add_expiry_notice(context, batch);
-        // An answer that broke off is asked for again, and read on from where it broke.
-        self.position.at = self.at();
-        self.answer = None;
+        self.skip_expired(context, batch);
+        // A truncated answer is requested again, and reading continues after its last record.
+        self.position.progress = self.progress();
+        self.response = None;
         ReaderAction::Call(call(self.stream, context, self.position.token.as_deref()))
     }
 
@@ -458,26 +464,26 @@ impl StreamReader for LogFiles {
         true
     }
 
-    /// Takes an answer without files: there are no more for now.
-    fn handle_answer(
+    /// Handles an answer without files: there are no more for now.
+    fn handle_response(
         &mut self,
         (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
-        check_length(next_token(head), TOKEN_BYTES_MAX)?;
-        let unreadable = call::read_end(&body)?;
+        check_token_length(next_token(head), TOKEN_BYTES_MAX)?;
+        let unreadable = call::parse_end(&body)?;
         add_unreadable_notice(self.stream, &[unreadable], batch);
-        self.catch_up(context);
+        self.mark_caught_up(context);
         Ok(())
     }
 
-    /// Starts over: reads everything that is still there, except what is known.
+    /// Restarts from the oldest file, and leaves out the files that are known.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.token.take().is_none() {
             return false;
         }
-        self.position.at = None;
+        self.position.progress = None;
         self.position.read_at = None;
         self.position.replaying = true;
         let detail = "Mimecast refused the token; its files are read again from the oldest, and what \
@@ -496,7 +502,7 @@ impl StreamReader for LogFiles {
 
     fn save(&self, position: &mut StreamPosition) {
         position.log_files = Some(LogFilesPosition {
-            at: self.at(),
+            progress: self.progress(),
             done: self.done.to_text(),
             seen_ids: self.seen_ids.to_text(),
             ..self.position.clone()
@@ -504,9 +510,9 @@ impl StreamReader for LogFiles {
     }
 }
 
-impl Answer {
+impl OpenResponse {
     fn names_digest(&self) -> String {
-        short(&self.names_hasher)
+        digest_text(&self.names_hasher)
     }
 }
 
@@ -523,10 +529,10 @@ fn next_token(head: &Head) -> Option<&str> {
 }
 
 /// Returns 64 bits of a hash in hexadecimal: enough to notice that an answer has changed.
-fn short(names: &blake3::Hasher) -> String {
+fn digest_text(names: &blake3::Hasher) -> String {
     names.finalize().to_hex().chars().take(16).collect()
 }
 
-fn no_names() -> String {
-    short(&blake3::Hasher::new())
+fn empty_names_digest() -> String {
+    digest_text(&blake3::Hasher::new())
 }

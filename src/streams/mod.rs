@@ -1,8 +1,8 @@
-//! The stream readers: one small state machine per way in which the API hands out records.
+//! The stream readers: one small state machine for each way in which the API returns records.
 //!
-//! A [`StreamReader`] knows its position and what it wants next. It makes no request, keeps no time and
-//! decides nothing about retries of a request: that is the session's part. Those that read pages of
-//! records share [`paged`]; to add a way of paging, write a [`paged::PagingStrategy`] and name it in
+//! A [`StreamReader`] has its position and returns the next action. It makes no request, reads no clock
+//! and does not retry requests: the session does. Readers of pages of records share [`paged`]; to add
+//! a way of paging, write a [`paged::PagingStrategy`] and name it in
 //! [`open`] and [`probe`].
 
 pub mod batch_files;
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns a time by the host's clock as the upstream's clock has it.
+    /// Converts a time by the host's clock to the upstream's clock.
     pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
         let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
         at.plus_ms(ahead_ms.saturating_neg())
@@ -83,15 +83,15 @@ impl<'a> Context<'a> {
         since.max(read_at.max(read_to).unwrap_or(since))
     }
 
-    /// Returns the earlier of the two clocks: a time that has surely come. After a jump of the
-    /// host's clock only the last answer shows it.
-    pub(crate) fn earlier(self) -> Timestamp {
+    /// Returns the time by the clock that is behind: it has certainly come. After a jump of the host's
+    /// clock only the last answer shows it.
+    pub(crate) fn earliest_now(self) -> Timestamp {
         self.now.min(self.upstream_now).min(self.last_upstream_now)
     }
 
     /// Returns when something that was done at `done_at` is due again.
     ///
-    /// What was done ahead of now was done by a clock that has since been set back: it is due.
+    /// A `done_at` in the future comes from a clock that has since been set back: it is due now.
     pub(crate) const fn due_again(self, done_at: Timestamp, interval_ms: i64) -> Timestamp {
         if done_at.millis() > self.now.millis() {
             self.now
@@ -104,13 +104,13 @@ impl<'a> Context<'a> {
 /// The next action of a reader.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReaderAction {
-    /// An API call; its answer goes to `handle_answer`.
+    /// Make an API call; its answer goes to `handle_response`.
     Call(Call),
-    /// A batch file; its lines are read by the session.
+    /// Fetch a batch file; the session reads its lines.
     Download(Request),
     /// Records are in memory: call `offer_records`.
     Records,
-    /// Nothing before this time. The stream is caught up.
+    /// Do nothing before this time. The stream is caught up.
     Idle(Timestamp),
 }
 
@@ -121,7 +121,11 @@ pub struct InvalidResponse(pub String);
 /// Adds notices about optional members of an answer that cannot be read.
 fn add_unreadable_notice(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
     for member in members.iter().flatten() {
-        batch.notice(stream, NoticeKind::Adjusted, lenient::detail(member));
+        batch.notice(
+            stream,
+            NoticeKind::Adjusted,
+            lenient::describe_unreadable(member),
+        );
     }
 }
 
@@ -136,7 +140,7 @@ pub trait StreamReader {
     /// Returns the next action.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction;
 
-    /// Returns when the stream is due next, and whether it is caught up until then.
+    /// Returns when the stream is due next, and whether it is caught up until that time.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
 
     /// Returns the time, by the upstream's clock, up to which its records are known to be
@@ -153,7 +157,7 @@ pub trait StreamReader {
     }
 
     /// Returns whether an answer is in memory that would have to be fetched again.
-    fn has_buffered_answer(&self) -> bool {
+    fn has_buffered_response(&self) -> bool {
         self.has_records()
     }
 
@@ -162,12 +166,12 @@ pub trait StreamReader {
         None
     }
 
-    /// Takes a successful answer to a [`ReaderAction::Call`].
+    /// Handles a successful answer to a [`ReaderAction::Call`].
     ///
     /// # Errors
     ///
     /// The body is not in its documented form.
-    fn handle_answer(
+    fn handle_response(
         &mut self,
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
@@ -185,17 +189,17 @@ pub trait StreamReader {
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> OfferResult {
-        OfferResult::Counted
+        OfferResult::Consumed
     }
 
-    /// Returns whether the current call is for one of several parts that the endpoint has listed:
-    /// its refusal is one of that part.
+    /// Returns whether the current call is for one of several parts that the endpoint has listed: a
+    /// refusal then concerns only that part.
     fn is_reading_part(&self) -> bool {
         false
     }
 
-    /// Returns why the reading is stalled after the last page, and how often it stalled in a
-    /// row before.
+    /// Returns why the reading stalled after the last page, and how often in a row it had stalled
+    /// before; `None` where it did not stall.
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
         None
     }
@@ -216,7 +220,7 @@ pub trait StreamReader {
         None
     }
 
-    /// Writes the position.
+    /// Writes the reader's position into `position`.
     fn save(&self, position: &mut StreamPosition);
 }
 
@@ -227,22 +231,23 @@ pub fn open(
     position: Option<&StreamPosition>,
     (start, settings): (Timestamp, &Settings),
 ) -> Box<dyn StreamReader> {
-    let begin = (start, budget::identities(stream, settings));
+    let start_and_capacity = (start, budget::identities_max(stream, settings));
     match &stream.row().fetch {
         FetchKind::Campaigns {
             people,
             path,
-            every_minutes,
+            interval_minutes,
         } => {
             let position = position.and_then(|position| position.list.as_ref());
-            let room = budget::bytes(stream, settings);
-            let people = (people, *path, *every_minutes);
+            let room = budget::stream_bytes_max(stream, settings);
+            let people = (people, *path, *interval_minutes);
             let campaigns = campaigns::Campaigns::open(stream, people, position, (start, room));
             Box::new(PagedReader::new(campaigns))
         }
         FetchKind::ThreatFeed { feed_type } => {
             let position = position.and_then(|position| position.feed.as_ref());
-            let feed = threat_feed::ThreatFeed::open(stream, feed_type, position, begin);
+            let feed =
+                threat_feed::ThreatFeed::open(stream, feed_type, position, start_and_capacity);
             Box::new(PagedReader::new(feed))
         }
         FetchKind::Files { .. } => {
@@ -250,36 +255,41 @@ pub fn open(
             let events = position.and_then(|position| position.events.as_ref());
             if settings.siem_endpoint == SiemEndpoint::Events {
                 let position = (events, files);
-                return Box::new(siem_events::SiemEvents::open(stream, position, begin));
+                return Box::new(siem_events::SiemEvents::open(
+                    stream,
+                    position,
+                    start_and_capacity,
+                ));
             }
-            let after_events = events.map(|events| siem_events::files_after(events, files));
+            let after_events =
+                events.map(|events| siem_events::files_position_after(events, files));
             let files = after_events.as_ref().or(files);
             Box::new(BatchFiles::open(stream, files, start))
         }
         FetchKind::List {
             post,
-            departures,
-            every_minutes,
-            back_hours,
+            reports_removals,
+            interval_minutes,
+            lookback_hours,
         } => {
-            let reading = lists::ListConfig {
+            let config = lists::ListConfig {
                 post,
-                departures: *departures,
-                every_minutes: *every_minutes,
-                back_hours: *back_hours,
+                reports_removals: *reports_removals,
+                interval_minutes: *interval_minutes,
+                lookback_hours: *lookback_hours,
             };
             let position = position.and_then(|position| position.list.as_ref());
-            let room = budget::bytes(stream, settings);
-            let list = lists::List::open(stream, reading, position, room);
+            let room = budget::stream_bytes_max(stream, settings);
+            let list = lists::List::open(stream, config, position, room);
             Box::new(PagedReader::new(list))
         }
         FetchKind::LogFiles => {
             let position = position.and_then(|position| position.log_files.as_ref());
-            Box::new(LogFiles::open(stream, position, begin))
+            Box::new(LogFiles::open(stream, position, start_and_capacity))
         }
         FetchKind::Windows(post) => {
             let position = position.and_then(|position| position.window.as_ref());
-            let windows = windows::Windows::open(stream, post, position, begin);
+            let windows = windows::Windows::open(stream, post, position, start_and_capacity);
             Box::new(PagedReader::new(windows))
         }
     }

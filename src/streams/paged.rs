@@ -1,8 +1,8 @@
 //! Pages of records in memory: the part that all ways of paging share.
 //!
-//! A page is requested, read, and its records become events until it is done or the batch is full;
-//! then comes the page that it names. What differs (what to ask for, when the reading is done, and
-//! what is remembered) is a [`PagingStrategy`] with a file of its own.
+//! A page is requested and parsed, and its records become events until it is done or the batch is full;
+//! the page that it names is next. What differs (the request, the end of the reading, and what is
+//! remembered) is a [`PagingStrategy`] with a file of its own.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{PageProgress, StreamPosition};
@@ -14,14 +14,15 @@ use crate::streams::pages::Page;
 use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
 use crate::time::Timestamp;
 
-/// What an empty page that names a further one means.
+/// How an empty page is handled that names a further one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmptyPages {
-    /// A few in a row are followed; then what the text names (a window, a list) ends.
+pub enum EmptyPagePolicy {
+    /// Follow a few in a row, then end the reading. The payload is what notices call the reading, such
+    /// as a window or a list.
     Follow(&'static str),
-    /// They count like other pages.
+    /// Count them like other pages.
     Count,
-    /// They are ignored: a quota bounds them.
+    /// Ignore them: a quota bounds their number.
     Ignore,
 }
 
@@ -30,9 +31,9 @@ pub enum EmptyPages {
 pub enum ProcessResult {
     /// The batch is full.
     BatchFull,
-    /// It is counted. Where it became an event, the page has something new.
-    Counted,
-    /// It is counted, and the reading had not found it before.
+    /// It is consumed. Where it became an event, the page has something new.
+    Consumed,
+    /// It is consumed, and this reading had not found it before.
     New,
 }
 
@@ -41,7 +42,7 @@ pub enum ProcessResult {
 pub struct PageRecord<'a> {
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// Where it stands on the page, counted from 1.
+    /// Its number on the page, counted from 1.
     pub number: usize,
 }
 
@@ -53,20 +54,20 @@ pub struct FinishedPage {
     pub next_token: Option<String>,
 }
 
-/// The members that every position of a paged reading has.
+/// The part that all positions of paged readings have in common.
 pub struct Cursor<'a> {
     /// The token of the page to request.
     pub token: &'a mut Option<String>,
-    /// How much of that page was done before.
+    /// The progress in that page.
     pub page_progress: &'a mut Option<PageProgress>,
-    /// The pages of the reading so far.
+    /// Detects pages of the reading that bring nothing new.
     pub stall_detector: &'a mut StallDetector,
 }
 
 /// One way of paging.
 pub trait PagingStrategy {
-    /// What an empty page that names a further one means.
-    const EMPTY_PAGES: EmptyPages;
+    /// How an empty page is handled that names a further one.
+    const EMPTY_PAGES: EmptyPagePolicy;
 
     /// Returns the stream that is read.
     fn stream(&self) -> Stream;
@@ -74,8 +75,8 @@ pub trait PagingStrategy {
     /// Returns the common part of the position.
     fn cursor(&mut self) -> Cursor<'_>;
 
-    /// Returns when the next page is due, and whether everything is collected until then.
-    /// `has_page` says that one is in memory.
+    /// Returns when the next page is due, and whether everything is collected until then. `has_page` is
+    /// whether a page is in memory.
     fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool);
 
     /// Returns the time, by the upstream's clock, up to which the records are known to be
@@ -111,16 +112,16 @@ pub trait PagingStrategy {
     /// Moves the position past a page. Returns whether there is another one to read.
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
 
-    /// Ends the reading after its last page.
+    /// Finishes the reading after its last page.
     fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
 
-    /// Handles that an empty page is done and the next one is to be read.
-    fn note_empty(&mut self, _context: Context<'_>) {}
+    /// Handles the end of an empty page that another one follows.
+    fn handle_empty_page(&mut self, _context: Context<'_>) {}
 
     /// Restarts the reading, because its pages form a cycle.
     fn restart_reading(&mut self) {}
 
-    /// Handles a call that was refused as such. Returns whether there is another way to ask.
+    /// Handles a call that was refused as such. Returns whether there is another call to try.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Returns whether the current call is for one of several parts that the endpoint has listed.
@@ -133,17 +134,17 @@ pub trait PagingStrategy {
         false
     }
 
-    /// Emits these events.
+    /// Emits the events that remain after the last page.
     fn offer_remaining(
         &mut self,
         _processor: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> OfferResult {
-        OfferResult::Counted
+        OfferResult::Consumed
     }
 
-    /// Writes the position, with how much of the page in memory is done.
+    /// Writes the position, with the progress in the page in memory.
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition);
 }
 
@@ -151,7 +152,7 @@ pub trait PagingStrategy {
 pub struct PagedReader<S> {
     pub(super) strategy: S,
     page: Option<Page>,
-    /// Whether the page had something that the reading had not found before.
+    /// Whether the page had a record that the reading had not found before.
     has_new_records: bool,
     stall: Option<(Stall, u32)>,
 }
@@ -187,20 +188,20 @@ impl<S: PagingStrategy> PagedReader<S> {
             return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {
-            EmptyPages::Follow(reading) if is_empty => {
+            EmptyPagePolicy::Follow(reading) if is_empty => {
                 if self.strategy.cursor().stall_detector.follow_empty() {
-                    return self.strategy.note_empty(context);
+                    return self.strategy.handle_empty_page(context);
                 }
                 *self.strategy.cursor().token = None;
                 let stream = self.strategy.stream();
                 batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
                 self.strategy.finish(context, batch);
             }
-            EmptyPages::Ignore if is_empty => {}
-            EmptyPages::Follow(_) | EmptyPages::Count | EmptyPages::Ignore => {
+            EmptyPagePolicy::Ignore if is_empty => {}
+            EmptyPagePolicy::Follow(_) | EmptyPagePolicy::Count | EmptyPagePolicy::Ignore => {
                 let stall_detector = self.strategy.cursor().stall_detector;
                 let stall = stall_detector.follow(&digest, self.has_new_records);
-                self.stall = stall.map(|stall| (stall, stall_detector.tries()));
+                self.stall = stall.map(|stall| (stall, stall_detector.previous_stalls()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
                 }
@@ -237,7 +238,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         self.page.is_some() || self.strategy.has_remaining()
     }
 
-    fn handle_answer(
+    fn handle_response(
         &mut self,
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
@@ -264,18 +265,19 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         if let Some(mut page) = self.page.take() {
             self.strategy.prepare(&page, processor, context);
             let stream = self.strategy.stream();
-            let events = |batch: &mut Builder| batch.stats_if_any(stream).map_or(0, |it| it.events);
+            let events =
+                |batch: &mut Builder| batch.stats_if_any(stream).map_or(0, |stats| stats.events);
             let events_before = events(batch);
-            while let Some(bytes) = page.record() {
+            while let Some(bytes) = page.current_record() {
                 let number = page.number();
-                let found = PageRecord { bytes, number };
-                let taken = if batch.has_room() {
-                    self.strategy.process(found, processor, context, batch)
+                let record = PageRecord { bytes, number };
+                let result = if batch.has_room() {
+                    self.strategy.process(record, processor, context, batch)
                 } else {
                     ProcessResult::BatchFull
                 };
-                match taken {
-                    ProcessResult::Counted => {}
+                match result {
+                    ProcessResult::Consumed => {}
                     ProcessResult::New => self.has_new_records = true,
                     ProcessResult::BatchFull => {
                         self.has_new_records |= events(batch) > events_before;
@@ -291,7 +293,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         if self.strategy.has_remaining() {
             return self.strategy.offer_remaining(processor, context, batch);
         }
-        OfferResult::Counted
+        OfferResult::Consumed
     }
 
     fn is_reading_part(&self) -> bool {

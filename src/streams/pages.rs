@@ -1,4 +1,4 @@
-//! Pages of the POST endpoints: the request, and where the records stand in the answer
+//! Pages of the POST endpoints: the request, and where the records are in the answer
 //! (`mimecast-api.md` §5.1).
 
 use core::ops::Range;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::checkpoint::PageProgress;
-use crate::decode::json::readable;
+use crate::decode::json::repair_response;
 use crate::decode::lenient::{self, Optional};
 use crate::encode::push_quoted;
 use crate::request::Call;
-use crate::stream::{Post, Stream};
+use crate::stream::{PostEndpoint, Stream};
 use crate::streams::{Context, InvalidResponse};
 use crate::time::Timestamp;
 
@@ -24,7 +24,8 @@ pub const PAGE_TOKEN_BYTES_MAX: usize = 2048;
 pub struct Page {
     body: Vec<u8>,
     records: Vec<Range<usize>>,
-    at: usize,
+    /// The index of the current record.
+    current: usize,
     /// The token of the page after this one, where there is one.
     pub next_token: Option<String>,
     /// The names of optional members beside the records that cannot be read.
@@ -32,14 +33,14 @@ pub struct Page {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     meta: Option<&'a RawValue>,
 }
 
-/// Returns a member that is there, be it `null`.
+/// Deserializes a member that is present, even if it is `null`.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
@@ -56,8 +57,8 @@ struct Pagination {
     next: Optional<String>,
 }
 
-/// Returns the pagination of a page, and the name of what cannot be read of it. What stands beside
-/// the records and cannot be read is absent: it does not discard them.
+/// Returns the pagination of a page, and the name of the member that cannot be read. A member beside
+/// the records that cannot be read counts as absent: the records are kept.
 fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static str>) {
     let Some(meta) = meta.filter(|meta| meta.get() != "null") else {
         return (None, None);
@@ -85,12 +86,12 @@ impl Page {
     /// The body is not a page.
     pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, InvalidResponse> {
         let broken = || InvalidResponse("the page is not the documented JSON".to_owned());
-        let body = readable(body);
-        let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let (pagination, unreadable) = pagination(answer.meta);
+        let body = repair_response(body);
+        let response: Response<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
+        let (pagination, unreadable) = pagination(response.meta);
         // `{}` is not an empty page: records that it leaves out would be lost.
-        let records = match answer.data {
-            Some(data) => items(data, list),
+        let records = match response.data {
+            Some(data) => records_in(data, list),
             None => pagination.as_ref().map(|_| Vec::new()),
         };
         let records = ranges(&body, &records.ok_or_else(broken)?);
@@ -117,11 +118,11 @@ impl Page {
         records: Vec<Range<usize>>,
         next_token: Option<String>,
     ) -> Result<Self, InvalidResponse> {
-        check_length(next_token.as_deref(), PAGE_TOKEN_BYTES_MAX)?;
+        check_token_length(next_token.as_deref(), PAGE_TOKEN_BYTES_MAX)?;
         Ok(Self {
             body,
             records,
-            at: 0,
+            current: 0,
             next_token,
             unreadable: [None; 2],
         })
@@ -129,8 +130,8 @@ impl Page {
 
     /// Returns the current record, byte for byte.
     #[must_use]
-    pub fn record(&self) -> Option<&[u8]> {
-        self.bytes(self.at)
+    pub fn current_record(&self) -> Option<&[u8]> {
+        self.bytes(self.current)
     }
 
     fn bytes(&self, at: usize) -> Option<&[u8]> {
@@ -139,7 +140,7 @@ impl Page {
 
     /// Returns the records that are done.
     pub fn done_records(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.at).filter_map(|at| self.bytes(at))
+        (0..self.current).filter_map(|at| self.bytes(at))
     }
 
     /// Returns a hash over all records of the page.
@@ -148,21 +149,21 @@ impl Page {
         self.digest(self.records.len())
     }
 
-    /// Returns a hash over the page and what is on it beside the records.
+    /// Returns a hash over the whole body, with what is beside the records.
     #[must_use]
     pub fn body_digest(&self) -> String {
-        short(&blake3::hash(&self.body))
+        digest_text(&blake3::hash(&self.body))
     }
 
-    /// Returns where the current record stands, counted from 1.
+    /// Returns the number of the current record, counted from 1.
     #[must_use]
     pub const fn number(&self) -> usize {
-        self.at.saturating_add(1)
+        self.current.saturating_add(1)
     }
 
     /// Moves to the next record.
     pub const fn advance(&mut self) {
-        self.at = self.at.saturating_add(1);
+        self.current = self.current.saturating_add(1);
     }
 
     /// Returns whether there is no record on it.
@@ -171,23 +172,25 @@ impl Page {
         self.records.is_empty()
     }
 
-    /// Returns how much of the page is done, for a checkpoint.
+    /// Returns the progress in the page, for a checkpoint.
     #[must_use]
     pub fn progress(&self) -> Option<PageProgress> {
-        let records = u32::try_from(self.at).ok().filter(|records| *records > 0)?;
-        let digest = self.digest(self.at);
+        let records = u32::try_from(self.current)
+            .ok()
+            .filter(|records| *records > 0)?;
+        let digest = self.digest(self.current);
         Some(PageProgress { records, digest })
     }
 
-    /// Passes over what was done when the page was read before. Where other records stand there
-    /// now, the page is read from its beginning: what comes again has the same id.
+    /// Skips the records that were done when the page was read before. Where the page now has other
+    /// records, it is read from its beginning: repeated records have the same ids.
     pub fn resume(&mut self, done: Option<&PageProgress>) {
         let count = done.and_then(|done| Some((usize::try_from(done.records).ok()?, done)));
         if let Some((count, done)) = count
             && count <= self.records.len()
             && self.digest(count) == done.digest
         {
-            self.at = count;
+            self.current = count;
         }
     }
 
@@ -198,12 +201,12 @@ impl Page {
             hasher.update(self.bytes(at).unwrap_or_default());
             hasher.update(b"\n");
         }
-        short(&hasher.finalize())
+        digest_text(&hasher.finalize())
     }
 }
 
-/// Returns how much of the page to ask for is done: what the one in memory says, or what was noted
-/// before.
+/// Returns the progress in the page to request: that of the page in memory, or `before` where there is
+/// none.
 #[must_use]
 pub fn page_progress(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
     match page {
@@ -212,7 +215,7 @@ pub fn page_progress(page: Option<&Page>, before: Option<&PageProgress>) -> Opti
     }
 }
 
-fn short(hash: &blake3::Hash) -> String {
+fn digest_text(hash: &blake3::Hash) -> String {
     hash.to_hex().chars().take(16).collect()
 }
 
@@ -222,7 +225,7 @@ fn short(hash: &blake3::Hash) -> String {
 /// # Errors
 ///
 /// It takes more.
-pub fn check_length(token: Option<&str>, bytes_max: usize) -> Result<(), InvalidResponse> {
+pub fn check_token_length(token: Option<&str>, bytes_max: usize) -> Result<(), InvalidResponse> {
     if token.is_none_or(|token| escaped_len(token) <= bytes_max) {
         return Ok(());
     }
@@ -238,7 +241,7 @@ fn escaped_len(text: &str) -> usize {
 }
 
 /// Returns the records in `data`: its own elements, or those of one member of its elements.
-fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
+fn records_in<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     let text = data.get();
     if text == "null" {
         return Some(Vec::new());
@@ -251,7 +254,7 @@ fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     };
     if list.is_empty() {
         let mut records = outer;
-        records.retain(|record| !holds_nothing(record));
+        records.retain(|record| !is_empty_envelope(record));
         return Some(records);
     }
     let mut records = Vec::new();
@@ -266,9 +269,9 @@ fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     Some(records)
 }
 
-/// Returns whether a value is an object without any member that has a value. Some endpoints answer
+/// Returns whether a value is an object whose members are all empty. Some endpoints answer
 /// with an empty envelope where there is no record.
-fn holds_nothing(value: &RawValue) -> bool {
+fn is_empty_envelope(value: &RawValue) -> bool {
     let is_nothing = |value: &&RawValue| matches!(value.get(), "null" | "[]" | "{}");
     serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(value.get())
         .is_ok_and(|members| members.values().all(is_nothing))
@@ -285,19 +288,19 @@ pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     values.iter().map(range).collect()
 }
 
-/// The request for one page.
+/// The parameters of the request for one page.
 pub struct PageRequest<'a> {
-    /// The window, for endpoints that know dates.
+    /// The window, for endpoints that take dates.
     pub window: (Timestamp, Timestamp),
     /// How many records the page is to have.
     pub page_records: u32,
-    /// The page, after the first.
+    /// The token of the page; `None` for the first.
     pub token: Option<&'a str>,
 }
 
-/// Returns the smallest page of a stream.
+/// Returns the call for the smallest page of a stream.
 #[must_use]
-pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
+pub fn probe(stream: Stream, post: &PostEndpoint, context: Context<'_>) -> Call {
     let request = PageRequest {
         window: (context.upstream_now.plus_ms(-60_000), context.upstream_now),
         page_records: 1,
@@ -309,10 +312,10 @@ pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
 /// Returns the call for one page. The window is sent again with the token
 /// (`mimecast-api.md` §5.1).
 #[must_use]
-pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
-    let mut body = meta(request.page_records, request.token);
+pub fn call(stream: Stream, post: &PostEndpoint, request: &PageRequest<'_>) -> Call {
+    let mut body = request_prefix(request.page_records, request.token);
     body.push_str(",\"data\":[{");
-    body.push_str(post.members);
+    body.push_str(post.request_members);
     if let Some((from, to)) = post.window {
         for (name, at) in [(from, request.window.0), (to, request.window.1)] {
             body.push_str(&format!("\"{name}\":\"{}\",", at.to_offset_text()));
@@ -325,9 +328,9 @@ pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
     Call::post(stream.row().endpoint.to_owned(), body)
 }
 
-/// The beginning of a request up to its `data`.
+/// Returns the beginning of a request up to its `data`.
 #[must_use]
-pub fn meta(page_records: u32, token: Option<&str>) -> String {
+pub fn request_prefix(page_records: u32, token: Option<&str>) -> String {
     let mut body = format!("{{\"meta\":{{\"pagination\":{{\"pageSize\":{page_records}");
     if let Some(token) = token {
         body.push_str(",\"pageToken\":");
@@ -344,7 +347,7 @@ mod tests {
     fn records(body: &str, list: &str) -> Vec<String> {
         let mut page = Page::read(body.as_bytes().to_vec(), list, Some("t")).unwrap();
         let mut records = Vec::new();
-        while let Some(record) = page.record() {
+        while let Some(record) = page.current_record() {
             records.push(String::from_utf8(record.to_vec()).unwrap());
             page.advance();
         }
@@ -398,10 +401,10 @@ mod tests {
                 let body = [mark, b"{\"data\":[{\"a\":\"", bad, b"\"},{\"b\":1}]}"].concat();
                 let mut page = Page::read(body, "", None).unwrap();
                 if mark.is_empty() || !bad.starts_with(b"\\") {
-                    assert_eq!(page.record().unwrap(), expected.as_bytes());
+                    assert_eq!(page.current_record().unwrap(), expected.as_bytes());
                 }
                 page.advance();
-                assert_eq!(page.record().unwrap(), br#"{"b":1}"#);
+                assert_eq!(page.current_record().unwrap(), br#"{"b":1}"#);
             }
         }
     }
@@ -445,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_where_it_was_unless_it_changed() {
+    fn a_page_is_resumed_where_it_was_left_unless_it_changed() {
         let read = |body: &str| Page::read(body.as_bytes().to_vec(), "", None).unwrap();
         let mut page = read(r#"{"data":[{"a":1},{"a":2},{"a":3}]}"#);
         assert_eq!(page.progress(), None);

@@ -1,4 +1,4 @@
-//! A quota of calls in a sliding window, shared over streams and kept over restarts.
+//! A quota of calls in a sliding window, shared by several streams and kept across restarts.
 
 use std::collections::VecDeque;
 
@@ -19,24 +19,24 @@ pub enum QuotaKind {
     Events,
 }
 
-/// At most `calls` calls in any window.
+/// A quota of at most `calls_max` calls in any window.
 #[derive(Clone, Debug)]
 pub struct Quota {
-    calls: usize,
+    calls_max: usize,
     window_s: i64,
     /// When calls were made, in seconds, the oldest first.
     calls_made_s: VecDeque<i64>,
-    /// The upstream allows no call during this wait.
+    /// The wait during which the upstream allows no call.
     blocked: Option<Wait>,
 }
 
 impl Quota {
     /// Creates a quota with the calls and the wait that a checkpoint remembers.
     #[must_use]
-    pub fn new(calls: u32, window_s: i64, made: &[i64], blocked: Option<Wait>) -> Self {
-        let calls = usize::try_from(calls).unwrap_or(usize::MAX);
+    pub fn new(calls_max: u32, window_s: i64, made: &[i64], blocked: Option<Wait>) -> Self {
+        let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
         Self {
-            calls,
+            calls_max,
             window_s,
             calls_made_s: made.iter().copied().collect(),
             blocked,
@@ -50,14 +50,14 @@ impl Quota {
         // A call that lies in the future was made by a clock that has since been set back.
         let recent = |made: &&i64| (now_s.saturating_sub(self.window_s)..=now_s).contains(*made);
         let used = self.calls_made_s.iter().filter(recent).count();
-        let own = if used < self.calls {
+        let by_calls = if used < self.calls_max {
             now
         } else {
             let oldest = self
                 .calls_made_s
                 .iter()
                 .filter(recent)
-                .nth(used.saturating_sub(self.calls));
+                .nth(used.saturating_sub(self.calls_max));
             let free_s = oldest
                 .copied()
                 .unwrap_or(now_s)
@@ -65,7 +65,7 @@ impl Quota {
             Timestamp::from_millis(free_s.saturating_mul(1000))
         };
         self.blocked(now)
-            .map_or(own, |blocked| own.max(blocked.until))
+            .map_or(by_calls, |blocked| by_calls.max(blocked.until))
     }
 
     /// Returns how many calls may be made at `now`.
@@ -74,15 +74,15 @@ impl Quota {
         if self.blocked(now).is_some() {
             return 0;
         }
-        let used = self.made(now).len();
-        u32::try_from(self.calls.saturating_sub(used)).unwrap_or(u32::MAX)
+        let used = self.recent_calls(now).len();
+        u32::try_from(self.calls_max.saturating_sub(used)).unwrap_or(u32::MAX)
     }
 
     /// Counts a call.
     pub fn count(&mut self, now: Timestamp) {
         let now_s = now.millis().div_euclid(1000);
         self.calls_made_s.push_back(now_s);
-        while self.calls_made_s.len() > self.calls
+        while self.calls_made_s.len() > self.calls_max
             || self
                 .calls_made_s
                 .front()
@@ -92,13 +92,13 @@ impl Quota {
         }
     }
 
-    /// Blocks calls for so long, as the upstream asked.
+    /// Blocks calls for `wait_ms`, as the upstream asked.
     pub fn block(&mut self, now: Timestamp, wait_ms: i64) {
         self.blocked = Some(Wait::begin(now, wait_ms));
     }
 
-    /// Returns the wait that the upstream asked for, where it is not over. When the clock was set
-    /// back to before its beginning, a call shows whether it still holds.
+    /// Returns the wait that the upstream asked for, where it is not over. A wait that begins in the
+    /// future is left out: the clock was set back, and the next call shows whether the block holds.
     #[must_use]
     pub fn blocked(&self, now: Timestamp) -> Option<Wait> {
         self.blocked
@@ -108,7 +108,7 @@ impl Quota {
 
     /// Returns the calls that still count, for a checkpoint.
     #[must_use]
-    pub fn made(&self, now: Timestamp) -> Vec<i64> {
+    pub fn recent_calls(&self, now: Timestamp) -> Vec<i64> {
         let since = now.millis().div_euclid(1000).saturating_sub(self.window_s);
         self.calls_made_s
             .iter()
@@ -162,7 +162,7 @@ mod tests {
         let mut quota = Quota::new(2, BATCH_WINDOW_S, &[], None);
         quota.count(at(0));
         quota.count(at(10));
-        let again = Quota::new(2, BATCH_WINDOW_S, &quota.made(at(20)), None);
+        let again = Quota::new(2, BATCH_WINDOW_S, &quota.recent_calls(at(20)), None);
         assert_eq!(again.free_at(at(20)), at(901));
         assert_eq!(again.free_at(at(-5000)), at(-5000));
     }

@@ -1,5 +1,5 @@
-//! Notices about data that Mimecast no longer has: after an outage longer than the retention, or at
-//! a start that lies before them.
+//! Notices about data that Mimecast no longer has: after an outage longer than the retention, or with a
+//! start before the oldest data.
 
 use crate::batch::{Builder, NoticeKind};
 use crate::stream::Stream;
@@ -20,8 +20,10 @@ impl Retention {
     #[must_use]
     pub fn of(stream: Stream, context: Context<'_>) -> Option<Self> {
         let hours = stream.row().retention_hours?;
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
+        // By the clock that is behind: data that a wrong one counts as expired may still be there.
+        let oldest = context
+            .earliest_now()
+            .plus_ms(hours_ms(hours).saturating_neg());
         Some(Self {
             stream,
             oldest,
@@ -29,7 +31,8 @@ impl Retention {
         })
     }
 
-    /// Adds a notice that everything after `until`, up to which the stream is collected, is lost.
+    /// Adds a notice that the data between `until`, up to which the stream is collected, and the oldest
+    /// data is lost.
     pub fn add_gap_notice(self, what: &str, until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(

@@ -1,14 +1,14 @@
 //! SIEM records one by one, from the event endpoint (`mimecast-api.md` §3.3).
 //!
-//! The endpoint serves one day. What is older, at the first start or after an outage, is read
-//! from batch files first, up to a time two hours before; from then on the endpoint is read. Files
-//! that are set aside by then are retried beside it. The two write the same record in different
-//! words; the time of a record decides from which of them it is taken, and its identity is that of
-//! the words of the files.
+//! The endpoint serves one day. Older records, at the first start or after an outage, are read from
+//! batch files first, up to a time two hours ago; from then on the endpoint is read. Files that are set
+//! aside by then are retried beside it. Files and endpoint name the members of a record differently. The
+//! time of a record decides from which of them it is taken, and its identity uses the names in the
+//! files.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
-use crate::decode::json::readable;
+use crate::decode::json::repair_response;
 use crate::identity::RecordId;
 use crate::request::{Call, percent_encode};
 use crate::response::Head;
@@ -17,7 +17,7 @@ use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagedReader, PagingStrategy, ProcessResult,
+    Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagedReader, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::quota::QuotaKind;
@@ -37,12 +37,12 @@ pub const CALLS_PER_HOUR: u32 = 300;
 /// How far back the endpoint is trusted: an hour less than the day that it serves.
 const TRUSTED_HOURS: u32 = 23;
 
-/// After this a batch file with a record of some time has surely appeared: eight times what is
-/// usual.
-const FILES_LATE_MS: i64 = 2 * 3_600_000;
+/// The time after which a batch file with a record has certainly appeared: eight times the usual
+/// delay.
+const FILE_DELAY_MS_MAX: i64 = 2 * 3_600_000;
 
-/// How far the host's clock may be behind before the upstream's alone counts: the endpoint serves
-/// a day.
+/// How far the host's clock may be behind; beyond that only the upstream's counts, because the endpoint
+/// serves a day.
 const HOST_CLOCK_LAG_MS_MAX: i64 = 18 * 3_600_000;
 
 /// The poll interval of a caught-up stream.
@@ -55,7 +55,7 @@ pub struct SiemEvents {
     files: Option<BatchFiles>,
 }
 
-/// The reading of the event endpoint.
+/// The paging strategy of the event endpoint.
 struct Events {
     stream: Stream,
     position: EventsPosition,
@@ -70,8 +70,8 @@ impl SiemEvents {
         (position, files): (Option<&EventsPosition>, Option<&FilesPosition>),
         (start, capacity): (Timestamp, usize),
     ) -> Self {
-        // Batch files that were read before the setting changed are read on to the handover, which
-        // is set when the clocks are known. Of their lines none is too old.
+        // Batch files that were read before the setting changed are read up to the handover, which is
+        // set when the clocks are known. None of their lines is too old.
         let fresh = || EventsPosition {
             since: files.map_or(start, |_| Timestamp::default()),
             ..EventsPosition::default()
@@ -88,25 +88,25 @@ impl SiemEvents {
         }
     }
 
-    /// Returns whether batch files are read up to the handover.
+    /// Returns whether batch files are being read, and the endpoint not yet.
     const fn is_reading_files(&self) -> bool {
         self.files.is_some() && !self.events.strategy.position.handed_over
     }
 
-    /// Returns the batch files, where they are read now and not the endpoint.
+    /// Returns the batch files where they are being read, and not the endpoint.
     fn current_files(&self) -> Option<&BatchFiles> {
         let files = self.files.as_ref();
         files.filter(|files| self.is_reading_files() || files.is_retrying())
     }
 
-    /// The same, to change.
+    /// Returns the same, mutably.
     fn current_files_mut(&mut self) -> Option<&mut BatchFiles> {
         let is_reading = self.is_reading_files();
         let files = self.files.as_mut();
         files.filter(|files| is_reading || files.is_retrying())
     }
 
-    /// Returns whether the batch files are read to the handover.
+    /// Returns whether the batch files have been read up to the handover.
     fn has_reached_handover(&self, context: Context<'_>) -> bool {
         let handover = self.events.strategy.position.handover;
         let files = self.files.as_ref();
@@ -115,7 +115,7 @@ impl SiemEvents {
             && handover.is_some_and(|handover| handover <= handover_time(context))
     }
 
-    /// Moves between the batch files and the endpoint; returns whether it did.
+    /// Switches between the batch files and the endpoint where that is due. Returns whether it did.
     fn switch_endpoint(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         let caught_up = self.has_reached_handover(context);
         let position = &mut self.events.strategy.position;
@@ -144,7 +144,7 @@ impl SiemEvents {
         let events = &mut self.events.strategy;
         events.reset_future_handover(context, batch);
         let served = served_from(context);
-        // Up to when everything is read: the last reading, or the start.
+        // The time up to which everything is read: that of the last reading, or the start.
         let read_to = events.position.read_to.unwrap_or(events.position.since);
         if read_to >= served {
             return caught_up;
@@ -161,7 +161,7 @@ impl SiemEvents {
             set_aside: set_aside.unwrap_or_default(),
             ..FilesPosition::default()
         };
-        // Of the lines of files that are set aside none is too old.
+        // No line of a file that is set aside is too old.
         let has_set_aside = !files.set_aside.is_empty();
         events.position = EventsPosition {
             since: if has_set_aside {
@@ -206,7 +206,7 @@ impl StreamReader for SiemEvents {
         let Some(files) = &self.files else {
             return self.events.due(context);
         };
-        // Where the endpoint takes over, more is waiting.
+        // Where the endpoint takes over, there is more to read.
         if self.has_reached_handover(context) {
             return (context.now, false);
         }
@@ -227,7 +227,7 @@ impl StreamReader for SiemEvents {
             return files.collected_until(context);
         }
         let until = self.events.collected_until(context)?;
-        Some(files.without_set_aside(until, context))
+        Some(files.bounded_by_set_aside(until, context))
     }
 
     fn wants_call(&self, context: Context<'_>) -> bool {
@@ -241,12 +241,12 @@ impl StreamReader for SiemEvents {
         self.events.has_records()
     }
 
-    fn has_buffered_answer(&self) -> bool {
+    fn has_buffered_response(&self) -> bool {
         self.has_records()
             || self
                 .files
                 .as_ref()
-                .is_some_and(StreamReader::has_buffered_answer)
+                .is_some_and(StreamReader::has_buffered_response)
     }
 
     fn quota_kind(&self) -> Option<QuotaKind> {
@@ -256,15 +256,15 @@ impl StreamReader for SiemEvents {
         }
     }
 
-    fn handle_answer(
+    fn handle_response(
         &mut self,
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
         match self.current_files_mut() {
-            Some(files) => files.handle_answer(answer, context, batch),
-            None => self.events.handle_answer(answer, context, batch),
+            Some(files) => files.handle_response(answer, context, batch),
+            None => self.events.handle_response(answer, context, batch),
         }
     }
 
@@ -295,7 +295,7 @@ impl StreamReader for SiemEvents {
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
         let events = &self.events.strategy;
         let handover = events.position.handover;
-        // Of the lines of files that are set aside none is too old.
+        // No line of a file that is set aside is too old.
         let begin = if events.position.handed_over {
             Timestamp::default()
         } else {
@@ -317,15 +317,15 @@ impl StreamReader for SiemEvents {
 }
 
 impl Events {
-    /// Resets a handover that lies in the future. A wrong clock set it, and what is older than it
-    /// was taken for a record of the batch files.
+    /// Resets a handover that is in the future. A wrong clock set it, and older records were left out
+    /// because they seemed to be in the batch files.
     fn reset_future_handover(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
         if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
             return;
         }
         self.position.since = handover_time(context);
-        self.position.begin = None;
+        self.position.oldest_accepted = None;
         let detail = format!(
             "the clock of Mimecast was ahead; reading begins again at {}, and records before {since} \
              may be missing",
@@ -334,7 +334,8 @@ impl Events {
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
-    /// Adds a notice about what is older than the batch files reach, which is lost.
+    /// Returns the later of `since` and the beginning of the batch files. Adds a notice about the records
+    /// in between, which are lost.
     fn skip_expired(
         &self,
         since: Timestamp,
@@ -355,7 +356,7 @@ impl Events {
 
 impl PagingStrategy for Events {
     /// Empty pages need no bound of their own: the quota bounds them.
-    const EMPTY_PAGES: EmptyPages = EmptyPages::Ignore;
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Ignore;
 
     fn stream(&self) -> Stream {
         self.stream
@@ -384,7 +385,7 @@ impl PagingStrategy for Events {
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         let start = match &self.position.page_token {
             Some(token) => PageStart::Token(token),
-            // An answer without a token leaves the date behind, and an old one is refused.
+            // Where no answer had a token, the date may be too old by now, and would be refused.
             None => PageStart::Date(self.position.since.max(served_from(context)).to_rfc3339()),
         };
         siem_pages::call(endpoint(self.stream, PAGE_RECORDS), start)
@@ -395,7 +396,7 @@ impl PagingStrategy for Events {
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
-        let body = readable(body);
+        let body = repair_response(body);
         let SiemPage {
             items,
             next_token,
@@ -403,7 +404,7 @@ impl PagingStrategy for Events {
             unreadable,
         } = SiemPage::parse(&body)?;
         let records = ranges(&body, &items);
-        // An empty answer whose token does not move is the end, whatever it says.
+        // An empty answer whose token does not move is the end, whatever its members are.
         let is_stuck = records.is_empty() && next_token == self.position.page_token;
         let page = Page::of(body, records, next_token)?.with_unreadable(unreadable);
         let is_end = is_caught_up || is_stuck;
@@ -431,11 +432,11 @@ impl PagingStrategy for Events {
             ..record
         };
         let known = id.is_some_and(|id| self.seen_ids.contains(&id));
-        // What is older than the handover came from the batch files.
-        let begin = self.position.begin.unwrap_or(self.position.since);
-        if known || at.is_some_and(|at| at < begin) {
+        // Older records came from the batch files.
+        let oldest_accepted = self.position.oldest_accepted.unwrap_or(self.position.since);
+        if known || at.is_some_and(|at| at < oldest_accepted) {
             batch.count_duplicate(stream);
-            return ProcessResult::Counted;
+            return ProcessResult::Consumed;
         }
         let locator = || format!("{stream} page record {}", found.number);
         let now = context.upstream_now;
@@ -445,11 +446,11 @@ impl PagingStrategy for Events {
         if let Some(id) = id {
             self.seen_ids.insert(&id, at.unwrap_or(now));
         }
-        ProcessResult::Counted
+        ProcessResult::Consumed
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
-        // Without a token the old one stays good.
+        // Without a new token the old one stays valid.
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }
@@ -457,7 +458,7 @@ impl PagingStrategy for Events {
         self.position.has_more
     }
 
-    /// Continues by date, from where everything is known to be read.
+    /// Handles a refused page token: continues by date, from where everything is known to be read.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;
@@ -465,8 +466,8 @@ impl PagingStrategy for Events {
         if let Some(read_to) = self.position.read_to {
             let from = read_to.plus_ms(context.settings.overlap_ms.saturating_neg());
             let since = self.position.since;
-            // A late record may be older than what is listed from now on, and is still new.
-            self.position.begin = self.position.begin.or(Some(since));
+            // A late record may be older than the records that are listed from now on, and still be new.
+            self.position.oldest_accepted = self.position.oldest_accepted.or(Some(since));
             self.position.since = since.max(from);
         }
         self.position.page_progress = None;
@@ -487,11 +488,14 @@ impl PagingStrategy for Events {
     }
 }
 
-/// Returns the position in the batch files after the setting changed back: where the endpoint ended.
-/// Of the lines of files that are read or set aside those behind the handover were left to the
-/// endpoint, so these files are read again.
+/// Returns the position in the batch files after the setting has changed back: where the endpoint
+/// ended. Lines after the handover were left to the endpoint, so files that were being read or are set
+/// aside are read again.
 #[must_use]
-pub fn files_after(events: &EventsPosition, files: Option<&FilesPosition>) -> FilesPosition {
+pub fn files_position_after(
+    events: &EventsPosition,
+    files: Option<&FilesPosition>,
+) -> FilesPosition {
     let mut after = FilesPosition {
         since: events.read_to.unwrap_or(events.since),
         ..FilesPosition::default()
@@ -511,29 +515,30 @@ pub fn files_after(events: &EventsPosition, files: Option<&FilesPosition>) -> Fi
     }
     after.set_aside.clone_from(&files.set_aside);
     for file in after.set_aside.iter_mut().flat_map(|page| &mut page.files) {
-        file.at.line = 0;
+        file.position.line = 0;
     }
     after
 }
 
-/// Returns from when on the endpoint serves records.
+/// Returns the time from which the endpoint serves records.
 fn served_from(context: Context<'_>) -> Timestamp {
     let back_ms = hours_ms(TRUSTED_HOURS).saturating_neg();
     context.upstream_now.plus_ms(back_ms)
 }
 
-/// Returns up to when batch files are read first: by the earlier clock, as far as the
-/// endpoint serves that.
+/// Returns the time up to which batch files are read first: by the clock that is behind, as far as the
+/// endpoint serves that time.
 fn handover_time(context: Context<'_>) -> Timestamp {
     let served = context
         .upstream_now
         .plus_ms(HOST_CLOCK_LAG_MS_MAX.saturating_neg());
-    let now = context.earlier().max(served);
-    now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
+    let now = context.earliest_now().max(served);
+    now.plus_ms(FILE_DELAY_MS_MAX.saturating_neg())
+        .floor_second()
 }
 
 /// Selects the lines of batch files that become events: those before the handover that were not read
-/// from the endpoint before. Without bounds it is every line.
+/// from the endpoint. Without bounds every line does.
 #[derive(Default)]
 pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
@@ -553,7 +558,7 @@ impl LineFilter<'_> {
     }
 }
 
-/// Returns the identity of a record with the names that batch files use.
+/// Returns the identity that the record has with the member names of batch files.
 fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
@@ -563,16 +568,20 @@ fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Op
 }
 
 fn endpoint(stream: Stream, page_records: u32) -> String {
-    let FetchKind::Files { event_type, events } = stream.row().fetch else {
+    let FetchKind::Files {
+        event_type,
+        events_endpoint,
+    } = stream.row().fetch
+    else {
         return String::new();
     };
-    let mut path = format!("{events}?types=");
+    let mut path = format!("{events_endpoint}?types=");
     percent_encode(event_type, &mut path);
     path.push_str(&format!("&pageSize={page_records}"));
     path
 }
 
-/// Returns the smallest call of a stream.
+/// Returns the smallest call for a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     let a_minute_ago = context.upstream_now.plus_ms(-60_000);

@@ -8,10 +8,10 @@ use crate::request::{Call, percent_encode};
 use crate::streams::InvalidResponse;
 use crate::streams::pages;
 
-/// An answer to a call for a page. What is optional and cannot be read is as if it were missing:
-/// that is no reason to drop the items.
+/// The answer to a call for a page. An optional member that cannot be read counts as missing: it is no
+/// reason to drop the items.
 pub(super) struct SiemPage<'a> {
-    /// The records or files, as they stand in the body.
+    /// The records or files, as they are in the body.
     pub(super) items: Vec<&'a RawValue>,
     /// The token of the next page.
     pub(super) next_token: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct SiemPage<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     #[serde(borrow)]
     value: Option<Vec<&'a RawValue>>,
     #[serde(
@@ -46,23 +46,25 @@ impl<'a> SiemPage<'a> {
     ///
     /// The body is not a page, or its token is longer than a checkpoint may hold.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, InvalidResponse> {
-        let answer: Answer<'a> = serde_json::from_slice(body)
+        let response: Response<'a> = serde_json::from_slice(body)
             .map_err(|_| InvalidResponse("the page is not the documented JSON".to_owned()))?;
-        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
+        if response.value.is_none()
+            && response.next_page.is_absent()
+            && response.is_caught_up.is_absent()
         {
             return Err(InvalidResponse(
                 "the page has none of its members".to_owned(),
             ));
         }
         let unreadable = [
-            answer.next_page.unreadable("@nextPage"),
-            answer.is_caught_up.unreadable("isCaughtUp"),
+            response.next_page.unreadable("@nextPage"),
+            response.is_caught_up.unreadable("isCaughtUp"),
         ];
-        let next_token = answer.next_page.value().filter(|token| !token.is_empty());
-        pages::check_length(next_token.as_deref(), pages::PAGE_TOKEN_BYTES_MAX)?;
+        let next_token = response.next_page.value().filter(|token| !token.is_empty());
+        pages::check_token_length(next_token.as_deref(), pages::PAGE_TOKEN_BYTES_MAX)?;
         Ok(Self {
-            items: answer.value.unwrap_or_default(),
-            is_caught_up: answer.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
+            items: response.value.unwrap_or_default(),
+            is_caught_up: response.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
             next_token,
             unreadable,
         })

@@ -1,7 +1,7 @@
 //! Feeds of threat indicators: one file after another, by token (`mimecast-api.md` §5.11).
 //!
-//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is recognized
-//! by what it is and not by what was asked for.
+//! The token of the feed is the position. A file is STIX or CSV, zipped or not; its format is detected
+//! from its content, whatever was requested.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::seen_ids::SeenIds;
 use crate::settings;
 use crate::stream::Stream;
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
+    Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::retention::Retention;
@@ -30,16 +30,16 @@ use crate::time::Timestamp;
 /// The poll interval of a caught-up feed: indicators are lists for firewalls, not alerts.
 const POLL_INTERVAL_MS: i64 = 15 * 60_000;
 
-/// What a zipped file may inflate to.
+/// The most bytes that a zipped file may inflate to.
 const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The header with the position of the next file.
+/// The header with the token of the next file.
 const NEXT_TOKEN: &str = "x-mc-threat-feed-next-token";
 
 /// The type of the objects that are records.
 const INDICATOR: &str = "indicator";
 
-/// The reading of one feed.
+/// The paging strategy of one feed.
 pub struct ThreatFeed {
     stream: Stream,
     feed_type: &'static str,
@@ -55,12 +55,12 @@ pub struct ThreatFeed {
 struct Bundle<'a> {
     #[serde(borrow)]
     objects: Option<Vec<&'a RawValue>>,
-    /// Of the envelope that other endpoints answer with.
+    /// The data of the envelope that other endpoints answer with.
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
-/// An object of a bundle, as far as it tells what it is: texts as they stand in JSON.
+/// The members of an object of a bundle that show what it is, as they are in JSON.
 #[derive(Default)]
 struct Object<'a> {
     kind: Option<&'a str>,
@@ -100,7 +100,7 @@ struct File {
 }
 
 impl File {
-    /// A file that is one record as a whole.
+    /// Creates a file that is one record as a whole.
     fn of_one_record(body: Vec<u8>) -> Self {
         Self {
             records: core::iter::once(0..body.len()).collect(),
@@ -139,16 +139,16 @@ impl ThreatFeed {
     /// or at a start that lies before it.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let position = &mut self.position;
-        // A time that has not come yet was named by a clock that was wrong.
-        let since = position.since.min(context.earlier());
+        // A time in the future comes from a wrong clock.
+        let since = position.since.min(context.earliest_now());
         let Some(retention) = Retention::of(self.stream, context) else {
             position.since = since;
             return;
         };
-        match position.asked_at {
-            Some(asked_at) if asked_at < retention.oldest => {
-                retention.add_gap_notice("indicators", asked_at, batch);
-                position.asked_at = Some(retention.oldest);
+        match position.last_response_at {
+            Some(last_response_at) if last_response_at < retention.oldest => {
+                retention.add_gap_notice("indicators", last_response_at, batch);
+                position.last_response_at = Some(retention.oldest);
             }
             None if position.token.is_none() && position.since < retention.oldest => {
                 retention.add_start_notice("the feed", position.since, batch);
@@ -160,8 +160,8 @@ impl ThreatFeed {
 }
 
 impl PagingStrategy for ThreatFeed {
-    /// A page is a file; one without an indicator is as good as any other.
-    const EMPTY_PAGES: EmptyPages = EmptyPages::Count;
+    /// A page is a file, and a file without an indicator counts like any other.
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Count;
 
     fn stream(&self) -> Stream {
         self.stream
@@ -212,8 +212,8 @@ impl PagingStrategy for ThreatFeed {
             ));
         }
         // A file that cannot be read is fetched once more, and then rejected as a whole.
-        let spare = (self.position.tries > 0 && next.is_some()).then(|| body.clone());
-        let file = match (read_body(body), spare) {
+        let body_to_reject = (self.position.tries > 0 && next.is_some()).then(|| body.clone());
+        let file = match (read_body(body), body_to_reject) {
             (Ok(file), _) => file,
             (Err(why), Some(body)) => {
                 self.unreadable = Some(why.0);
@@ -226,7 +226,7 @@ impl PagingStrategy for ThreatFeed {
         };
         self.position.tries = 0;
         let page = Page::of(file.body, file.records, next)?;
-        self.position.asked_at = Some(context.earlier());
+        self.position.last_response_at = Some(context.earliest_now());
         self.extra_members = file.extra_members;
         Ok(page)
     }
@@ -250,28 +250,30 @@ impl PagingStrategy for ThreatFeed {
         if let Some(why) = self.unreadable.take() {
             let why = format!("the file is rejected: {why}");
             batch.reject(stream, locator(), why, found.bytes);
-            return ProcessResult::Counted;
+            return ProcessResult::Consumed;
         }
         let seen_ids = Some(&mut self.seen_ids);
         let now = context.upstream_now;
         if batch.offer(processor, record, seen_ids, now, &locator) == OfferResult::BatchFull {
             return ProcessResult::BatchFull;
         }
-        // One indicator with a time to come does not move it.
+        // An indicator with a time in the future does not change it.
         let at = processor.time(record).filter(|at| *at < now);
         self.position.newest = self.position.newest.max(at);
-        ProcessResult::Counted
+        ProcessResult::Consumed
     }
 
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool {
         let Some(token) = page.next_token else {
-            // There is no more for now, and this token is asked again.
+            // There are no more for now, and the same token is sent again.
             self.position.read_at = Some(context.now);
             self.position.read_to = Some(context.upstream_now);
             // Indicators may be written late, as events are.
-            if let (None, Some(asked_at)) = (&self.position.token, self.position.asked_at) {
+            if let (None, Some(last_response_at)) =
+                (&self.position.token, self.position.last_response_at)
+            {
                 let overlap_ms = context.settings.overlap_ms;
-                let from = asked_at.plus_ms(overlap_ms.saturating_neg());
+                let from = last_response_at.plus_ms(overlap_ms.saturating_neg());
                 self.position.since = self.position.since.max(from);
             }
             return false;
@@ -286,14 +288,14 @@ impl PagingStrategy for ThreatFeed {
         if self.position.token.take().is_none() {
             return false;
         }
-        // The newest indicator says where the token stood; an hour back costs repeats.
+        // The token was near the newest indicator; an hour back costs only repeats.
         let newest = self.position.newest;
         let newest = newest.filter(|newest| *newest < context.upstream_now);
         let newest = newest.unwrap_or(self.position.since);
         self.position.since = newest
             .plus_ms(-3_600_000)
             .max(self.position.since)
-            .min(context.earlier());
+            .min(context.earliest_now());
         self.position.page_progress = None;
         let detail = format!(
             "Mimecast refused the token of the feed; it begins again at {} and may repeat indicators with the same ids",
@@ -312,13 +314,13 @@ impl PagingStrategy for ThreatFeed {
     }
 }
 
-/// Where a call begins.
+/// Where the file of a call begins.
 enum CallStart<'a> {
     Token(&'a str),
     Time(Timestamp),
 }
 
-/// Returns the smallest call of a stream.
+/// Returns the smallest call for a stream.
 #[must_use]
 pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
     let from = CallStart::Time(context.upstream_now.plus_ms(-60_000));
@@ -356,7 +358,7 @@ fn read_body(body: Vec<u8>) -> Result<File, InvalidResponse> {
     let files =
         zip::files(&body, FILE_BYTES_MAX).map_err(|error| InvalidResponse(error.0.to_owned()))?;
     let files = files.into_iter().map(|(_, file)| read_file(file));
-    Ok(joined(&files.collect::<Result<Vec<File>, _>>()?))
+    Ok(join(&files.collect::<Result<Vec<File>, _>>()?))
 }
 
 /// Reads one file: STIX, CSV, or the envelope of an answer without a file.
@@ -392,8 +394,8 @@ fn read_file(file: Vec<u8>) -> Result<File, InvalidResponse> {
 }
 
 /// Returns the indicators among the objects of a bundle, and the name of the malware that a
-/// relationship ties to each. The malware and the relationships are no records: they match nothing.
-/// What does not tell its type is taken for an indicator, so that nothing is left out unseen.
+/// relationship links to each. Malware and relationships are not records: they match nothing. An object
+/// without a type counts as an indicator, so that nothing is left out silently.
 fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) {
     let read: Vec<Object<'a>> = objects.iter().map(|object| Object::read(object)).collect();
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
@@ -432,7 +434,7 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
 }
 
 /// Joins several files into one.
-fn joined(files: &[File]) -> File {
+fn join(files: &[File]) -> File {
     let mut all = File {
         body: Vec::new(),
         records: Vec::new(),
@@ -493,7 +495,7 @@ mod tests {
         }
         let name = r#""malwareName":"Dropper \"X\"","#;
         assert_eq!(file.extra_members, [name, "", "", ""]);
-        let twice = joined(&[read_file(BUNDLE.into()).unwrap(), file]);
+        let twice = join(&[read_file(BUNDLE.into()).unwrap(), file]);
         assert_eq!(twice.records.len(), 8);
         assert_eq!(twice.extra_members[4], name);
         let rows = read_file(b"Id,Pattern\r\na,b\r\n".to_vec()).unwrap();
@@ -523,7 +525,7 @@ mod tests {
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, OfferResult::Counted);
+            assert_eq!(offer, OfferResult::Consumed);
             let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };

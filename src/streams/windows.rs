@@ -1,9 +1,9 @@
-//! Logs that are asked for by windows of time (`mimecast-api.md` §5.1 to §5.10).
+//! Logs that are requested by windows of time (`mimecast-api.md` §5.1 to §5.10).
 //!
-//! A window is fixed when it is begun. The bound moves only when all pages of the window are
-//! read; the next window reaches back by the overlap, and what it finds again is recognized by its
-//! identity. An endpoint that knows no dates is read the same way: newest first,
-//! down to where the window begins.
+//! A window is fixed when it is begun. `collected_until` moves only when all pages of the window are
+//! read. The next window reaches back by the overlap, and repeated records are recognized by their
+//! identities. An endpoint that takes no dates is read the same way: newest first, down to the
+//! beginning of the window.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
@@ -11,41 +11,42 @@ use crate::request::Call;
 use crate::response::Head;
 use crate::seen_ids::{Deduplication, Occurrences, SeenIds};
 use crate::stall::StallDetector;
-use crate::stream::{Post, Stream};
+use crate::stream::{PostEndpoint, Stream};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
+    Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::retention::Retention;
 use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
-/// A caught-up stream is asked again after this. Nothing is published about the quota of these
+/// The poll interval of a caught-up stream. Nothing is published about the quota of these
 /// endpoints (`mimecast-api.md` §6.3); a call a minute is far below any that was seen.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
-/// A token that leads nowhere is remembered only up to this length: it is a word, not a position.
+/// The longest token that is remembered because it leads nowhere: such a token is a word, not a
+/// position.
 const DEAD_TOKEN_BYTES_MAX: usize = 64;
 
-/// A token that is refused within this after it came has not expired: it never led anywhere.
+/// A token that is refused within this time after it was received has not expired: it was never valid.
 const TOKEN_FRESH_MS: u64 = 60_000;
 
-/// How far a stream goes back at most because of a clock that was wrong, where only one of the
-/// two clocks says so.
+/// How far a stream goes back at most because of a wrong clock, where only one of the two clocks shows
+/// it.
 const READ_AGAIN_MS_MAX: i64 = 24 * 3_600_000;
 
-/// The reading of one log by windows.
+/// The paging strategy of one log that is read by windows.
 pub struct Windows {
     stream: Stream,
-    post: &'static Post,
+    post: &'static PostEndpoint,
     position: WindowPosition,
     seen_ids: SeenIds,
-    /// How often each record stands on the part of the page that is done; not known before the
-    /// records of a page are looked at.
+    /// How often each record occurs on the finished part of the page; `None` before the records of a
+    /// page are counted.
     occurrences: Option<Occurrences>,
-    /// The record that was looked at last is older than the window: only where the endpoint knows
+    /// Whether the last record is older than the window, which only happens where the endpoint takes
     /// no dates.
-    below_window: bool,
+    is_before_window: bool,
 }
 
 impl Windows {
@@ -53,22 +54,22 @@ impl Windows {
     #[must_use]
     pub fn open(
         stream: Stream,
-        post: &'static Post,
+        post: &'static PostEndpoint,
         position: Option<&WindowPosition>,
         (start, capacity): (Timestamp, usize),
     ) -> Self {
         let fresh = || WindowPosition {
-            bound: start,
+            collected_until: start,
             to: None,
             page_token: None,
             read_at: None,
-            first: true,
+            is_first: true,
             page_progress: None,
             answered_at: None,
             begun_at: None,
             dead_token: None,
-            empty_at: None,
-            read_twice: false,
+            empty_page_at: None,
+            is_second_reading: false,
             certain_until: None,
             begun_by_wrong_clock: false,
             forgotten: 0,
@@ -84,22 +85,24 @@ impl Windows {
             position,
             seen_ids,
             occurrences: None,
-            below_window: false,
+            is_before_window: false,
         }
     }
 
-    /// Returns where the window begins: it reaches back, except for the first one.
+    /// Returns the beginning of the window, which reaches back into the last one unless it is the first.
     fn window_start(&self, context: Context<'_>) -> Timestamp {
-        let overlap_ms = if self.position.first {
+        let overlap_ms = if self.position.is_first {
             0
         } else {
             context.settings.overlap_ms
         };
-        self.position.bound.plus_ms(overlap_ms.saturating_neg())
+        self.position
+            .collected_until
+            .plus_ms(overlap_ms.saturating_neg())
     }
 
-    /// Returns how long a caught-up stream waits. Records that could not be remembered are repeated
-    /// by every window that overlaps the last one: the more there are, the fewer windows.
+    /// Returns how long a caught-up stream waits: longer the more records could not be remembered, because
+    /// every window that overlaps the last one repeats them.
     fn interval_ms(&self, context: Context<'_>) -> i64 {
         let forgotten = i64::from(self.position.forgotten);
         let remembered = i64::try_from(self.seen_ids.len()).unwrap_or(i64::MAX);
@@ -107,7 +110,7 @@ impl Windows {
         (context.settings.overlap_ms.saturating_mul(forgotten) / all).max(POLL_INTERVAL_MS)
     }
 
-    /// Fixes the next window.
+    /// Begins the next window and fixes its end.
     fn begin_window(&mut self, context: Context<'_>, batch: &mut Builder) {
         self.skip_expired(context, batch);
         let longest_ms = if self.post.window.is_some() {
@@ -116,41 +119,42 @@ impl Windows {
             i64::MAX
         };
         let position = &mut self.position;
-        // The API takes whole seconds (`mimecast-api.md` §5.1), so the bound is one.
+        // The API takes whole seconds (`mimecast-api.md` §5.1), so the end is one.
         let to = position
-            .bound
+            .collected_until
             .plus_ms(longest_ms)
             .min(context.upstream_now)
             .floor_second();
-        // A clock that was set back must not turn the window around.
-        let to = to.max(position.bound);
+        // After a clock was set back, the window must not end before it begins.
+        let to = to.max(position.collected_until);
         position.to = Some(to);
         position.begun_at = Some(context.now);
         position.answered_at = None;
         position.page_token = None;
         position.page_progress = None;
-        position.empty_at = None;
-        position.read_twice = false;
+        position.empty_page_at = None;
+        position.is_second_reading = false;
     }
 
     /// After an outage longer than the retention, adds a notice about what is lost and continues
     /// after it.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let bound = self.position.bound;
+        let collected_until = self.position.collected_until;
         let retention = Retention::of(self.stream, context);
-        let Some(retention) = retention.filter(|retention| bound < retention.oldest) else {
+        let Some(retention) = retention.filter(|retention| collected_until < retention.oldest)
+        else {
             return;
         };
-        if self.position.first {
-            retention.add_start_notice("collection", bound, batch);
+        if self.position.is_first {
+            retention.add_start_notice("collection", collected_until, batch);
         } else {
-            retention.add_gap_notice("records", bound, batch);
+            retention.add_gap_notice("records", collected_until, batch);
         }
-        self.position.bound = retention.oldest;
+        self.position.collected_until = retention.oldest;
     }
 
-    /// All pages are read: the bound moves, but never beyond the upstream's clock when this window
-    /// was begun and at its answers.
+    /// Finishes the window after all its pages: moves `collected_until`, but never beyond the upstream's
+    /// clock when the window was begun and at its answers.
     fn finish_window(&mut self, context: Context<'_>, batch: &mut Builder) {
         let from = self.window_start(context);
         let Some(to) = self.position.to.take() else {
@@ -160,45 +164,47 @@ impl Windows {
         let position = &mut self.position;
         let begun_at = position.begun_at.take().unwrap_or(context.now);
         let answered_at = position.answered_at.take();
-        let answered_at = answered_at.unwrap_or_else(|| context.earlier());
-        let before = position.bound;
-        let was_first = core::mem::take(&mut position.first);
+        let answered_at = answered_at.unwrap_or_else(|| context.earliest_now());
+        let before = position.collected_until;
+        let was_first = core::mem::take(&mut position.is_first);
         position.stall_detector = StallDetector::default();
-        // What came after the window was begun may have moved from a page that was still to be read
-        // to one that was done.
-        let shown = answered_at.min(context.to_upstream(begun_at));
-        position.bound = to.min(shown.floor_second()).max(before);
-        let again = time_to_read_again(position, (from, answered_at), was_first, context);
-        if let Some(again) = again {
+        // Records that were written after the window was begun may have moved others from a page that
+        // was still to be read to one that was done.
+        let upstream_began_at = answered_at.min(context.to_upstream(begun_at));
+        position.collected_until = to.min(upstream_began_at.floor_second()).max(before);
+        let restart_at = restart_time(position, (from, answered_at), was_first, context);
+        if let Some(restart_at) = restart_at {
             let detail = format!(
-                "the clocks of Mimecast and of this host did not agree; everything from {again} on is \
+                "the clocks of Mimecast and of this host did not agree; everything from {restart_at} on is \
                  read again, and what was delivered is left out or repeated with the same ids"
             );
             batch.notice(self.stream, NoticeKind::Adjusted, detail);
-            position.bound = again;
-            // Nothing has been read yet where the start itself had not come.
-            position.first = was_first;
+            position.collected_until = restart_at;
+            // Nothing has been read yet where the start was in the future.
+            position.is_first = was_first;
             position.certain_until = None;
             position.read_at = None;
             return;
         }
-        let bound = position.bound;
-        let sure = bound.min(begun_at);
+        let collected_until = position.collected_until;
+        let certain = collected_until.min(begun_at);
         position.certain_until = match position.certain_until {
             Some(certain_until) if certain_until < from => {
-                Some(certain_until.max(sure.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
+                Some(certain_until.max(certain.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
             }
-            Some(_) | None => (sure.plus_ms(CLOCKS_AGREE_MS) < bound).then_some(sure),
+            Some(_) | None => {
+                (certain.plus_ms(CLOCKS_AGREE_MS) < collected_until).then_some(certain)
+            }
         };
         // A window that was cut at its greatest length leaves more to read. One that was cut to
-        // nothing far from the upstream's clock was begun by a wrong one, and rests before it is
-        // tried again.
-        let has_more = answered_at >= bound.plus_ms(POLL_INTERVAL_MS);
-        let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < bound;
-        position.begun_by_wrong_clock = bound == before && (has_more || is_ahead);
+        // nothing far from the upstream's clock was begun by a wrong one, and is tried again after a
+        // wait.
+        let has_more = answered_at >= collected_until.plus_ms(POLL_INTERVAL_MS);
+        let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < collected_until;
+        position.begun_by_wrong_clock = collected_until == before && (has_more || is_ahead);
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.seen_ids
-            .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
+            .forget_before(collected_until.plus_ms(overlap_ms.saturating_neg()));
         let forgotten = self.seen_ids.take_forgotten();
         if forgotten > 0 && self.position.forgotten == 0 {
             let detail = format!(
@@ -212,7 +218,7 @@ impl Windows {
 }
 
 impl PagingStrategy for Windows {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("window");
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Follow("window");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -236,7 +242,7 @@ impl PagingStrategy for Windows {
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
-        Some(self.position.bound)
+        Some(self.position.collected_until)
     }
 
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
@@ -261,15 +267,16 @@ impl PagingStrategy for Windows {
         let page = Page::read(body, self.post.list, token)?;
         self.position.answered_at = self.position.answered_at.max(head.date());
         self.occurrences = None;
-        self.below_window = false;
+        self.is_before_window = false;
         Ok(page)
     }
 
     fn prepare(&mut self, page: &Page, processor: &mut RecordProcessor, context: Context<'_>) {
-        let to = self.position.to.unwrap_or(self.position.bound);
+        let to = self.position.to.unwrap_or(self.position.collected_until);
         let overlap_ms = context.settings.overlap_ms;
         let next_from = to.plus_ms(overlap_ms.saturating_neg());
-        self.seen_ids.evict_first(self.position.bound, next_from);
+        self.seen_ids
+            .set_evictable(self.position.collected_until, next_from);
         let stream = self.stream;
         self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
@@ -292,13 +299,13 @@ impl PagingStrategy for Windows {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
         let from = self.window_start(context);
-        let dated = self.post.window.is_some();
-        self.below_window = !dated && processor.time(record).is_some_and(|at| at < from);
-        if self.below_window {
-            return ProcessResult::Counted;
+        let takes_dates = self.post.window.is_some();
+        self.is_before_window = !takes_dates && processor.time(record).is_some_and(|at| at < from);
+        if self.is_before_window {
+            return ProcessResult::Consumed;
         }
         let locator = || format!("{stream} page record {}", found.number);
-        let known = Deduplication {
+        let deduplication = Deduplication {
             seen_ids: Some(&mut self.seen_ids),
             occurrences: self.occurrences.as_mut(),
         };
@@ -306,20 +313,22 @@ impl PagingStrategy for Windows {
             stream,
             processor,
             record,
-            known,
+            deduplication,
             context.upstream_now,
             &locator,
         ) {
             OfferResult::BatchFull => ProcessResult::BatchFull,
-            OfferResult::Counted => ProcessResult::Counted,
+            OfferResult::Consumed => ProcessResult::Consumed,
         }
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
         let sent = self.position.page_token.take();
         let is_dead = page.is_empty && page.next_token == self.position.dead_token;
-        let next = page.next_token.filter(|_| !self.below_window && !is_dead);
-        if next.is_none() && page.is_empty && self.position.stall_detector.empty > 0 {
+        let next = page
+            .next_token
+            .filter(|_| !self.is_before_window && !is_dead);
+        if next.is_none() && page.is_empty && self.position.stall_detector.empty_pages > 0 {
             self.position.dead_token = sent.filter(|token| is_short(token));
         }
         self.position.page_token = next;
@@ -330,28 +339,28 @@ impl PagingStrategy for Windows {
         self.finish_window(context, batch);
     }
 
-    fn note_empty(&mut self, context: Context<'_>) {
-        self.position.empty_at = Some(context.now);
+    fn handle_empty_page(&mut self, context: Context<'_>) {
+        self.position.empty_page_at = Some(context.now);
     }
 
-    /// The window is read again from its first page, with what has come in the meantime.
+    /// Reads the window again from its first page, with the records that were written in the meantime.
     fn restart_reading(&mut self) {
         self.position.page_token = None;
         self.position.to = None;
     }
 
-    /// Reads the window again without a page token, if the call had one. A token that an empty
-    /// page has just given leads nowhere, and the window ends there; an older one may have expired,
+    /// Reads the window again from its first page, if the call had a page token. A token that an empty
+    /// page has just returned leads nowhere, and the window ends there; an older one may have expired,
     /// so the window is read once more.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         let Some(token) = self.position.page_token.take() else {
             return false;
         };
-        let empty_at = self.position.empty_at.take();
-        if self.position.stall_detector.empty > 0 {
-            let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
+        let empty_page_at = self.position.empty_page_at.take();
+        if self.position.stall_detector.empty_pages > 0 {
+            let age_ms = empty_page_at.map(|at| at.millis().abs_diff(context.now.millis()));
             let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
-            if is_fresh || self.position.read_twice {
+            if is_fresh || self.position.is_second_reading {
                 if !is_fresh {
                     let detail = "Mimecast refused the page token of an empty page twice; the window \
                                   ends there";
@@ -361,8 +370,8 @@ impl PagingStrategy for Windows {
                 self.finish_window(context, batch);
                 return true;
             }
-            self.position.read_twice = true;
-            self.position.stall_detector.empty = 0;
+            self.position.is_second_reading = true;
+            self.position.stall_detector.empty_pages = 0;
         }
         self.position.page_progress = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \
@@ -380,38 +389,40 @@ impl PagingStrategy for Windows {
     }
 }
 
-/// Returns whether a token may be kept for longer than its page.
+/// Returns whether a token is short enough to be remembered.
 fn is_short(token: &str) -> bool {
     token.len() <= DEAD_TOKEN_BYTES_MAX
 }
 
-/// Returns where reading has to begin again, because a clock was ahead or was set back when time
-/// was marked as read. `from` is where the window that was read last begins, and `answered_at` the
+/// Returns the time from which everything has to be read again, because a clock was ahead or was set
+/// back when time was marked as read. `from` is the beginning of the last window, and `answered_at` the
 /// upstream's clock at its answers.
-fn time_to_read_again(
+fn restart_time(
     position: &WindowPosition,
     (from, answered_at): (Timestamp, Timestamp),
     was_first: bool,
     context: Context<'_>,
 ) -> Option<Timestamp> {
-    let bound = position.bound;
+    let collected_until = position.collected_until;
     let agrees = |at: Timestamp| {
         let apart_ms = at.millis().abs_diff(answered_at.millis());
         apart_ms <= CLOCKS_AGREE_MS.unsigned_abs()
     };
-    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCKS_AGREE_MS) < bound;
-    // The bound lies in the future, by this answer and by those before it.
+    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCKS_AGREE_MS) < collected_until;
+    // `collected_until` is in the future, by this answer and by those before it.
     if is_ahead_of(answered_at) && is_ahead_of(context.upstream_now) {
         let upstream_now = answered_at.min(context.upstream_now).floor_second();
         if was_first {
-            // The start was named by the host's clock: it lies as far back by the upstream's.
+            // The start was set by the host's clock: it is as far back by the upstream's.
             let behind_ms = context
                 .upstream_now
                 .millis()
                 .saturating_sub(context.now.millis());
-            return Some(bound.plus_ms(behind_ms).min(upstream_now));
+            return Some(collected_until.plus_ms(behind_ms).min(upstream_now));
         }
-        let back_ms = bound.millis().saturating_sub(upstream_now.millis());
+        let back_ms = collected_until
+            .millis()
+            .saturating_sub(upstream_now.millis());
         if back_ms <= READ_AGAIN_MS_MAX || is_ahead_of(context.now) {
             let certain_until = position.certain_until.unwrap_or(upstream_now);
             return Some(certain_until.min(upstream_now));

@@ -1,15 +1,15 @@
-//! Random faults, from a seed: whatever the upstream would have answered, something else comes.
+//! Random faults, from a seed, which replace or change answers of the upstream.
 
 use std::collections::BTreeMap;
 
 use super::{Answer, gzip};
 use crate::response::TransportError;
 
-/// Numbers from a seed (SplitMix64).
+/// A generator of random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -22,13 +22,13 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
     }
 
-    /// Whether something happens that happens `per_mille` times of a thousand.
-    pub(crate) fn happens(&mut self, per_mille: usize) -> bool {
+    /// Returns `true` with a probability of `per_mille` in a thousand.
+    pub(crate) fn chance_per_mille(&mut self, per_mille: usize) -> bool {
         self.below(1000) < per_mille
     }
 }
@@ -41,7 +41,7 @@ type FaultyAnswer = (
     &'static str,
 );
 
-/// What can come in place of an answer.
+/// The answers that can replace another one.
 const ANSWERS: [FaultyAnswer; 15] = [
     (
         "500 with HTML",
@@ -105,7 +105,7 @@ const ANSWERS: [FaultyAnswer; 15] = [
     ),
 ];
 
-/// What can be done to an answer.
+/// The changes that can be made to an answer.
 const CHANGES: [&str; 8] = [
     "reset before the answer",
     "reset in the middle of the body",
@@ -117,20 +117,20 @@ const CHANGES: [&str; 8] = [
     "the page token is refused",
 ];
 
-/// Faults, and how often each was made.
+/// Injects faults, and counts how often each was injected.
 pub(crate) struct Faults {
-    pub(crate) chance: Chance,
-    /// How many answers of a thousand are spoiled.
+    pub(crate) rng: Rng,
+    /// How many answers of a thousand are replaced or changed.
     pub(crate) per_mille: usize,
-    pub(crate) made: BTreeMap<&'static str, u64>,
+    pub(crate) injected: BTreeMap<&'static str, u64>,
 }
 
 impl Faults {
     pub(crate) fn new(seed: u64, per_mille: usize) -> Self {
         Self {
-            chance: Chance::new(seed),
+            rng: Rng::new(seed),
             per_mille,
-            made: BTreeMap::new(),
+            injected: BTreeMap::new(),
         }
     }
 
@@ -139,12 +139,12 @@ impl Faults {
         ANSWERS.iter().map(|answer| answer.0).chain(CHANGES)
     }
 
-    /// The answer, or what comes in its place.
+    /// Returns the answer, or a fault in its place.
     pub(crate) fn inject_fault(&mut self, shown: &str, answer: Answer) -> Answer {
-        if !self.chance.happens(self.per_mille) {
+        if !self.rng.chance_per_mille(self.per_mille) {
             return answer;
         }
-        let at = self.chance.below(ANSWERS.len() + CHANGES.len());
+        let at = self.rng.below(ANSWERS.len() + CHANGES.len());
         let (name, answer) = match ANSWERS.get(at) {
             Some((name, status, headers, body)) => (*name, Answer::with(*status, headers, body)),
             None => {
@@ -155,7 +155,7 @@ impl Faults {
                 }
             }
         };
-        *self.made.entry(name).or_default() += 1;
+        *self.injected.entry(name).or_default() += 1;
         answer
     }
 
@@ -164,7 +164,7 @@ impl Faults {
         let Answer::Whole(status, headers, mut body) = answer else {
             return None;
         };
-        let at = self.chance.below(body.len());
+        let at = self.rng.below(body.len());
         let is_gzip = body.starts_with(&[0x1F, 0x8B]);
         match name {
             "reset before the answer" => {
@@ -175,13 +175,13 @@ impl Faults {
                 let end = body.len();
                 return Some(Answer::Cut(body, end));
             }
-            // Lines are handed on before the checksum after them is read: what comes over TLS
-            // does not change on the way.
+            // Lines are passed on before the checksum after them is read: bytes do not change on the
+            // way over TLS.
             "the checksum is wrong" if is_gzip => {
                 let end = body.len();
-                body[end - 1 - self.chance.below(8)] ^= 1 << self.chance.below(8);
+                body[end - 1 - self.rng.below(8)] ^= 1 << self.rng.below(8);
             }
-            // What ends early without a reset is only seen where the form has an end.
+            // An early end without a reset is only detected where the format has an end.
             "truncated" if at > 0 && (is_gzip || body.starts_with(b"{")) => body.truncate(at),
             "garbage after the body" if is_gzip => body.extend_from_slice(b"garbage"),
             "two gzip members" if is_gzip => body = in_two_members(&body),

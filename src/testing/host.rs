@@ -1,4 +1,4 @@
-//! A host for tests: it keeps the checkpoint and counts what came.
+//! A host for tests: it stores the checkpoint and records what was delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ pub(crate) fn wait_ms(next: NextPoll) -> i64 {
     }
 }
 
-/// A host: it keeps the checkpoint and counts what came.
+/// A host for tests: it stores the checkpoint and records what was delivered.
 pub(crate) struct Host {
     pub(crate) settings: String,
     pub(crate) limits: Limits,
     pub(crate) checkpoint: Option<String>,
     pub(crate) session: Option<Session>,
-    /// Another for each session.
+    /// The seed of the last session; each session has another one.
     seed: u64,
     /// A session whose poll failed; only what it learned is used again.
     failed: Option<Session>,
@@ -33,7 +33,7 @@ pub(crate) struct Host {
     pub(crate) passes_saved_session: bool,
     saved_session: Option<String>,
     pub(crate) delivered: Vec<String>,
-    /// What the `id` of each delivered record was.
+    /// The `id`s of each delivered record.
     pub(crate) ids: BTreeMap<String, BTreeSet<String>>,
     pub(crate) notices: Vec<crate::batch::Notice>,
     pub(crate) rejected: Vec<crate::batch::Rejected>,
@@ -111,8 +111,8 @@ impl Host {
                 if let Some(failed) = self.failed.take() {
                     session.inherit(failed);
                 }
-                if let Some(volatile) = &self.saved_session {
-                    session.restore_session(volatile, now);
+                if let Some(saved) = &self.saved_session {
+                    session.restore_session(saved, now);
                 }
                 session
             }
@@ -133,7 +133,7 @@ impl Host {
         result
     }
 
-    /// What holds for every batch.
+    /// Asserts what every batch must fulfil.
     fn check(&self, batch: &Batch) {
         let lines = batch.events.lines().count();
         assert_eq!(lines, batch.index.len());

@@ -1,5 +1,4 @@
-//! What is different where the scripted upstream speaks API 1.0: signatures, discovery and log
-//! files.
+//! The API 1.0 part of the scripted upstream: signatures, discovery and log files.
 
 use std::collections::BTreeSet;
 
@@ -32,15 +31,15 @@ pub(crate) struct Legacy {
     /// Tokens from before this number are refused.
     pub(crate) oldest_token: usize,
     /// How far the time of a signature may be off.
-    pub(crate) window_ms: i64,
+    pub(crate) signature_tolerance_ms: i64,
     pub(crate) discoveries: u32,
     pub(crate) refused_signatures: u32,
     request_ids: BTreeSet<String>,
-    /// Changed by what cuts tokens off from those that were handed out before.
+    /// The generation of the tokens that are accepted: a change invalidates all earlier ones.
     pub(crate) token_generation: u32,
 }
 
-/// Settings of a source of API 1.0, with more of them.
+/// Returns the settings of a source of API 1.0, with `extra` ones.
 pub(crate) fn settings(extra: &str) -> String {
     format!(
         r#"{{"api":"1.0","discovery_url":"{DISCOVERY}","email":"a@example.com","app_id":"app-1","app_key":"hush-9-app","access_key":"hush-9-access","secret_key":"aHVzaC05","format":"raw"{extra}}}"#
@@ -55,7 +54,7 @@ impl Legacy {
             files: Vec::new(),
             archive_files: 3,
             oldest_token: 0,
-            window_ms: 15 * 60_000,
+            signature_tolerance_ms: 15 * 60_000,
             discoveries: 0,
             refused_signatures: 0,
             request_ids: BTreeSet::new(),
@@ -90,7 +89,7 @@ impl Legacy {
             .collect()
     }
 
-    /// The answer, where it is not that of API 2.0 as well.
+    /// Returns the answer, where it differs from that of API 2.0.
     pub(crate) fn answer(
         &mut self,
         request: &Request,
@@ -120,9 +119,10 @@ impl Legacy {
             ));
         }
         let date = Timestamp::parse_http(&header("x-mc-date").unwrap()).unwrap();
-        let right = self.signature(request, date, &id);
-        let late = date.millis().abs_diff(now.millis()) > self.window_ms.unsigned_abs();
-        if late || header("authorization") != Some(right) {
+        let expected = self.signature(request, date, &id);
+        let is_off =
+            date.millis().abs_diff(now.millis()) > self.signature_tolerance_ms.unsigned_abs();
+        if is_off || header("authorization") != Some(expected) {
             self.refused_signatures += 1;
             return Some(Answer::json(
                 401,
@@ -151,9 +151,9 @@ impl Legacy {
         let from = match asked["token"].as_str() {
             None => 0,
             Some(token) => {
-                let (era, from) = token.split_once('-').unwrap();
+                let (generation, from) = token.split_once('-').unwrap();
                 let from: usize = from.parse().unwrap();
-                if era != self.token_generation.to_string() || from < self.oldest_token {
+                if generation != self.token_generation.to_string() || from < self.oldest_token {
                     return Answer::json(
                         400,
                         r#"{"fail":[{"errors":[{"code":"err_audit_siem_invalid_token","message":"m"}]}]}"#,

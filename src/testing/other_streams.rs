@@ -1,4 +1,4 @@
-//! What the scripted upstream has beside batch files and audit events, with the oddities of each.
+//! The streams of the scripted upstream beside batch files and audit events, with the oddities of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, key_of};
 use crate::decode::zip::tests::{END, entry};
-use crate::stream::{FetchKind, Order, Post, Stream};
+use crate::stream::{FetchKind, Order, PostEndpoint, Stream};
 use crate::time::Timestamp;
 
-/// One record of a log, and from when on it can be read.
+/// One record of a log, and the time from which it can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Timestamp,
@@ -108,7 +108,7 @@ impl OtherStreams {
     }
 
     /// The list of campaigns, or the people of one.
-    fn campaigns(&self, stream: Stream, people: &Post, body: &Value) -> Answer {
+    fn campaigns(&self, stream: Stream, people: &PostEndpoint, body: &Value) -> Answer {
         let listed = self.lists.get(&stream).cloned().unwrap_or_default();
         let all = if self.campaigns.is_empty() && !listed.is_empty() {
             let campaign = json!({
@@ -121,7 +121,7 @@ impl OtherStreams {
         let Some(id) = body["data"][0]["id"].as_str() else {
             let rows: Vec<String> = all.into_iter().map(|(row, _)| row).collect();
             return page(
-                &Post {
+                &PostEndpoint {
                     list: "",
                     ..*people
                 },
@@ -138,7 +138,13 @@ impl OtherStreams {
     }
 
     /// The records of the window, in the order of the endpoint.
-    fn inside(&self, stream: Stream, post: &Post, body: &Value, now: Timestamp) -> Vec<String> {
+    fn inside(
+        &self,
+        stream: Stream,
+        post: &PostEndpoint,
+        body: &Value,
+        now: Timestamp,
+    ) -> Vec<String> {
         let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
         let bounds = post.window.map(|(from, to)| time(from)..=time(to));
         let none = Vec::new();
@@ -210,8 +216,8 @@ impl OtherStreams {
     }
 }
 
-/// Says which items of a list lie in the window that is asked for.
-fn window_of(stream: Stream, post: &Post, body: &Value) -> impl Fn(&str) -> bool {
+/// Returns a predicate for the items of a list in the requested window.
+fn window_of(stream: Stream, post: &PostEndpoint, body: &Value) -> impl Fn(&str) -> bool {
     let time = |text: &str| Timestamp::parse(text).unwrap();
     let asked = |name: &str| time(body["data"][0][name].as_str().unwrap());
     let window = post.window.map(|(from, to)| asked(from)..=asked(to));
@@ -249,7 +255,7 @@ fn csv(records: &[&str]) -> String {
 }
 
 /// One page, with a `next` that leads nowhere after the last one, and a count that varies.
-fn page(post: &Post, body: &Value, items: &[String], page_records: usize) -> Answer {
+fn page(post: &PostEndpoint, body: &Value, items: &[String], page_records: usize) -> Answer {
     let pagination = &body["meta"]["pagination"];
     let offset = pagination["pageToken"].as_str().map_or(0, |token| {
         let offset = token.trim_start_matches('p').parse();

@@ -2,18 +2,18 @@
 
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};
-use crate::check::{CheckResult, Outcome};
-use crate::decode::fail::sanitize_bytes;
+use crate::check::{CheckOutcome, CheckResult};
+use crate::decode::sanitize::sanitize_bytes;
 use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
 use crate::stream::{Order, Stream, StreamInfo};
 
-/// What `pipeline:source` allows. It is longer than any text that is made here, so that it only
-/// cuts what came from outside.
+/// The longest text that `pipeline:source` allows. No text that is made here is longer, so only texts
+/// from outside are cut.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
-/// Returns a text for people, as it leaves the component: parts of it may come from outside.
+/// Returns a sanitized text for people, because parts of it may come from outside.
 fn text(text: String) -> String {
     sanitize_bytes(&text, TEXT_BYTES_MAX)
 }
@@ -83,13 +83,15 @@ pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
     wit::CheckResult {
         stream: row.name.to_owned(),
         outcome: match result.outcome {
-            Outcome::Failed(error) => wit::CheckOutcome::Failed(poll_error(error)),
-            Outcome::NotPermitted(detail) => wit::CheckOutcome::NotPermitted(wit::NotPermitted {
-                permission: row.permission.to_owned(),
-                product: row.product.to_owned(),
-                detail: text(detail),
-            }),
-            Outcome::Readable => wit::CheckOutcome::Readable,
+            CheckOutcome::Failed(error) => wit::CheckOutcome::Failed(poll_error(error)),
+            CheckOutcome::NotPermitted(detail) => {
+                wit::CheckOutcome::NotPermitted(wit::NotPermitted {
+                    permission: row.permission.to_owned(),
+                    product: row.product.to_owned(),
+                    detail: text(detail),
+                })
+            }
+            CheckOutcome::Readable => wit::CheckOutcome::Readable,
         },
         clock_skew_ms: result.clock_skew_ms,
         account: result.account.map(text),

@@ -8,31 +8,32 @@ use super::bindings::wasi::http::types::{
 };
 use super::bindings::wasi::io::poll::{Pollable, poll};
 use super::bindings::wasi::io::streams::{InputStream, StreamError};
-use crate::decode::fail::{sanitize, sanitize_within};
+use crate::decode::sanitize::{sanitize, sanitize_within};
 use crate::request::{Method, Request, origin};
 use crate::response::{Head, TransportError};
 
-/// Read at most this much at once: several network frames, and little against the memory limit.
+/// The most bytes of one read: several network frames, and little compared to the memory limit.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// How long to wait for more of an answer before the machine is asked again: it may give the
-/// answer up, or end the poll before the host's time limit does.
+/// How long to wait for more of an answer before the machine is called again: it may give up on the
+/// answer, or end the poll before the host's time limit does.
 const WAIT_NS: u64 = 1_000_000_000;
 
-/// A request body is written in pieces of what `wasi:io` takes in one call.
+/// The most bytes that `wasi:io` takes in one write.
 const WRITE_BYTES: usize = 4096;
 
-/// Room for a host's explanation with the names in a certificate.
+/// The most characters of a host's explanation: enough for the names in a certificate.
 const EXPLANATION_CHARS_MAX: usize = 1_000;
 
-/// The connection's state: at most one answer.
+/// The HTTP client: it has at most one open response.
 #[derive(Default)]
 pub(crate) struct Http {
-    open: Option<Open>,
+    open: Option<OpenResponse>,
 }
 
-enum Open {
-    /// The head has not come yet. The text is the origin that was asked.
+/// The response to the last request.
+enum OpenResponse {
+    /// The head has not arrived yet. The text is the origin of the request.
     Awaited(FutureIncomingResponse, String),
     Body(Body),
 }
@@ -44,12 +45,12 @@ struct Body {
     _response: IncomingResponse,
 }
 
-/// The part of an answer that has arrived.
-pub(crate) enum Event {
+/// The next part of a response.
+pub(crate) enum ResponsePart {
     Head(Head),
     Chunk(Vec<u8>),
     End,
-    /// Nothing within [`WAIT_NS`].
+    /// Nothing arrived within [`WAIT_NS`].
     Nothing,
 }
 
@@ -59,7 +60,7 @@ impl Http {
         self.open = None;
     }
 
-    /// Sends a request. Its answer is then waited for by [`Http::read`].
+    /// Sends a request. [`Http::read`] then waits for its answer.
     ///
     /// It sends no request options: hosts on wasmtime-wasi-http keep each of them in the table of
     /// the instance's resources, which is full after some 1,000. The time-outs are the host's.
@@ -72,23 +73,23 @@ impl Http {
         let body = outgoing.body().map_err(|()| unusable())?;
         let handled = outgoing_handler::handle(outgoing, None);
         let future = handled.map_err(|code| error(&code, &origin))?;
-        // A host that refuses the request, and a server that answers early, take no body. Why that
-        // is so is what the response says, so a body that cannot be written is only dropped.
+        // A host that refuses the request and a server that answers early take no body. The response
+        // has the reason, so a body that cannot be written is only dropped.
         if write_body(&body, request).is_ok() {
             let _decided_by_the_response = OutgoingBody::finish(body, None);
         } else {
             drop(body);
         }
-        self.open = Some(Open::Awaited(future, origin));
+        self.open = Some(OpenResponse::Awaited(future, origin));
         Ok(())
     }
 
     /// Returns the next part of the answer, or that nothing arrived for a while.
-    pub(crate) fn read(&mut self) -> Result<Event, TransportError> {
+    pub(crate) fn read(&mut self) -> Result<ResponsePart, TransportError> {
         match self.open.take() {
-            None => Ok(Event::End),
-            Some(Open::Awaited(future, origin)) => self.read_head(future, origin),
-            Some(Open::Body(body)) => self.read_body(body),
+            None => Ok(ResponsePart::End),
+            Some(OpenResponse::Awaited(future, origin)) => self.read_head(future, origin),
+            Some(OpenResponse::Body(body)) => self.read_body(body),
         }
     }
 
@@ -96,15 +97,15 @@ impl Http {
         &mut self,
         future: FutureIncomingResponse,
         origin: String,
-    ) -> Result<Event, TransportError> {
+    ) -> Result<ResponsePart, TransportError> {
         let outcome = future.get().or_else(|| {
             wait(&future.subscribe());
             future.get()
         });
         let response = match outcome {
             None => {
-                self.open = Some(Open::Awaited(future, origin));
-                return Ok(Event::Nothing);
+                self.open = Some(OpenResponse::Awaited(future, origin));
+                return Ok(ResponsePart::Nothing);
             }
             Some(Ok(Ok(response))) => response,
             Some(Ok(Err(code))) => return Err(error(&code, &origin)),
@@ -123,15 +124,15 @@ impl Http {
         };
         let body = response.consume().map_err(|()| unusable())?;
         let stream = body.stream().map_err(|()| unusable())?;
-        self.open = Some(Open::Body(Body {
+        self.open = Some(OpenResponse::Body(Body {
             stream,
             _body: body,
             _response: response,
         }));
-        Ok(Event::Head(head))
+        Ok(ResponsePart::Head(head))
     }
 
-    fn read_body(&mut self, body: Body) -> Result<Event, TransportError> {
+    fn read_body(&mut self, body: Body) -> Result<ResponsePart, TransportError> {
         let mut read = body.stream.read(CHUNK_BYTES);
         if read.as_ref().is_ok_and(Vec::is_empty) {
             wait(&body.stream.subscribe());
@@ -139,14 +140,14 @@ impl Http {
         }
         match read {
             Ok(chunk) => {
-                self.open = Some(Open::Body(body));
+                self.open = Some(OpenResponse::Body(body));
                 Ok(if chunk.is_empty() {
-                    Event::Nothing
+                    ResponsePart::Nothing
                 } else {
-                    Event::Chunk(chunk)
+                    ResponsePart::Chunk(chunk)
                 })
             }
-            Err(StreamError::Closed) => Ok(Event::End),
+            Err(StreamError::Closed) => Ok(ResponsePart::End),
             Err(StreamError::LastOperationFailed(problem)) => {
                 let code = http_error_code(&problem);
                 drop(problem);
@@ -170,7 +171,7 @@ fn unusable() -> TransportError {
     TransportError::Failed("the host's HTTP resource is not usable".to_owned())
 }
 
-/// Returns the request as `wasi:http` wants it.
+/// Converts the request to that of `wasi:http`.
 fn outgoing(request: &Request) -> Option<OutgoingRequest> {
     if !request.is_usable() {
         return None;
@@ -203,7 +204,7 @@ fn headers(request: &Request) -> Option<Fields> {
     let user_agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
     let mut entries = vec![
         ("accept".to_owned(), b"application/json, */*".to_vec()),
-        // A file is gzip by itself; nothing on the way may pack or unpack it (`mimecast-api.md`
+        // A file is itself gzip; no proxy may compress or decompress it (`mimecast-api.md`
         // §3.2).
         ("accept-encoding".to_owned(), b"identity".to_vec()),
         ("user-agent".to_owned(), user_agent.as_bytes().to_vec()),
@@ -238,7 +239,7 @@ fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), BodyRejected
     Ok(())
 }
 
-/// Returns what a host's error code means for a request.
+/// Converts a host's error code to the error of a request.
 fn error(code: &ErrorCode, origin: &str) -> TransportError {
     if matches!(
         code,

@@ -1,4 +1,4 @@
-//! The component: generated bindings, the exports and the HTTP driver. It decides nothing.
+//! The component: generated bindings, the exports and the HTTP driver, without any decision.
 
 mod bindings;
 mod convert;
@@ -19,7 +19,7 @@ use bindings::exports::pipeline::source::{normalizer, source};
 use bindings::pipeline::source::types as wit;
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::random::random;
-use http::Event;
+use http::ResponsePart;
 
 /// The exports of the world.
 pub(crate) struct Component;
@@ -27,7 +27,7 @@ pub(crate) struct Component;
 /// The namespace from which hosts derive default tags, subjects and indexes.
 const NAMESPACE: &str = "mimecast";
 
-/// What an instance keeps between two polls to save requests; losing it changes nothing.
+/// The state that an instance keeps between two polls to save requests; its loss changes nothing.
 struct CachedSession {
     settings: String,
     checkpoint: String,
@@ -81,10 +81,10 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
         match machine.next(now()) {
             Action::Continue => {}
             Action::Read => match http.read() {
-                Ok(Event::Nothing) => {}
-                Ok(Event::Head(head)) => machine.handle_head(head, now()),
-                Ok(Event::Chunk(chunk)) => machine.handle_chunk(chunk, now()),
-                Ok(Event::End) => machine.handle_end(now()),
+                Ok(ResponsePart::Nothing) => {}
+                Ok(ResponsePart::Head(head)) => machine.handle_head(head, now()),
+                Ok(ResponsePart::Chunk(chunk)) => machine.handle_chunk(chunk, now()),
+                Ok(ResponsePart::End) => machine.handle_end(now()),
                 Err(error) => machine.handle_failure(error, now()),
             },
             Action::Send(request) => {
@@ -102,26 +102,28 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
     }
 }
 
-/// Returns the session to go on with: the kept one where it stands at `resume`, or a new one, which
-/// takes over the token of the kept one or of `saved_session`.
+/// Returns the session to continue with: the cached one where its checkpoint is `resume`, otherwise a
+/// new one, which gets the token of the cached one or of `saved_session`.
 fn session(
     settings: &str,
     resume: Option<&str>,
     saved_session: Option<&str>,
 ) -> Result<(Session, http::Http), PollError> {
-    let kept = CACHED_SESSION
+    let cached = CACHED_SESSION
         .take()
-        .filter(|kept| kept.settings == settings);
-    match kept {
-        Some(kept) if Some(kept.checkpoint.as_str()) == resume => Ok((kept.session, kept.http)),
-        kept => {
+        .filter(|cached| cached.settings == settings);
+    match cached {
+        Some(cached) if Some(cached.checkpoint.as_str()) == resume => {
+            Ok((cached.session, cached.http))
+        }
+        cached => {
             let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
             let mut session = Session::open(parsed, resume, now(), random::get_random_u64())?;
             if let Some(saved_session) = saved_session {
                 session.restore_session(saved_session, now());
             }
-            if let Some(kept) = kept {
-                session.inherit(kept.session);
+            if let Some(cached) = cached {
+                session.inherit(cached.session);
             }
             Ok((session, http::Http::default()))
         }
@@ -165,8 +167,8 @@ impl source::Guest for Component {
                 .map_err(convert::poll_error)?;
         session.begin(convert::limits(limits), now());
         let result = drive(&mut session, &mut http);
-        // After a failure the position in memory may be ahead of the host's checkpoint, which no
-        // checkpoint equals: only the token is used again.
+        // After a failure the position in memory may be ahead of the host's checkpoint. The empty text
+        // equals no checkpoint, so only the token is used again.
         let checkpoint = result
             .as_ref()
             .map(|batch| batch.checkpoint.clone())
@@ -207,15 +209,15 @@ impl normalizer::Guest for Component {
         })?;
         let format = Format::from_name(&format)
             .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
-        let kept = CACHED_PROCESSOR
+        let cached = CACHED_PROCESSOR
             .take()
-            .filter(|kept| kept.processor.format() == format && kept.settings == settings);
-        let mut kept = match kept {
-            Some(kept) => kept,
+            .filter(|cached| cached.processor.format() == format && cached.settings == settings);
+        let mut cached = match cached {
+            Some(cached) => cached,
             None => CachedProcessor::new(format, settings)?,
         };
-        let normalized = normalize_all(&mut kept.processor, stream, &records, now());
-        CACHED_PROCESSOR.set(Some(kept));
+        let normalized = normalize_all(&mut cached.processor, stream, &records, now());
+        CACHED_PROCESSOR.set(Some(cached));
         Ok(convert::normalized(normalized))
     }
 }

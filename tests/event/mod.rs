@@ -1,4 +1,4 @@
-//! Events of single records, for tests of what they say.
+//! Events of single records, for tests of their contents.
 
 use mimecast_source::batch::{RecordProcessor, normalize_all};
 use mimecast_source::normalize::{Format, Options};

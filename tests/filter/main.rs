@@ -37,7 +37,7 @@ const MODULE_BYTES_MAX: usize = 640 * 1024;
 /// each of them.
 const INSTRUCTIONS_MAX: u64 = 200_000;
 
-/// What Rust's standard library brings. Nothing of it is called.
+/// The imports of Rust's standard library. None of them is called.
 const IMPORTS: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
 
 /// The lines of all fixtures of a stream, and the events beside them.
@@ -304,9 +304,9 @@ fn arguments_without_memory_are_answered() {
     assert!(answer.contains("no memory was left"), "{answer}");
 }
 
-/// Fluent Bit goes on with the same instance after a trap.
+/// Fluent Bit continues with the same instance after a trap.
 #[test]
-fn a_call_that_is_cut_off_does_not_spoil_the_next() {
+fn a_call_that_is_cut_off_does_not_affect_the_next() {
     let mut fluent_bit = FluentBit::start("mimecast_ecs");
     let (_, line, event) = fixtures("siem.receipt", "ecs").remove(0);
     for instructions in [100, 2_000, 20_000] {

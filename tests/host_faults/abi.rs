@@ -8,7 +8,7 @@ use core::arch::wasm32;
 #[derive(Clone, Copy)]
 pub struct Slice(pub *const u8, pub usize);
 
-/// Where nothing is, at an address that is good for whatever a list could hold.
+/// An empty text or list, at an address that is aligned for any element.
 pub const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
 
 pub const fn text(text: &str) -> Slice {
@@ -32,7 +32,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Nothing but a checkpoint, and poll again at once.
+    /// Creates an answer with a checkpoint alone, after which the next poll is due at once.
     pub const fn empty(checkpoint: Slice) -> Self {
         Self {
             is_error: 0,

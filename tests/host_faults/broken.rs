@@ -1,5 +1,5 @@
-//! A handwritten source component, without bindings: it does well in its first poll, and then what
-//! `cfg(fault)` says. The test beside it compiles it.
+//! A handwritten source component, without bindings: its first poll succeeds, and later polls have the
+//! fault that `cfg(fault)` names. The test beside it compiles it.
 
 #![no_std]
 #![no_main]
@@ -50,7 +50,7 @@ extern "C" fn poll(
     _max_requests: u32,
 ) -> usize {
     if cfg!(fault = "tells") {
-        return tell(Slice(settings, settings_bytes));
+        return report_error(Slice(settings, settings_bytes));
     }
     if has_checkpoint != 0 || cfg!(fault = "never works") {
         fail();
@@ -58,8 +58,8 @@ extern "C" fn poll(
     (&raw const ANSWER).addr()
 }
 
-/// An internal error whose text is what must not be shown.
-fn tell(text: Slice) -> usize {
+/// Returns an internal error with a text that must not be shown.
+fn report_error(text: Slice) -> usize {
     #[repr(C)]
     struct Error {
         is_error: u64,
@@ -73,7 +73,7 @@ fn tell(text: Slice) -> usize {
         internal: 7,
         text,
     };
-    // The memory is new, and nobody else knows of it.
+    // The memory is new, and nothing else refers to it.
     unsafe { core::ptr::with_exposed_provenance_mut::<Error>(at).write(error) };
     at
 }
@@ -86,7 +86,7 @@ fn fail() {
     wasm32::unreachable()
 }
 
-/// The host passes little: there is room for it after what is here.
+/// Allocates new pages for an argument: the host passes little.
 #[unsafe(export_name = "cabi_realloc")]
 extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> usize {
     let pages = bytes.div_ceil(65_536).max(1);

@@ -1,4 +1,4 @@
-//! What `check` says, and how it ends.
+//! What `check` reports, and its exit codes.
 
 use std::fs;
 
@@ -22,16 +22,19 @@ fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
     });
     let url = api.url();
     let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "");
-    let (output, said) = fixture.run(&["check"]);
+    let (output, output_text) = fixture.run(&["check"]);
     assert_success(&output);
     assert_eq!(
-        said.matches("the rate limit is used up").count(),
+        output_text.matches("the rate limit is used up").count(),
         13,
-        "{said}"
+        "{output_text}"
     );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = text.lines().last().unwrap_or_default();
-    assert!(last.starts_with("Connection successful 20"), "{said}");
+    assert!(
+        last.starts_with("Connection successful 20"),
+        "{output_text}"
+    );
     let received = String::from_utf8_lossy(&api.received()).into_owned();
     assert_eq!(received.matches("GET /siem/v1/").count(), 2, "{received}");
 }
@@ -45,9 +48,9 @@ fn a_storage_that_is_not_allowed_is_named_by_check() {
     assert_ne!(text, without);
     fs::write(setup.path("host.toml"), without).unwrap();
     let check = setup.command("check").output().unwrap();
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert_eq!(check.status.code(), Some(78), "{said}");
-    assert!(said.contains(&storage), "{said}");
+    let output_text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(78), "{output_text}");
+    assert!(output_text.contains(&storage), "{output_text}");
 }
 
 #[test]
@@ -56,50 +59,53 @@ fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
     setup.simulator.permit("dlp", false);
     let check = |arguments: &[&str]| {
         let output = setup.command("check").args(arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), said)
+        let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), output_text)
     };
-    let (code, said) = check(&[]);
-    assert_eq!(code, Some(0), "{said}");
-    let (code, said) = check(&["--stream", "dlp"]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output_text) = check(&[]);
+    assert_eq!(code, Some(0), "{output_text}");
+    let (code, output_text) = check(&["--stream", "dlp"]);
+    assert_eq!(code, Some(1), "{output_text}");
     assert!(
-        said.contains("grant: Monitoring | Data Leak Prevention | Read"),
-        "{said}"
+        output_text.contains("grant: Monitoring | Data Leak Prevention | Read"),
+        "{output_text}"
     );
-    assert!(!said.contains("audit"), "{said}");
-    assert!(said.contains("Connection failed 20"), "{said}");
-    let (code, said) = check(&["--stream", "audit", "--source", "acme"]);
-    assert_eq!(code, Some(0), "{said}");
+    assert!(!output_text.contains("audit"), "{output_text}");
+    assert!(
+        output_text.contains("Connection failed 20"),
+        "{output_text}"
+    );
+    let (code, output_text) = check(&["--stream", "audit", "--source", "acme"]);
+    assert_eq!(code, Some(0), "{output_text}");
     let (code, _) = check(&["--source", "acne"]);
     assert_eq!(code, Some(78));
     setup.write_settings(
         "streams = [\"audit\", \"dlp\"]",
         "type = \"file\"\npath = \"events.ndjson\"",
     );
-    let (code, said) = check(&[]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output_text) = check(&[]);
+    assert_eq!(code, Some(1), "{output_text}");
 }
 
 #[test]
 fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
     let setup = Setup::new(small_config(), "");
-    let said = |output: &str| {
+    let check_output = |output: &str| {
         setup.write_settings("streams = [\"audit\"]", output);
         let check = setup.command("check").output().unwrap();
-        let said = String::from_utf8_lossy(&check.stdout).into_owned();
-        (check.status.code(), said)
+        let output_text = String::from_utf8_lossy(&check.stdout).into_owned();
+        (check.status.code(), output_text)
     };
-    let (code, text) = said("type = \"file\"\npath = \"sub/events.ndjson\"");
+    let (code, text) = check_output("type = \"file\"\npath = \"sub/events.ndjson\"");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("events.ndjson: reachable"), "{text}");
     let checkpoint = setup.path("state/acme.checkpoint.json");
     assert!(!setup.path("sub").exists() && !checkpoint.exists());
-    let (code, text) = said("type = \"file\"\npath = \"host.toml/events.ndjson\"");
+    let (code, text) = check_output("type = \"file\"\npath = \"host.toml/events.ndjson\"");
     assert_eq!(code, Some(1), "{text}");
     let receiver = Server::start(|_| answer(200, ""));
     let url = receiver.url();
-    let (code, text) = said(&format!("type = \"http\"\nendpoint = \"{url}/in\""));
+    let (code, text) = check_output(&format!("type = \"http\"\nendpoint = \"{url}/in\""));
     assert_eq!(code, Some(0), "{text}");
     assert!(receiver.received().is_empty(), "nothing is sent");
     // Nothing listens at port 1.
@@ -108,7 +114,7 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
         "type = \"forward\"\naddress = \"127.0.0.1:1\"",
         "type = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]",
     ] {
-        let (code, text) = said(output);
+        let (code, text) = check_output(output);
         assert_eq!(code, Some(1), "{output}: {text}");
         assert!(
             text.contains("outputs\n") && text.contains("127.0.0.1:1"),
@@ -126,8 +132,8 @@ fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
     let text = good.replace("[[source]]", &format!("{bad}\n[[source]]"));
     fs::write(setup.path("host.toml"), text).unwrap();
     let check = setup.command("check").output().unwrap();
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert_eq!(check.status.code(), Some(78), "{said}");
-    assert!(said.contains("NO_SUCH_VARIABLE_7"), "{said}");
-    assert!(said.contains("readable"), "{said}");
+    let output_text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(78), "{output_text}");
+    assert!(output_text.contains("NO_SUCH_VARIABLE_7"), "{output_text}");
+    assert!(output_text.contains("readable"), "{output_text}");
 }

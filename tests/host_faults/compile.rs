@@ -1,4 +1,4 @@
-//! Compiles the component that does what a component should not.
+//! Compiles the handwritten components with their faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Components that do what a component should not.
+//! Components with faults.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::compile::compile;
 use crate::setup::{Setup, small_config};
 
-/// What each does, and what the host says of it.
+/// The faults, and what the host reports about each.
 const FAULTS: [(&str, &str); 3] = [
     (
         "traps",
@@ -46,17 +46,17 @@ fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
         "poll_timeout_secs = 1\nmemory_mib = 16",
     );
     let run = setup.run_once();
-    let said = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert_eq!(run.status.code(), Some(1), "{said}");
+    let output_text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{output_text}");
     setup.assert_exactly_once(&setup.events());
 
     let status = setup.command("status").arg("--json").output().unwrap();
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     for (name, reason) in FAULTS {
-        let end = said
+        let end = output_text
             .lines()
             .find(|line| line.contains(&format!("source `{name}`: component: ")));
-        let end = end.unwrap_or_else(|| panic!("{name}: {said}"));
+        let end = end.unwrap_or_else(|| panic!("{name}: {output_text}"));
         assert!(end.contains(reason), "{end}");
         assert!(end.contains("(given up after 5 tries)"), "{end}");
         let sources = status["sources"].as_array().unwrap().iter();
@@ -69,17 +69,17 @@ fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
     }
 }
 
-/// A run does not wait for it, and `validate` says so.
+/// A run does not wait for it, and `validate` reports it.
 #[test]
 fn a_component_that_never_works_stops_no_other_source() {
     let setup = Setup::new(small_config(), "");
     add_sources(&setup, &["never works"], "");
     let validated = setup.command("validate").output().unwrap();
-    let said = String::from_utf8_lossy(&validated.stderr).into_owned();
-    assert_eq!(validated.status.code(), Some(78), "{said}");
+    let output_text = String::from_utf8_lossy(&validated.stderr).into_owned();
+    assert_eq!(validated.status.code(), Some(78), "{output_text}");
     assert!(
-        said.contains("source `never-works`: the component trapped"),
-        "{said}"
+        output_text.contains("source `never-works`: the component trapped"),
+        "{output_text}"
     );
     let run = setup.run_once();
     assert_eq!(run.status.code(), Some(1));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::running::{Disk, Running};
 use crate::setup::{
-    Setup, assert_success, events_of, events_so_far, ids_of_stream, lines_of, small_config,
+    Setup, assert_success, count_lines, events_of, events_so_far, ids_of_stream, small_config,
     wait_until,
 };
 
@@ -67,16 +67,16 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
         "type = \"file\"\npath = \"small/events.ndjson\"",
         "",
     );
-    disk.fill_but(200 * KIB);
+    disk.fill_except(200 * KIB);
     let mut host = Running::start(disk.enter(&setup.command("run")));
-    let said = host.wait_for("No space left on device");
-    assert!(said.contains("small/events.ndjson"), "{said}");
-    assert!(said.contains("; make room there"), "{said}");
+    let line = host.wait_for("No space left on device");
+    assert!(line.contains("small/events.ndjson"), "{line}");
+    assert!(line.contains("; make room there"), "{line}");
     assert!(host.is_running());
     disk.make_room();
     host.wait_for("the output accepts again");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 
     let again = disk.enter(&setup.command("run")).arg("--once").output();
     assert_success(&again.unwrap());
@@ -93,8 +93,8 @@ fn a_full_output_does_not_move_the_checkpoint() {
     write_two_sources(&setup, "state", "type = \"file\"\npath = \"/dev/full\"", "");
     let mut host = Running::start(setup.command("run"));
     host.wait_for("No space left on device");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
     for source in ["acme", "other"] {
         let state = setup.path(&format!("state/{source}.checkpoint.json"));
         let state = fs::read_to_string(state).unwrap_or_default();
@@ -139,37 +139,34 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     setup.simulator.script(files_unavailable());
     let mut host = Running::start(disk.enter(&setup.command("run")));
     wait_until("stored checkpoint", || state.exists());
-    disk.fill_but(0);
+    disk.fill_except(0);
     setup.simulator.clear_faults();
-    let said = host.wait_for("checkpoint not stored");
+    let line = host.wait_for("checkpoint not stored");
     assert!(
-        said.contains("small/state: No space left on device"),
-        "{said}"
+        line.contains("small/state: No space left on device"),
+        "{line}"
     );
-    assert!(said.contains("; make room there"), "{said}");
+    assert!(line.contains("; make room there"), "{line}");
     let kept: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     assert!(kept["checkpoint"].is_string(), "what was stored is whole");
     setup.simulator.script(files_unavailable());
     disk.make_room();
     host.wait_for("checkpoint stored again");
-    disk.fill_but(0);
+    disk.fill_except(0);
     setup.simulator.clear_faults();
     host.wait_for("checkpoint not stored");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("the checkpoint cannot be stored in "),
-        "{said}"
-    );
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("the checkpoint cannot be stored in "), "{log}");
 
     // Now it is full from the start, which is found before anything is delivered.
     let delivered = setup.events().len();
     let full = disk.enter(&setup.command("run")).output().unwrap();
-    let said = String::from_utf8(full.stderr).unwrap();
-    assert_eq!(full.status.code(), Some(1), "{said}");
+    let output_text = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(1), "{output_text}");
     assert!(
-        said.contains("state directory ") && said.contains("make room there"),
-        "{said}"
+        output_text.contains("state directory ") && output_text.contains("make room there"),
+        "{output_text}"
     );
     assert_eq!(setup.events().len(), delivered);
 
@@ -189,24 +186,24 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let Some(disk) = Disk::new(setup.path("small"), 16) else {
         return;
     };
-    disk.fill_but(0);
+    disk.fill_except(0);
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     let dead_letter = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
     write_two_sources(&setup, "state", output, dead_letter);
     let mut host = Running::start(disk.enter(&setup.command("run")));
-    let said = host.wait_for("rejected records not stored");
+    let line = host.wait_for("rejected records not stored");
     assert!(
-        said.contains("small/rejected.ndjson: No space left"),
-        "{said}"
+        line.contains("small/rejected.ndjson: No space left"),
+        "{line}"
     );
     wait_until("end of the other source", || {
         ids_of_stream(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
-    assert_eq!(lines_of(&disk.path().join("rejected.ndjson")), 0);
+    assert_eq!(count_lines(&disk.path().join("rejected.ndjson")), 0);
     disk.make_room();
     host.wait_for("rejected records stored again");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 
     let again = disk.enter(&setup.command("run")).arg("--once").output();
     assert_success(&again.unwrap());
@@ -244,14 +241,14 @@ fn a_state_directory_that_cannot_be_written_ends_the_run_before_anything_is_aske
 }
 
 fn assert_refused(setup: &Setup, run: &std::process::Output, reason: &str) {
-    let said = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert_eq!(run.status.code(), Some(1), "{said}");
-    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    let output_text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{output_text}");
+    assert_eq!(output_text.trim_end().lines().count(), 1, "{output_text}");
     assert!(
-        said.contains("state directory ") && said.contains(reason),
-        "{said}"
+        output_text.contains("state directory ") && output_text.contains(reason),
+        "{output_text}"
     );
-    assert!(said.contains("name another place"), "{said}");
+    assert!(output_text.contains("name another place"), "{output_text}");
     assert!(setup.simulator.requests().log.is_empty());
     assert!(!setup.path("events.ndjson").exists());
 }

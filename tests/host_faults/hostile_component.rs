@@ -144,7 +144,7 @@ extern "C" fn poll(
     }))
 }
 
-/// What the host has written with `allocate`.
+/// Returns the text that the host has written into memory of `allocate`.
 fn take(at: *mut u8, bytes: usize) -> String {
     match bytes {
         0 => String::new(),

@@ -1,5 +1,6 @@
-//! What one source, component or state file does stays with its source: the others run, and what
-//! the host keeps, shows and logs has bounds, no secret and no line of a component's making.
+//! A fault of one source, component or state file affects its source alone: the others run, and what
+//! the host keeps, shows and logs is bounded, without a secret and without a line that a component
+//! has forged.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::compile::compile_file;
 use crate::running::Running;
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, lines_of, small_config, wait_until};
+use crate::setup::{Setup, assert_success, count_lines, small_config, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 const SECRET: &str = "mark+component/secret=Lw5Xc8Rt";
@@ -46,7 +47,7 @@ fn bytes_of(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// What `status --json` says of a source.
+/// Returns the report of a source in `status --json`.
 fn status_of(status: &Value, name: &str) -> Value {
     let sources = status["sources"].as_array().unwrap();
     let found = sources.iter().find(|source| source["source"] == name);
@@ -106,8 +107,8 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     add_sources_that_cannot_start(&setup);
 
     let validated = setup.command("validate").output().unwrap();
-    let said = stderr(&validated);
-    assert_eq!(validated.status.code(), Some(78), "{said}");
+    let output_text = stderr(&validated);
+    assert_eq!(validated.status.code(), Some(78), "{output_text}");
     let run = setup.run_once();
     let logged = stderr(&run);
     assert_eq!(run.status.code(), Some(78), "{logged}");
@@ -119,7 +120,10 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     assert_eq!(status_of(&status, "acme")["state"], "stopped");
     for (name, reason) in CANNOT_START {
         if name != "cut" {
-            assert!(said.contains(reason), "validate, {name}: {said}");
+            assert!(
+                output_text.contains(reason),
+                "validate, {name}: {output_text}"
+            );
         }
         assert!(logged.contains(reason), "run, {name}: {logged}");
         let source = status_of(&status, name);
@@ -152,7 +156,7 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     let mut host = Running::start(setup.command("run"));
     for name in ["late", "cut"] {
         let words = format!("source={name} failures=1");
-        if !host.said.contains(&words) {
+        if !host.log.contains(&words) {
             let line = host.wait_for(&words);
             assert!(line.contains("next try in"), "{line}");
         }
@@ -163,10 +167,10 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     wait_until("started", || {
         fs::read_to_string(&state).is_ok_and(|text| text.contains("\"checkpoint\": \"c\""))
     });
-    let (status, said) = host.stop();
+    let (status, log) = host.stop();
     // The other component file was moved away, so that source still failed.
-    assert!(matches!(status.code(), Some(0 | 78)), "{said}");
-    assert!(said.contains("started source=late"), "{said}");
+    assert!(matches!(status.code(), Some(0 | 78)), "{log}");
+    assert!(log.contains("started source=late"), "{log}");
 }
 
 /// As where its name has a private address behind a captive portal.
@@ -184,8 +188,8 @@ fn an_allowed_origin_that_is_refused_is_tried_again_and_ends_no_source() {
         "{line}"
     );
     assert!(line.contains("next try in"), "{line}");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 }
 
 #[test]
@@ -203,16 +207,16 @@ fn a_source_is_not_polled_before_it_has_asked_for() {
     let mut host = Running::start(setup.command("run"));
     for does in RESTS {
         let started = format!("started source={}", does.replace(' ', "-"));
-        if !host.said.contains(&started) {
+        if !host.log.contains(&started) {
             host.wait_for(&started);
         }
     }
     // The clock of this test is a source that is polled every second.
     host.wait_for("poll 6,");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(said.matches("poll 1,").count(), 4, "{said}");
-    assert_eq!(said.matches("poll 2,").count(), 1, "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("poll 1,").count(), 4, "{log}");
+    assert_eq!(log.matches("poll 2,").count(), 1, "{log}");
 }
 
 #[test]
@@ -276,7 +280,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
                 .is_ok_and(|text| text.contains("notices: ") && text.contains("suppressed by"))
     });
     wait_until("that the other source is done", || {
-        lines_of(&setup.path("events.ndjson")) == setup.expected_count()
+        count_lines(&setup.path("events.ndjson")) == setup.expected_count()
     });
     let peak = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
     let peak = peak
@@ -284,9 +288,9 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
         .find(|line| line.starts_with("VmHWM"))
         .unwrap()
         .to_owned();
-    let (status, said) = host.stop();
+    let (status, log_text) = host.stop();
     let seconds = begun.elapsed().as_secs() + 1;
-    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(status.code(), Some(0), "{log_text}");
     setup.assert_exactly_once(&setup.events());
 
     let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -332,8 +336,8 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
     add(&setup, &source("no-json", &component, "no json"));
     add(&setup, &source("overflow", &component, "overflow"));
     let run = setup.run_once();
-    let said = stderr(&run);
-    assert_eq!(run.status.code(), Some(1), "{said}");
+    let output_text = stderr(&run);
+    assert_eq!(run.status.code(), Some(1), "{output_text}");
     setup.assert_exactly_once(&setup.events());
     for (line, source) in [
         (
@@ -345,8 +349,8 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
             "source=overflow failures=1",
         ),
     ] {
-        let is_said = |log: &str| log.contains(line) && log.contains(source);
-        assert!(said.lines().any(is_said), "{said}");
+        let is_logged = |log: &str| log.contains(line) && log.contains(source);
+        assert!(output_text.lines().any(is_logged), "{output_text}");
     }
     let received = receiver.received();
     assert!(memchr::memmem::find(&received, b"not json").is_none());
@@ -409,7 +413,7 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
         let is_polled = |line: &str| {
             !line.contains("started") && line.split_whitespace().any(|word| word == field)
         };
-        while !running.said.lines().any(is_polled) {
+        while !running.log.lines().any(is_polled) {
             running.wait_for(&field);
         }
     }
@@ -488,16 +492,22 @@ fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
     setup.assert_exactly_once(&setup.events());
 
     // More than the limit leaves for one memory.
-    setup.begin_again();
+    setup.delete_collected();
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let text = text.replace("[source.settings]", "memory_mib = 4096\n[source.settings]");
     fs::write(setup.path("host.toml"), text).unwrap();
     let output = run_within(&setup, 4 * 1024 * 1024);
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("no address space for an instance"), "{said}");
-    assert!(said.contains("this process may have 4096 MiB"), "{said}");
-    assert!(said.contains("lower memory_mib"), "{said}");
+    let output_text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{output_text}");
+    assert!(
+        output_text.contains("no address space for an instance"),
+        "{output_text}"
+    );
+    assert!(
+        output_text.contains("this process may have 4096 MiB"),
+        "{output_text}"
+    );
+    assert!(output_text.contains("lower memory_mib"), "{output_text}");
 }
 
 #[test]
@@ -513,18 +523,21 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         "allow = [\"https://files.example.com\"]",
         "allow_only = []",
     ] {
-        setup.begin_again();
+        setup.delete_collected();
         fs::write(setup.path("host.toml"), with(entry)).unwrap();
         let run = setup.run_once();
-        let said = stderr(&run);
-        assert_eq!(run.status.code(), Some(1), "{said}");
-        assert!(!setup.events().is_empty(), "the API is reached: {said}");
+        let output_text = stderr(&run);
+        assert_eq!(run.status.code(), Some(1), "{output_text}");
+        assert!(
+            !setup.events().is_empty(),
+            "the API is reached: {output_text}"
+        );
         let key = if entry.starts_with("allow_only") {
             "allow_only = ["
         } else {
             "allow = ["
         };
-        let line = said
+        let line = output_text
             .lines()
             .find(|line| line.contains("request denied"))
             .unwrap();
@@ -537,7 +550,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         assert!(found.contains(printed), "{printed}: {found}");
         fs::write(setup.path("host.toml"), with(printed)).unwrap();
         // From the start, since what was set aside is fetched again only after minutes.
-        setup.begin_again();
+        setup.delete_collected();
         assert_success(&setup.run_once());
         setup.assert_complete(&setup.events());
     }
@@ -556,9 +569,9 @@ fn a_state_file_that_lost_its_checkpoint_is_no_fresh_start() {
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     record["checkpoint"] = Value::Null;
     fs::write(&path, record.to_string()).unwrap();
-    let events = lines_of(&setup.path("events.ndjson"));
+    let events = count_lines(&setup.path("events.ndjson"));
     let run = setup.run_once();
     assert_eq!(run.status.code(), Some(78), "{}", stderr(&run));
-    assert_eq!(lines_of(&setup.path("events.ndjson")), events);
+    assert_eq!(count_lines(&setup.path("events.ndjson")), events);
     assert!(stderr(&run).contains("counts records but has no checkpoint"));
 }

@@ -1,4 +1,4 @@
-//! A host that is suspended, a name that does not resolve, and rejected records that nobody takes.
+//! A host that is suspended, a name that does not resolve, and rejected records that no output accepts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::setup::{Setup, assert_success, events_so_far, ids_of_stream, small_co
 /// Each pause is longer than every time-out of a call. The run is not `--once`, which gives up after
 /// five polls in a row that fail: on a busy machine a poll between two pauses may fail as well.
 #[test]
-fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
+fn a_host_that_is_suspended_and_continued_loses_nothing() {
     const PAUSE: Duration = Duration::from_millis(2_500);
     let config = Config {
         records_per_file: 200,
@@ -25,9 +25,9 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
     setup.write_source("poll_timeout_secs = 2\nmax_events = 100", settings, output);
     let mut host = Running::start(setup.command("run"));
     for pause in 0..3 {
-        let before = setup.lines();
+        let before = setup.line_count();
         wait_until(&format!("progress before pause {pause}"), || {
-            setup.lines() > before
+            setup.line_count() > before
         });
         host.signal("-STOP");
         std::thread::park_timeout(PAUSE);
@@ -36,12 +36,14 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
     }
     let expected_count = setup.expected_count();
     assert!(
-        setup.lines() < expected_count,
+        setup.line_count() < expected_count,
         "there was nothing left to go on with"
     );
-    wait_until("end of the records", || setup.lines() >= expected_count);
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    wait_until("end of the records", || {
+        setup.line_count() >= expected_count
+    });
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
     setup.assert_exactly_once(&setup.events());
 }
 
@@ -55,10 +57,10 @@ fn a_secret_that_is_corrected_is_used_without_a_restart() {
     let secret = fs::read_to_string(setup.path("secret")).unwrap();
     fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
     let mut host = Running::start(setup.command("run"));
-    let said = host.wait_for("unauthorized: the credentials are refused: ");
-    assert!(said.contains("InvalidClientIdentifier"), "{said}");
-    assert!(said.contains("next try in 300.0 s"), "{said}");
-    // It waits, and `status` says so.
+    let line = host.wait_for("unauthorized: the credentials are refused: ");
+    assert!(line.contains("InvalidClientIdentifier"), "{line}");
+    assert!(line.contains("next try in 300.0 s"), "{line}");
+    // It waits, and `status` reports it.
     let has_state = |state: &str| setup.source_status().1["state"] == state;
     wait_until("the state in the status", || has_state("unauthorized"));
     let (code, source) = setup.source_status();
@@ -70,19 +72,19 @@ fn a_secret_that_is_corrected_is_used_without_a_restart() {
 
     fs::write(setup.path("secret"), &secret).unwrap();
     host.wait_for("its secrets have changed; trying again");
-    wait_until("the events", || setup.lines() >= 300);
+    wait_until("the events", || setup.line_count() >= 300);
     wait_until("the state in the status", || has_state("active"));
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(tries, 1, "the wrong secret was tried once");
     let events = setup.events();
     let ids: BTreeSet<_> = ids_of_stream(&events, "audit").collect();
     assert_eq!((ids.len(), events.len()), (300, 300), "each once");
 }
 
-/// No label of a name is longer than 63 letters, so nobody is asked for it.
+/// No label of a name is longer than 63 letters, so no name server is asked for it.
 #[test]
-fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
+fn a_name_that_does_not_resolve_is_reported_and_stops_no_other_source() {
     let setup = Setup::new(small_config(), "");
     let nowhere = format!("http://{}.invalid:1", "n".repeat(64));
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
@@ -93,24 +95,24 @@ fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
     fs::write(setup.path("host.toml"), good + &lost).unwrap();
 
     let check = setup.command("check").output().unwrap();
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert_eq!(check.status.code(), Some(1), "{said}");
+    let output_text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(1), "{output_text}");
     assert!(
-        said.contains("its name does not resolve; check it"),
-        "{said}"
+        output_text.contains("its name does not resolve; check it"),
+        "{output_text}"
     );
 
     let mut host = Running::start(setup.command("run"));
-    let said = host.wait_for("unavailable");
+    let line = host.wait_for("unavailable");
     assert!(
-        said.contains("source=lost") && said.contains("its name does not resolve; check it"),
-        "{said}"
+        line.contains("source=lost") && line.contains("its name does not resolve; check it"),
+        "{line}"
     );
     wait_until("end of the other source", || {
         ids_of_stream(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 
     // The name resolves again.
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
@@ -144,8 +146,8 @@ fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_los
     host.signal("-HUP");
     host.wait_for("started source=acme");
     host.wait_for("cannot deliver to");
-    let (status, said) = host.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 
     // No batch with them was committed.
     write("max_events = 90", "");

@@ -42,9 +42,9 @@ impl RequestFixture {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let said = [&*output.stdout, &*output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        (output, said)
+        let output_text = [&*output.stdout, &*output.stderr].concat();
+        let output_text = String::from_utf8_lossy(&output_text).into_owned();
+        (output, output_text)
     }
 }
 
@@ -70,27 +70,30 @@ fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
     );
     let tries = 10;
     for _ in 0..tries {
-        let (output, said) = refused.run(&["check"]);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let (output, output_text) = refused.run(&["check"]);
+        assert_eq!(output.status.code(), Some(1), "{output_text}");
         let reason = "connection refused; is there a firewall or proxy in between?";
-        assert_eq!(said.matches(reason).count(), 1, "{said}");
-        assert!(!said.contains("ErrorCode"), "{said}");
+        assert_eq!(output_text.matches(reason).count(), 1, "{output_text}");
+        assert!(!output_text.contains("ErrorCode"), "{output_text}");
     }
-    if !said_to_be_allowed(&denied) {
+    if !is_reported_as_allowed(&denied) {
         for verb in ["check", "validate"] {
             for _ in 0..tries {
-                let (output, said) = denied.run(&[verb]);
-                assert_eq!(output.status.code(), Some(78), "{verb}: {said}");
-                assert!(said.contains("https://api.mimecast.invalid"), "{said}");
+                let (output, output_text) = denied.run(&[verb]);
+                assert_eq!(output.status.code(), Some(78), "{verb}: {output_text}");
+                assert!(
+                    output_text.contains("https://api.mimecast.invalid"),
+                    "{output_text}"
+                );
             }
         }
     }
 }
 
-/// Whether the host allows the origin of `base_url` whatever its lists say.
-fn said_to_be_allowed(fixture: &RequestFixture) -> bool {
-    let (_, said) = fixture.run(&["check"]);
-    said.contains("its name does not resolve")
+/// Returns whether the host allows the origin of `base_url` without an entry in its lists.
+fn is_reported_as_allowed(fixture: &RequestFixture) -> bool {
+    let (_, output_text) = fixture.run(&["check"]);
+    output_text.contains("its name does not resolve")
 }
 
 #[test]
@@ -117,8 +120,11 @@ fn an_answer_that_comes_before_the_request_body_was_read_is_read() {
     });
     let fixture = RequestFixture::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
     for _ in 0..5 {
-        let (_, said) = fixture.run(&["check"]);
-        assert!(said.contains("HTTP 400 invalid_client early"), "{said}");
+        let (_, output_text) = fixture.run(&["check"]);
+        assert!(
+            output_text.contains("HTTP 400 invalid_client early"),
+            "{output_text}"
+        );
     }
 }
 
@@ -151,11 +157,11 @@ fn four_thousand_requests_are_made_by_one_instance() {
     let url = api.url();
     let settings = "streams = [\"audit\"]\nstart = \"1h\"";
     let fixture = RequestFixture::new(&url, &format!("\"{url}\""), settings);
-    let (output, said) = fixture.run(&["run", "--once"]);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (output, output_text) = fixture.run(&["run", "--once"]);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
     assert!(
-        !said.contains("trap") && !said.contains("resource table"),
-        "{said}"
+        !output_text.contains("trap") && !output_text.contains("resource table"),
+        "{output_text}"
     );
     let events = fs::read_to_string(fixture.folder.path().join("events.ndjson")).unwrap();
     assert_eq!(events.lines().count(), PAGES);

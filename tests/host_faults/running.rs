@@ -16,7 +16,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// `None` where the system does not allow that, which is reported.
+    /// Mounts a disk of that size. `None` where the system does not allow it, which is reported.
     pub(crate) fn new(path: PathBuf, mib: u32) -> Option<Self> {
         fs::create_dir(&path).unwrap();
         for (flags, of_user) in [("-m", false), ("-rm", true)] {
@@ -31,8 +31,8 @@ impl Disk {
                 .spawn()
                 .ok()?;
             let mut line = String::new();
-            let mut said = BufReader::new(holder.stdout.take()?);
-            said.read_line(&mut line).ok()?;
+            let mut stdout = BufReader::new(holder.stdout.take()?);
+            stdout.read_line(&mut line).ok()?;
             if line == "mounted\n" {
                 return Some(Self {
                     holder,
@@ -51,13 +51,13 @@ impl Disk {
         None
     }
 
-    /// Where it is for everyone else.
+    /// Returns the path of the disk outside of its namespace.
     pub(crate) fn path(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(self.path.strip_prefix("/").unwrap())
     }
 
-    /// The command, with this disk.
+    /// Returns the command in the namespace of this disk.
     pub(crate) fn enter(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");
         entered.args(["-t", &self.holder.id().to_string(), "-m"]);
@@ -69,8 +69,8 @@ impl Disk {
         entered
     }
 
-    /// Takes all room but this much.
-    pub(crate) fn fill_but(&self, bytes: u64) {
+    /// Fills the disk except for that many bytes.
+    pub(crate) fn fill_except(&self, bytes: u64) {
         let mut ballast = OpenOptions::new()
             .create(true)
             .append(true)

@@ -48,9 +48,9 @@ const ALL: [&str; 13] = [
     SECRET_KEY,
 ];
 
-/// The forms in which a text may be hidden: as it is, for URLs and forms, in hexadecimal digits, as
-/// a list of bytes, and in base64 at each of the three places at which it may begin.
-fn forms(mark: &str) -> Vec<String> {
+/// Returns the encodings that a text may be hidden in: as it is, for URLs and forms, in hexadecimal
+/// digits, as a list of bytes, and in base64 at each of the three offsets at which it may begin.
+fn encodings(mark: &str) -> Vec<String> {
     let percent = |keep: &[u8]| -> String {
         let each = mark.bytes().map(|byte| match byte {
             _ if byte.is_ascii_alphanumeric() || keep.contains(&byte) => char::from(byte).into(),
@@ -59,7 +59,7 @@ fn forms(mark: &str) -> Vec<String> {
         each.collect()
     };
     let hex: String = mark.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms = vec![
+    let mut encodings = vec![
         mark.to_owned(),
         percent(b"-._~"),
         percent(b""),
@@ -67,21 +67,21 @@ fn forms(mark: &str) -> Vec<String> {
         hex,
     ];
     let list = format!("{:?}", mark.as_bytes());
-    forms.push(list.trim_matches(['[', ']']).to_owned());
+    encodings.push(list.trim_matches(['[', ']']).to_owned());
     for shift in 0..3 {
         let text = ["x".repeat(shift).as_bytes(), mark.as_bytes()].concat();
         let whole = text.len() / 3 * 4;
         let from = (shift * 4).div_ceil(3);
-        forms.push(STANDARD_NO_PAD.encode(&text)[from..whole].to_owned());
-        forms.push(URL_SAFE_NO_PAD.encode(&text)[from..whole].to_owned());
+        encodings.push(STANDARD_NO_PAD.encode(&text)[from..whole].to_owned());
+        encodings.push(URL_SAFE_NO_PAD.encode(&text)[from..whole].to_owned());
     }
-    forms
+    encodings
 }
 
 /// Asserts that no marks but these are in the bytes.
 fn assert_none_but(allowed: &[&str], place: &str, bytes: &[u8]) {
     for mark in ALL.iter().filter(|mark| !allowed.contains(mark)) {
-        for form in forms(mark) {
+        for form in encodings(mark) {
             let found = memchr::memmem::find(bytes, form.as_bytes());
             let near = found.map(|at| {
                 let near = &bytes[at.saturating_sub(200)..bytes.len().min(at + 100)];
@@ -109,13 +109,17 @@ impl SecretFixture {
             secrets: TempDir::new().unwrap(),
         };
         for mark in ALL {
-            fs::write(fixture.secrets.path().join(name(mark)), mark).unwrap();
+            fs::write(fixture.secrets.path().join(file_name_of(mark)), mark).unwrap();
         }
         let secret_key = STANDARD_NO_PAD.encode(SECRET_KEY);
-        fs::write(fixture.secrets.path().join(name(SECRET_KEY)), secret_key).unwrap();
+        fs::write(
+            fixture.secrets.path().join(file_name_of(SECRET_KEY)),
+            secret_key,
+        )
+        .unwrap();
         let mut text = settings.to_owned();
         for mark in ALL {
-            let file = fixture.secrets.path().join(name(mark));
+            let file = fixture.secrets.path().join(file_name_of(mark));
             let secret = format!("{{ file = \"{}\" }}", file.display());
             text = text.replace(&format!("<{mark}>"), &secret);
         }
@@ -124,7 +128,7 @@ impl SecretFixture {
         fixture
     }
 
-    /// The host with its log at its most talkative.
+    /// Returns a command of the host with the most detailed log level.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
         command
@@ -136,7 +140,7 @@ impl SecretFixture {
         command
     }
 
-    /// Runs a command to its end. Nothing that it says is a mark.
+    /// Runs a command to its end, and asserts that its output has no mark.
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
         let place = arguments.join(" ");
@@ -149,32 +153,32 @@ impl SecretFixture {
     fn run_until(&self, arguments: &[&str], words: &[&str]) -> String {
         let mut host = Running::start(self.command(arguments));
         for words in words {
-            if !host.said.contains(words) {
+            if !host.log.contains(words) {
                 host.wait_for(words);
             }
         }
-        let (_, said) = host.stop();
-        assert_none_but(&[], "the log", said.as_bytes());
-        said
+        let (_, log) = host.stop();
+        assert_none_but(&[], "the log", log.as_bytes());
+        log
     }
 
-    /// Every file that there is: state, output, rejected records, log.
+    /// Asserts that no file has a mark: state, output, rejected records, log.
     fn assert_files(&self) {
-        assert!(search(self.folder.path()) > 3, "there are files");
+        assert!(search_files(self.folder.path()) > 3, "there are files");
     }
 }
 
-fn name(mark: &str) -> String {
+fn file_name_of(mark: &str) -> String {
     mark.replace(|c: char| !c.is_ascii_alphanumeric(), "")
 }
 
 /// Searches all files below a folder; returns how many there are.
-fn search(folder: &Path) -> usize {
+fn search_files(folder: &Path) -> usize {
     let mut files = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files += search(&path);
+            files += search_files(&path);
         } else {
             let bytes = fs::read(&path).unwrap();
             assert_none_but(&[], &path.display().to_string(), &bytes);
@@ -210,9 +214,9 @@ fn mimecast(storage: String) -> Server {
 fn storage() -> Server {
     Server::start(|_| {
         let lines = "{\"type\":\"receipt\",\"aggregateId\":\"a\",\"timestamp\":1770000000000}\n{malformed\n";
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut packed, lines.as_bytes()).unwrap();
-        answer(200, packed.finish().unwrap())
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, lines.as_bytes()).unwrap();
+        answer(200, encoder.finish().unwrap())
     })
 }
 
@@ -284,7 +288,7 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
 }
 
 #[test]
-fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_repeat_it() {
+fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repeat_it() {
     let storage = storage();
     let refuses = |also: &'static str| {
         Server::start(move |head| {
@@ -343,7 +347,7 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
         let settings = format!("{}[[output]]\n{output}\n", source_2_0(&api, &storage));
         let fixture = SecretFixture::new(&settings);
         fixture.run_until(&["run"], &[reason]);
-        search(fixture.folder.path());
+        search_files(fixture.folder.path());
     }
     assert_none_but(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
     // It has not authenticated itself.
@@ -353,14 +357,14 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
 #[test]
 fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
     let api = Server::start(|head| {
-        let said = header(head, "authorization").unwrap_or("nothing");
+        let authorization = header(head, "authorization").unwrap_or("nothing");
         if head.contains("get-siem-logs") {
             return answer(
                 200,
                 "acc=C0|aCode=x|datetime=2026-02-02T06:00:00+0000\nno pairs\n",
             );
         }
-        let fail = json!({"fail": [{"errors": [{"code": "err_echo", "message": said}]}]});
+        let fail = json!({"fail": [{"errors": [{"code": "err_echo", "message": authorization}]}]});
         answer(400, fail.to_string())
     });
     let url = api.url();
@@ -384,7 +388,7 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
 }
 
 #[test]
-fn a_component_that_tells_its_settings_shows_no_secret() {
+fn a_component_that_reports_its_settings_shows_no_secret() {
     let folder = TempDir::new().unwrap();
     let component = compile(folder.path(), "tells");
     let settings = format!(
@@ -394,8 +398,8 @@ fn a_component_that_tells_its_settings_shows_no_secret() {
         component.display()
     );
     let fixture = SecretFixture::new(&settings);
-    let said = fixture.run_until(&["run"], &["next try"]);
-    assert!(said.contains("[redacted]"), "{said}");
+    let log = fixture.run_until(&["run"], &["next try"]);
+    assert!(log.contains("[redacted]"), "{log}");
     fixture.run(&["status", "--json"]);
     fixture.assert_files();
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What it answers to a request of which it knows the head.
+/// Returns the answer to a request with that head.
 type Answers = dyn Fn(&str) -> Vec<u8> + Send + Sync;
 
 pub(crate) struct Server {
@@ -86,7 +86,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, answers: &Answers) {
     }
 }
 
-/// What comes is kept before it is parsed.
+/// A reader that keeps all bytes before they are parsed.
 struct Recording<'a>(BufReader<&'a TcpStream>, &'a Mutex<Vec<u8>>);
 
 impl Recording<'_> {

@@ -62,8 +62,8 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
     assert_eq!(next_message(&manager), "READY=1");
     host.wait_for("started");
     host.signal("-HUP");
-    let said = host.wait_for("settings read again");
-    assert!(said.contains("unchanged=1"), "{said}");
+    let line = host.wait_for("settings read again");
+    assert!(line.contains("unchanged=1"), "{line}");
     let reloading = next_message(&manager);
     let (word, since) = reloading.split_once("\nMONOTONIC_USEC=").unwrap();
     assert_eq!(word, "RELOADING=1");
@@ -76,7 +76,7 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
 
 /// It would end the process by default. logrotate is often set up to send it.
 #[test]
-fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
+fn a_log_file_that_is_rotated_is_closed_at_sigusr1() {
     let setup = Setup::new(small_config(), AUDIT);
     let (log, moved) = (setup.path("log"), setup.path("log.1"));
     let mut command = setup.command("run");
@@ -97,7 +97,7 @@ fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
 }
 
 #[test]
-fn a_log_file_is_let_go_of_at_sigusr1_also_where_only_warnings_are_logged() {
+fn a_log_file_is_closed_at_sigusr1_also_where_only_warnings_are_logged() {
     let setup = Setup::new(small_config(), AUDIT);
     let (log, moved) = (setup.path("log"), setup.path("log.1"));
     let mut command = setup.command("run");

@@ -84,7 +84,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
     setup.assert_exactly_once(&setup.events());
 }
 
-/// The limit is known before it hurts.
+/// The limit is reported before it causes failures.
 #[test]
 fn a_limit_of_descriptors_that_is_low_for_the_sources_is_named() {
     let setup = Setup::new(small_config(), FAST);

@@ -22,7 +22,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     wasm32::unreachable()
 }
 
-/// What comparing texts is compiled to; there is no C library.
+/// Compares bytes: comparisons of texts are compiled to calls of it, and there is no C library.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, bytes: usize) -> i32 {
     for at in 0..bytes {
@@ -34,7 +34,7 @@ unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, bytes: usize) -> i
     0
 }
 
-/// What one thread writes and reads.
+/// A value of the only thread, which writes and reads it.
 struct Single<T>(T);
 
 unsafe impl<T> Sync for Single<T> {}

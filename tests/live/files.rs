@@ -22,10 +22,10 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     });
 
     fixture.write("acme", "");
-    let said = host.reload();
+    let line = host.reload();
     assert!(
-        said.contains("added=1") && said.contains("unchanged=1"),
-        "{said}"
+        line.contains("added=1") && line.contains("unchanged=1"),
+        "{line}"
     );
     host.wait_for_events("acme", AUDIT_EVENTS);
     let acme = &fixture.simulators["acme"];
@@ -34,14 +34,14 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     assert_eq!(tokens(), 1);
 
     // The same again changes nothing.
-    let said = host.reload();
-    assert!(said.contains("unchanged=2"), "{said}");
+    let line = host.reload();
+    assert!(line.contains("unchanged=2"), "{line}");
     assert_eq!(tokens(), 1);
 
     let text = fixture.text("acme", "").replace("\"raw\"", "\"ocsf\"");
     fixture.write_text("acme", &text);
-    let said = host.reload();
-    assert!(said.contains("changed=1"), "{said}");
+    let line = host.reload();
+    assert!(line.contains("changed=1"), "{line}");
     wait_until("a token for the changed source", || tokens() == 2);
     fixture.write("acme", "enabled = false");
     host.reload();
@@ -61,10 +61,10 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
         .replace("acme.secret", "new.secret")
         .replace("[settings]", "[settings]\ntenant = \"acme\"");
     fixture.write_text("new", &text);
-    let said = host.reload();
+    let line = host.reload();
     assert!(
-        said.contains("added=1") && said.contains("removed=1"),
-        "{said}"
+        line.contains("added=1") && line.contains("removed=1"),
+        "{line}"
     );
     host.wait_for_state("new", "active");
     // The position is that of the former name: only what is new since comes.
@@ -78,12 +78,12 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     assert!(fixture.path("state/new.checkpoint.json").exists());
 
     fs::remove_file(fixture.source_file("new")).unwrap();
-    let said = host.reload();
-    assert!(said.contains("removed=1"), "{said}");
+    let line = host.reload();
+    assert!(line.contains("removed=1"), "{line}");
     assert_eq!(host.ask("GET", "sources/new", "").0, 404);
     assert!(fixture.path("state/new.checkpoint.json").exists());
 
-    // It was asked for nothing, and did nothing but what it would have done.
+    // The changes did not affect it.
     let now = host.source("other");
     for key in ["stored_at", "last_poll_at", "next_poll_at"] {
         let is_due = undisturbed["next_poll_at"].as_str() <= now["last_poll_at"].as_str();
@@ -101,7 +101,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
 }
 
 #[test]
-fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_version() {
+fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() {
     let mut fixture = HostFixture::new(&["acme", "other"]);
     fixture.simulators.insert(
         "late".to_owned(),
@@ -116,10 +116,10 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
         ("outputs = [\"sime\"]", "did you mean `siem`?"),
     ] {
         fixture.write_text("acme", &format!("{bad}\n{good}"));
-        let said = host.reload();
+        let line = host.reload();
         assert!(
-            said.contains("with_errors=1") && said.contains("unchanged=1"),
-            "{said}"
+            line.contains("with_errors=1") && line.contains("unchanged=1"),
+            "{line}"
         );
         let source = host.source("acme");
         assert_eq!(source["state"], "active", "{source:#}");
@@ -132,7 +132,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
     let error = host.source("acme")["settings_error"].clone();
     assert!(error.as_str().unwrap().contains("audti"), "{error}");
     assert_eq!(host.source("acme")["state"], "active");
-    let log = host.running.said.clone();
+    let log = host.running.log.clone();
     assert!(
         log.contains("it goes on with its last good settings"),
         "{log}"
@@ -158,8 +158,8 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
     for name in ["acme", "late"] {
         fixture.write(name, "");
     }
-    let said = host.reload();
-    assert!(said.contains("with_errors=0"), "{said}");
+    let line = host.reload();
+    assert!(line.contains("with_errors=0"), "{line}");
     for name in ["acme", "late"] {
         let source = host.wait_for_state(name, "active");
         assert!(source["settings_error"].is_null(), "{source:#}");
@@ -281,8 +281,8 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     let aside = fixture.path("sources/..aside");
     symlink(fixture.path("v2"), &aside).unwrap();
     fs::rename(aside, data).unwrap();
-    let said = host.running.wait_for("changed=1");
-    assert!(said.contains("settings read again"), "{said}");
+    let line = host.running.wait_for("changed=1");
+    assert!(line.contains("settings read again"), "{line}");
 
     fixture.write_text("acme", "enabeld = true");
     host.running.wait_for("did you mean `enabled`?");

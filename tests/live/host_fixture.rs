@@ -193,9 +193,9 @@ impl Host<'_> {
         self.get("/metrics")
     }
 
-    /// Waits until `status --json` reports this of a source. It reads what the host writes every
-    /// few seconds.
-    pub(crate) fn wait_for_status(&self, name: &str, is_so: impl Fn(&Value) -> bool) {
+    /// Waits until the report of a source in `status --json` meets a condition. The command reads a
+    /// file that the host writes every few seconds.
+    pub(crate) fn wait_for_status(&self, name: &str, condition: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
@@ -206,7 +206,7 @@ impl Host<'_> {
             let status: Value = serde_json::from_slice(&output.stdout).unwrap();
             let mut sources = status["sources"].as_array().unwrap().iter();
             let source = sources.find(|source| source["source"] == name);
-            if source.is_some_and(&is_so) {
+            if source.is_some_and(&condition) {
                 return;
             }
             assert!(Instant::now() < deadline, "{name}: {status:#}");
@@ -219,17 +219,17 @@ impl Host<'_> {
         self.ask("GET", &format!("sources/{name}"), "").1
     }
 
-    /// The report of a source, as soon as it is so.
+    /// Waits until the report of a source meets a condition, and returns it.
     pub(crate) fn wait_for_source(
         &self,
         name: &str,
         what: &str,
-        is_so: impl Fn(&Value) -> bool,
+        condition: impl Fn(&Value) -> bool,
     ) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let source = self.source(name);
-            if is_so(&source) {
+            if condition(&source) {
                 return source;
             }
             assert!(Instant::now() < deadline, "not {what}: {source:#}");

@@ -54,7 +54,7 @@ pub(crate) struct Running {
     child: Process,
     lines: Receiver<String>,
     /// What has been read of the log.
-    pub(crate) said: String,
+    pub(crate) log: String,
 }
 
 impl Running {
@@ -75,20 +75,20 @@ impl Running {
         Self {
             child: Process(child),
             lines,
-            said: String::new(),
+            log: String::new(),
         }
     }
 
-    /// The next line of the log with these words.
+    /// Waits for the next line of the log with these words, and returns it.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("the host does not say `{words}`:\n{}", self.said);
+                panic!("the log of the host has no `{words}`:\n{}", self.log);
             };
-            self.said.push_str(&line);
-            self.said.push('\n');
+            self.log.push_str(&line);
+            self.log.push('\n');
             if line.contains(words) {
                 return line;
             }
@@ -110,20 +110,20 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Ask it to stop, and see how it ends.
+    /// Asks it to stop, and returns its exit status and its log.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal("-TERM");
         self.end()
     }
 
-    /// Wait for its end.
+    /// Waits for its end, and returns its exit status and its log.
     pub(crate) fn end(&mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         for line in self.lines.iter() {
-            self.said.push_str(&line);
-            self.said.push('\n');
+            self.log.push_str(&line);
+            self.log.push('\n');
         }
-        (status, std::mem::take(&mut self.said))
+        (status, std::mem::take(&mut self.log))
     }
 }
 
@@ -206,22 +206,22 @@ impl Setup {
         self.command("run").arg("--once").output().unwrap()
     }
 
-    /// What `status --json` says of each stream.
+    /// Returns the streams in `status --json`.
     pub(crate) fn status(&self) -> Value {
         let (code, source) = self.source_status();
         assert!(matches!(code, Some(0 | 3)), "{source:#}");
         source["streams"].clone()
     }
 
-    /// How `status --json` ends, and what it says of the source.
+    /// Returns the exit code of `status --json`, and its report of the source.
     pub(crate) fn source_status(&self) -> (Option<i32>, Value) {
         let output = self.command("status").arg("--json").output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), status["sources"][0].clone())
     }
 
-    /// Forgets what was collected, but not the component as machine code.
-    pub(crate) fn begin_again(&self) {
+    /// Deletes the checkpoint and the events, but not the machine code of the component.
+    pub(crate) fn delete_collected(&self) {
         let _ = std::fs::remove_file(self.path("state/acme.checkpoint.json"));
         let _ = std::fs::remove_file(self.path("events.ndjson"));
     }
@@ -232,11 +232,11 @@ impl Setup {
     }
 
     /// How many lines are in the output file; none before there is a file.
-    pub(crate) fn lines(&self) -> usize {
-        lines_of(&self.path("events.ndjson"))
+    pub(crate) fn line_count(&self) -> usize {
+        count_lines(&self.path("events.ndjson"))
     }
 
-    /// What exists, by the ids that it has as events of the source.
+    /// Returns the ledger of all records that exist, by the ids that they have as events of the source.
     pub(crate) fn ledger(&self) -> Ledger {
         self.simulator.ledger().of_tenant("acme")
     }
@@ -272,11 +272,11 @@ impl Setup {
             );
             expected_count += ids.len();
         }
-        assert_eq!(self.distinct(events), expected_count);
+        assert_eq!(self.distinct_count(events), expected_count);
     }
 
     /// How many different records the events are of.
-    pub(crate) fn distinct(&self, events: &[(String, String)]) -> usize {
+    pub(crate) fn distinct_count(&self, events: &[(String, String)]) -> usize {
         let ledger = self.ledger();
         let records = events
             .iter()
@@ -288,7 +288,7 @@ impl Setup {
     pub(crate) fn assert_exactly_once(&self, events: &[(String, String)]) {
         self.assert_complete(events);
         assert_eq!(
-            self.distinct(events),
+            self.distinct_count(events),
             events.len(),
             "something was repeated"
         );
@@ -344,7 +344,7 @@ pub(crate) fn stream_and_id_of(event: &Value) -> (String, String) {
 }
 
 /// How many whole lines a file has; none where there is no file.
-pub(crate) fn lines_of(path: &Path) -> usize {
+pub(crate) fn count_lines(path: &Path) -> usize {
     let text = std::fs::read(path).unwrap_or_default();
     memchr::memchr_iter(b'\n', &text).count()
 }
@@ -354,9 +354,9 @@ pub(crate) fn lines_of(path: &Path) -> usize {
 /// # Panics
 ///
 /// When it does not hold by [`DEADLINE`].
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(
             begun.elapsed() < DEADLINE,
             "not yet after {DEADLINE:?}: {what}"

@@ -42,15 +42,15 @@ try {
   await collect(JSON.stringify(settings));
 } catch (error) {
   // What the component reports has no secret in it; an unexpected error is shown without its values.
-  const problem = error.payload ?? error;
-  console.error(`error: ${problem.tag ? `${problem.tag}: ${text(problem.val)}` : error.stack}`);
-  process.exit(problem.tag === "unauthorized" ? 77 : problem.tag === "settings" ? 78 : 1);
+  const failure = error.payload ?? error;
+  console.error(`error: ${failure.tag ? `${failure.tag}: ${text(failure.val)}` : error.stack}`);
+  process.exit(failure.tag === "unauthorized" ? 77 : failure.tag === "settings" ? 78 : 1);
 }
 process.exit(0);
 
 async function collect(settings) {
   const path = join(stateDir, "checkpoint");
-  let checkpoint = stored(path);
+  let checkpoint = readIfExists(path);
   let session; // a secret: only in memory, never stored, logged or shown
   for (;;) {
     const batch = source.poll(settings, checkpoint, session, LIMITS);
@@ -62,13 +62,13 @@ async function collect(settings) {
     for (const { stream, kind, detail } of batch.notices) {
       console.error(`${stream}: ${kind}: ${printable(detail)}`);
     }
-    // First everything is delivered, and only then the position moves. Killed in between, the next
+    // Everything is delivered before the checkpoint is stored. Killed in between, the next
     // run delivers the batch again, with the same ids.
-    keep(join(stateDir, "rejected.ndjson"), batch.rejected.map(rejectedLine).join(""));
+    appendDurably(join(stateDir, "rejected.ndjson"), batch.rejected.map(rejectedLine).join(""));
     writeAll(1, batch.events);
     if (batch.checkpoint !== checkpoint) {
       checkpoint = batch.checkpoint;
-      store(path, checkpoint);
+      replaceDurably(path, checkpoint);
     }
     session = batch.session;
     if (batch.next.tag === "caught-up") {
@@ -92,9 +92,9 @@ function isAllowed(origin) {
   });
 }
 
-// Makes an instance whose requests pass `permits` first.
-async function load(path, permits) {
-  // Generated code looks for its imports from where it is, so it is kept beside this program.
+// Creates an instance whose requests `isPermitted` checks first.
+async function load(path, isPermitted) {
+  // Generated code resolves its imports relative to itself, so it is stored beside this program.
   const wasm = await readFile(path);
   const digest = createHash("sha256").update(wasm).digest("hex").slice(0, 16);
   const directory = join(import.meta.dirname ?? dirname(process.argv[1]), "node_modules", `.component-${digest}`);
@@ -104,7 +104,7 @@ async function load(path, permits) {
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, bytes);
   }
-  // No file, no variable of the environment, no socket: HTTP alone.
+  // No files, environment variables or sockets, only HTTP.
   const imports = new WASIShim({ sandbox: { preopens: {}, env: {}, args: ["component"] } }).getImportObject();
   for (const [name, handler] of Object.entries(imports)) {
     if (name.startsWith("wasi:http/outgoing-handler")) {
@@ -112,7 +112,7 @@ async function load(path, permits) {
         handle(request, options) {
           // Any other scheme is refused: the shim would send its request in plain text.
           const scheme = { HTTP: "http", HTTPS: "https" }[request.scheme()?.tag];
-          if (scheme && permits(`${scheme}://${request.authority()}`)) {
+          if (scheme && isPermitted(`${scheme}://${request.authority()}`)) {
             return handler.handle(request, options);
           }
           throw Object.assign(new Error("denied"), { payload: { tag: "HTTP-request-denied" } });
@@ -128,7 +128,7 @@ function rejectedLine({ stream, locator, reason, original }) {
   return `${JSON.stringify({ stream, locator, reason, original: Buffer.from(original).toString("base64") })}\n`;
 }
 
-// Control characters of a text from outside do not reach a terminal.
+// Replaces control characters, so that untrusted text cannot control a terminal.
 function printable(text) {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, " ");
 }
@@ -137,7 +137,7 @@ function text(value) {
   return printable(typeof value === "string" ? value : (value?.detail ?? JSON.stringify(value)));
 }
 
-function stored(path) {
+function readIfExists(path) {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
@@ -148,19 +148,19 @@ function stored(path) {
   }
 }
 
-// Replaces a file at once: after a crash there is the old one or the new one.
-function store(path, text) {
-  const next = openSync(`${path}.new`, "w", 0o600);
-  writeAll(next, text);
-  fsyncSync(next);
-  closeSync(next);
+// Replaces a file atomically: after a crash there is the old one or the new one.
+function replaceDurably(path, text) {
+  const file = openSync(`${path}.new`, "w", 0o600);
+  writeAll(file, text);
+  fsyncSync(file);
+  closeSync(file);
   renameSync(`${path}.new`, path);
   const directory = openSync(dirname(path), "r");
   fsyncSync(directory);
   closeSync(directory);
 }
 
-function keep(path, lines) {
+function appendDurably(path, lines) {
   if (lines) {
     const file = openSync(path, "a", 0o600);
     writeAll(file, lines);

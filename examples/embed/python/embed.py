@@ -23,7 +23,7 @@ EXIT_CODES = {"unauthorized": 77, "settings": 78}
 
 
 class PollError(Exception):
-    """What `poll` returned in place of a batch. It has no secret in it."""
+    """What `poll` returned in place of a batch. It contains no secret."""
 
     def __init__(self, error):
         super().__init__(f"{error.tag}: {printable(getattr(error.payload, 'detail', error.payload))}")
@@ -31,7 +31,7 @@ class PollError(Exception):
 
 
 class Source:
-    """An instance of the component. It reads no file and no variable of the environment."""
+    """An instance of the component. It reads no files and no environment variables."""
 
     def __init__(self, path):
         config = Config()
@@ -61,11 +61,11 @@ class Source:
 
 
 def record(**members):
-    """A record of WIT, whose names have hyphens."""
-    made = Record()
+    """Makes a WIT record, whose field names have hyphens."""
+    created = Record()
     for name, value in members.items():
-        setattr(made, name.replace("_", "-"), value)
-    return made
+        setattr(created, name.replace("_", "-"), value)
+    return created
 
 
 LIMITS = record(max_events=1000, max_bytes=4_000_000, max_requests=100)
@@ -73,7 +73,7 @@ LIMITS = record(max_events=1000, max_bytes=4_000_000, max_requests=100)
 
 def collect(source, settings, state_dir):
     path = os.path.join(state_dir, "checkpoint")
-    checkpoint = stored(path)
+    checkpoint = read_if_exists(path)
     session = None  # a secret: only in memory, never stored, logged or shown
     while True:
         batch = source.call("poll", settings, checkpoint, session, LIMITS)
@@ -82,29 +82,29 @@ def collect(source, settings, state_dir):
                 raise RuntimeError(f"{stats.stream}: records are missing from the counts of the component")
         for notice in batch.notices:
             print(f"{notice.stream}: {notice.kind}: {printable(notice.detail)}", file=sys.stderr)
-        # First everything is delivered, and only then the position moves. Killed in between, the
+        # Everything is delivered before the checkpoint is stored. Killed in between, the
         # next run delivers the batch again, with the same ids.
-        keep(os.path.join(state_dir, "rejected.ndjson"), batch.rejected)
+        append_rejected(os.path.join(state_dir, "rejected.ndjson"), batch.rejected)
         sys.stdout.buffer.write(batch.events.encode())
         sys.stdout.buffer.flush()
         if batch.checkpoint != checkpoint:
             checkpoint = batch.checkpoint
-            store(path, checkpoint)
+            replace_durably(path, checkpoint)
         session = batch.session
-        after = batch.next
-        if after.tag == "caught-up":
+        next_poll = batch.next
+        if next_poll.tag == "caught-up":
             return
-        if after.tag != "now":
-            print(f"{after.tag}: the next poll is in {after.payload} ms", file=sys.stderr)
-            time.sleep(after.payload / 1000)
+        if next_poll.tag != "now":
+            print(f"{next_poll.tag}: the next poll is in {next_poll.payload} ms", file=sys.stderr)
+            time.sleep(next_poll.payload / 1000)
 
 
 def printable(text):
-    """Control characters of a text from outside do not reach a terminal."""
+    """Replaces control characters, so that untrusted text cannot control a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(text))
 
 
-def stored(path):
+def read_if_exists(path):
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -112,13 +112,13 @@ def stored(path):
         return None
 
 
-def private(path, flags):
+def open_private(path, flags):
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "w", encoding="utf-8")
 
 
-def store(path, text):
-    """Replaces a file at once: after a crash there is the old one or the new one."""
-    with private(path + ".new", os.O_TRUNC) as file:
+def replace_durably(path, text):
+    """Replaces a file atomically: after a crash there is the old one or the new one."""
+    with open_private(path + ".new", os.O_TRUNC) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -128,16 +128,16 @@ def store(path, text):
     os.close(directory)
 
 
-def keep(path, rejected):
+def append_rejected(path, rejected):
     if not rejected:
         return
-    with private(path, os.O_APPEND) as file:
-        for one in rejected:
+    with open_private(path, os.O_APPEND) as file:
+        for entry in rejected:
             line = {
-                "stream": one.stream,
-                "locator": one.locator,
-                "reason": one.reason,
-                "original": base64.b64encode(bytes(one.original)).decode("ascii"),
+                "stream": entry.stream,
+                "locator": entry.locator,
+                "reason": entry.reason,
+                "original": base64.b64encode(bytes(entry.original)).decode("ascii"),
             }
             file.write(json.dumps(line) + "\n")
         file.flush()

@@ -8,13 +8,13 @@ use http::uri::Authority;
 pub fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = text.parse().ok()?;
     let host = authority.host();
-    // Not a user name, which stands before the host.
-    let behind = text.strip_prefix(host)?;
-    let port = match behind.strip_prefix(':') {
+    // `None` where a user name precedes the host.
+    let rest = text.strip_prefix(host)?;
+    let port = match rest.strip_prefix(':') {
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(authority.port_u16().filter(|port| *port > 0)?)
         }
-        None if behind.is_empty() => None,
+        None if rest.is_empty() => None,
         Some(_) | None => return None,
     };
     (!host.is_empty()).then(|| (host.to_owned(), port))

@@ -1,5 +1,5 @@
-//! Exponential backoff with jitter: how long to wait after consecutive failures, without all
-//! sources retrying at the same moment.
+//! Exponential backoff with jitter: how long to wait after consecutive failures, so that not all
+//! sources retry at the same moment.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Upper bound of every wait, unless the upstream asks for a longer one.
 const MAX: Duration = Duration::from_secs(300);
 
-/// Failures in a row, and the wait that follows each.
+/// A count of consecutive failures, and the wait that follows from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     failures: u32,
@@ -23,7 +23,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits from `first` on, which double up to `max`.
+    /// Creates a backoff whose waits begin at `first` and double up to `max`.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Backoff {
         }
     }
 
-    /// Count a failure.
+    /// Counts a failure.
     pub const fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
@@ -63,15 +63,15 @@ impl Backoff {
         Some(Self { failures, ..self }.wait())
     }
 
-    /// Returns the wait for a given jitter; `spread` is from 0 to 1.
-    fn wait_with(self, spread: f64) -> Duration {
+    /// Returns the wait for a given jitter; `jitter` is from 0 to 1.
+    fn wait_with(self, jitter: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
         let bound = self.first.saturating_mul(1 << doublings).min(self.max);
-        bound.mul_f64(0.5 + spread / 2.0)
+        bound.mul_f64(0.5 + jitter / 2.0)
     }
 }
 
-/// Returns a wait that is longer by a random part of it, by this fraction at most.
+/// Returns the wait extended by a random part of it, of at most `fraction`.
 #[must_use]
 pub fn add_jitter(wait: Duration, fraction: f64) -> Duration {
     wait.saturating_add(wait.mul_f64(fraction * fastrand::f64()))
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_greatest_and_begin_anew() {
+    fn waits_double_up_to_the_maximum_and_are_reset() {
         let mut backoff = Backoff::default();
         let waits: Vec<u64> = (0..10)
             .map(|_| {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bounds_are_kept() {
+    fn other_bounds_are_respected() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let mut backoff = Backoff::new(minutes(5), minutes(60));
         for expected in [5, 10, 20, 40, 60, 60] {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_takes_at_most_half() {
+    fn the_jitter_takes_at_most_half() {
         let backoff = Backoff {
             failures: 3,
             ..Backoff::default()
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_wait_is_never_shorter_and_differs_from_others() {
+    fn a_wait_with_jitter_is_never_shorter_and_differs_from_others() {
         let wait = Duration::from_secs(60);
         let waits: Vec<Duration> = (0..100).map(|_| add_jitter(wait, 0.025)).collect();
         let longest = Duration::from_millis(61_500);

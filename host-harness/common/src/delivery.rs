@@ -1,10 +1,10 @@
-//! Events on their way from a source to the outputs.
+//! The events of a batch, as the outputs get them, and the room reserved for them.
 
 use std::ops::Range;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Where an event ends in the text of its batch, and what it is.
+/// The index entry of one event: where it ends in the text of its batch, and its kind and time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Entry {
     /// Offset just past the event's `\n`.
@@ -29,8 +29,8 @@ pub struct Kind {
 pub struct Delivery<'a> {
     /// The name of the source.
     pub source: &'a str,
-    /// The namespace that its component describes, a lower-case word from
-    /// which default tags, subjects and indexes begin.
+    /// The namespace that its component describes, a lower-case word with which default tags,
+    /// subjects and indexes begin.
     pub namespace: &'a str,
     /// One JSON object a line, each line ended by `\n`; never empty.
     pub events: &'a str,
@@ -95,21 +95,21 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Room in outputs for events that are not delivered yet, a permit for each byte. It is made before
-/// the events are fetched, so that what an output does not accept is bounded, and each part ends
-/// when its output accepts.
+/// Room in outputs for events that are not delivered yet, with a permit for each byte. It is reserved
+/// before the events are fetched, so that the undelivered bytes of an output are bounded; the part of
+/// each output is released when that output accepts.
 #[derive(Debug, Default)]
 pub struct Reservation {
     parts: Vec<(usize, OwnedSemaphorePermit)>,
 }
 
 impl Reservation {
-    /// Adds room in an output, which has a number among all of them.
-    pub fn add(&mut self, output: usize, room: OwnedSemaphorePermit) {
-        self.parts.push((output, room));
+    /// Adds the permits of an output, which is identified by its number.
+    pub fn add(&mut self, output: usize, permits: OwnedSemaphorePermit) {
+        self.parts.push((output, permits));
     }
 
-    /// Takes what is reserved in an output, to let go of it when that accepts.
+    /// Removes and returns the permits of an output, which the caller drops when the output accepts.
     pub fn take(&mut self, output: usize) -> Option<OwnedSemaphorePermit> {
         let place = self
             .parts
@@ -118,10 +118,10 @@ impl Reservation {
         Some(self.parts.swap_remove(place).1)
     }
 
-    /// Lets go of what is beyond so many bytes in each output.
+    /// Releases what exceeds so many bytes in each output.
     pub fn shrink_to(&mut self, bytes: usize) {
-        for (_, room) in &mut self.parts {
-            drop(room.split(room.num_permits().saturating_sub(bytes)));
+        for (_, permits) in &mut self.parts {
+            drop(permits.split(permits.num_permits().saturating_sub(bytes)));
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_knows_its_events_and_their_text() {
+    fn a_delivery_returns_its_events_and_their_text() {
         let kinds = [Kind {
             name: "siem.receipt".to_owned(),
             stream: "siem".to_owned(),

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 /// Connects to the first of these addresses that answers.
 ///
-/// The caller ends it after `limit`. Each address but the last has an equal share of that, so that
-/// one that does not answer at all leaves time for the others. The error is that of the last.
+/// The caller stops it after `limit`. Each address but the last gets an equal share of that, so that
+/// one that does not answer at all leaves time for the others. The error is that of the last address.
 pub async fn connect_any(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let Some((last, others)) = addresses.split_last() else {
         return Err(ErrorKind::NotFound.into());

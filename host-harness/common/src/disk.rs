@@ -17,8 +17,8 @@ pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a file can be made in a directory, or the directory itself where it is missing. Nothing is
-/// created. A path whose first directory does not exist is probably mistyped.
+/// Checks whether a file can be created in a directory, or the directory itself where it is missing.
+/// Nothing is created. A path whose first directory does not exist is an error: it is probably mistyped.
 pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     let directories = directory.ancestors().map(|directory| {
         if directory.as_os_str().is_empty() {
@@ -44,8 +44,7 @@ pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until what was written to the file at `path` is on the disk. A device or a pipe keeps
-/// nothing, so there is nothing to wait for.
+/// Fsyncs the file at `path`. Does nothing for a device or a pipe, which stores nothing.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     match file.sync_data() {
         Err(error) if error.kind() == ErrorKind::InvalidInput && !file.metadata()?.is_file() => {}
@@ -65,9 +64,9 @@ pub fn truncate(file: &File, path: &Path, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the path still leads to the open file.
+/// Returns whether the path still refers to the open file.
 #[cfg(unix)]
-pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+pub fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
 
     let open = file.metadata()?;
@@ -78,13 +77,13 @@ pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether the path leads to a file. On these systems another program cannot rename or remove an open file.
+/// Returns whether the path exists. On these systems another program cannot rename or remove an open file.
 #[cfg(not(unix))]
-pub fn is_at(path: &Path, _: &File) -> io::Result<bool> {
+pub fn is_same_file(path: &Path, _: &File) -> io::Result<bool> {
     Ok(path.exists())
 }
 
-/// Renames a file, which is on the disk only when its directory is.
+/// Renames a file. The new name is durable only after [`sync_directory`].
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     record("rename to", to);
@@ -118,16 +117,16 @@ pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or_else(|| Path::new("."));
-    let aside = NamedTempFile::with_prefix_in(prefix, directory)?; // of mode 0600
-    write_all(aside.as_file(), aside.path(), bytes)?;
-    sync(aside.as_file(), aside.path())?;
-    persist(aside, target)?;
+    let temp_file = NamedTempFile::with_prefix_in(prefix, directory)?; // of mode 0600
+    write_all(temp_file.as_file(), temp_file.path(), bytes)?;
+    sync(temp_file.as_file(), temp_file.path())?;
+    persist(temp_file, target)?;
     sync_directory(target)
 }
 
 /// Detects that a file has changed, by its modification time and length, and by the time at which its
 /// permissions or its owner last changed, so that one that is made readable counts as changed. `None`
-/// where it cannot be looked at.
+/// where its metadata cannot be read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct FileVersion(Option<(SystemTime, u64, StatusChange)>);
 
@@ -142,10 +141,10 @@ impl FileVersion {
         Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len(), status_change(&it)))))
     }
 
-    /// Returns whether the file may have been written since a time. File systems round the times of
-    /// files, so one that was written up to two seconds before it counts as well.
+    /// Returns whether the file may have been modified since a time. File systems round the times of
+    /// files, so one that was modified up to two seconds before it counts as well.
     #[must_use]
-    pub fn may_be_written_since(self, time: SystemTime) -> bool {
+    pub fn may_have_changed_since(self, time: SystemTime) -> bool {
         const ROUNDING: Duration = Duration::from_secs(2);
         self.0
             .is_some_and(|(modified, ..)| modified + ROUNDING >= time)
@@ -159,7 +158,7 @@ fn status_change(metadata: &fs::Metadata) -> StatusChange {
     (metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// These systems do not say it.
+/// Always zero: these systems do not report it.
 #[cfg(not(unix))]
 fn status_change(_: &fs::Metadata) -> StatusChange {
     (0, 0)
@@ -167,9 +166,9 @@ fn status_change(_: &fs::Metadata) -> StatusChange {
 
 /// Runs blocking file operations on a thread pool, off the async workers.
 pub async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    operation: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(act)
+    tokio::task::spawn_blocking(operation)
         .await
         .map_err(io::Error::other)?
 }
@@ -189,28 +188,28 @@ pub mod recorded {
     use std::sync::{Mutex, PoisonError};
 
     /// Recorded operations by directory, for the directories that a test of this process watches.
-    static STEPS: Mutex<BTreeMap<PathBuf, Vec<String>>> = Mutex::new(BTreeMap::new());
+    static OPERATIONS: Mutex<BTreeMap<PathBuf, Vec<String>>> = Mutex::new(BTreeMap::new());
 
     pub(super) fn record(what: &str, path: &Path) {
-        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
-        for (directory, steps) in watched.iter_mut() {
+        let mut watched = OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        for (directory, operations) in watched.iter_mut() {
             if path.starts_with(directory) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                steps.push(format!("{what} {name}"));
+                operations.push(format!("{what} {name}"));
             }
         }
     }
 
     /// Starts recording the operations in a directory.
     pub fn watch(directory: &Path) {
-        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
         watched.insert(directory.to_owned(), Vec::new());
     }
 
     /// Returns and clears the operations recorded in a watched directory.
     #[must_use]
     pub fn take(directory: &Path) -> Vec<String> {
-        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
         watched
             .get_mut(directory)
             .map(std::mem::take)
@@ -247,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_place_that_cannot_be_written_say_what_to_do() {
+    fn errors_of_a_full_disk_and_an_unwritable_place_advise_what_to_do() {
         let said = |kind: ErrorKind| error_message(Path::new("/there"), &kind.into());
         assert!(said(ErrorKind::StorageFull).ends_with("; make room there"));
         assert!(said(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_stays_as_it_is() {
+    fn other_text_is_unchanged() {
         let text = "grüße 🎉, 100 % — \"C:\\temp\" 漢字";
         assert!(matches!(escape(text), Cow::Borrowed(same) if same == text));
     }

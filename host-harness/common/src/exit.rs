@@ -1,5 +1,4 @@
-//! How a command ends: the documented exit codes, and the message that goes
-//! with each.
+//! The documented exit codes of commands, and the errors that end them.
 
 use std::fmt;
 use std::process::ExitCode;

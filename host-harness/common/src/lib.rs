@@ -13,7 +13,7 @@ pub mod dial;
 pub mod disk;
 pub mod escape;
 pub mod exit;
-pub mod lines;
+pub mod line_numbers;
 pub mod peer_certificate;
 pub mod proxy;
 pub mod reloadable_secret;

@@ -1,4 +1,4 @@
-//! The certificate that a server shows: whether it is accepted, and in words why not.
+//! Verifies the certificate that a server presents, and explains why one is not accepted.
 
 use std::error::Error;
 use std::fmt;
@@ -20,13 +20,13 @@ use x509_parser::x509::X509Name;
 use crate::escape::escape;
 use crate::proxy::ProxyError;
 
-/// A name in a certificate is text from outside.
+/// Maximum length of a name of a certificate in an error, since it is untrusted text.
 const NAME_CHARS_MAX: usize = 200;
-/// How many host names of a certificate are listed.
+/// Maximum number of host names of a certificate that an error lists.
 const NAMES_MAX: usize = 5;
 
-/// The error of a connection whose server has shown a certificate that is not accepted. It is found
-/// by [`connection_problem`].
+/// The error of a connection whose server presented a certificate that is not accepted.
+/// [`connection_problem`] finds it.
 #[derive(Debug)]
 pub struct CertificateRefused(String);
 
@@ -38,8 +38,8 @@ impl fmt::Display for CertificateRefused {
 
 impl Error for CertificateRefused {}
 
-/// The text of an error, or of one of its causes, that by itself tells a person what to do: of a
-/// certificate that is not accepted, and of a proxy.
+/// Returns the text of the first error in a chain that explains by itself what to do: a
+/// certificate that is not accepted, or an error of a proxy.
 #[must_use]
 pub fn connection_problem(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
@@ -48,9 +48,9 @@ pub fn connection_problem(error: &(dyn Error + 'static)) -> Option<String> {
             return Some(proxy.to_string());
         }
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return refused(tls).map(ToString::to_string);
+            return certificate_refusal(tls).map(ToString::to_string);
         }
-        // `io::Error::source` passes over the error it wraps.
+        // `io::Error::source` skips the error that it wraps.
         let wrapped = current
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
@@ -62,9 +62,9 @@ pub fn connection_problem(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-/// The certificate that an error of TLS is about.
+/// Returns the refusal of a certificate, if that is what a TLS error is about.
 #[must_use]
-pub fn refused(error: &rustls::Error) -> Option<&CertificateRefused> {
+pub fn certificate_refusal(error: &rustls::Error) -> Option<&CertificateRefused> {
     let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error
     else {
         return None;
@@ -72,7 +72,8 @@ pub fn refused(error: &rustls::Error) -> Option<&CertificateRefused> {
     inner.downcast_ref()
 }
 
-/// Verifies as rustls does by default, with errors that say what is wrong and what to do.
+/// Verifies certificates as rustls does by default, with errors that explain what is wrong and what
+/// to do.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     /// `None` without a trust anchor.
@@ -150,7 +151,7 @@ fn invalid_certificate(text: String) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(refused))
 }
 
-/// Why the certificate of a host is not accepted, and what to do.
+/// Explains why the certificate of a host is not accepted, and what to do.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the errors of another crate, most of which need no advice of their own"
@@ -164,32 +165,32 @@ fn explain(
     let Ok((_, certificate)) = X509Certificate::from_der(end_entity) else {
         return format!("the certificate of {host} cannot be read: {reason}");
     };
-    let subject = shown(certificate.subject());
-    let issuer = shown(certificate.issuer());
+    let subject = format_name(certificate.subject());
+    let issuer = format_name(certificate.issuer());
     let validity = certificate.validity();
     match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
             "the certificate of {host} ({subject}, issued by {issuer}) expired on {}; renew it \
              there, or set the clock of this machine",
-            time(&validity.not_after)
+            format_time(&validity.not_after)
         ),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => format!(
             "the certificate of {host} ({subject}, issued by {issuer}) is not valid before {}; set \
              the clock of this machine",
-            time(&validity.not_before)
+            format_time(&validity.not_before)
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(
                 "the certificate that {host} shows ({subject}, issued by {issuer}) is for {}, and \
                  not for {host}; correct the host in the settings, or see whether a proxy or \
                  another server answers in its place",
-                names(&certificate)
+                host_names(&certificate)
             )
         }
         _ if certificate.subject() == certificate.issuer() => format!(
             "the certificate of {host} ({subject}, valid until {}) is self-signed and not trusted; \
              {}",
-            time(&validity.not_after),
+            format_time(&validity.not_after),
             if certificate.is_ca() {
                 "it is one of an authority, which a server cannot use: have it issue one for the \
                  server, and set `ca_file` to it"
@@ -203,7 +204,7 @@ fn explain(
                 "the certificate of {host} ({subject}, valid until {}) is not trusted: its issuer \
                  {top} is not known here; with TLS inspection or an authority of your own, set \
                  `ca_file` to the certificate of that issuer",
-                time(&validity.not_after)
+                format_time(&validity.not_after)
             )
         }
         other => format!(
@@ -212,7 +213,7 @@ fn explain(
     }
 }
 
-/// The issuer at the end of the chain that the server shows.
+/// Returns the issuer at the end of the chain that the server presents.
 fn top_issuer(certificate: &X509Certificate<'_>, intermediates: &[CertificateDer<'_>]) -> String {
     let parsed = intermediates.iter().filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -220,7 +221,7 @@ fn top_issuer(certificate: &X509Certificate<'_>, intermediates: &[CertificateDer
     });
     let parsed: Vec<X509Certificate<'_>> = parsed.collect();
     let mut top = certificate.issuer();
-    // No longer than the chain, which may lead in a circle.
+    // Bounded by the length of the chain, which may be circular.
     for _ in &parsed {
         let next = parsed.iter().find(|one| one.subject() == top);
         match next {
@@ -228,10 +229,10 @@ fn top_issuer(certificate: &X509Certificate<'_>, intermediates: &[CertificateDer
             _ => break,
         }
     }
-    shown(top)
+    format_name(top)
 }
 
-fn shown(name: &X509Name<'_>) -> String {
+fn format_name(name: &X509Name<'_>) -> String {
     let text: String = name.to_string().chars().take(NAME_CHARS_MAX).collect();
     if text.is_empty() {
         return "no name".to_owned();
@@ -239,8 +240,8 @@ fn shown(name: &X509Name<'_>) -> String {
     escape(&text).into_owned()
 }
 
-/// The hosts that a certificate is for.
-fn names(certificate: &X509Certificate<'_>) -> String {
+/// Lists the host names and addresses that a certificate is for.
+fn host_names(certificate: &X509Certificate<'_>) -> String {
     let extension = certificate.subject_alternative_name().ok().flatten();
     let all = extension.map(|extension| extension.value.general_names.as_slice());
     let hosts = all.unwrap_or_default().iter().filter_map(|name| {
@@ -270,7 +271,7 @@ fn ip_address(bytes: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(sixteen).to_string())
 }
 
-fn time(time: &ASN1Time) -> String {
+fn format_time(time: &ASN1Time) -> String {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     let time: SystemTime = UNIX_EPOCH + Duration::from_secs(seconds);
     humantime::format_rfc3339_seconds(time).to_string()
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_self_signed_certificate_is_called_so() {
+    fn a_self_signed_certificate_is_reported_as_such() {
         let ours = authority("Ours");
         let key = KeyPair::generate().unwrap();
         let own = params(&["a.example.com"], "Appliance")

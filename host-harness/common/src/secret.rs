@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_also_found_as_it_stands_in_json() {
+    fn a_secret_is_also_found_in_its_json_escaped_form() {
         let redactor = Redactor::new(["pass\"word\\1".to_owned()]);
         let json = serde_json::json!({ "key": "pass\"word\\1" }).to_string();
         assert!(redactor.contains_secret(&json));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_secrets_of_which_one_holds_the_other_nothing_is_left() {
+    fn a_secret_that_contains_another_is_redacted_as_a_whole() {
         let redactor = Redactor::new(["hunter".to_owned(), "hunter22".to_owned()]);
         assert_eq!(redactor.redact("hunter22 hunter"), "[redacted] [redacted]");
     }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_occurrence_of_a_secret_is_taken_out() {
+    fn every_occurrence_of_a_secret_is_redacted() {
         let redactor = Redactor::new(["hunter22".to_owned(), "s3cr3t!".to_owned()]);
         assert_eq!(
             redactor.redact("hunter22 and hunter22, s3cr3t!"),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_very_short_secret_takes_nothing_out() {
+    fn a_very_short_secret_is_not_redacted() {
         assert_eq!(Redactor::new(["a".to_owned()]).redact("banana"), "banana");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use crate::exit::Failure;
-use crate::lines::KeyLineNumbers;
+use crate::line_numbers::KeyLineNumbers;
 use crate::proxy::Proxies;
 use crate::reloadable_secret::ReloadableSecret;
 use crate::secret::Secret;
@@ -31,10 +31,10 @@ pub struct Section<'a> {
 impl<'a> Section<'a> {
     /// Creates a section at a location such as ``[[source]] `acme` ``; empty at the top level.
     #[must_use]
-    pub fn new(file: &'a Path, place: String, table: toml::Table) -> Self {
+    pub fn new(file: &'a Path, location: String, table: toml::Table) -> Self {
         Self {
             file,
-            location: place,
+            location,
             table,
             lines: KeyLineNumbers::default(),
             known: Vec::new(),
@@ -43,7 +43,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The same table, with a hint for keys that are not like any of its own.
+    /// Returns the same table with a hint, for unknown keys that resemble no known one.
     #[must_use]
     pub fn with_hint(self, hint: &'static str) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The same table, which has the proxy of the whole file where it names none of its own.
+    /// Returns the same table with the proxy of the whole file, which it uses where it has no `proxy`.
     #[must_use]
     pub fn with_proxy(self, proxy: Option<Secret>) -> Self {
         Self { proxy, ..self }
     }
 
-    /// The same table, with the lines of its keys for messages.
+    /// Returns the same table with the line numbers of its keys, for messages.
     #[must_use]
     pub fn with_lines(self, lines: KeyLineNumbers) -> Self {
         Self { lines, ..self }
@@ -140,7 +140,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// What a word at a key stands for, out of those that there are.
+    /// Reads the word at a key, which must be one of `words`, and returns its value.
     pub fn choice<T: Copy>(
         &mut self,
         key: &'static str,
@@ -160,7 +160,7 @@ impl<'a> Section<'a> {
         Err(self.error(key, &reason))
     }
 
-    /// The switch at a key.
+    /// Reads the boolean at a key.
     pub fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -176,9 +176,9 @@ impl<'a> Section<'a> {
             return Ok(None);
         };
         if let Some(text) = value.as_str()
-            && not_expanded(key, text).is_none()
+            && unexpanded_variable_error(key, text).is_none()
         {
-            warn!("{}", self.failure(key, &literal_advice(&[key])));
+            warn!("{}", self.failure(key, &literal_secret_advice(&[key])));
         }
         self.resolve_secret(key, &value).map(Some)
     }
@@ -202,14 +202,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The file that the value at a key refers to, where that is one. It does not count as read.
+    /// Returns the file that the value at a key refers to, if it is `{ file = ".." }`. The key does not
+    /// count as read.
     #[must_use]
     pub fn referenced_file(&self, key: &str) -> Option<PathBuf> {
         ValueReference::parse(self.table.get(key)?)?.path(self.file)
     }
 
-    /// The proxies of the key `proxy`, of the whole file, or of the environment; with the URL that
-    /// is set.
+    /// Returns the proxies of the key `proxy`, of the whole file, or of the environment, and the URL
+    /// that is set, if any.
     pub fn proxies(&mut self) -> Result<(Proxies, Option<Secret>), Failure> {
         let environment = |name: &str| std::env::var(name).ok();
         let own = self.text_or_reference("proxy")?;
@@ -223,7 +224,7 @@ impl<'a> Section<'a> {
         Ok((proxies, url))
     }
 
-    /// The names and values in the table at a key, such as headers; each value
+    /// Reads the names and values in the table at a key, such as headers; each value
     /// is a text, `{ env = ".." }` or `{ file = ".." }`, and a file is re-read when it changes.
     pub fn reloadable_secrets(
         &mut self,
@@ -243,13 +244,13 @@ impl<'a> Section<'a> {
 
     fn resolve_secret(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
         match ValueReference::parse(value) {
-            Some(indirect) => {
-                resolve_reference(&indirect, self.file, &|name| std::env::var(name).ok())
+            Some(reference) => {
+                resolve_reference(&reference, self.file, &|name| std::env::var(name).ok())
                     .map(Secret::new)
                     .map_err(|reason| self.error(key, &reason))
             }
             None => match value.as_str() {
-                Some(text) => match not_expanded(key, text) {
+                Some(text) => match unexpanded_variable_error(key, text) {
                     None => Ok(Secret::new(text.to_owned())),
                     Some(reason) => Err(self.error(key, &reason)),
                 },
@@ -292,13 +293,13 @@ impl<'a> Section<'a> {
 
     /// Rejects every key that was not read, with the nearest known key.
     pub fn finish(self) -> Result<(), Failure> {
-        let mut mistakes = SettingsErrors::default();
+        let mut errors = SettingsErrors::default();
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
         keys.sort_by_key(|key| self.lines.line(key));
         for key in keys {
-            mistakes.add(self.failure(key, &unknown_key(key, &self.known, self.hint)));
+            errors.add(self.failure(key, &unknown_key(key, &self.known, self.hint)));
         }
-        mistakes.into_result()
+        errors.into_result()
     }
 
     fn take(&mut self, key: &'static str) -> Option<toml::Value> {
@@ -315,24 +316,24 @@ impl<'a> Section<'a> {
             "" => String::new(),
             place => format!("{place}: "),
         };
-        let at = at(self.file, self.lines.line(key));
+        let at = file_location(self.file, self.lines.line(key));
         Failure::settings(format!("{at}: {place}{reason}"))
     }
 }
 
 /// Formats a file name, and the line where it is known.
 #[must_use]
-pub fn at(file: &Path, line: Option<usize>) -> String {
+pub fn file_location(file: &Path, line: Option<usize>) -> String {
     match line {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),
     }
 }
 
-/// A clause about a text that is written as if variables were expanded in it: `${NAME}`, and `$NAME`
-/// of a variable that is set.
+/// Returns an error clause if a text is written as if variables were expanded in it: `${NAME}`, or
+/// `$NAME` of a variable that is set.
 #[must_use]
-pub fn not_expanded(key: &str, text: &str) -> Option<String> {
+pub fn unexpanded_variable_error(key: &str, text: &str) -> Option<String> {
     let is_name = |name: &str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         !name.is_empty() && name.bytes().all(is_part)
@@ -350,31 +351,31 @@ pub fn not_expanded(key: &str, text: &str) -> Option<String> {
     ))
 }
 
-/// Several mistakes of a settings file, reported together: one on each line.
+/// The errors of a settings file, reported together: one on each line.
 #[derive(Debug, Default)]
 pub struct SettingsErrors(Vec<Failure>);
 
 impl SettingsErrors {
     /// Adds an error.
-    pub fn add(&mut self, mistake: Failure) {
-        self.0.push(mistake);
+    pub fn add(&mut self, error: Failure) {
+        self.0.push(error);
     }
 
     /// Returns the value, or records the error and returns `None`.
     pub fn ok_or_push<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
-        result.map_err(|mistake| self.add(mistake)).ok()
+        result.map_err(|error| self.add(error)).ok()
     }
 
-    /// Whether there is none so far.
+    /// Returns whether there are none so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns what was made of the settings, or all errors as one failure.
-    pub fn into_value<T>(self, made: Option<T>) -> Result<T, Failure> {
+    /// Returns the value parsed from the settings, or all errors as one failure.
+    pub fn into_value<T>(self, value: Option<T>) -> Result<T, Failure> {
         self.into_result()?;
-        made.ok_or_else(|| Failure::settings("a table of the settings cannot be used"))
+        value.ok_or_else(|| Failure::settings("a table of the settings cannot be used"))
     }
 
     /// Returns all of them as one failure, if there are any.
@@ -388,9 +389,9 @@ impl SettingsErrors {
     }
 }
 
-/// What to do instead of writing secrets down.
+/// Formats the advice to refer to secrets instead of writing them out in the file.
 #[must_use]
-pub fn literal_advice(keys: &[&str]) -> String {
+pub fn literal_secret_advice(keys: &[&str]) -> String {
     let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     match (quoted.split_last(), keys) {
         (Some((last, rest)), [_, _, ..]) => format!(

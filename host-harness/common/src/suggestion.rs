@@ -9,20 +9,20 @@ const SIMILARITY_OF_ONE_EDIT: f64 = 0.9;
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (likeness(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
+        .map(|candidate| (similarity(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)
 }
 
-fn likeness(name: &str, candidate: &str) -> f64 {
+fn similarity(name: &str, candidate: &str) -> f64 {
     // One typo in a short word scores low by Jaro-Winkler.
-    let one_slip = name.len() > 1 && strsim::damerau_levenshtein(name, candidate) == 1;
-    let likeness = strsim::jaro_winkler(name, candidate);
-    if one_slip {
-        likeness.max(SIMILARITY_OF_ONE_EDIT)
+    let is_one_edit = name.len() > 1 && strsim::damerau_levenshtein(name, candidate) == 1;
+    let similarity = strsim::jaro_winkler(name, candidate);
+    if is_one_edit {
+        similarity.max(SIMILARITY_OF_ONE_EDIT)
     } else {
-        likeness
+        similarity
     }
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_understood() {
+    fn a_typing_error_gets_a_suggestion() {
         let keys = ["client_id", "client_secret", "base_url", "streams"];
         assert_eq!(nearest("client_secert", keys), Some("client_secret"));
         assert_eq!(nearest("stream", keys), Some("streams"));

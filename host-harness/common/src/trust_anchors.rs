@@ -13,7 +13,7 @@ use rustls::client::WantsClientCert;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// Returns the trust anchors of the system, and those of `ca_file`. A system
-/// without any is no error: TLS itself then says what is missing, and
+/// without any is no error: TLS connections then fail with a message that says what is missing, and
 /// plain-text origins need none.
 fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
@@ -45,8 +45,8 @@ pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     Ok(config)
 }
 
-/// Begins the configuration of a client that trusts the system's anchors and those of `ca_file`, and
-/// says in words why it does not accept a certificate.
+/// Starts building the configuration of a client that trusts the system's anchors and those of
+/// `ca_file`, and whose errors explain why a certificate is not accepted.
 pub fn client_config(
     ca_file: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
@@ -59,7 +59,7 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
-/// Looks whether a `ca_file` can be used. The error is a clause that begins with the setting.
+/// Checks that a `ca_file` can be used. The error is a clause that begins with the setting.
 pub fn check(ca_file: &Path) -> Result<(), String> {
     add_file(&mut RootCertStore::empty(), ca_file)
         .map_err(|reason| format!("ca_file {}: {reason}", ca_file.display()))
@@ -68,10 +68,10 @@ pub fn check(ca_file: &Path) -> Result<(), String> {
 /// Adds the certificates of a PEM file, of which there must be one at least.
 /// The error is a clause about the file.
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(pem_problem)?;
+    let certificates = CertificateDer::pem_file_iter(path).map_err(pem_error_message)?;
     let mut count = 0_usize;
     for certificate in certificates {
-        let certificate = certificate.map_err(pem_problem)?;
+        let certificate = certificate.map_err(pem_error_message)?;
         roots.add(certificate).map_err(|error| error.to_string())?;
         count += 1;
     }
@@ -81,9 +81,9 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     }
 }
 
-/// Why a PEM file cannot be read: that of the system, where it is one.
+/// Formats why a PEM file cannot be read; an I/O error is formatted as the system's message alone.
 #[must_use]
-pub fn pem_problem(error: pem::Error) -> String {
+pub fn pem_error_message(error: pem::Error) -> String {
     if let pem::Error::Io(error) = &error {
         return error.to_string();
     }

@@ -29,7 +29,7 @@ impl ValueReference {
         }
     }
 
-    /// All references in a value, also in the tables and lists in it.
+    /// Returns all references in a value, including those in nested tables and lists.
     #[must_use]
     pub fn all_in(value: &toml::Value) -> Vec<Self> {
         if let Some(reference) = Self::parse(value) {
@@ -40,7 +40,7 @@ impl ValueReference {
         of_table.chain(of_list).flat_map(Self::all_in).collect()
     }
 
-    /// The path of the file that it names, for a reference in this settings file.
+    /// Returns the path of the referenced file, resolved against the directory of `settings_file`.
     #[must_use]
     pub fn path(&self, settings_file: &Path) -> Option<PathBuf> {
         let directory = settings_file.parent().unwrap_or_else(|| Path::new(""));
@@ -53,11 +53,11 @@ impl ValueReference {
 
 /// Reads the value that a reference points to. The error is a clause that follows the key.
 pub fn resolve_reference(
-    indirect: &ValueReference,
+    reference: &ValueReference,
     settings_file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, String> {
-    match indirect {
+    match reference {
         ValueReference::Env(name) => match env(name) {
             None => Err(format!(
                 "needs the environment variable {name}, which is not set"

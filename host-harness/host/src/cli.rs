@@ -12,7 +12,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
 
 use crate::command;
-use crate::command::fleet::Action;
+use crate::command::fleet::FleetAction;
 #[cfg(feature = "demo")]
 use crate::demo::{self, DemoOptions};
 use crate::descriptor_limit;
@@ -242,31 +242,31 @@ enum FleetCommand {
 }
 
 impl FleetCommand {
-    fn parts(self) -> (PathBuf, Action) {
+    fn into_config_and_action(self) -> (PathBuf, FleetAction) {
         match self {
-            Self::Add { config, file } => (config, Action::Add(file)),
-            Self::Change { config, file } => (config, Action::Change(file)),
+            Self::Add { config, file } => (config, FleetAction::Add(file)),
+            Self::Change { config, file } => (config, FleetAction::Change(file)),
             Self::Import {
                 config,
                 directory,
                 state_dir,
             } => {
-                let action = Action::Import {
+                let action = FleetAction::Import {
                     directory,
                     state_dir,
                 };
                 (config, action)
             }
-            Self::List { config } => (config, Action::List),
-            Self::Pause { config, name } => (config, Action::Pause(name)),
-            Self::Remove { config, name } => (config, Action::Remove(name)),
-            Self::Resume { config, name } => (config, Action::Resume(name)),
-            Self::Status { config, json } => (config, Action::Status { as_json: json }),
+            Self::List { config } => (config, FleetAction::List),
+            Self::Pause { config, name } => (config, FleetAction::Pause(name)),
+            Self::Remove { config, name } => (config, FleetAction::Remove(name)),
+            Self::Resume { config, name } => (config, FleetAction::Resume(name)),
+            Self::Status { config, json } => (config, FleetAction::Status { as_json: json }),
         }
     }
 }
 
-/// Parse the command line and do what it says.
+/// Parses the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 where it is misused
@@ -323,8 +323,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             stream,
             json,
         } => {
-            let only = command::check::CheckFilter { source, stream };
-            command::check::check(&config, &only, json).await
+            let filter = command::check::CheckFilter { source, stream };
+            command::check::check(&config, &filter, json).await
         }
         Command::Completions { shell } => command::install::completions(Cli::command(), shell),
         Command::Component { output } => command::install::component(&output),
@@ -339,7 +339,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         } => command::describe::describe(component.as_deref(), json).await,
         Command::Fields { stream } => command::fields::fields(stream.as_deref()),
         Command::Fleet { command } => {
-            let (config, action) = command.parts();
+            let (config, action) = command.into_config_and_action();
             command::fleet::fleet(&config, action).await
         }
         Command::Normalize {
@@ -359,7 +359,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             streams,
             from,
         } => {
-            let reset = command::reset::Reset {
+            let reset = command::reset::ResetArgs {
                 source,
                 streams,
                 from,

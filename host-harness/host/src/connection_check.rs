@@ -1,5 +1,5 @@
-//! "Test connection": asks a source which of its streams can be read. The API gives what was found,
-//! and `check` prints it.
+//! "Test connection": tests which streams of a source can be read. The API returns the report, and
+//! `check` prints it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use source_common::exit::{Exit, Failure};
 use source_runtime::bindings::{CheckOutcome, CheckResult, NotPermitted, PollError};
-use source_runtime::source::{Components, NetworkAccess, Source};
+use source_runtime::source::{ComponentLoader, NetworkAccess, Source};
 use source_runtime::source_loop::settings_error;
 
 use crate::report::Time;
@@ -64,7 +64,7 @@ pub(crate) struct StreamCheck {
 
 /// Tests the connection of a source.
 pub(crate) async fn test_connection(
-    components: &Components,
+    components: &ComponentLoader,
     settings: &SourceSettings,
 ) -> CheckReport {
     let (at, begun) = (SystemTime::now(), Instant::now());
@@ -83,7 +83,7 @@ async fn check_source(source: &Source, settings: &SourceSettings) -> CheckReport
         Err(failure) => return CheckReport::failed(&source.name, failure),
     };
     let is_named = settings.settings.table.contains_key(STREAMS);
-    let explain = |error: &PollError| failed(source, error);
+    let explain = |error: &PollError| error_text(source, error);
     let mut report = summarize(&source.name, &results, is_named, &explain);
     for stream in &mut report.streams {
         for text in [
@@ -110,11 +110,11 @@ impl CheckReport {
 }
 
 impl StreamCheck {
-    /// What was found, and what to do, as a clause.
+    /// Returns the outcome, and what to do, as a clause.
     pub(crate) fn text(&self) -> String {
         match self.outcome {
             "readable" => self.outcome.to_owned(),
-            "not-permitted" => not_permitted(&NotPermitted {
+            "not-permitted" => permission_text(&NotPermitted {
                 permission: self.permission.clone(),
                 product: self.product.clone(),
                 detail: self.detail.clone(),
@@ -124,7 +124,7 @@ impl StreamCheck {
     }
 }
 
-/// Ask a source which of its streams can be read.
+/// Has the component of a source test which of its streams can be read.
 pub(crate) async fn check_streams(
     source: &Source,
     config: &Path,
@@ -147,17 +147,17 @@ pub(crate) async fn check_streams(
     }
 }
 
-/// A stream that is not permitted is for a person to grant, and as long as
-/// others can be read it is no failure of the connection.
-pub(crate) fn outcome(source: &Source, outcome: &CheckOutcome) -> (String, Exit) {
+/// Describes the outcome for a stream, with its exit code. A missing permission is for a person to
+/// grant, and no failure of the connection as long as other streams can be read.
+pub(crate) fn outcome_text(source: &Source, outcome: &CheckOutcome) -> (String, Exit) {
     match outcome {
-        CheckOutcome::Failed(error) => failed(source, error),
-        CheckOutcome::NotPermitted(missing) => (not_permitted(missing), Exit::Done),
+        CheckOutcome::Failed(error) => error_text(source, error),
+        CheckOutcome::NotPermitted(missing) => (permission_text(missing), Exit::Done),
         CheckOutcome::Readable => ("readable".to_owned(), Exit::Done),
     }
 }
 
-fn not_permitted(missing: &NotPermitted) -> String {
+fn permission_text(missing: &NotPermitted) -> String {
     let mut text = format!("grant: {}", missing.permission);
     if !missing.product.is_empty() {
         let _ = write!(text, " (product: {})", missing.product);
@@ -168,9 +168,9 @@ fn not_permitted(missing: &NotPermitted) -> String {
     text
 }
 
-fn failed(source: &Source, error: &PollError) -> (String, Exit) {
+fn error_text(source: &Source, error: &PollError) -> (String, Exit) {
     match error {
-        // As a name that does not resolve.
+        // An allowed origin is denied, for example, if its name does not resolve.
         PollError::Denied(origin) if source.allows(origin) => {
             (source.denial_advice(origin), Exit::Failed)
         }
@@ -183,7 +183,7 @@ fn failed(source: &Source, error: &PollError) -> (String, Exit) {
             format!("`{}`: {}", error.setting, error.detail),
             Exit::BadSettings,
         ),
-        // An upstream answers so only to credentials that are good.
+        // An upstream throttles only requests with valid credentials.
         PollError::Throttled(failure) => (
             format!(
                 "warning: the credentials are good, the rate limit is used up: {}",
@@ -253,7 +253,7 @@ fn summarize(
     }
 }
 
-/// The word of a failure.
+/// Returns the `outcome` of a failed check.
 const fn outcome_word(error: &PollError) -> &'static str {
     match error {
         PollError::Throttled(_) => "waiting",

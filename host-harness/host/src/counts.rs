@@ -1,10 +1,10 @@
-//! The sums of what the streams of a source have counted.
+//! Sums of the counts of the streams of a source.
 
 use source_runtime::store::StoredSource;
 
 use crate::report::SourceReport;
 
-/// What streams have counted, in all.
+/// Sums of the counts of streams.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) received: u64,
@@ -33,7 +33,7 @@ impl Counts {
             })
     }
 
-    /// Sums up what is reported of a source.
+    /// Sums the counts in the report of a source.
     pub(crate) fn of_report(source: &SourceReport) -> Self {
         Self {
             received: source.sum(|stream| stream.received),
@@ -45,7 +45,7 @@ impl Counts {
         }
     }
 
-    fn with(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
+    fn combine(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
         Self {
             received: join(self.received, other.received),
             events: join(self.events, other.events),
@@ -58,15 +58,15 @@ impl Counts {
 
     /// Adds the counts of another source.
     pub(crate) fn plus(self, other: Self) -> Self {
-        self.with(other, u64::saturating_add)
+        self.combine(other, u64::saturating_add)
     }
 
-    /// Returns what was counted since. Where the counts began at zero again, it is all of them.
+    /// Returns the counts since `before`. If the counts began at zero again, these are all of them.
     pub(crate) fn since(self, before: Self) -> Self {
         if self.received < before.received || self.requests < before.requests {
             self
         } else {
-            self.with(before, u64::saturating_sub)
+            self.combine(before, u64::saturating_sub)
         }
     }
 }

@@ -55,7 +55,7 @@ impl DeadLetterSinks {
             }
             Some(DeadLetterSettings::Output(config)) => {
                 let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
-                sinks.output = Some(Arc::new(outputs.returning_refused()));
+                sinks.output = Some(Arc::new(outputs.without_blocking_on_refusal()));
             }
         }
         Ok(sinks)

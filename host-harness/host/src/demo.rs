@@ -13,7 +13,7 @@ use clap::Args;
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use source_common::exit::{Exit, Failure};
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_outputs::{Delivery, Output, OutputConfig, OutputError};
 use source_runtime::shutdown;
 use source_runtime::store::StoredStream;
@@ -56,38 +56,38 @@ pub struct DemoOptions {
 
 /// Runs the demo.
 pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
-    let cannot = |error: io::Error| Failure::failed(format!("demo: {error}"));
-    let directory = tempfile::tempdir().map_err(cannot)?;
-    let simulator = Simulator::start(tenant(&options)).await.map_err(cannot)?;
-    let file = write_settings(directory.path(), &simulator, &options).map_err(cannot)?;
+    let failed = |error: io::Error| Failure::failed(format!("demo: {error}"));
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let simulator = Simulator::start(tenant(&options)).await.map_err(failed)?;
+    let file = write_settings(directory.path(), &simulator, &options).map_err(failed)?;
     let mut settings = Settings::read(&file)?;
-    let first = FirstEvents::default();
+    let first_events = FirstEvents::default();
     if options.show {
         settings.outputs.push(OutputSettings {
             name: "first-events".to_owned(),
             kind: "demo".to_owned(),
-            place: String::new(),
+            location: String::new(),
             lines: KeyLineNumbers::default(),
-            config: Box::new(first.clone()),
+            config: Box::new(first_events.clone()),
         });
     }
 
     let begun = Instant::now();
-    let (stopper, shutdown) = shutdown::channel();
-    tokio::spawn(shutdown::on_signal(stopper.clone(), None));
+    let (shutdown_trigger, shutdown) = shutdown::channel();
+    tokio::spawn(shutdown::on_signal(shutdown_trigger.clone(), None));
     let run = Options {
         once: true,
         progress: true,
         cache_dir: command::user_cache_dir(),
         reload: None,
         watch_since: None,
-        stopper,
+        shutdown_trigger,
         shutdown,
     };
     let summary = run::run(settings, run).await?;
     let elapsed = begun.elapsed();
 
-    let mut text = first.render();
+    let mut text = first_events.render();
     text.push_str(&report(&summary, &simulator, elapsed));
     if let Some(path) = options.output.as_ref().filter(|path| !is_stdout(path)) {
         // Writing to a `String` cannot fail.
@@ -97,7 +97,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
         io::stderr()
             .lock()
             .write_all(text.as_bytes())
-            .map_err(cannot)?;
+            .map_err(failed)?;
     } else {
         command::print(&text)?;
     }

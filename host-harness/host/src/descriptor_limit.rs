@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use source_runtime::outgoing::IDLE_PER_ORIGIN_MAX;
+use source_runtime::outgoing::IDLE_CONNECTIONS_PER_ORIGIN_MAX;
 use source_runtime::poll_slots::polls_max;
 use tracing::{debug, warn};
 
@@ -20,9 +20,9 @@ const DESCRIPTORS_PER_SOURCE: usize = 1;
 /// Connections of a poll: to the API, and to the storage of files.
 const CONNECTIONS_PER_POLL: usize = 2;
 /// Idle connections of sources that share them, to the API and the storage of ten regions.
-const IDLE_SHARED_MAX: usize = 2 * 10 * IDLE_PER_ORIGIN_MAX;
-/// Descriptors of an output: as many connections as can be set. A path with placeholders may have more
-/// files open, and closes those that were not written to for longest.
+const IDLE_SHARED_MAX: usize = 2 * 10 * IDLE_CONNECTIONS_PER_ORIGIN_MAX;
+/// Descriptors of an output: as many connections as can be set. A path with placeholders may have
+/// more files open, and closes those that were not written to for longest.
 const DESCRIPTORS_PER_OUTPUT: usize = 64;
 
 /// Raises the soft limit to the hard limit. A shell often starts

@@ -21,7 +21,7 @@ use crate::registry::{Registry, SourceEntry};
 pub(crate) struct Destination {
     pub(crate) outputs: Arc<Outputs>,
     /// Names of the outputs for the source's events; `None` means all.
-    pub(crate) chosen: Option<Vec<String>>,
+    pub(crate) output_names: Option<Vec<String>>,
     /// Namespace of the source's component.
     pub(crate) namespace: String,
     pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
@@ -34,8 +34,10 @@ pub(crate) struct Destination {
 #[async_trait]
 impl EventSink for Destination {
     async fn reserve(&self, bytes: usize) -> Reservation {
-        let chosen = self.chosen.as_deref();
-        self.outputs.reserve(self.entry.name(), chosen, bytes).await
+        let output_names = self.output_names.as_deref();
+        self.outputs
+            .reserve(self.entry.name(), output_names, bytes)
+            .await
     }
 
     async fn accept(
@@ -43,8 +45,10 @@ impl EventSink for Destination {
         delivery: &Delivery<'_>,
         reservation: Reservation,
     ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
-        let chosen = self.chosen.as_deref();
-        self.outputs.accept(delivery, chosen, reservation).await
+        let output_names = self.output_names.as_deref();
+        self.outputs
+            .accept(delivery, output_names, reservation)
+            .await
     }
 
     async fn store_rejected(
@@ -59,7 +63,7 @@ impl EventSink for Destination {
             .await
     }
 
-    fn progress(&self, source_state: &StoredSource) {
+    fn state_changed(&self, source_state: &StoredSource) {
         self.progress.update(source_state);
         self.entry.update(source_state);
     }

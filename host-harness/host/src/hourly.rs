@@ -1,4 +1,4 @@
-//! A summary of each hour in the log: it shows that a source collects even if nothing happens.
+//! An hourly summary in the log, which shows that sources collect even if nothing happens.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -27,10 +27,10 @@ impl HourlyLog {
     #[must_use]
     pub(crate) fn start(registry: Registry) -> Self {
         let task = task::spawn(async move {
-            let mut summary = HourlySummary::default();
+            let mut summarizer = HourlySummarizer::default();
             loop {
                 tokio::time::sleep(INTERVAL).await;
-                for line in summary.lines(&registry, SystemTime::now()) {
+                for line in summarizer.lines(&registry, SystemTime::now()) {
                     line.log();
                 }
             }
@@ -45,10 +45,11 @@ impl Drop for HourlyLog {
     }
 }
 
-/// What was counted until the last summary.
+/// Makes the summaries of the hours.
 #[derive(Debug, Default)]
-struct HourlySummary {
-    before: BTreeMap<String, Counts>,
+struct HourlySummarizer {
+    /// The counts at the last summary, by source.
+    last_counts: BTreeMap<String, Counts>,
 }
 
 /// One line of the log.
@@ -63,20 +64,20 @@ enum SummaryLine {
     },
     All {
         sources: usize,
-        /// How many sources are in which state.
+        /// Number of sources by state.
         states: String,
-        /// Those that an operator has something to do about, by name.
+        /// Names of the sources that need an operator.
         attention: String,
         lag_seconds: Option<u64>,
         counts: Counts,
     },
 }
 
-impl HourlySummary {
+impl HourlySummarizer {
     /// Summarizes what has happened since the last call, or since the start of the host.
     fn lines(&mut self, registry: &Registry, now: SystemTime) -> Vec<SummaryLine> {
         let sources = registry.report(now).sources;
-        let mut last = std::mem::take(&mut self.before);
+        let mut last = std::mem::take(&mut self.last_counts);
         let mut counted = Vec::with_capacity(sources.len());
         for source in &sources {
             let counts = Counts::of_report(source);
@@ -86,7 +87,7 @@ impl HourlySummary {
                 entry.counts_at_start()
             });
             counted.push(counts.since(before.unwrap_or_default()));
-            self.before.insert(name.clone(), counts);
+            self.last_counts.insert(name.clone(), counts);
         }
         if sources.len() > LINES_MAX {
             return vec![combined_line(&sources, &counted)];
@@ -139,7 +140,7 @@ fn combined_line(sources: &[SourceReport], counted: &[Counts]) -> SummaryLine {
 
 impl SummaryLine {
     fn log(&self) {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         match self {
             Self::Source {
                 source,
@@ -157,7 +158,7 @@ impl SummaryLine {
                 requests = counts.requests,
                 gaps = counts.gaps,
                 lag_seconds,
-                detail = some(detail),
+                detail = non_empty(detail),
                 "summary of the last hour"
             ),
             Self::All {
@@ -176,7 +177,7 @@ impl SummaryLine {
                 requests = counts.requests,
                 gaps = counts.gaps,
                 lag_seconds,
-                attention = some(attention),
+                attention = non_empty(attention),
                 "summary of the last hour of all sources"
             ),
         }
@@ -199,7 +200,7 @@ mod tests {
         let entry = registry
             .entry(name)
             .unwrap_or_else(|| registry.add_source(name, Vec::new()));
-        entry.set_run(RunState::Running);
+        entry.set_run_state(RunState::Running);
         let mut source_state = StoredSource::new(name);
         source_state.stored_at = Time::of(at(hour)).to_string();
         let stream = StoredStream {
@@ -227,11 +228,11 @@ mod tests {
     #[test]
     fn each_hour_has_what_was_counted_in_it() {
         let registry = Registry::new();
-        let mut summary = HourlySummary::default();
+        let mut summarizer = HourlySummarizer::default();
         // What was stored by an earlier run does not count.
         update(&registry, "acme", 5_000, 0, State::Active);
         update(&registry, "acme", 5_200, 1, State::Active);
-        let lines = summary.lines(&registry, at(1));
+        let lines = summarizer.lines(&registry, at(1));
         let expected = Counts {
             received: 200,
             events: 200,
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!((*state, *counts), (State::Active, expected));
         assert_eq!(*lag_seconds, Some(0));
 
-        let lines = summary.lines(&registry, at(2));
+        let lines = summarizer.lines(&registry, at(2));
         assert_eq!(received(&lines), [("acme", 0)]);
         assert!(
             matches!(
@@ -266,7 +267,7 @@ mod tests {
         // Its record was moved away, another one came.
         update(&registry, "acme", 10, 3, State::Waiting);
         update(&registry, "beta", 70, 3, State::Active);
-        let lines = summary.lines(&registry, at(3));
+        let lines = summarizer.lines(&registry, at(3));
         assert_eq!(received(&lines), [("acme", 10), ("beta", 0)]);
         let SummaryLine::Source { state, detail, .. } = &lines[0] else {
             panic!("{lines:?}");
@@ -275,13 +276,13 @@ mod tests {
         assert!(detail.ends_with("the limit is used up"), "{detail}");
         registry.remove_source("acme");
         update(&registry, "beta", 75, 4, State::Active);
-        assert_eq!(received(&summary.lines(&registry, at(4))), [("beta", 5)]);
+        assert_eq!(received(&summarizer.lines(&registry, at(4))), [("beta", 5)]);
     }
 
     #[test]
     fn many_sources_have_one_line_that_names_those_in_need() {
         let registry = Registry::new();
-        let mut summary = HourlySummary::default();
+        let mut summarizer = HourlySummarizer::default();
         for number in 0..2_000 {
             let state = if number % 250 == 0 {
                 State::Failing
@@ -294,7 +295,7 @@ mod tests {
         }
         let paused = registry.entry("tenant-0001").unwrap();
         paused.set_paused(Some(PausedBy::Api));
-        let lines = summary.lines(&registry, at(1));
+        let lines = summarizer.lines(&registry, at(1));
         assert_eq!(received(&lines), [("", 20_000)]);
         let SummaryLine::All {
             sources,

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::registry::Registry;
 
-/// Writes heartbeats until it is dropped, and a final one that says that the run has ended.
+/// Writes heartbeats until it is dropped, and then a final one that marks the run as ended.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     heartbeats: Arc<Heartbeats>,
@@ -23,11 +23,11 @@ struct Heartbeats {
     state_dir: Arc<StateDir>,
     registry: Registry,
     /// Locked while a heartbeat is written, so that none follows the final one.
-    last_written: Mutex<Written>,
+    last_written: Mutex<LastWritten>,
 }
 
 #[derive(Debug, Default)]
-struct Written {
+struct LastWritten {
     has_ended: bool,
     stored_host: Vec<u8>,
 }

@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// `source_runtime::outgoing=debug,info`.
 pub const LEVEL_VARIABLE: &str = "SOURCE_HOST_LOG";
 
-/// What libraries log is for their developers.
+/// Levels for libraries, whose logs are for their developers.
 const LIBRARIES: &str = "wasmtime=warn,wasmtime_wasi=warn,wasmtime_wasi_http=error,rustls=warn";
 
 /// How much is logged.
@@ -42,7 +42,7 @@ pub enum Verbosity {
 }
 
 impl Verbosity {
-    /// From the flags `-q` and `-v`, the second of which may be repeated.
+    /// Returns the verbosity for the flags `-q` and `-v`, the second of which may be repeated.
     #[must_use]
     pub const fn of(quiet: bool, verbose: u8) -> Self {
         match (quiet, verbose) {
@@ -53,7 +53,7 @@ impl Verbosity {
         }
     }
 
-    /// The levels; `variable` is [`LEVEL_VARIABLE`], over which a flag goes.
+    /// Returns the levels. `variable` is the value of [`LEVEL_VARIABLE`], which a flag overrides.
     fn levels(self, variable: Option<String>) -> String {
         let level = match self {
             Self::Normal => match variable {
@@ -77,7 +77,7 @@ pub enum Format {
     Json,
 }
 
-/// Begin to log. Called once, by the command line.
+/// Starts logging. Called once, by the command line.
 pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result<(), Failure> {
     let level = verbosity.levels(std::env::var(LEVEL_VARIABLE).ok());
     let filter = EnvFilter::try_new(&level)
@@ -101,22 +101,22 @@ pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result
         .with_target(false)
         .with_ansi(ansi)
         .with_writer(writer);
-    let quiet = filter_fn(|of| !is_wasmtime_trace(of));
+    let without_wasmtime_trace = filter_fn(|metadata| !is_wasmtime_trace(metadata));
     let started = match format {
         Format::Json => builder
             .json()
             .flatten_event(true)
             .finish()
-            .with(quiet)
+            .with(without_wasmtime_trace)
             .try_init(),
-        Format::Text => builder.finish().with(quiet).try_init(),
+        Format::Text => builder.finish().with(without_wasmtime_trace).try_init(),
     };
     // A second start within one process, as in tests, keeps the first.
     drop(started);
     Ok(())
 }
 
-/// Open a log file to append to. A new one can be read by the host's user and
+/// Opens a log file to append to. A new one can be read by the host's user and
 /// group only: errors may repeat what an upstream says about mail.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -126,17 +126,17 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// At its lowest level wasmtime writes down each value that a component passes
-/// to the host, and so the headers and the links of every request. No setting
-/// of the level brings that into a log.
-fn is_wasmtime_trace(of: &Metadata<'_>) -> bool {
-    *of.level() == Level::TRACE && of.target().starts_with("wasmtime")
+/// Returns whether an event is one of wasmtime's trace events. They contain each value that a
+/// component passes to the host, and so the headers and links of every request. No setting of the
+/// level brings them into a log.
+fn is_wasmtime_trace(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() == Level::TRACE && metadata.target().starts_with("wasmtime")
 }
 
-/// Lines of the log are written above these, not through them.
+/// Has the lines of the log written above these bars, not through them.
 pub(crate) fn print_above(bars: &MultiProgress) {
-    let mut drawn = PROGRESS_BARS.lock().unwrap_or_else(PoisonError::into_inner);
-    *drawn = Some(bars.clone());
+    let mut progress_bars = PROGRESS_BARS.lock().unwrap_or_else(PoisonError::into_inner);
+    *progress_bars = Some(bars.clone());
 }
 
 static PROGRESS_BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
@@ -163,14 +163,15 @@ impl LogFile {
 
     /// Writes a line, into a new file where the present one is no longer at its path.
     fn write_all(&self, line: &[u8]) -> io::Result<()> {
-        self.open_again().write_all(line)
+        self.reopen_if_moved().write_all(line)
     }
 
-    /// Opens a new file where the present one is no longer at its path. Returns the one to write to.
-    fn open_again(&self) -> MutexGuard<'_, File> {
+    /// Opens a new file where the present one is no longer at its path. Returns the one to write
+    /// to.
+    fn reopen_if_moved(&self) -> MutexGuard<'_, File> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be looked at or opened for now still takes lines.
-        if matches!(disk::is_at(&self.path, &file), Ok(false))
+        // If the check or the opening fails, the present file still receives the lines.
+        if matches!(disk::is_same_file(&self.path, &file), Ok(false))
             && let Ok(new) = open(&self.path)
         {
             *file = new;
@@ -199,11 +200,11 @@ impl Write for Line<'_> {
         match self.file {
             Some(file) => file.write_all(bytes)?,
             None => {
-                let drawn = PROGRESS_BARS
+                let progress_bars = PROGRESS_BARS
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clone();
-                match drawn {
+                match progress_bars {
                     Some(bars) => bars.suspend(|| io::stderr().lock().write_all(bytes))?,
                     None => io::stderr().lock().write_all(bytes)?,
                 }
@@ -217,17 +218,17 @@ impl Write for Line<'_> {
     }
 }
 
-/// Opens a log file that was moved again at each `SIGUSR1`, and writes a line. The signal would end
-/// the process otherwise.
+/// Reopens a log file that was moved, at each `SIGUSR1`, and writes a line. Without a handler the
+/// signal would end the process.
 #[cfg(unix)]
-pub(crate) async fn write_at_signal() -> io::Result<()> {
+pub(crate) async fn reopen_at_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut signals = signal(SignalKind::user_defined1())?;
     while signals.recv().await.is_some() {
         // Where only warnings are logged, the line is not written.
         if let Some(file) = LOG_FILE.get() {
-            drop(file.open_again());
+            drop(file.reopen_if_moved());
         }
         info!("SIGUSR1: the log goes on here");
     }
@@ -235,7 +236,7 @@ pub(crate) async fn write_at_signal() -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(crate) async fn write_at_signal() -> io::Result<()> {
+pub(crate) async fn reopen_at_signal() -> io::Result<()> {
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! What a person at a terminal sees while sources catch up: one line for each source on standard
-//! error, or one for all where there are many, and nothing where that is a pipe.
+//! Progress on a terminal while sources catch up: one line for each source on standard error, or
+//! one for all if there are many, and nothing if standard error is not a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +21,13 @@ const LINES_MAX: usize = 10;
 #[derive(Debug)]
 pub struct ProgressBars {
     bars: Option<MultiProgress>,
-    /// In place of a line for each.
-    total: Option<Arc<Total>>,
+    /// The line of all sources, instead of one for each.
+    total: Option<Arc<TotalProgressBar>>,
 }
 
-/// The line of many sources.
+/// The line that many sources share.
 #[derive(Debug)]
-struct Total {
+struct TotalProgressBar {
     bar: ProgressBar,
     begun: Instant,
     sums: Mutex<Sums>,
@@ -36,7 +36,7 @@ struct Total {
 #[derive(Debug, Default)]
 struct Sums {
     events: u64,
-    /// How many sources do what.
+    /// Number of sources by activity.
     sources: BTreeMap<&'static str, usize>,
 }
 
@@ -46,52 +46,53 @@ pub struct SourceProgressBar {
     name: String,
     bar: Option<ProgressBar>,
     countdown: Arc<Mutex<Option<Countdown>>>,
-    total: Option<Arc<Total>>,
+    total: Option<Arc<TotalProgressBar>>,
     begun: Instant,
     events_before: u64,
-    /// What has been added to the line of all.
+    /// The events and the activity that it has added to the line of all.
     counted: Mutex<(u64, &'static str)>,
 }
 
-/// How long it is until something, drawn anew while nothing else changes.
+/// The time until something happens, redrawn while nothing else changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Countdown {
-    /// What stands before the time that is left.
-    what: &'static str,
+    /// The text before the remaining time.
+    label: &'static str,
     until_ms: u64,
 }
 
 impl Countdown {
-    fn new(what: &'static str, until_ms: Option<u64>) -> Option<Self> {
-        until_ms.map(|until_ms| Self { what, until_ms })
+    fn new(label: &'static str, until_ms: Option<u64>) -> Option<Self> {
+        until_ms.map(|until_ms| Self { label, until_ms })
     }
 
     fn write(&self, now: SystemTime, out: &mut dyn fmt::Write) -> fmt::Result {
         let until = UNIX_EPOCH.checked_add(Duration::from_millis(self.until_ms));
         let left = until.and_then(|until| until.duration_since(now).ok());
         let left = Duration::from_secs(left.unwrap_or_default().as_secs());
-        write!(out, "{} {}", self.what, humantime::format_duration(left))
+        write!(out, "{} {}", self.label, humantime::format_duration(left))
     }
 }
 
 impl ProgressBars {
-    /// Lines for so many sources that are drawn only where `wanted`, and on a terminal.
+    /// Creates the lines for a number of sources. They are drawn only if `is_enabled`, and on a
+    /// terminal.
     #[must_use]
-    pub fn new(wanted: bool, sources: usize) -> Self {
-        let bars = (wanted && io::stderr().is_terminal()).then(|| {
+    pub fn new(is_enabled: bool, sources: usize) -> Self {
+        let bars = (is_enabled && io::stderr().is_terminal()).then(|| {
             let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
             let bars = MultiProgress::with_draw_target(target);
             log::print_above(&bars);
             bars
         });
-        Self::drawn(bars, sources)
+        Self::with_bars(bars, sources)
     }
 
-    fn drawn(bars: Option<MultiProgress>, sources: usize) -> Self {
-        let with_total = bars.as_ref().filter(|_| sources > LINES_MAX);
-        let total = with_total.map(|bars| {
-            Arc::new(Total {
-                bar: line(bars, "all sources", &Arc::default()),
+    fn with_bars(bars: Option<MultiProgress>, sources: usize) -> Self {
+        let shared_bars = bars.as_ref().filter(|_| sources > LINES_MAX);
+        let total = shared_bars.map(|bars| {
+            Arc::new(TotalProgressBar {
+                bar: add_bar(bars, "all sources", &Arc::default()),
                 begun: Instant::now(),
                 sums: Mutex::default(),
             })
@@ -106,7 +107,7 @@ impl ProgressBars {
         let countdown = Arc::default();
         let progress = SourceProgressBar {
             name: name.to_owned(),
-            bar: bars.map(|bars| line(bars, name, &countdown)),
+            bar: bars.map(|bars| add_bar(bars, name, &countdown)),
             countdown,
             total: self.total.clone(),
             begun: Instant::now(),
@@ -129,7 +130,7 @@ impl ProgressBars {
     }
 }
 
-fn line(
+fn add_bar(
     bars: &MultiProgress,
     prefix: &str,
     countdown: &Arc<Mutex<Option<Countdown>>>,
@@ -158,7 +159,7 @@ const COMPILING: &str =
 const FIRST_POLL: &str = "starting: the first poll has no answer yet";
 
 impl SourceProgressBar {
-    /// Begins to count: the source has started.
+    /// Starts counting, when the source has started.
     pub(crate) fn begin(&mut self, source_state: &StoredSource) {
         self.begun = Instant::now();
         self.events_before = events(source_state);
@@ -173,25 +174,26 @@ impl SourceProgressBar {
         self.show(Countdown::new(NEXT_TRY, until_ms), format!(", {reason}"));
     }
 
-    /// Shows what has been reached.
+    /// Shows the progress.
     pub fn update(&self, source_state: &StoredSource) {
         let count = events(source_state).saturating_sub(self.events_before);
-        let doing = doing(source_state, SystemTime::now());
+        let activity = activity(source_state, SystemTime::now());
         if let Some(total) = &self.total {
             let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-            let (count_before, word_before) = std::mem::replace(&mut *counted, (count, doing.word));
+            let (count_before, word_before) =
+                std::mem::replace(&mut *counted, (count, activity.word));
             let more = count.saturating_sub(count_before);
-            total.change(more, Some(word_before), Some(doing.word));
+            total.change(more, Some(word_before), Some(activity.word));
         }
         if let Some(bar) = &self.bar {
-            // While nothing is collected, the rate of the time before would be no rate.
-            let pace = match doing.word {
-                COLLECTING => pace(count, self.begun),
+            // While nothing is collected, a rate would be misleading.
+            let rate_text = match activity.word {
+                COLLECTING => rate_text(count, self.begun),
                 _ => format!("{count} events"),
             };
-            bar.set_prefix(format!("{}  {pace}", self.name));
+            bar.set_prefix(format!("{}  {rate_text}", self.name));
         }
-        self.show(doing.countdown, doing.text);
+        self.show(activity.countdown, activity.text);
     }
 
     fn show(&self, countdown: Option<Countdown>, text: String) {
@@ -217,8 +219,8 @@ impl Drop for SourceProgressBar {
     }
 }
 
-impl Total {
-    /// A source has got more events, and does something else than before.
+impl TotalProgressBar {
+    /// Adds the events of a source, and moves it from one activity to another.
     fn change(&self, events: u64, from: Option<&'static str>, to: Option<&'static str>) {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.events = sums.events.saturating_add(events);
@@ -233,13 +235,13 @@ impl Total {
         let parts: Vec<String> = parts
             .map(|(word, sources)| format!("{sources} {word}"))
             .collect();
-        let pace = pace(sums.events, self.begun);
+        let rate_text = rate_text(sums.events, self.begun);
         self.bar
-            .set_message(format!("{pace}  {}", parts.join(", ")));
+            .set_message(format!("{rate_text}  {}", parts.join(", ")));
     }
 }
 
-fn pace(events: u64, begun: Instant) -> String {
+fn rate_text(events: u64, begun: Instant) -> String {
     let seconds = begun.elapsed().as_secs_f64().max(0.001);
     // Exact to 2^32 events.
     let rate = f64::from(u32::try_from(events).unwrap_or(u32::MAX)) / seconds;
@@ -249,18 +251,18 @@ fn pace(events: u64, begun: Instant) -> String {
 const COLLECTING: &str = "collecting";
 const NEXT_TRY: &str = "next try in";
 
-/// What a source is doing.
+/// The current activity of a source.
 #[derive(Debug)]
 struct Activity {
     /// A word for it.
     word: &'static str,
-    /// How long it does nothing.
+    /// How long it waits.
     countdown: Option<Countdown>,
-    /// A text that has more, after the countdown.
+    /// Further text after the countdown.
     text: String,
 }
 
-fn doing(source_state: &StoredSource, now: SystemTime) -> Activity {
+fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
     let next_poll_ms = source_state.next_poll_ms;
     if let Some(wait) = waits(source_state).first() {
         let countdown = Countdown::new("waiting", wait.until_ms);
@@ -337,7 +339,7 @@ mod tests {
 
     fn hidden(sources: usize) -> ProgressBars {
         let target = ProgressDrawTarget::hidden();
-        ProgressBars::drawn(Some(MultiProgress::with_draw_target(target)), sources)
+        ProgressBars::with_bars(Some(MultiProgress::with_draw_target(target)), sources)
     }
 
     fn stored_source(state: State, events: u64) -> StoredSource {

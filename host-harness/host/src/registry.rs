@@ -71,12 +71,12 @@ pub trait MetricsObserver: Send + Sync {
 #[derive(Clone)]
 pub struct SourceEntry {
     name: Arc<str>,
-    entry: Arc<Mutex<Entry>>,
+    state: Arc<Mutex<EntryState>>,
     wake: Arc<Notify>,
 }
 
-struct Entry {
-    /// Without the position, which may be large.
+struct EntryState {
+    /// Without the checkpoint, which may be large.
     source_state: Option<StoredSource>,
     checkpoint_bytes: Option<usize>,
     /// Its counts in the first stored state.
@@ -181,7 +181,7 @@ impl Registry {
     /// Returns a report of the whole host.
     #[must_use]
     pub fn report(&self, now: SystemTime) -> HostReport {
-        let host = self.host(now);
+        let host = self.host_facts(now);
         HostReport {
             host: host.report(),
             sources: self
@@ -216,7 +216,7 @@ impl Registry {
     #[must_use]
     pub fn source(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
         let entry = self.entry(name)?;
-        Some(self.report_source(&entry, &self.host(now)))
+        Some(self.report_source(&entry, &self.host_facts(now)))
     }
 
     /// Returns a report of the outputs.
@@ -269,13 +269,15 @@ impl Registry {
     fn note_blocked(&self, name: &str, facts: &mut SourceFacts) {
         if facts.blocked.is_none() {
             let outputs = self.outputs();
-            let blocked = outputs.iter().find_map(|outputs| outputs.blocked(name));
+            let blocked = outputs
+                .iter()
+                .find_map(|outputs| outputs.blocking_output(name));
             facts.blocked = blocked.map(|(output, reason)| BlockedBy { output, reason });
         }
     }
 
     /// Returns the facts about this process, which is running by definition.
-    fn host(&self, now: SystemTime) -> HostFacts {
+    fn host_facts(&self, now: SystemTime) -> HostFacts {
         HostFacts {
             heartbeat: Some(Heartbeat {
                 pid: process::id(),
@@ -292,7 +294,7 @@ impl Registry {
 
 impl SourceEntry {
     fn new(name: &str, outputs: Vec<String>) -> Self {
-        let entry = Entry {
+        let state = EntryState {
             source_state: None,
             checkpoint_bytes: None,
             counts_at_start: None,
@@ -304,7 +306,7 @@ impl SourceEntry {
         };
         Self {
             name: name.into(),
-            entry: Arc::new(Mutex::new(entry)),
+            state: Arc::new(Mutex::new(state)),
             wake: Arc::default(),
         }
     }
@@ -315,19 +317,19 @@ impl SourceEntry {
         &self.name
     }
 
-    /// Ends the present wait of the source, which reads its secrets again and is polled. One that
-    /// does not wait does so at its next wait.
+    /// Ends the present wait of the source, which then reads its secrets again and is polled. If it
+    /// does not wait now, its next wait ends at once.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// What its loop listens to.
+    /// Returns the signal that [`Self::wake`] notifies.
     pub(crate) fn wake_signal(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entry> {
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, EntryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces the stored state: counts and the states of the streams.
@@ -351,13 +353,13 @@ impl SourceEntry {
         state.note_start_error(reason);
     }
 
-    /// What it had counted when it was added; `None` where that is not known yet.
+    /// Returns its counts in the first stored state; `None` if there is none yet.
     pub(crate) fn counts_at_start(&self) -> Option<Counts> {
         self.lock().counts_at_start
     }
 
-    /// Notes whether the host runs it.
-    pub fn set_run(&self, run: RunState) {
+    /// Sets whether the host runs it.
+    pub fn set_run_state(&self, run: RunState) {
         self.lock().facts.run = run;
     }
 
@@ -413,7 +415,7 @@ mod tests {
         let entry = registry.add_source("acme", vec!["siem".to_owned()]);
         let state = |registry: &Registry| registry.source("acme", now).map(|it| it.state);
         assert_eq!(state(&registry), Some(State::Starting));
-        entry.set_run(RunState::Running);
+        entry.set_run_state(RunState::Running);
         entry.update(&stored_source(now, State::Active));
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Active);
@@ -445,7 +447,7 @@ mod tests {
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Failing);
         assert_eq!(report.detail, "sources/acme.toml: unknown key");
-        entry.set_run(RunState::Running);
+        entry.set_run_state(RunState::Running);
         entry.update(&stored_source(now, State::Active));
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Active);

@@ -256,7 +256,8 @@ pub struct StreamReport {
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,
     /// When the stream was last requested from the upstream.
-    pub last_poll_at: Option<Time>,
+    #[serde(rename = "last_poll_at")]
+    pub last_request_at: Option<Time>,
     /// The time of the newest event.
     pub newest_at: Option<Time>,
     /// Records read; always `events` + `rejected` + `duplicates`.
@@ -581,7 +582,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
-            last_poll_at: stream.last_request_at.as_deref().and_then(Time::parse),
+            last_request_at: stream.last_request_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,

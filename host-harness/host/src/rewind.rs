@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use source_common::disk::blocking;
 use source_common::exit::Failure;
-use source_runtime::source::{Components, NetworkAccess};
+use source_runtime::source::{ComponentLoader, NetworkAccess};
 use source_runtime::store::StateDir;
 
 use crate::settings::SourceSettings;
@@ -36,10 +36,11 @@ impl fmt::Display for RewindError {
 }
 
 /// Has the streams, or all where none is named, collected again from a time on, in milliseconds
-/// since the epoch. Until this returns the source must not run, which would store its own checkpoint
-/// over this one, and nobody else may change its checkpoint, which is read before it is written.
+/// since the epoch. Until this returns the source must not run, which would store its own
+/// checkpoint over this one, and nobody else may change its checkpoint, which is read before it is
+/// written.
 pub(crate) async fn rewind(
-    components: &Components,
+    components: &ComponentLoader,
     settings: &SourceSettings,
     state_dir: &Arc<StateDir>,
     streams: &[String],

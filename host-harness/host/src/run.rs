@@ -22,7 +22,7 @@ use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::service_manager::{self, Message};
+use crate::service_manager::{self, Notification};
 use crate::settings::{CACHE_DIR, Settings};
 use crate::source;
 pub use crate::supervisor::SourceSummary;
@@ -31,7 +31,7 @@ use crate::supervisor::{
     Supervisor,
 };
 
-/// With `--once`: deliveries in a row that an output may put off.
+/// With `--once`: tries of a delivery until an output fails.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
 /// How long a stop may take; a service manager kills the process after five seconds.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4_700);
@@ -50,7 +50,7 @@ pub struct Options {
     /// To read the settings again when one of their files changes: the time before they were read.
     pub watch_since: Option<SystemTime>,
     /// Asks for a stop; also used from within when an output is gone.
-    pub stopper: ShutdownTrigger,
+    pub shutdown_trigger: ShutdownTrigger,
     /// Receives the request to stop.
     pub shutdown: Shutdown,
 }
@@ -79,7 +79,7 @@ impl Summary {
     }
 }
 
-/// Run every source until all have ended.
+/// Runs every source until all have ended.
 pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Failure> {
     let outlives_sources = settings.sources_dir.is_some() && !options.once;
     let is_idle = settings.sources.iter().all(|source| !source.enabled);
@@ -113,7 +113,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         registry.add_outputs(Arc::clone(output));
     }
     let bars = Arc::new(ProgressBars::new(options.progress, settings.sources.len()));
-    let starts = StartupTracker::new();
+    let startup_tracker = StartupTracker::new();
     let supervisor = Supervisor::new(HostContext {
         components: components.clone(),
         state_dir: Arc::clone(&state_dir),
@@ -124,8 +124,8 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         registry: registry.clone(),
         once: options.once,
         outlives_sources,
-        startup: starts.clone(),
-        stopper: options.stopper.clone(),
+        startup_tracker: startup_tracker.clone(),
+        shutdown_trigger: options.shutdown_trigger.clone(),
         shutdown: options.shutdown.clone(),
     })?;
     let files = SettingsFiles::new(supervisor.clone(), &settings);
@@ -138,16 +138,16 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
             state_dir: state_dir.path().to_owned(),
         })
     });
-    // Moved: those of thousands of sources would be there twice.
+    // Moved, because the settings of thousands of sources would be in memory twice.
     files.start(
         mem::take(&mut settings.sources),
         mem::take(&mut settings.faulty_sources),
     );
-    starts.complete();
+    startup_tracker.complete();
     let _service = service_manager::start(options.shutdown.clone());
-    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.stopper.clone());
+    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let readiness = tokio::spawn(async move {
-        starts.all_decided().await;
+        startup_tracker.all_decided().await;
         registry.set_ready(true);
     });
     let mut changes = JoinSet::new();
@@ -165,7 +165,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     }
     changes.abort_all();
     let sources = supervisor.finish(STOP_TIMEOUT).await;
-    let reader_gone = stdout.finish();
+    let is_stdout_closed = stdout.finish();
     readiness.abort();
     bars.clear();
     close(&outputs, rejected_output.as_deref()).await?;
@@ -173,13 +173,13 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         admin.stop().await;
     }
     let is_cut_off = |source: &SourceSummary| matches!(source.exit, SourceExit::Stopped);
-    if reader_gone && sources.iter().any(is_cut_off) {
+    if is_stdout_closed && sources.iter().any(is_cut_off) {
         return Err(Failure::failed(STDOUT_CLOSED));
     }
     Ok(Summary { sources })
 }
 
-/// Reads the settings again whenever that is asked for, or a file of them has changed.
+/// Reads the settings again whenever that is requested, or one of their files has changed.
 async fn reload_on(
     requests: Arc<Notify>,
     mut watch: Option<SettingsWatch>,
@@ -191,15 +191,15 @@ async fn reload_on(
                 () = requests.notified() => {}
                 () = watch.changed() => {}
             }
-            watch.note_reading().await;
+            watch.begin_reading().await;
         } else {
             requests.notified().await;
         }
-        service_manager::notify(&Message::Reloading);
+        service_manager::notify(&Notification::Reloading);
         files.reload().await;
-        service_manager::notify(&Message::Ready);
+        service_manager::notify(&Notification::Ready);
         if let Some(watch) = &mut watch {
-            watch.note_read().await;
+            watch.end_reading().await;
         }
     }
 }
@@ -211,19 +211,19 @@ pub(crate) struct StdoutWatch {
 }
 
 impl StdoutWatch {
-    pub(crate) fn start(outputs: Arc<Outputs>, stopper: ShutdownTrigger) -> Self {
+    pub(crate) fn start(outputs: Arc<Outputs>, shutdown_trigger: ShutdownTrigger) -> Self {
         let is_gone = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&is_gone);
+        let gone_flag = Arc::clone(&is_gone);
         let task = tokio::spawn(async move {
-            outputs.reader_gone().await;
+            outputs.stdout_closed().await;
             // Before the stop: the run may be over before this task is.
-            noted.store(true, Ordering::SeqCst);
-            stopper.stop();
+            gone_flag.store(true, Ordering::SeqCst);
+            shutdown_trigger.stop();
         });
         Self { task, is_gone }
     }
 
-    /// Ends it. Returns whether the reader was gone.
+    /// Stops watching. Returns whether the reader was gone.
     pub(crate) fn finish(self) -> bool {
         self.task.abort();
         self.is_gone.load(Ordering::SeqCst)

@@ -24,7 +24,7 @@ struct StopNotification {
 impl StopNotification {
     fn send(&self) {
         if !self.is_sent.swap(true, Ordering::Relaxed) {
-            notify(&Message::Stopping);
+            notify(&Notification::Stopping);
         }
     }
 }
@@ -44,7 +44,7 @@ impl Drop for Notifier {
 /// that the runtime still executes tasks.
 pub(crate) fn start(shutdown: Shutdown) -> Notifier {
     let mut tasks = JoinSet::new();
-    notify(&Message::Ready);
+    notify(&Notification::Ready);
     let stop = StopNotification {
         shutdown,
         is_sent: Arc::default(),
@@ -60,7 +60,7 @@ pub(crate) fn start(shutdown: Shutdown) -> Notifier {
             let mut ticks = tokio::time::interval(limit / 2);
             loop {
                 ticks.tick().await;
-                notify(&Message::Watchdog);
+                notify(&Notification::Watchdog);
             }
         });
     }
@@ -72,7 +72,7 @@ pub(crate) fn start(shutdown: Shutdown) -> Notifier {
 
 /// A notification to the service manager.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum Notification {
     Ready,
     /// Its settings are read again; [`Self::Ready`] follows.
     Reloading,
@@ -81,19 +81,19 @@ pub(crate) enum Message {
 }
 
 #[cfg(unix)]
-pub(crate) fn notify(message: &Message) {
+pub(crate) fn notify(notification: &Notification) {
     use sd_notify::NotifyState;
 
     // systemd compares the time of the reload with that of its request.
-    let sent = match message {
-        Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
-        Message::Reloading => NotifyState::monotonic_usec_now()
+    let sent = match notification {
+        Notification::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        Notification::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-        Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
-        Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+        Notification::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Notification::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
     };
     if let Err(error) = sent {
-        tracing::warn!("the service manager was not notified ({message:?}): {error}");
+        tracing::warn!("the service manager was not notified ({notification:?}): {error}");
     }
 }
 
@@ -103,7 +103,7 @@ fn watchdog_limit() -> Option<std::time::Duration> {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn notify(_: &Message) {}
+pub(crate) fn notify(_: &Notification) {}
 
 #[cfg(not(unix))]
 fn watchdog_limit() -> Option<std::time::Duration> {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
 use source_common::secret::Secret;
-use source_common::section::at;
+use source_common::section::file_location;
 use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::PollError;
 use source_runtime::engine::CallError;
 use source_runtime::source::{
-    Component, ComponentLocation, Components, NetworkAccess, Source, SourceOptions,
+    Component, ComponentLoader, ComponentLocation, NetworkAccess, Source, SourceOptions,
 };
 use source_runtime::source_loop::settings_error;
 use tracing::warn;
@@ -30,18 +30,21 @@ pub fn component_at(path: Option<&Path>) -> ComponentLocation {
 
 /// Creates the component loader for a settings file, with the memory limit that
 /// its sources need.
-pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Components, Failure> {
+pub fn components(
+    settings: &Settings,
+    cache_dir: Option<PathBuf>,
+) -> Result<ComponentLoader, Failure> {
     let sizes = settings
         .sources
         .iter()
         .map(|source| source.memory_bytes_max);
-    Components::new(cache_dir, sizes.max().unwrap_or_default())
+    ComponentLoader::new(cache_dir, sizes.max().unwrap_or_default())
 }
 
 /// Prepares a source: loads its component, resolves its settings, creates its
 /// HTTP client.
 pub async fn prepare(
-    components: &Components,
+    components: &ComponentLoader,
     source: &SourceSettings,
     access: NetworkAccess,
 ) -> Result<Source, Failure> {
@@ -49,12 +52,13 @@ pub async fn prepare(
     for warning in &resolved.warnings {
         warn!("{warning}");
     }
-    make(&component, source, resolved, access)
+    build_source(&component, source, resolved, access)
 }
 
-/// Makes a source ready with what its settings refer to now; `None` where that has not changed.
+/// Prepares a source with the present values that its settings refer to; `None` if these have not
+/// changed.
 pub(crate) async fn prepare_if_changed(
-    components: &Components,
+    components: &ComponentLoader,
     source: &SourceSettings,
     access: NetworkAccess,
     current: &Secret,
@@ -63,24 +67,24 @@ pub(crate) async fn prepare_if_changed(
     if resolved.json == *current {
         return Ok(None);
     }
-    make(&component, source, resolved, access).map(Some)
+    build_source(&component, source, resolved, access).map(Some)
 }
 
 /// Checks whether a source can be run with its settings, without the network.
 pub(crate) async fn validate(
-    components: &Components,
+    components: &ComponentLoader,
     source: &SourceSettings,
 ) -> Result<(), Failure> {
     let (component, resolved) = load(components, source).await?;
-    let ready = make(&component, source, resolved, NetworkAccess::Offline)?;
-    // A component that fails in another way is tried again by its loop.
-    let _ = try_settings(&ready, source, 0).await?;
+    let prepared = build_source(&component, source, resolved, NetworkAccess::Offline)?;
+    // Other failures of a component are retried by the source's loop.
+    let _ = try_settings(&prepared, source, 0).await?;
     Ok(())
 }
 
-/// The component of a source, and its settings as that gets them.
+/// Loads the component of a source, and resolves the settings that it gets.
 async fn load(
-    components: &Components,
+    components: &ComponentLoader,
     source: &SourceSettings,
 ) -> Result<(Component, ResolvedSettings), Failure> {
     let component = components
@@ -89,7 +93,7 @@ async fn load(
         .map_err(|failure| match &source.component {
             None => failure,
             Some(_) => Failure {
-                message: format!("{}: {failure}", source.place("component")),
+                message: format!("{}: {failure}", source.location("component")),
                 ..failure
             },
         })?;
@@ -103,13 +107,13 @@ async fn load(
     Ok((component, resolved))
 }
 
-fn make(
+fn build_source(
     component: &Component,
     source: &SourceSettings,
     resolved: ResolvedSettings,
     access: NetworkAccess,
 ) -> Result<Source, Failure> {
-    let ready = || {
+    let build = || {
         let options = SourceOptions {
             redactor: resolved.redactor,
             allow: source.allow.clone(),
@@ -122,28 +126,31 @@ fn make(
         };
         Source::new(component, options, access)
     };
-    ready().map_err(|failure: Failure| Failure {
-        message: format!("{}: {failure}", source.place(key_of(&failure.message))),
+    build().map_err(|failure: Failure| Failure {
+        message: format!(
+            "{}: {failure}",
+            source.location(leading_key(&failure.message))
+        ),
         ..failure
     })
 }
 
-/// The setting that a failure begins with, to find its line.
-fn key_of(message: &str) -> &str {
+/// Returns the setting that a message begins with, to find its line.
+fn leading_key(message: &str) -> &str {
     let word = message.split([' ', ':', '`']).find(|word| !word.is_empty());
     word.unwrap_or_default()
 }
 
-/// A component names its first mistake by the setting and the others in the detail, each as
-/// ``; `setting`: detail``.
-fn each_mistake<'a>(setting: &'a str, detail: &'a str) -> Vec<(&'a str, String)> {
+/// Splits the settings error of a component into one for each setting. The component has the
+/// further errors in the detail of the first, each as ``; `setting`: detail``.
+fn split_settings_error<'a>(setting: &'a str, detail: &'a str) -> Vec<(&'a str, String)> {
     let mut pieces = detail.split("; `");
     let first = pieces.next().unwrap_or_default();
-    let mut mistakes = vec![(setting, first.to_owned())];
+    let mut errors = vec![(setting, first.to_owned())];
     for piece in pieces {
-        match (piece.split_once("`: "), mistakes.last_mut()) {
+        match (piece.split_once("`: "), errors.last_mut()) {
             (Some((setting, detail)), _) if !setting.contains('`') => {
-                mistakes.push((setting, detail.to_owned()));
+                errors.push((setting, detail.to_owned()));
             }
             (_, Some((_, last))) => {
                 last.push_str("; `");
@@ -152,12 +159,12 @@ fn each_mistake<'a>(setting: &'a str, detail: &'a str) -> Vec<(&'a str, String)>
             (_, None) => {}
         }
     }
-    mistakes
+    errors
 }
 
-/// Has the component check its settings, by a poll that reaches nothing: it
-/// does so before it asks for the network, and with one request allowed it names the origin it
-/// would go to. What is wrong with the component is not wrong with the file.
+/// Has the component check its settings with a poll that reaches nothing: it checks them before it
+/// uses the network, and with one request allowed it names the origin that it would connect to. The
+/// inner error is a failure of the component, which is none of the settings file.
 pub(crate) async fn try_settings(
     source: &Source,
     settings: &SourceSettings,
@@ -169,9 +176,9 @@ pub(crate) async fn try_settings(
     };
     match answer {
         Err(PollError::Settings(error)) => {
-            let mistakes = each_mistake(&error.setting, &error.detail);
-            let lines = mistakes.into_iter().map(|(setting, detail)| {
-                let at = at(&settings.file, settings.settings.lines.line(setting));
+            let errors = split_settings_error(&error.setting, &error.detail);
+            let lines = errors.into_iter().map(|(setting, detail)| {
+                let at = file_location(&settings.file, settings.settings.lines.line(setting));
                 format!("{at}: {}", settings_error(&source.name, setting, &detail))
             });
             let message: Vec<String> = lines.collect();
@@ -182,8 +189,8 @@ pub(crate) async fn try_settings(
                 AllowSetting::Extend(_) => "allow",
                 AllowSetting::Replace(_) => "allow_only",
             };
-            let (place, reason) = (settings.place(key), source.denial_advice(&origin));
-            Err(Failure::settings(format!("{place}: {reason}")))
+            let (location, reason) = (settings.location(key), source.denial_advice(&origin));
+            Err(Failure::settings(format!("{location}: {reason}")))
         }
         Ok(_)
         | Err(

@@ -20,11 +20,11 @@ use crate::settings::source_file;
 /// Key of the table with the component's settings.
 const SETTINGS: &str = "settings";
 
-/// Keys that the API may not set: with a file of the host one could read what the host can read, and
-/// a proxy sees where every request goes.
-pub(crate) const LOCAL_KEYS: [&str; 3] = ["component", "ca_file", "proxy"];
+/// Keys that the API may not set, only the file: with a file of the host one could read what the
+/// host can read, and a proxy sees where every request goes.
+pub(crate) const FILE_ONLY_KEYS: [&str; 3] = ["component", "ca_file", "proxy"];
 
-/// The file of one source, which need not be there.
+/// The file of one source, which need not exist.
 #[derive(Debug)]
 pub struct SourceFile {
     path: PathBuf,
@@ -38,8 +38,8 @@ pub struct Draft {
     pub table: toml::Table,
     /// Secrets to be written to separate files.
     secrets: BTreeMap<String, Secret>,
-    /// The files of secrets that it no longer has.
-    left: Vec<PathBuf>,
+    /// The secret files that are no longer used.
+    unused_secret_files: Vec<PathBuf>,
     path: PathBuf,
     name: String,
 }
@@ -70,17 +70,17 @@ impl SourceFile {
         let old = self.read().map_err(|reason| vec![reason])?;
         let mut old = old.unwrap_or_default();
         let mut body = body.clone();
-        let removed = take_nulls(&mut body);
+        let removed = remove_nulls(&mut body);
         let mut table = toml::Table::try_from(&body)
             .map_err(|error| vec![format!("the source is not an object: {error}")])?;
-        let mut mistakes = Vec::new();
+        let mut errors = Vec::new();
         if table.contains_key("name") {
-            mistakes.push("`name` is not set here: it is in the path of the request".to_owned());
+            errors.push("`name` is not set here: it is in the path of the request".to_owned());
         }
-        for key in LOCAL_KEYS {
+        for key in FILE_ONLY_KEYS {
             if table.contains_key(key) {
                 let reason = "is not set here; set it in the file of the source";
-                mistakes.push(format!("`{key}` {reason}"));
+                errors.push(format!("`{key}` {reason}"));
             }
             if let Some(value) = old.remove(key) {
                 table.insert(key.to_owned(), value);
@@ -90,32 +90,32 @@ impl SourceFile {
             .entry(SETTINGS)
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(settings) = settings.as_table_mut() else {
-            mistakes.push(format!("`{SETTINGS}` is not an object"));
-            return Err(mistakes);
+            errors.push(format!("`{SETTINGS}` is not an object"));
+            return Err(errors);
         };
         let mut secrets = BTreeMap::new();
         for (key, value) in settings.iter_mut() {
             if ValueReference::parse(value).is_some() {
                 let reason = "refers to a file or the environment; set it in the file of the \
                               source, or give the value itself";
-                mistakes.push(format!("`{SETTINGS}.{key}` {reason}"));
+                errors.push(format!("`{SETTINGS}.{key}` {reason}"));
                 continue;
             }
             if let Some(text) = value.as_str()
                 && is_secret(key)
             {
                 secrets.insert(key.clone(), Secret::new(text.to_owned()));
-                *value = reference(&secret_file_name(&self.name, key));
+                *value = file_reference(&secret_file_name(&self.name, key));
             }
         }
         let old = match old.remove(SETTINGS) {
             Some(toml::Value::Table(old)) => old,
             _ => toml::Table::new(),
         };
-        let mut left = Vec::new();
+        let mut unused_secret_files = Vec::new();
         for (key, value) in old {
             if removed.contains(&key) {
-                left.extend(self.secret_file(&key, &value));
+                unused_secret_files.extend(self.secret_file(&key, &value));
                 continue;
             }
             let is_kept = is_secret(&key) || ValueReference::parse(&value).is_some();
@@ -123,13 +123,13 @@ impl SourceFile {
                 settings.insert(key, value);
             }
         }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         Ok(Draft {
             table,
             secrets,
-            left,
+            unused_secret_files,
             path: self.path.clone(),
             name: self.name.clone(),
         })
@@ -137,7 +137,7 @@ impl SourceFile {
 
     /// Removes the file and the secrets that the API wrote for it. Returns whether it existed.
     pub fn remove(&self) -> io::Result<bool> {
-        // Of a file that cannot be read it is not known which secrets are its own.
+        // If the file cannot be read, its own secrets are not known.
         let secrets = self.secret_files().unwrap_or_default();
         match fs::remove_file(&self.path) {
             Ok(()) => {}
@@ -214,7 +214,7 @@ impl Draft {
         let table = toml::to_string(&self.table).map_err(io::Error::other)?;
         write!(text, "{table}").map_err(io::Error::other)?;
         disk::replace(&self.path, TEMP_PREFIX, text.as_bytes())?;
-        for file in &self.left {
+        for file in &self.unused_secret_files {
             if let Err(error) = fs::remove_file(file)
                 && error.kind() != ErrorKind::NotFound
             {
@@ -226,8 +226,8 @@ impl Draft {
     }
 }
 
-/// Takes the settings out that are `null`, which TOML does not have. Returns their names.
-fn take_nulls(body: &mut Value) -> BTreeSet<String> {
+/// Removes the settings that are `null`, which TOML does not have. Returns their names.
+fn remove_nulls(body: &mut Value) -> BTreeSet<String> {
     let mut removed = BTreeSet::new();
     if let Some(settings) = body.get_mut(SETTINGS).and_then(Value::as_object_mut) {
         settings.retain(|key, value| {
@@ -253,7 +253,7 @@ fn secret_file_name(source: &str, key: &str) -> String {
     format!("{source}.{key}{SECRET_SUFFIX}")
 }
 
-fn reference(file: &str) -> toml::Value {
+fn file_reference(file: &str) -> toml::Value {
     let file = toml::Value::String(file.to_owned());
     toml::Value::Table([("file".to_owned(), file)].into_iter().collect())
 }
@@ -334,7 +334,7 @@ mod tests {
         let file = file(directory.path(), "");
         let body = json!({"name": "x", "component": "/a.wasm", "ca_file": "/etc/shadow", "proxy": "http://p:1", "settings": {
             "client_id": {"file": "/etc/shadow"}, "client_secret": {"env": "HOME"}}});
-        let mistakes = file.draft(&body, &is_secret).unwrap_err();
+        let errors = file.draft(&body, &is_secret).unwrap_err();
         for key in [
             "`name`",
             "`component`",
@@ -344,11 +344,11 @@ mod tests {
             "`settings.client_secret`",
         ] {
             assert!(
-                mistakes.iter().any(|it| it.starts_with(key)),
-                "{key}: {mistakes:?}"
+                errors.iter().any(|it| it.starts_with(key)),
+                "{key}: {errors:?}"
             );
         }
-        assert_eq!(mistakes.len(), 6);
+        assert_eq!(errors.len(), 6);
         for body in [
             json!([]),
             json!(null),

@@ -150,25 +150,25 @@ fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
     uses
 }
 
-/// A module that leads back to itself, with the way.
+/// Returns the path from a module back to itself, if there is a cycle.
 fn cycle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn follow(
         uses: &BTreeMap<String, BTreeSet<String>>,
-        way: &mut Vec<String>,
+        path: &mut Vec<String>,
         done: &mut BTreeSet<String>,
     ) -> bool {
-        let module = way.last().unwrap().clone();
+        let module = path.last().unwrap().clone();
         for next in uses.get(&module).into_iter().flatten() {
-            if way.contains(next) {
-                way.push(next.clone());
+            if path.contains(next) {
+                path.push(next.clone());
                 return true;
             }
             if !done.contains(next) {
-                way.push(next.clone());
-                if follow(uses, way, done) {
+                path.push(next.clone());
+                if follow(uses, path, done) {
                     return true;
                 }
-                way.pop();
+                path.pop();
             }
         }
         done.insert(module);
@@ -176,8 +176,8 @@ fn cycle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     }
     let mut done = BTreeSet::new();
     uses.keys().find_map(|module| {
-        let mut way = vec![module.clone()];
-        follow(uses, &mut way, &mut done).then_some(way)
+        let mut path = vec![module.clone()];
+        follow(uses, &mut path, &mut done).then_some(path)
     })
 }
 

@@ -52,7 +52,7 @@ impl Encoding {
     }
 
     /// Compresses one file into another.
-    pub(super) fn copy(self, from: &File, mut to: &File) -> io::Result<()> {
+    pub(super) fn compress_file(self, from: &File, mut to: &File) -> io::Result<()> {
         let mut from = BufReader::new(from);
         match self {
             Self::Gzip => {

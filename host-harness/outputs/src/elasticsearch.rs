@@ -24,23 +24,23 @@ const REASON_CHARS: usize = 300;
 
 /// Parses the settings of `type = "elasticsearch"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let index = mistakes.ok_or_push(Template::read(&mut section, "index", INDEX_DEFAULT));
+    let mut errors = SettingsErrors::default();
+    let index = errors.ok_or_push(Template::read(&mut section, "index", INDEX_DEFAULT));
     let defaults = Defaults {
         kind: "elasticsearch",
         path: PATH,
-        token: Some("ApiKey"),
+        token_scheme: Some("ApiKey"),
     };
-    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
-    mistakes.ok_or_push(section.finish());
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    errors.ok_or_push(section.finish());
     let config = request.zip(index);
-    mistakes.into_value(config.map(|(request, index)| -> Box<dyn OutputConfig> {
-        Box::new(HttpOutputConfig::new(request, Bulk { index }))
+    errors.into_value(config.map(|(request, index)| -> Box<dyn OutputConfig> {
+        Box::new(HttpOutputConfig::new(request, BulkProtocol { index }))
     }))
 }
 
 #[derive(Clone, Debug)]
-struct Bulk {
+struct BulkProtocol {
     index: Template,
 }
 
@@ -58,7 +58,7 @@ struct Create<'a> {
 /// The body of a response. Each item is parsed separately, so that an item in an undocumented
 /// form leaves only its own event unaccepted.
 #[derive(Deserialize)]
-struct BulkAnswer<'a> {
+struct BulkResponse<'a> {
     #[serde(rename = "errors")]
     _errors: bool,
     #[serde(borrow)]
@@ -81,14 +81,14 @@ struct ItemResult<'a> {
 }
 
 #[derive(Default, Deserialize)]
-struct Cause<'a> {
+struct ErrorCause<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     reason: Cow<'a, str>,
 }
 
-impl ReceiverProtocol for Bulk {
+impl ReceiverProtocol for BulkProtocol {
     /// The ids of the events, in order.
     type RequestContext = Vec<String>;
 
@@ -119,18 +119,18 @@ impl ReceiverProtocol for Bulk {
     fn check_success(
         &self,
         sent: &Vec<String>,
-        answer: &ReceiverResponse<'_>,
+        response: &ReceiverResponse<'_>,
     ) -> Result<(), SendError> {
-        let Ok(answered) = serde_json::from_slice::<BulkAnswer<'_>>(answer.body) else {
-            return Err(answer.unexpected_body("an answer of _bulk"));
+        let Ok(bulk_response) = serde_json::from_slice::<BulkResponse<'_>>(response.body) else {
+            return Err(response.unexpected_body("an answer of _bulk"));
         };
         let mut results = EventOutcomes::new(sent);
-        for item in &answered.items {
+        for item in &bulk_response.items {
             if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
-                results.note(&item.create, answer);
+                results.note(&item.create, response);
             }
         }
-        results.into_result(answer)
+        results.into_result(response)
     }
 }
 
@@ -158,28 +158,28 @@ impl<'a> EventOutcomes<'a> {
         }
     }
 
-    fn note(&mut self, item: &ItemResult<'_>, answer: &ReceiverResponse<'_>) {
+    fn note(&mut self, item: &ItemResult<'_>, response: &ReceiverResponse<'_>) {
         let event = self.open.get_mut(item.id.as_ref());
         let Some(event) = event.and_then(VecDeque::pop_front) else {
             return;
         };
         match item.status {
-            // 409: stored already, by an earlier try that was interrupted.
+            // 409: already stored by an earlier try that was interrupted.
             200..=299 | 409 => {}
             // Concerns the index or the permission, not this event.
-            401 | 403 | 404 => self.block(event, item.reason(answer)),
-            400..=499 if item.status != 429 && item.cause().is_of_index() => {
-                self.block(event, item.reason(answer));
+            401 | 403 | 404 => self.block(event, item.reason(response)),
+            400..=499 if item.status != 429 && item.error_cause().concerns_index() => {
+                self.block(event, item.reason(response));
             }
             400 | 402..=428 | 430..=499 => self.undeliverable_events.push(UndeliverableEvent {
                 event,
-                reason: item.reason(answer),
+                reason: item.reason(response),
             }),
             // 429, a server error, or an unknown status.
             _ => {
                 self.retry_events.push(event);
                 self.cause
-                    .get_or_insert_with(|| RetryCause::Retry(item.reason(answer).into()));
+                    .get_or_insert_with(|| RetryCause::Retry(item.reason(response).into()));
             }
         }
     }
@@ -191,10 +191,10 @@ impl<'a> EventOutcomes<'a> {
         }
     }
 
-    fn into_result(mut self, answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
+    fn into_result(mut self, response: &ReceiverResponse<'_>) -> Result<(), SendError> {
         let missing: Vec<usize> = self.open.into_values().flatten().collect();
         if !missing.is_empty() {
-            let (name, count) = (answer.name, missing.len());
+            let (name, count) = (response.name, missing.len());
             self.cause.get_or_insert_with(|| {
                 RetryCause::Retry(
                     format!(
@@ -218,10 +218,10 @@ impl<'a> EventOutcomes<'a> {
     }
 }
 
-impl Cause<'_> {
-    /// Whether it concerns the index, the cluster or the settings, and so every event, although the
-    /// status is that of a wrong event.
-    fn is_of_index(&self) -> bool {
+impl ErrorCause<'_> {
+    /// Returns whether it concerns the index, the cluster or the settings, and so every event, although
+    /// the status is that of an invalid event.
+    fn concerns_index(&self) -> bool {
         match &*self.kind {
             "illegal_argument_exception" => {
                 self.reason.starts_with("pipeline with id [")
@@ -238,16 +238,16 @@ impl Cause<'_> {
 }
 
 impl ItemResult<'_> {
-    fn cause(&self) -> Cause<'_> {
+    fn error_cause(&self) -> ErrorCause<'_> {
         self.error
             .and_then(|error| serde_json::from_str(error.get()).ok())
             .unwrap_or_default()
     }
 
-    fn reason(&self, answer: &ReceiverResponse<'_>) -> String {
-        let Cause { kind, reason } = self.cause();
-        let reason = answer.excerpt(&format!("{kind}: {reason}"), REASON_CHARS);
-        format!("{} answers {} {reason}", answer.name, self.status)
+    fn reason(&self, response: &ReceiverResponse<'_>) -> String {
+        let ErrorCause { kind, reason } = self.error_cause();
+        let reason = response.excerpt(&format!("{kind}: {reason}"), REASON_CHARS);
+        format!("{} answers {} {reason}", response.name, self.status)
     }
 }
 
@@ -268,16 +268,16 @@ mod tests {
         namespace: "test",
     };
 
-    fn bulk() -> Bulk {
-        Bulk {
+    fn bulk() -> BulkProtocol {
+        BulkProtocol {
             index: Template::parse(INDEX_DEFAULT).unwrap(),
         }
     }
 
-    /// What an answer with this body makes of events with these identities.
+    /// Returns the result of a response with this body to events with these ids.
     fn accepted(ids: &[&str], body: &str) -> Result<(), SendError> {
         let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        let answer = ReceiverResponse {
+        let response = ReceiverResponse {
             name: "elasticsearch http://x",
             status: StatusCode::OK,
             headers: &HeaderMap::new(),
@@ -285,10 +285,10 @@ mod tests {
             redactor: &Redactor::default(),
             now: SystemTime::UNIX_EPOCH,
         };
-        bulk().check_success(&sent, &answer)
+        bulk().check_success(&sent, &response)
     }
 
-    fn answer(errors: bool, items: &[(&str, u16)]) -> String {
+    fn response(errors: bool, items: &[(&str, u16)]) -> String {
         let items: Vec<String> = items
             .iter()
             .map(|(id, status)| {
@@ -304,7 +304,7 @@ mod tests {
         format!(r#"{{"took":3,"errors":{errors},"items":[{items}]}}"#)
     }
 
-    /// The places of the rejected events and of those to be sent again.
+    /// Returns the indexes of the rejected events and of those to be sent again.
     fn parts(result: Result<(), SendError>) -> (Vec<usize>, Vec<usize>) {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_answered_for() {
+    fn each_event_has_a_result_of_its_own() {
         let body = r#"{"took":3,"errors":true,"items":[
             {"create":{"_id":"a","status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},
             {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
@@ -361,22 +361,22 @@ mod tests {
 
     #[test]
     fn items_are_matched_by_identity_and_not_by_position() {
-        let body = answer(true, &[("c", 201), ("b", 201), ("a", 400)]);
+        let body = response(true, &[("c", 201), ("b", 201), ("a", 400)]);
         assert_eq!(parts(accepted(&["a", "b", "c"], &body)), (vec![0], vec![]));
     }
 
     #[test]
     fn the_status_of_an_item_counts_whatever_errors_says() {
-        let body = answer(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
+        let body = response(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
         let ids = ["a", "b", "c", "d"];
         assert_eq!(parts(accepted(&ids, &body)), (vec![], vec![1, 3]));
-        let body = answer(true, &[("a", 201), ("b", 409)]);
+        let body = response(true, &[("a", 201), ("b", 409)]);
         accepted(&["a", "b"], &body).unwrap();
     }
 
     #[test]
     fn an_event_without_an_item_is_sent_again() {
-        let half = answer(false, &[("a", 201), ("c", 201)]);
+        let half = response(false, &[("a", 201), ("c", 201)]);
         let ids = ["a", "b", "c", "d"];
         assert_eq!(parts(accepted(&ids, &half)), (vec![], vec![1, 3]));
         let none = r#"{"errors":false,"items":[]}"#;
@@ -385,18 +385,18 @@ mod tests {
 
     #[test]
     fn an_item_of_another_event_accepts_none() {
-        let body = answer(false, &[("a", 201), ("x", 201)]);
+        let body = response(false, &[("a", 201), ("x", 201)]);
         assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
         // More items for an identity than there are events with it.
-        let body = answer(false, &[("a", 201), ("a", 201)]);
+        let body = response(false, &[("a", 201), ("a", 201)]);
         assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
     }
 
     #[test]
     fn two_events_of_one_identity_need_two_items() {
-        let body = answer(true, &[("a", 201), ("b", 201), ("a", 409)]);
+        let body = response(true, &[("a", 201), ("b", 201), ("a", 409)]);
         accepted(&["a", "a", "b"], &body).unwrap();
-        let body = answer(false, &[("a", 201), ("b", 201)]);
+        let body = response(false, &[("a", 201), ("b", 201)]);
         assert_eq!(parts(accepted(&["a", "a", "b"], &body)), (vec![], vec![1]));
     }
 
@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
-        let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
+        let body = response(true, &[("a", 503), ("b", 403), ("c", 201)]);
         let Err(SendError::PartiallyAccepted {
             undeliverable_events,
             retry_events,

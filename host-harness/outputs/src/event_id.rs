@@ -52,7 +52,7 @@ mod tests {
     use super::event_id;
 
     #[test]
-    fn each_format_has_its_place() {
+    fn the_id_of_each_format_is_found() {
         assert_eq!(
             event_id(r#"{"x":1,"event":{"kind":"event","id":"a"}}"#),
             "a"
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_one_is_its_own_identity() {
+    fn a_body_without_an_id_is_identified_by_its_hash() {
         let id = event_id(r#"{"event":"text"}"#);
         assert_eq!(id.len(), 32);
         assert_eq!(id, event_id(r#"{"event":"text"}"#));

@@ -35,17 +35,17 @@ struct FileOutputConfig {
 
 /// Parses the settings of `type = "file"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let path = mistakes.ok_or_push(read_path(&mut section));
+    let mut errors = SettingsErrors::default();
+    let path = errors.ok_or_push(read_path(&mut section));
     let rotate = [
         section.number("rotate_mib", 1..=1_000_000),
         section.number("rotate_hours", 1..=8_760),
     ];
     let rotates = !matches!(rotate, [Ok(None), Ok(None)]);
-    let [mib, hours] = rotate.map(|number| mistakes.ok_or_push(number).flatten());
-    let compression = mistakes.ok_or_push(Encoding::read(&mut section));
+    let [mib, hours] = rotate.map(|number| errors.ok_or_push(number).flatten());
+    let compression = errors.ok_or_push(Encoding::read(&mut section));
     let compression = compression.unwrap_or(Encoding::Plain);
-    let keep = mistakes
+    let keep = errors
         .ok_or_push(section.number("keep", 1..=100_000))
         .flatten();
     if !rotates {
@@ -55,18 +55,18 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
         ] {
             if set {
                 let reason = "is about closed files; set rotate_mib or rotate_hours as well";
-                mistakes.add(section.error(key, reason));
+                errors.add(section.error(key, reason));
             }
         }
     }
-    mistakes.ok_or_push(section.finish());
+    errors.ok_or_push(section.finish());
     let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
         bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
         age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
         compression,
         keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
     });
-    mistakes.into_value(
+    errors.into_value(
         path.map(|path| -> Box<dyn OutputConfig> { Box::new(FileOutputConfig { path, rotation }) }),
     )
 }
@@ -88,8 +88,8 @@ impl OutputConfig for FileOutputConfig {
             |path: &Path, error: &io::Error| Failure::failed(disk::error_message(path, error));
         let Some(path) = self.path.fixed() else {
             let directory = self.path.directory();
-            let tried = directory.clone();
-            blocking(move || disk::check_can_create_in(&tried))
+            let checked_path = directory.clone();
+            blocking(move || disk::check_can_create_in(&checked_path))
                 .await
                 .map_err(|error| failure(&directory, &error))?;
             let limits = PartLimits {
@@ -100,8 +100,8 @@ impl OutputConfig for FileOutputConfig {
             let writer = FileWriter::new(self.clone());
             return Ok(Box::new(WorkerPool::new(name, vec![writer], limits)));
         };
-        let tried = path.clone();
-        let appender = match blocking(move || check_writable(&tried)).await {
+        let checked_path = path.clone();
+        let appender = match blocking(move || check_writable(&checked_path)).await {
             Ok(()) => open_appender(path.clone(), self.rotation.clone()).await,
             Err(error) => Err(error),
         };
@@ -115,7 +115,7 @@ impl OutputConfig for FileOutputConfig {
 
     async fn test(&self) -> Result<String, OutputError> {
         let config = self.clone();
-        blocking(move || config.try_files())
+        blocking(move || config.check_path())
             .await
             .map_err(|error| {
                 OutputError::Retry(disk::error_message(&self.directory_or_file(), &error).into())
@@ -125,9 +125,9 @@ impl OutputConfig for FileOutputConfig {
 
     fn check_files(&self) -> Result<(), String> {
         let path = self.directory_or_file();
-        match self.try_files() {
+        match self.check_path() {
             Ok(()) => Ok(()),
-            // It may be another user who looks than the one who runs it.
+            // The user who checks may not be the one who runs the host.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 warn!(
                     "path {}: {error} for this user; the one that runs source-host has to write \
@@ -150,12 +150,12 @@ impl FileOutputConfig {
         format!("file {}", self.path)
     }
 
-    /// The file; of a template the directory that all files are in.
+    /// Returns the file, or the directory that contains all files of a template.
     fn directory_or_file(&self) -> PathBuf {
         self.path.fixed().unwrap_or_else(|| self.path.directory())
     }
 
-    fn try_files(&self) -> io::Result<()> {
+    fn check_path(&self) -> io::Result<()> {
         match self.path.fixed() {
             Some(path) => check_writable(&path),
             None => disk::check_can_create_in(&self.path.directory()),
@@ -167,7 +167,7 @@ async fn open_appender(path: PathBuf, rotation: Option<Rotation>) -> io::Result<
     blocking(move || Appender::with_rotation(&path, rotation)).await
 }
 
-/// Appends off the runtime's threads. The appender comes back also after an error.
+/// Appends on a thread for blocking operations. Returns the appender also after an error.
 async fn append(mut appender: Appender, text: String) -> io::Result<(Appender, io::Result<()>)> {
     blocking(move || {
         let result = appender.append(text.as_bytes(), SystemTime::now());
@@ -190,7 +190,7 @@ struct FileOutput {
     name: String,
     path: PathBuf,
     rotation: Option<Rotation>,
-    /// `None` while a write is under way, and after one was abandoned.
+    /// `None` during a write, and after one was cancelled.
     appender: Option<Appender>,
 }
 
@@ -206,7 +206,7 @@ impl Output for FileOutput {
             |error: &io::Error| OutputError::Retry(disk::error_message(&self.path, error).into());
         let appender = match self.appender.take() {
             Some(appender) => appender,
-            // It is locked until a write that was abandoned has ended.
+            // Fails while a cancelled write is still running, since that holds the lock.
             None => open_appender(self.path.clone(), self.rotation.clone())
                 .await
                 .map_err(|error| retry(&error))?,
@@ -225,18 +225,18 @@ impl Output for FileOutput {
     }
 }
 
-/// Files that are made from the words of events. Each event of a part goes to the same one.
+/// Writes to files whose paths are rendered from events. All events of a part go to the same file.
 struct FileWriter {
     config: FileOutputConfig,
-    open: BTreeMap<PathBuf, OpenFile>,
-    /// How many parts were written.
+    open_files: BTreeMap<PathBuf, OpenFile>,
+    /// Number of parts that were written.
     writes: u64,
 }
 
-/// A file that was written to.
+/// An open file.
 struct OpenFile {
     appender: Appender,
-    /// The number of the write that was its last.
+    /// The number of the last write to it.
     last_write: u64,
 }
 
@@ -244,23 +244,26 @@ impl FileWriter {
     fn new(config: FileOutputConfig) -> Self {
         Self {
             config,
-            open: BTreeMap::new(),
+            open_files: BTreeMap::new(),
             writes: 0,
         }
     }
 
-    /// The file at a path, out of those that are open. One that is not is opened; where there are
-    /// too many, that which was not written to for the longest time is closed before.
+    /// Removes and returns the open file at a path, or opens it. If too many are open, the least
+    /// recently written one is closed first.
     async fn take(&mut self, path: &Path) -> io::Result<Appender> {
-        if let Some(open) = self.open.remove(path) {
+        if let Some(open) = self.open_files.remove(path) {
             return Ok(open.appender);
         }
-        while self.open.len() >= OPEN_FILES_MAX {
-            let longest = self.open.iter().min_by_key(|(_, open)| open.last_write);
-            let Some(path) = longest.map(|(path, _)| path.clone()) else {
+        while self.open_files.len() >= OPEN_FILES_MAX {
+            let least_recent = self
+                .open_files
+                .iter()
+                .min_by_key(|(_, open)| open.last_write);
+            let Some(path) = least_recent.map(|(path, _)| path.clone()) else {
                 break;
             };
-            self.open.remove(&path);
+            self.open_files.remove(&path);
         }
         open_appender(path.to_owned(), self.config.rotation.clone()).await
     }
@@ -290,17 +293,17 @@ impl Worker for FileWriter {
             appender,
             last_write: self.writes,
         };
-        self.open.insert(path, open);
+        self.open_files.insert(path, open);
         Ok(())
     }
 
     async fn close(&mut self) {
-        self.open.clear();
+        self.open_files.clear();
     }
 }
 
-/// A file of whole lines, which this process alone writes to: it is locked
-/// for as long as it is open, and so is what is opened in its place.
+/// A file of whole lines that only this process writes to: it is locked
+/// while it is open, and so is the file that replaces it after rotation.
 #[derive(Debug)]
 pub struct Appender {
     path: PathBuf,
@@ -308,7 +311,7 @@ pub struct Appender {
     bytes: u64,
     /// Length to which the file must be truncated, after a failed append.
     truncate_to: Option<u64>,
-    begun: SystemTime,
+    created_at: SystemTime,
     rotation: Option<Rotation>,
 }
 
@@ -325,7 +328,7 @@ impl Appender {
         let is_new = !path.exists();
         let mut file = open_locked(path)?;
         let length = file.metadata()?.len();
-        let bytes = whole_lines(&mut file, length)?;
+        let bytes = whole_lines_length(&mut file, length)?;
         if bytes < length {
             warn!(
                 file = %path.display(),
@@ -344,14 +347,14 @@ impl Appender {
             Ok(()) | Err(_) => {}
         }
         let metadata = file.metadata()?;
-        let begun = metadata.created().or_else(|_| metadata.modified())?;
+        let created_at = metadata.created().or_else(|_| metadata.modified())?;
         Ok(Self {
             path: path.to_owned(),
             file,
             bytes,
             truncate_to: None,
-            begun,
-            // A device or a pipe is not put aside.
+            created_at,
+            // A device or a pipe is not rotated.
             rotation: rotation.filter(|_| metadata.is_file()),
         })
     }
@@ -385,10 +388,10 @@ impl Appender {
         }
     }
 
-    /// Begin the file again if somebody else has renamed or removed it, as
-    /// logrotate does: what went into it from now on would be read by nobody.
+    /// Reopens the file if another program has renamed or removed it, as
+    /// logrotate does: nobody would read what is written to it from now on.
     fn reopen_if_moved(&mut self) -> io::Result<()> {
-        if disk::is_at(&self.path, &self.file)? {
+        if disk::is_same_file(&self.path, &self.file)? {
             return Ok(());
         }
         warn!(file = %self.path.display(), "the file was moved or removed by another program; begin it again");
@@ -400,7 +403,7 @@ impl Appender {
         let due = self
             .rotation
             .as_ref()
-            .is_some_and(|rotation| rotation.is_due(self.bytes, self.begun, now));
+            .is_some_and(|rotation| rotation.is_due(self.bytes, self.created_at, now));
         if !due {
             return Ok(());
         }
@@ -408,12 +411,12 @@ impl Appender {
         disk::rename(&self.path, &closed)?;
         disk::sync_directory(&self.path)?;
         *self = Self {
-            begun: now,
+            created_at: now,
             ..Self::with_rotation(&self.path, self.rotation.clone())?
         };
         info!(file = %closed.display(), "closed a file of events");
         if let Some(rotation) = &self.rotation {
-            rotate::finish(&self.path, rotation);
+            rotate::process_closed_files(&self.path, rotation);
         }
         Ok(())
     }
@@ -443,8 +446,8 @@ fn open_locked(path: &Path) -> io::Result<File> {
     for _ in 0..OPEN_TRIES_MAX {
         let file = open_private(path)?;
         lock(path, &file)?;
-        // Another process may have put it aside before it was locked.
-        if disk::is_at(path, &file)? {
+        // Another process may have renamed it before it was locked.
+        if disk::is_same_file(path, &file)? {
             return Ok(file);
         }
     }
@@ -491,8 +494,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The length of the file up to and with its last `\n`.
-fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+/// Returns the length of the file up to and including its last `\n`.
+fn whole_lines_length(file: &mut File, length: u64) -> io::Result<u64> {
     let mut end = length;
     let mut buffer = vec![0; TAIL_BYTES];
     while end > 0 {
@@ -651,10 +654,10 @@ mod tests {
         };
         for number in 0..OPEN_FILES_MAX + 3 {
             writer.send(&format!("s{number}"), &[event]).await.unwrap();
-            assert!(writer.open.len() <= OPEN_FILES_MAX);
+            assert!(writer.open_files.len() <= OPEN_FILES_MAX);
         }
-        assert_eq!(writer.open.len(), OPEN_FILES_MAX);
-        assert!(!writer.open.contains_key(&directory.path().join("s0")));
+        assert_eq!(writer.open_files.len(), OPEN_FILES_MAX);
+        assert!(!writer.open_files.contains_key(&directory.path().join("s0")));
         // It is opened again, and each has a rotation of its own.
         writer.send("s0", &[event]).await.unwrap();
         let names: Vec<String> = fs::read_dir(directory.path())
@@ -667,7 +670,7 @@ mod tests {
             1
         );
         writer.close().await;
-        assert!(writer.open.is_empty());
+        assert!(writer.open_files.is_empty());
     }
 
     /// A kill does not show whether a step is missing: what a process has
@@ -763,7 +766,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_goes_with_the_name_over_rotations_and_moves() {
+    fn the_lock_follows_the_name_over_rotations_and_moves() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
         let is_locked = || Appender::open(&path).is_err();
@@ -852,7 +855,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_could_not_be_begun_is_begun_later() {
+    fn a_file_that_could_not_be_opened_is_opened_later() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
         let rotation = Rotation {
@@ -864,14 +867,14 @@ mod tests {
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         appender.append(b"{\"n\":1}\n", at(1)).unwrap();
-        // Neither can the file be put aside, nor can one be begun there.
+        // Neither can the file be renamed, nor can another be created there.
         let gone = directory.path().with_extension("gone");
         fs::rename(directory.path(), &gone).unwrap();
         fs::write(directory.path(), "").unwrap();
         appender.append(b"{\"n\":2}\n", at(2)).unwrap_err();
         fs::remove_file(directory.path()).unwrap();
         fs::rename(&gone, directory.path()).unwrap();
-        // It was put aside, and no more.
+        // Only the rename succeeded.
         fs::rename(&path, directory.path().join("aside")).unwrap();
         appender.append(b"{\"n\":2}\n", at(3)).unwrap();
         assert_eq!(written(&path), "{\"n\":2}\n");
@@ -920,7 +923,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_moved_or_removed_by_another_program_is_begun_again() {
+    fn a_file_that_is_moved_or_removed_by_another_program_is_opened_again() {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("events"), directory.path().join("1"));
         let mut appender = Appender::open(&path).unwrap();
@@ -935,7 +938,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_is_closed_and_a_new_one_begun() {
+    fn a_full_file_is_closed_and_a_new_one_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
         let rotation = Rotation {

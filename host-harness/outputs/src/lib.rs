@@ -11,10 +11,7 @@
         feature = "otlp",
         feature = "splunk"
     )),
-    allow(
-        dead_code,
-        reason = "what the outputs share, and some of them do not need"
-    )
+    allow(dead_code, reason = "shared code that only some of the outputs use")
 )]
 
 mod compress;
@@ -61,7 +58,7 @@ pub use self::outputs::Outputs;
 pub use self::reason::Reason;
 pub use self::statistics::OutputStatus;
 pub use self::stdout::ndjson_writer;
-pub use self::template::{ANY, PathTemplate};
+pub use self::template::{PATTERN_WILDCARD, PathTemplate};
 pub use source_common::delivery::{
     Delivery, DeliveryError, Entry, Event, Kind, UndeliverableEvent,
 };
@@ -102,9 +99,9 @@ pub trait Output: Send {
     /// stop; the next run repeats the delivery.
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError>;
 
-    /// From now on, returns the events of a delivery as undeliverable also where the receiver
-    /// refuses every one of them, which otherwise blocks it: for records that have another place.
-    fn return_refused(&mut self) {}
+    /// From now on, returns the events of a delivery as undeliverable even if the receiver refuses every
+    /// one of them, instead of blocking: for records that can be stored elsewhere.
+    fn disable_blocking_on_refusal(&mut self) {}
 
     /// Flushes and closes the output. Nothing may be accepted after it.
     async fn close(&mut self) -> Result<(), OutputError>;
@@ -126,12 +123,12 @@ pub trait OutputConfig: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The file or files that it writes to, which nothing else may write to.
+    /// Returns the path of the file or files that it writes to, which nothing else may write to.
     fn file(&self) -> Option<&PathTemplate> {
         None
     }
 
-    /// Looks at the files and directories that the settings name, without the network. The error is
+    /// Checks the files and directories that the settings name, without the network. The error is
     /// a clause that begins with the setting.
     fn check_files(&self) -> Result<(), String> {
         Ok(())
@@ -148,8 +145,8 @@ pub enum OutputError {
     /// the events, reports the output as blocked and retries with backoff.
     Blocked(Reason),
     /// These events can never be accepted; `event` is their index in the delivery. Every
-    /// other event of the delivery has been accepted. The host keeps them with
-    /// the rejected records and goes on.
+    /// other event of the delivery has been accepted. The host stores them with
+    /// the rejected records and continues.
     Undeliverable(Vec<UndeliverableEvent>),
     /// As `Retry`, but part of the delivery was accepted, so that the backoff
     /// is reset.
@@ -188,7 +185,7 @@ pub fn parse_output(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let kind = section.required_string("type")?;
     let names: Vec<&str> = OUTPUT_TYPES.iter().map(|(name, _)| *name).collect();
     match OUTPUT_TYPES.iter().find(|(name, _)| *name == kind) {
-        Some((_, planner)) => planner(section),
+        Some((_, parse)) => parse(section),
         None => {
             let reason = match nearest(&kind, names.iter().copied()) {
                 Some(meant) => format!("is `{kind}`; did you mean `{meant}`?"),

@@ -44,14 +44,14 @@ struct NatsOutputConfig {
 
 /// Parses the settings of `type = "nats"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let servers = mistakes.ok_or_push(NatsServers::read(&mut section));
-    let subject = mistakes.ok_or_push(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
-    let ack_timeout = mistakes.ok_or_push(section.number("ack_timeout_secs", 1..=3_600));
+    let mut errors = SettingsErrors::default();
+    let servers = errors.ok_or_push(NatsServers::read(&mut section));
+    let subject = errors.ok_or_push(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
+    let ack_timeout = errors.ok_or_push(section.number("ack_timeout_secs", 1..=3_600));
     let ack_timeout = ack_timeout.flatten().unwrap_or(ACK_TIMEOUT_SECS_DEFAULT);
-    mistakes.ok_or_push(section.finish());
+    errors.ok_or_push(section.finish());
     let config = servers.zip(subject);
-    mistakes.into_value(config.map(|(servers, subject)| -> Box<dyn OutputConfig> {
+    errors.into_value(config.map(|(servers, subject)| -> Box<dyn OutputConfig> {
         Box::new(NatsOutputConfig {
             name: format!("nats {servers}"),
             servers,
@@ -70,7 +70,7 @@ impl OutputConfig for NatsOutputConfig {
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let worker = NatsWorker {
             config: self.clone(),
-            session: None,
+            client: None,
         };
         let limits = PartLimits {
             bytes_max: UNACKED_BYTES_MAX,
@@ -105,14 +105,14 @@ fn reason(error: &ConnectError) -> String {
 impl NatsOutputConfig {
     async fn connect(&self) -> Result<NatsClient, SendError> {
         let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name).into());
-        let (losses, lost) = watch::channel(0);
+        let (disconnects, disconnect_count) = watch::channel(0);
         let name = self.name.clone();
         let options = self
             .servers
             .options()
             .map_err(blocked)?
             .event_callback(move |event| {
-                log_connection_event(&name, &event, &losses);
+                log_connection_event(&name, &event, &disconnects);
                 std::future::ready(())
             });
         let client =
@@ -134,7 +134,10 @@ impl NatsOutputConfig {
                     }
                 })?;
         let context = self.context(client);
-        Ok(NatsClient { context, lost })
+        Ok(NatsClient {
+            context,
+            disconnect_count,
+        })
     }
 
     fn context(&self, client: Client) -> Context {
@@ -146,10 +149,10 @@ impl NatsOutputConfig {
 
 /// Logs connection events, and counts lost connections. The
 /// client's own log lines would name neither the output nor the server.
-fn log_connection_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>) {
+fn log_connection_event(name: &str, event: &async_nats::Event, disconnects: &watch::Sender<u64>) {
     match event {
         async_nats::Event::Disconnected => {
-            losses.send_modify(|count| *count = count.wrapping_add(1));
+            disconnects.send_modify(|count| *count = count.wrapping_add(1));
             warn!(output = %name, "the connection is lost; connecting again");
         }
         // A failed attempt to connect is one of many, and `Disconnected`
@@ -169,22 +172,25 @@ fn log_connection_event(name: &str, event: &async_nats::Event, losses: &watch::S
 struct NatsClient {
     context: Context,
     /// Number of lost connections so far.
-    lost: watch::Receiver<u64>,
+    disconnect_count: watch::Receiver<u64>,
 }
 
 struct NatsWorker {
     config: NatsOutputConfig,
-    session: Option<NatsClient>,
+    client: Option<NatsClient>,
 }
 
 #[async_trait]
 impl Worker for NatsWorker {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
-        let NatsClient { context, mut lost } = match &self.session {
-            Some(session) => session.clone(),
-            None => self.session.insert(self.config.connect().await?).clone(),
+        let NatsClient {
+            context,
+            mut disconnect_count,
+        } = match &self.client {
+            Some(client) => client.clone(),
+            None => self.client.insert(self.config.connect().await?).clone(),
         };
-        lost.mark_unchanged();
+        disconnect_count.mark_unchanged();
         if context.client().connection_state() != State::Connected {
             // Otherwise published messages would pile up until the connection is back.
             let name = &self.config.name;
@@ -192,42 +198,42 @@ impl Worker for NatsWorker {
         }
         let mut outcomes = EventOutcomes::default();
         let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(part.len());
-        for (place, event) in part.iter().enumerate() {
+        for (index, event) in part.iter().enumerate() {
             let subject = self.config.subject.render(event, source);
             let mut headers = HeaderMap::new();
             headers.insert(ID_HEADER, event_id(event.body));
             let body = Bytes::copy_from_slice(event.body.as_bytes());
             match context.publish_with_headers(subject, headers, body).await {
-                Ok(acknowledged) => waiting.push((place, acknowledged)),
-                Err(error) => outcomes.note(place, error.kind(), &error),
+                Ok(ack_future) => waiting.push((index, ack_future)),
+                Err(error) => outcomes.note(index, error.kind(), &error),
             }
         }
-        let mut unanswered: BTreeSet<usize> = waiting.iter().map(|(place, _)| *place).collect();
+        let mut unacknowledged: BTreeSet<usize> = waiting.iter().map(|(index, _)| *index).collect();
         // Concurrently, since each has its own timeout.
-        let mut answers: FuturesUnordered<_> = waiting
+        let mut acks: FuturesUnordered<_> = waiting
             .into_iter()
-            .map(|(place, acknowledged)| async move { (place, acknowledged.await) })
+            .map(|(index, ack_future)| async move { (index, ack_future.await) })
             .collect();
         loop {
             tokio::select! {
                 biased;
-                answer = answers.next() => match answer {
+                ack = acks.next() => match ack {
                     None => break,
-                    Some((place, answer)) => {
-                        unanswered.remove(&place);
-                        if let Err(error) = answer {
-                            outcomes.note(place, error.kind(), &error);
+                    Some((index, ack)) => {
+                        unacknowledged.remove(&index);
+                        if let Err(error) = ack {
+                            outcomes.note(index, error.kind(), &error);
                         }
                     }
                 },
                 // Acknowledgements never arrive on a lost connection;
                 // stored events are published again under the same id.
-                Ok(()) = lost.changed() => {
-                    outcomes.lose(unanswered);
+                Ok(()) = disconnect_count.changed() => {
+                    outcomes.retry_unacknowledged(unacknowledged);
                     // Abandoned acknowledgements count against the limit
                     // of their context until they time out.
                     let context = self.config.context(context.client());
-                    self.session = Some(NatsClient { context, lost });
+                    self.client = Some(NatsClient { context, disconnect_count });
                     break;
                 }
             }
@@ -236,7 +242,7 @@ impl Worker for NatsWorker {
     }
 
     async fn close(&mut self) {
-        self.session = None;
+        self.client = None;
     }
 }
 
@@ -284,7 +290,7 @@ impl EventOutcomes {
     }
 
     /// Records events whose connection was lost before they were acknowledged.
-    fn lose(&mut self, events: BTreeSet<usize>) {
+    fn retry_unacknowledged(&mut self, events: BTreeSet<usize>) {
         self.retry_events.extend(events);
         self.cause
             .get_or_insert_with(|| "the connection was lost".to_owned());
@@ -306,7 +312,7 @@ impl EventOutcomes {
 }
 
 /// Returns whether the stream takes no message of this size. The client knows the limit of the
-/// server only, so the server's own error says it.
+/// server only, so this is recognized by the error of the server.
 fn exceeds_stream_limit(error: &dyn Error) -> bool {
     let refusal = error.source();
     let refusal = refusal.and_then(|refusal| refusal.downcast_ref::<jetstream::Error>());
@@ -321,9 +327,8 @@ mod tests {
 
     /// As the client makes it of an answer of the server.
     fn refused(code: u64, description: &str) -> PublishError {
-        let answer =
-            format!("{{\"code\":400,\"err_code\":{code},\"description\":\"{description}\"}}");
-        let refusal: jetstream::Error = serde_json::from_str(&answer).unwrap();
+        let ack = format!("{{\"code\":400,\"err_code\":{code},\"description\":\"{description}\"}}");
+        let refusal: jetstream::Error = serde_json::from_str(&ack).unwrap();
         PublishError::with_source(PublishErrorKind::Other, refusal)
     }
 

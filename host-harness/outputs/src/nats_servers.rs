@@ -1,4 +1,4 @@
-//! How NATS servers are reached: addresses, credentials and TLS of the settings file.
+//! The connection settings of NATS servers: addresses, credentials and TLS.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::tls::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The servers of one cluster. It displays as their addresses.
+/// The servers of one cluster. Displayed as their addresses.
 #[derive(Clone, Debug)]
 pub struct NatsServers {
     addresses: Vec<String>,
@@ -24,7 +24,7 @@ pub struct NatsServers {
 
 #[derive(Clone, Debug)]
 enum Login {
-    Nobody,
+    Anonymous,
     Token(Arc<ReloadableSecret>),
     User(String, Arc<ReloadableSecret>),
 }
@@ -39,13 +39,13 @@ impl NatsServers {
     /// Reads `servers`, `token`, `username`, `password`, `tls`, `ca_file`, `cert_file` and
     /// `key_file`.
     pub fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let mut mistakes = SettingsErrors::default();
-        let addresses = mistakes.ok_or_push(read_addresses(section));
-        let login = mistakes.ok_or_push(read_login(section));
-        let require_tls = mistakes.ok_or_push(section.boolean("tls")).flatten();
-        let tls = mistakes.ok_or_push(Tls::read(section));
+        let mut errors = SettingsErrors::default();
+        let addresses = errors.ok_or_push(read_addresses(section));
+        let login = errors.ok_or_push(read_login(section));
+        let require_tls = errors.ok_or_push(section.boolean("tls")).flatten();
+        let tls = errors.ok_or_push(Tls::read(section));
         let parts = addresses.zip(login).zip(tls);
-        mistakes.into_value(parts.map(|((addresses, login), tls)| Self {
+        errors.into_value(parts.map(|((addresses, login), tls)| Self {
             addresses,
             login,
             require_tls: require_tls.unwrap_or(false) || tls.is_set(),
@@ -53,16 +53,17 @@ impl NatsServers {
         }))
     }
 
-    /// Their addresses.
+    /// Returns their addresses.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.addresses.clone()
     }
 
-    /// How a client connects to them. The error is a file that cannot be used.
+    /// Returns the options with which a client connects to them. The error is about a file that cannot
+    /// be used.
     pub fn options(&self) -> Result<ConnectOptions, String> {
         let login = self.login.clone();
-        // Asked at each connection, since a secret from a file may have changed.
+        // Called at each connection, since a secret from a file may have changed.
         let options = ConnectOptions::with_auth_callback(move |_| {
             let auth = login.auth();
             async move { Ok(auth) }
@@ -76,11 +77,11 @@ impl NatsServers {
 }
 
 impl Login {
-    /// Returns what a connection is opened with now.
+    /// Returns the current credentials.
     fn auth(&self) -> Auth {
         let mut auth = Auth::new();
         match self {
-            Self::Nobody => {}
+            Self::Anonymous => {}
             Self::Token(token) => auth.token = Some(token.current().expose().to_owned()),
             Self::User(user, password) => {
                 auth.username = Some(user.clone());
@@ -117,7 +118,7 @@ fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
     let username = section.string("username")?;
     let password = section.reloadable_secret("password")?;
     match (token, username, password) {
-        (None, None, None) => Ok(Login::Nobody),
+        (None, None, None) => Ok(Login::Anonymous),
         (Some(token), None, None) => Ok(Login::Token(Arc::new(token))),
         (None, Some(user), Some(password)) => Ok(Login::User(user, Arc::new(password))),
         _ => Err(section.error(

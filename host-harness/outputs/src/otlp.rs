@@ -1,5 +1,5 @@
-//! OTLP over HTTP, as protobuf: an OpenTelemetry collector, and whatever else
-//! speaks it.
+//! OTLP over HTTP, as protobuf: for an OpenTelemetry collector, and every other
+//! receiver of OTLP.
 
 use std::time::SystemTime;
 
@@ -29,22 +29,20 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let defaults = Defaults {
         kind: "otlp",
         path: PATH,
-        token: None,
+        token_scheme: None,
     };
-    let mut mistakes = SettingsErrors::default();
-    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
-    mistakes.ok_or_push(section.finish());
-    mistakes.into_value(
-        request.map(|request| -> Box<dyn OutputConfig> {
-            Box::new(HttpOutputConfig::new(request, Otlp))
-        }),
-    )
+    let mut errors = SettingsErrors::default();
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    errors.ok_or_push(section.finish());
+    errors.into_value(request.map(|request| -> Box<dyn OutputConfig> {
+        Box::new(HttpOutputConfig::new(request, OtlpProtocol))
+    }))
 }
 
 #[derive(Clone, Debug)]
-struct Otlp;
+struct OtlpProtocol;
 
-impl ReceiverProtocol for Otlp {
+impl ReceiverProtocol for OtlpProtocol {
     /// The number of events.
     type RequestContext = usize;
 
@@ -58,20 +56,26 @@ impl ReceiverProtocol for Otlp {
         part.len()
     }
 
-    fn check_success(&self, sent: &usize, answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
-        let partial = partial_success(answer.body).filter(|_| answer.is_plain_success());
+    fn check_success(
+        &self,
+        sent: &usize,
+        response: &ReceiverResponse<'_>,
+    ) -> Result<(), SendError> {
+        let partial = partial_success(response.body).filter(|_| response.is_plain_success());
         let Some(partial) = partial else {
-            return Err(answer.unexpected_body("an ExportLogsServiceResponse"));
+            return Err(response.unexpected_body("an ExportLogsServiceResponse"));
         };
         let rejected = match usize::try_from(partial.rejected_log_records) {
             Ok(0) => return Ok(()),
             Ok(rejected) if rejected <= *sent => rejected,
-            _ => return Err(answer.unexpected_body("a count of rejected records of this request")),
+            _ => {
+                return Err(response.unexpected_body("a count of rejected records of this request"));
+            }
         };
-        let message = answer.excerpt(&partial.error_message, REASON_CHARS);
+        let message = response.excerpt(&partial.error_message, REASON_CHARS);
         let reason = format!(
             "{}: {rejected} of {sent} events rejected: {message}",
-            answer.name
+            response.name
         );
         if rejected == *sent {
             let undeliverable = |event| UndeliverableEvent {
@@ -140,7 +144,7 @@ mod tests {
     use source_common::secret::Redactor;
 
     fn accepted(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
-        let answer = ReceiverResponse {
+        let response = ReceiverResponse {
             name: "otlp http://x",
             status,
             headers: &HeaderMap::new(),
@@ -148,7 +152,7 @@ mod tests {
             redactor: &Redactor::default(),
             now: UNIX_EPOCH,
         };
-        Otlp.check_success(&2, &answer)
+        OtlpProtocol.check_success(&2, &response)
     }
 
     fn rejecting(count: i64) -> Vec<u8> {
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_success_is_none() {
+    fn a_partial_success_is_an_error() {
         // A warning: nothing is rejected.
         accepted(StatusCode::OK, &rejecting(0)).unwrap();
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}"#;

@@ -19,15 +19,15 @@ use super::{
     Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, UndeliverableEvent, stdout,
 };
 
-/// The kind of a reason that does not pass before an operator has changed something.
+/// The kind of a reason that persists until an operator changes something.
 const BLOCKED: &str = "blocked";
 
-/// The most tries at an output that is blocked, where tries are bounded (`--once`). More would only
+/// Maximum number of tries at a blocked output, where tries are bounded (`--once`). More would only
 /// delay the reason that an operator has to see.
 const BLOCKED_TRIES_MAX: u32 = 3;
 
-/// What sources may have fetched, or be fetching, that one output has not accepted: the batches of
-/// some sixty sources. All others that deliver to it wait.
+/// Maximum number of bytes that sources have fetched, or are fetching, and one output has not
+/// accepted: the batches of some sixty sources. All others that deliver to it wait.
 const UNDELIVERED_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// The outputs of a run, shared by its sources.
@@ -103,28 +103,28 @@ impl Outputs {
         })
     }
 
-    /// Makes each output return what its receiver refuses, also where that is every event: see
-    /// [`Output::return_refused`].
+    /// Makes each output return what its receiver refuses, even if that is every event: see
+    /// [`Output::disable_blocking_on_refusal`].
     #[must_use]
-    pub fn returning_refused(mut self) -> Self {
+    pub fn without_blocking_on_refusal(mut self) -> Self {
         for output in &mut self.outputs {
-            output.output.get_mut().return_refused();
+            output.output.get_mut().disable_blocking_on_refusal();
         }
         self
     }
 
-    /// Waits until the reader of standard output has closed it, where that is
-    /// one of the outputs.
-    pub async fn reader_gone(&self) {
+    /// Waits until the reader of standard output has closed it. Never returns if standard output is
+    /// not one of the outputs.
+    pub async fn stdout_closed(&self) {
         if self.has_stdout {
-            stdout::reader_gone().await;
+            stdout::wait_until_closed().await;
         } else {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Waits until each output, or each of those that are chosen, has room for so many bytes of
-    /// events of a source. While one has none, nothing is reserved in the others.
+    /// Waits until each output, or each chosen one, has room for so many bytes of events of a source,
+    /// and reserves it. While one has no room, nothing is reserved in the others.
     pub async fn reserve(
         &self,
         source: &str,
@@ -149,8 +149,8 @@ impl Outputs {
         }
     }
 
-    /// Reserves in all or none of the chosen outputs; one of them may have been waited for. The
-    /// error is the first that is full.
+    /// Reserves room in all or none of the chosen outputs. `waited_for` is the room in one of them, if
+    /// that was full before. The error is the first output that is full.
     fn try_reserve(
         &self,
         chosen: Option<&[String]>,
@@ -175,7 +175,7 @@ impl Outputs {
         Ok(reservation)
     }
 
-    /// The outputs that are chosen by their names, or all, with their numbers.
+    /// Returns the outputs that are chosen by their names, or all, with their numbers.
     fn chosen<'a>(
         &'a self,
         chosen: Option<&[String]>,
@@ -185,9 +185,9 @@ impl Outputs {
     }
 
     /// Delivers to all outputs at once, or to those that are chosen by their
-    /// names, as often as it takes. Returns the events that an output can never
-    /// accept. An output that does not accept holds up the sources that it is
-    /// chosen for, and no other.
+    /// names, with as many tries as it takes. Returns the events that an output can never
+    /// accept. An output that does not accept holds up only the sources that it is
+    /// chosen for.
     pub async fn accept(
         &self,
         delivery: &Delivery<'_>,
@@ -197,7 +197,7 @@ impl Outputs {
         let deliveries = self.chosen(chosen).map(|(number, output)| {
             let room = reservation.take(number);
             async move {
-                let undeliverable_events = self.accept_by(output, delivery).await;
+                let undeliverable_events = self.deliver_to(output, delivery).await;
                 drop(room);
                 undeliverable_events
             }
@@ -218,14 +218,14 @@ impl Outputs {
     /// Returns the name of the output that blocks a source, and why; `None` if none
     /// does.
     #[must_use]
-    pub fn blocked(&self, source: &str) -> Option<(String, String)> {
+    pub fn blocking_output(&self, source: &str) -> Option<(String, String)> {
         self.outputs.iter().find_map(|output| {
-            let reason = output.statistics.blocked(source)?;
+            let reason = output.statistics.blocking_reason(source)?;
             Some((output.name.clone(), reason))
         })
     }
 
-    async fn accept_by(
+    async fn deliver_to(
         &self,
         output: &NamedOutput,
         delivery: &Delivery<'_>,
@@ -249,14 +249,14 @@ impl Outputs {
                 }
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
                 Err(OutputError::Undeliverable(events)) => {
-                    let name_it = |undeliverable: UndeliverableEvent| UndeliverableEvent {
+                    let with_output_name = |undeliverable: UndeliverableEvent| UndeliverableEvent {
                         reason: escape(&format!("output {name}: {}", undeliverable.reason))
                             .into_owned(),
                         ..undeliverable
                     };
                     let accepted = delivery.index.len().saturating_sub(events.len());
                     statistics.accepted(accepted);
-                    return Ok(events.into_iter().map(name_it).collect());
+                    return Ok(events.into_iter().map(with_output_name).collect());
                 }
                 Err(OutputError::Blocked(reason)) => RetryReason {
                     kind: BLOCKED,
@@ -488,17 +488,17 @@ mod tests {
         let blocked = status();
         assert_eq!(blocked.blocked.as_deref(), Some("connection refused"));
         assert_eq!((blocked.retries, blocked.waiting_sources), (3, 1));
-        let of_source = outputs.blocked("acme").unwrap();
+        let of_source = outputs.blocking_output("acme").unwrap();
         assert_eq!(
             of_source,
             ("siem".to_owned(), "connection refused".to_owned())
         );
-        assert_eq!(outputs.blocked("other"), None);
+        assert_eq!(outputs.blocking_output("other"), None);
         // The source is stopped while it waits.
         first.abort();
         assert!(first.await.is_err());
         assert_eq!((status().blocked, status().waiting_sources), (None, 0));
-        assert_eq!(outputs.blocked("acme"), None);
+        assert_eq!(outputs.blocking_output("acme"), None);
 
         deliver().await.unwrap().unwrap();
         let last = status();
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_begins_the_backoff_anew() {
+    async fn progress_resets_the_backoff() {
         let begun = tokio::time::Instant::now();
         let partly = || OutputError::RetryAfterProgress("429".to_owned().into());
         let (result, tries) = deliver(30, Some(8), partly).await;

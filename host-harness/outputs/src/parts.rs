@@ -21,10 +21,10 @@ pub(super) struct PartLimits {
 
 impl PartLimits {
     /// Splits the events of a delivery into parts.
-    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<Part> {
+    pub(super) fn split(&self, events: &[Event<'_>]) -> Vec<Part> {
         let mut parts: Vec<(Part, usize)> = Vec::new();
         let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for (place, event) in events.iter().enumerate() {
+        for (index, event) in events.iter().enumerate() {
             let key = self
                 .partition_by
                 .as_ref()
@@ -34,12 +34,12 @@ impl PartLimits {
                 && part.len() < self.events_max
                 && *sum + bytes <= self.bytes_max
             {
-                part.push(place);
+                part.push(index);
                 *sum += bytes;
                 continue;
             }
             open.insert(key, parts.len());
-            parts.push((vec![place], bytes));
+            parts.push((vec![index], bytes));
         }
         parts.into_iter().map(|(part, _)| part).collect()
     }
@@ -69,19 +69,19 @@ mod tests {
         let long = "x".repeat(50);
         let events = ["{}", "{}", "{}", "{}", &long, "{}"].map(|body| event(body, "a"));
         assert_eq!(
-            limits.parts(&events),
+            limits.split(&events),
             [vec![0, 1, 2], vec![3], vec![4], vec![5]]
         );
     }
 
     #[test]
-    fn events_with_different_tags_travel_apart() {
+    fn events_with_different_tags_are_sent_separately() {
         let limits = PartLimits {
             bytes_max: 1_000,
             events_max: 2,
             partition_by: Some(Template::parse("x.{stream}").unwrap()),
         };
         let events = ["a", "b", "a", "a", "b"].map(|stream| event("{}", stream));
-        assert_eq!(limits.parts(&events), [vec![0, 2], vec![1, 4], vec![3]]);
+        assert_eq!(limits.split(&events), [vec![0, 2], vec![1, 4], vec![3]]);
     }
 }

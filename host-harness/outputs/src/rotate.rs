@@ -10,9 +10,9 @@ use tracing::warn;
 
 use super::compress::Encoding;
 
-/// Names of closed files differ by this at least.
+/// Minimum difference of the times in the names of closed files.
 const NAME_STEP: Duration = Duration::from_millis(1);
-/// The beginning of that year, since the epoch.
+/// The start of the year 10000, since the epoch.
 const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// When to close a file and start another, and what to do with closed files.
@@ -29,9 +29,9 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    pub(super) fn is_due(&self, bytes: u64, begun: SystemTime, now: SystemTime) -> bool {
+    pub(super) fn is_due(&self, bytes: u64, created_at: SystemTime, now: SystemTime) -> bool {
         let full = self.bytes_max.is_some_and(|max| bytes >= max);
-        let age = now.duration_since(begun).unwrap_or_default();
+        let age = now.duration_since(created_at).unwrap_or_default();
         let old = self.age_max.is_some_and(|max| age >= max);
         bytes > 0 && (full || old)
     }
@@ -41,7 +41,7 @@ impl Rotation {
 /// than that of every closed file, also where the clock was set back or two files are closed at the
 /// same time: the oldest ones are removed by their names, and no file is replaced.
 pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
-    // A directory that cannot be read is reported by `finish`.
+    // A directory that cannot be read is reported by `process_closed_files`.
     let closed = closed_files(path).unwrap_or_default();
     let later = closed
         .iter()
@@ -61,14 +61,14 @@ fn path_at(path: &Path, time: SystemTime) -> PathBuf {
     let time = humantime::format_rfc3339_millis(time)
         .to_string()
         .replace(['-', ':'], "");
-    let (stem, extension) = parts(path);
+    let (stem, extension) = split_file_name(path);
     path.with_file_name(format!("{stem}-{time}{extension}"))
 }
 
 /// Removes the oldest closed files, and compresses the others, including those
 /// left by a crash. Errors do not stop delivery; the file is left
 /// unchanged.
-pub(super) fn finish(path: &Path, rotation: &Rotation) {
+pub(super) fn process_closed_files(path: &Path, rotation: &Rotation) {
     let finished = closed_files(path).and_then(|mut closed| {
         let surplus = closed
             .len()
@@ -90,7 +90,7 @@ pub(super) fn finish(path: &Path, rotation: &Rotation) {
 struct ClosedFile {
     path: PathBuf,
     is_plain: bool,
-    /// The time in its name, where there is such a time.
+    /// The time in its name, if it is a valid time.
     time: Option<SystemTime>,
 }
 
@@ -103,11 +103,11 @@ fn compress(closed: &ClosedFile, encoding: Encoding) -> io::Result<()> {
         name.push(suffix);
         PathBuf::from(name)
     };
-    let (target, aside) = (named(suffix), named(".part"));
-    let copied = compressed_copy(&closed.path, &aside, encoding);
-    if let Err(error) = copied.and_then(|()| disk::rename(&aside, &target)) {
+    let (target, partial) = (named(suffix), named(".part"));
+    let copied = compressed_copy(&closed.path, &partial, encoding);
+    if let Err(error) = copied.and_then(|()| disk::rename(&partial, &target)) {
         // Frees the space of the partial copy.
-        drop(fs::remove_file(&aside));
+        drop(fs::remove_file(&partial));
         return Err(error);
     }
     disk::sync_directory(&target)?;
@@ -117,13 +117,13 @@ fn compress(closed: &ClosedFile, encoding: Encoding) -> io::Result<()> {
 fn compressed_copy(from: &Path, path: &Path, encoding: Encoding) -> io::Result<()> {
     let (from, to) = (File::open(from)?, File::create(path)?);
     to.set_permissions(from.metadata()?.permissions())?;
-    encoding.copy(&from, &to)?;
+    encoding.compress_file(&from, &to)?;
     disk::sync(&to, path)
 }
 
 /// Returns the closed files that belong to a path, oldest first.
 fn closed_files(path: &Path) -> io::Result<Vec<ClosedFile>> {
-    let (stem, extension) = parts(path);
+    let (stem, extension) = split_file_name(path);
     let prefix = format!("{stem}-");
     let directory = path
         .parent()
@@ -174,7 +174,7 @@ fn parse_time(text: &str) -> Option<SystemTime> {
 }
 
 /// Splits a file name into stem, and extension with its dot.
-fn parts(path: &Path) -> (String, String) {
+fn split_file_name(path: &Path) -> (String, String) {
     let text = |part: Option<&std::ffi::OsStr>| {
         part.map(|part| part.to_string_lossy().into_owned())
             .unwrap_or_default()
@@ -215,18 +215,18 @@ mod tests {
     #[test]
     fn a_file_is_closed_when_it_is_full_or_old_and_not_while_it_is_empty() {
         let rotation = rotation(Encoding::Plain, None);
-        let begun = SystemTime::UNIX_EPOCH;
-        let after = |secs| begun + Duration::from_secs(secs);
-        assert!(!rotation.is_due(99, begun, after(3_599)));
-        assert!(rotation.is_due(100, begun, after(1)));
-        assert!(rotation.is_due(1, begun, after(3_600)));
-        assert!(!rotation.is_due(0, begun, after(9_999)));
+        let created_at = SystemTime::UNIX_EPOCH;
+        let after = |secs| created_at + Duration::from_secs(secs);
+        assert!(!rotation.is_due(99, created_at, after(3_599)));
+        assert!(rotation.is_due(100, created_at, after(1)));
+        assert!(rotation.is_due(1, created_at, after(3_600)));
+        assert!(!rotation.is_due(0, created_at, after(9_999)));
         // The clock was set back meanwhile.
-        assert!(!rotation.is_due(1, after(9_999), begun));
+        assert!(!rotation.is_due(1, after(9_999), created_at));
     }
 
     #[test]
-    fn what_a_crash_left_is_compressed_and_strangers_are_left_alone() {
+    fn files_left_by_a_crash_are_compressed_and_unrelated_files_are_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
         for name in [
@@ -238,7 +238,7 @@ mod tests {
         ] {
             fs::write(directory.path().join(name), RECORDS).unwrap();
         }
-        finish(&path, &rotation(Encoding::Gzip, None));
+        process_closed_files(&path, &rotation(Encoding::Gzip, None));
         assert_eq!(
             names(directory.path()),
             [
@@ -253,7 +253,7 @@ mod tests {
             .join("events-20260102T000000.000Z.ndjson.gz");
         let unpacked = flate2::read::GzDecoder::new(File::open(packed).unwrap());
         assert_eq!(io::read_to_string(unpacked).unwrap(), RECORDS);
-        finish(&path, &rotation(Encoding::Gzip, Some(1)));
+        process_closed_files(&path, &rotation(Encoding::Gzip, Some(1)));
         assert_eq!(names(directory.path()).len(), 3);
     }
 
@@ -283,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn zstd_gives_back_what_it_got() {
+    fn a_file_compressed_with_zstd_is_decompressed_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
         let closed = directory.path().join("events-20260101T000000.000Z.ndjson");
         fs::write(&closed, RECORDS).unwrap();
-        finish(&path, &rotation(Encoding::Zstd, None));
+        process_closed_files(&path, &rotation(Encoding::Zstd, None));
         assert!(!closed.exists());
         let packed = File::open(
             directory

@@ -17,31 +17,29 @@ const PATH: &str = "/services/collector/event";
 
 /// Parses the settings of `type = "splunk"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let mut template = |key| mistakes.ok_or_push(Template::read_optional(&mut section, key));
-    let words = [template("index"), template("sourcetype"), template("host")];
+    let mut errors = SettingsErrors::default();
+    let mut template = |key| errors.ok_or_push(Template::read_optional(&mut section, key));
+    let templates = [template("index"), template("sourcetype"), template("host")];
     let defaults = Defaults {
         kind: "splunk",
         path: PATH,
-        token: Some("Splunk"),
+        token_scheme: Some("Splunk"),
     };
-    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
-    mistakes.ok_or_push(section.finish());
-    let [index, sourcetype, host] = words.map(Option::flatten);
-    let api = SplunkHec {
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    errors.ok_or_push(section.finish());
+    let [index, sourcetype, host] = templates.map(Option::flatten);
+    let protocol = HecProtocol {
         index,
         sourcetype,
         host,
     };
-    mistakes.into_value(
-        request.map(|request| -> Box<dyn OutputConfig> {
-            Box::new(HttpOutputConfig::new(request, api))
-        }),
-    )
+    errors.into_value(request.map(|request| -> Box<dyn OutputConfig> {
+        Box::new(HttpOutputConfig::new(request, protocol))
+    }))
 }
 
 #[derive(Clone, Debug)]
-struct SplunkHec {
+struct HecProtocol {
     index: Option<Template>,
     sourcetype: Option<Template>,
     host: Option<Template>,
@@ -62,14 +60,14 @@ struct Envelope<'a> {
 
 /// The body of every response of the collector, whatever its status.
 #[derive(Deserialize)]
-struct HecAnswer {
+struct HecResponse {
     code: u32,
     /// Zero-based index of the event.
     #[serde(default, rename = "invalid-event-number")]
     invalid_event_number: Option<usize>,
 }
 
-impl ReceiverProtocol for SplunkHec {
+impl ReceiverProtocol for HecProtocol {
     type RequestContext = ();
 
     fn content_type(&self) -> &str {
@@ -108,29 +106,29 @@ impl ReceiverProtocol for SplunkHec {
         }
     }
 
-    fn check_success(&self, (): &(), answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
-        match HecAnswer::read(answer) {
-            Some(HecAnswer { code: 0, .. }) => Ok(()),
-            Some(verdict) => Err(verdict
-                .refusal(answer)
-                .unwrap_or_else(|| answer.retry(answer.message()))),
-            None => Err(answer.unexpected_body("an answer of the HTTP Event Collector")),
+    fn check_success(&self, (): &(), response: &ReceiverResponse<'_>) -> Result<(), SendError> {
+        match HecResponse::read(response) {
+            Some(HecResponse { code: 0, .. }) => Ok(()),
+            Some(hec_response) => Err(hec_response
+                .to_error(response)
+                .unwrap_or_else(|| response.retry(response.message()))),
+            None => Err(response.unexpected_body("an answer of the HTTP Event Collector")),
         }
     }
 
-    fn classify_error(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
-        HecAnswer::read(answer)?.refusal(answer)
+    fn classify_error(&self, response: &ReceiverResponse<'_>) -> Option<SendError> {
+        HecResponse::read(response)?.to_error(response)
     }
 }
 
-impl HecAnswer {
-    fn read(answer: &ReceiverResponse<'_>) -> Option<Self> {
-        serde_json::from_slice(answer.body).ok()
+impl HecResponse {
+    fn read(response: &ReceiverResponse<'_>) -> Option<Self> {
+        serde_json::from_slice(response.body).ok()
     }
 
     /// Returns the error for a code; `None` if the code is not documented.
-    fn refusal(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
-        let reason = answer.message();
+    fn to_error(&self, response: &ReceiverResponse<'_>) -> Option<SendError> {
+        let reason = response.message();
         Some(match self.code {
             // Token missing, disabled, invalid, or not accepted in the query.
             1..=4 | 16 | 21 | 22 => {
@@ -146,7 +144,7 @@ impl HecAnswer {
                 SendError::Blocked(format!("{reason}; check the token's settings").into())
             }
             // No data, internal error, busy, unhealthy, shutting down.
-            5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
+            5 | 8 | 9 | 18..=20 | 23 => response.retry(reason),
             _ => return None,
         })
     }
@@ -161,8 +159,8 @@ mod tests {
     use super::*;
     use source_common::secret::Redactor;
 
-    fn collector() -> SplunkHec {
-        SplunkHec {
+    fn collector() -> HecProtocol {
+        HecProtocol {
             index: Some(Template::parse("mail-{source}").unwrap()),
             sourcetype: None,
             host: None,
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_travels_in_its_envelope() {
+    fn an_event_is_sent_in_its_envelope() {
         let event = Event {
             body: "{\"a\":1}",
             occurred_at: 1_770_091_506_070,
@@ -202,11 +200,13 @@ mod tests {
     }
 
     fn accepted(body: &str) -> Result<(), SendError> {
-        answered(200, body, |answer| collector().check_success(&(), answer))
+        answered(200, body, |response| {
+            collector().check_success(&(), response)
+        })
     }
 
     fn refused(body: &str) -> Option<SendError> {
-        answered(400, body, |answer| collector().classify_error(answer))
+        answered(400, body, |response| collector().classify_error(response))
     }
 
     #[test]
@@ -240,8 +240,8 @@ mod tests {
         for code in [1, 2, 3, 4, 16, 21, 22] {
             let (success, error) = by_code(code);
             for refusal in [success, error.unwrap()] {
-                let said = matches!(&refusal, SendError::Blocked(reason) if reason.contains("credentials"));
-                assert!(said, "{code}: {refusal:?}");
+                let is_blocked = matches!(&refusal, SendError::Blocked(reason) if reason.contains("credentials"));
+                assert!(is_blocked, "{code}: {refusal:?}");
             }
         }
         for code in [6, 12, 13, 15] {

@@ -45,16 +45,16 @@ struct Counts {
     waiting: BTreeMap<String, String>,
     /// The last of these reasons.
     reason: String,
-    /// The sources that fetch nothing because it has as much to accept as may wait for it, and how
-    /// often each waits.
+    /// The sources that fetch nothing because the output has no room for more undelivered bytes, and
+    /// how many of their polls wait.
     held_back: BTreeMap<String, usize>,
-    /// The sources of the deliveries under way, which it takes one after the other, and how many each
-    /// has.
+    /// The sources of the current deliveries, which the output accepts one after the other, and how
+    /// many each has.
     delivering: BTreeMap<String, usize>,
     /// Whether it has accepted nothing since it refused a try.
     has_refused: bool,
     blocked_since: Option<Instant>,
-    /// Of earlier times that have ended.
+    /// Total time of earlier blockages.
     blocked_for: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Statistics {
         }
     }
 
-    /// Notes that a source waits until it has accepted more.
+    /// Records that a source waits until the output has accepted more.
     pub(super) fn hold_back<'a>(&'a self, source: &'a str) -> HeldBack<'a> {
         let mut counts = self.lock();
         increment(&mut counts.held_back, source);
@@ -111,8 +111,8 @@ impl Statistics {
         }
     }
 
-    /// Why it does not accept what a source delivers; `None` while it does.
-    pub(super) fn blocked(&self, source: &str) -> Option<String> {
+    /// Returns why the output does not accept what a source delivers; `None` while it does.
+    pub(super) fn blocking_reason(&self, source: &str) -> Option<String> {
         let counts = self.lock();
         let is_blocked = counts.blocked_since.is_some();
         let is_held_back = is_blocked && counts.held_back.contains_key(source);
@@ -127,9 +127,9 @@ impl Statistics {
 }
 
 impl Counts {
-    /// Whether the deliveries under way, also those that it has not begun to take, wait for it: it is
-    /// blocked, and has accepted none since it refused one. A receiver that never answers keeps each
-    /// of them waiting for as long as one try takes.
+    /// Returns whether all current deliveries, including those that are queued, wait for the output: it
+    /// is blocked, and has accepted none since it refused one. A receiver that never responds keeps
+    /// each of them waiting for as long as one try takes.
     fn holds_up_deliveries(&self) -> bool {
         self.blocked_since.is_some() && self.has_refused
     }
@@ -198,7 +198,7 @@ fn increment(counts: &mut BTreeMap<String, usize>, source: &str) {
     *count = count.saturating_add(1);
 }
 
-/// Counts one less for a source, which is removed with the last one.
+/// Counts one less for a source, and removes it at zero.
 fn decrement(counts: &mut BTreeMap<String, usize>, source: &str) {
     if let Some(count) = counts.get_mut(source) {
         *count = count.saturating_sub(1);
@@ -218,24 +218,24 @@ mod tests {
         let waiting = || statistics.report("siem", "http").waiting_sources;
         let acme = statistics.begin("acme");
         let beta = statistics.begin("beta");
-        assert_eq!((statistics.blocked("beta"), waiting()), (None, 0));
+        assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
 
         // It has not answered the first one, and now takes as long for the second one.
         acme.retry("no answer in time");
         for source in ["acme", "beta"] {
-            let reason = statistics.blocked(source);
+            let reason = statistics.blocking_reason(source);
             assert_eq!(reason.as_deref(), Some("no answer in time"), "{source}");
         }
-        assert_eq!((statistics.blocked("gamma"), waiting()), (None, 2));
+        assert_eq!((statistics.blocking_reason("gamma"), waiting()), (None, 2));
 
         // It refuses one source, and accepts what the others deliver.
         statistics.begin("gamma").accepted(1);
-        assert!(statistics.blocked("acme").is_some());
-        assert_eq!((statistics.blocked("beta"), waiting()), (None, 1));
+        assert!(statistics.blocking_reason("acme").is_some());
+        assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 1));
         acme.retry("no answer in time");
         assert_eq!(waiting(), 2);
         drop(acme);
-        assert_eq!((statistics.blocked("beta"), waiting()), (None, 0));
+        assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
         drop(beta);
         let counts = statistics.lock();
         assert!(counts.delivering.is_empty());

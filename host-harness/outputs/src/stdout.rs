@@ -61,14 +61,14 @@ pub fn ndjson_writer(
 /// to write would not notice, and would hold its state directory while the next
 /// one is started. Never returns where that cannot be observed, as for a file.
 #[cfg(unix)]
-pub(super) async fn reader_gone() {
+pub(super) async fn wait_until_closed() {
     let (gone, is_gone) = oneshot::channel();
     // Uses a blocking `poll` in a thread that lives until the process ends: to
     // register standard output with the runtime would make it non-blocking.
     let watching = thread::Builder::new()
         .name("stdout-reader".to_owned())
         .spawn(move || {
-            if wait_without_reader().is_ok() {
+            if block_until_closed().is_ok() {
                 // The receiver may be gone already.
                 let _ = gone.send(());
             }
@@ -81,7 +81,7 @@ pub(super) async fn reader_gone() {
 /// Blocks until standard output is a pipe without a reader, or a terminal that
 /// has hung up.
 #[cfg(unix)]
-fn wait_without_reader() -> rustix::io::Result<()> {
+fn block_until_closed() -> rustix::io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
 
     let stdout = io::stdout();
@@ -98,21 +98,21 @@ fn wait_without_reader() -> rustix::io::Result<()> {
 
 /// Never returns: this is not observable on this system.
 #[cfg(not(unix))]
-pub(super) async fn reader_gone() {
+pub(super) async fn wait_until_closed() {
     std::future::pending::<()>().await;
 }
 
-/// Writes `rest` and then whole lines. On error `rest` is the unwritten remainder
+/// Writes `partial_line` and then whole lines. On error `partial_line` is the unwritten remainder
 /// of the current line.
-fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
-    let (written, result) = write_counted(writer, rest);
-    rest.drain(..written);
+fn write(writer: &mut impl Write, partial_line: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let (written, result) = write_counted(writer, partial_line);
+    partial_line.drain(..written);
     result?;
     let (written, result) = write_counted(writer, text);
     let (done, left) = text.split_at_checked(written).unwrap_or((text, &[]));
     if result.is_err() && !done.is_empty() && !done.ends_with(b"\n") {
         let line = left.split_inclusive(|byte| *byte == b'\n').next();
-        rest.extend_from_slice(line.unwrap_or_default());
+        partial_line.extend_from_slice(line.unwrap_or_default());
     }
     result.and_then(|()| writer.flush())
 }
@@ -120,7 +120,7 @@ fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result
 /// Writes all bytes, and returns how many were written even on error.
 #[expect(
     clippy::disallowed_methods,
-    reason = "`write_all` does not tell how much it has written before an error"
+    reason = "`write_all` does not report how much it has written before an error"
 )]
 fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
@@ -140,7 +140,7 @@ fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()
 
 /// A line writer on its own thread.
 struct LineWriter {
-    jobs: mpsc::Sender<WriteJob>,
+    write_jobs: mpsc::Sender<WriteJob>,
     line_bytes_max: Option<usize>,
 }
 
@@ -154,27 +154,27 @@ impl LineWriter {
         mut writer: impl Write + Send + 'static,
         line_bytes_max: Option<usize>,
     ) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel::<WriteJob>();
+        let (write_jobs, queue) = mpsc::channel::<WriteJob>();
         thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
                 // The remainder of a partially written line. It is
                 // completed first, and then the delivery is written again as a whole.
-                let mut rest = Vec::new();
+                let mut partial_line = Vec::new();
                 for job in queue {
-                    let result = write(&mut writer, &mut rest, job.text.as_bytes());
+                    let result = write(&mut writer, &mut partial_line, job.text.as_bytes());
                     // On shutdown nobody waits for the result.
                     drop(job.done.send(result));
                 }
             })?;
         Ok(Self {
-            jobs,
+            write_jobs,
             line_bytes_max,
         })
     }
 
     /// Separates lines to write from lines that are too long.
-    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<UndeliverableEvent>) {
+    fn partition_lines(&self, delivery: &Delivery<'_>) -> (String, Vec<UndeliverableEvent>) {
         let Some(bytes_max) = self.line_bytes_max else {
             return (delivery.events.to_owned(), Vec::new());
         };
@@ -195,7 +195,7 @@ impl LineWriter {
 
     async fn write(&self, text: String) -> Result<(), OutputError> {
         let (done, written) = oneshot::channel();
-        self.jobs
+        self.write_jobs
             .send(WriteJob { text, done })
             .map_err(|_| OutputError::Closed)?;
         match written.await {
@@ -215,7 +215,7 @@ impl Output for LineWriter {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        let (text, undeliverable_events) = self.select(delivery);
+        let (text, undeliverable_events) = self.partition_lines(delivery);
         if !text.is_empty() {
             self.write(text).await?;
         }
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_pipe_is_told_apart_from_other_errors() {
+    async fn a_closed_pipe_is_distinguished_from_other_errors() {
         let mut output = LineWriter::start(Broken, None).unwrap();
         let index = [entry(3)];
         let error = output.accept(&delivery("{}\n", &index)).await.unwrap_err();

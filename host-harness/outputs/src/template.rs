@@ -85,7 +85,7 @@ impl Template {
         parsed.map_err(|reason| section.error(key, &reason))
     }
 
-    /// The texts between the places.
+    /// Returns the literal texts between the placeholders.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
@@ -98,7 +98,7 @@ impl Template {
         self.render_with(event, source, str::to_owned)
     }
 
-    /// The text for an event of a source, with each word as by `change`.
+    /// Renders the template for an event of a source, with `change` applied to each value.
     fn render_with(&self, event: &Event<'_>, source: &str, change: fn(&str) -> String) -> String {
         let words = |piece: &Piece| match piece {
             Piece::Kind => change(event.kind),
@@ -110,7 +110,7 @@ impl Template {
         self.pieces.iter().map(words).collect()
     }
 
-    /// Whether it is the same text for every event.
+    /// Returns whether it renders the same text for every event.
     fn is_fixed(&self) -> bool {
         self.pieces
             .iter()
@@ -120,10 +120,14 @@ impl Template {
     /// Returns the parts of an event on which the text depends; the rest is the same in
     /// a delivery.
     pub(super) fn partition_key<'a>(&self, event: &Event<'a>) -> (&'a str, &'a str) {
-        let asks = |wanted: &Piece| self.pieces.contains(wanted);
+        let contains = |wanted: &Piece| self.pieces.contains(wanted);
         (
-            if asks(&Piece::Kind) { event.kind } else { "" },
-            if asks(&Piece::Stream) {
+            if contains(&Piece::Kind) {
+                event.kind
+            } else {
+                ""
+            },
+            if contains(&Piece::Stream) {
                 event.stream
             } else {
                 ""
@@ -132,26 +136,26 @@ impl Template {
     }
 }
 
-/// In the pattern of a path: any text without a separator. No path has this character.
-pub const ANY: char = '\0';
+/// Stands for any text without a separator in [`PathTemplate::pattern`]. No path has this character.
+pub const PATTERN_WILDCARD: char = '\0';
 
-/// The path of a file, with places for the words of an event. What is put into them is part of a
-/// name and leads to no other directory.
+/// The path of a file, with placeholders for properties of an event. Their values are escaped, so that
+/// they cannot lead to another directory.
 #[derive(Clone, Debug)]
 pub struct PathTemplate {
-    /// Where a relative path begins.
+    /// The directory that a relative path is relative to.
     base: PathBuf,
     text: String,
     template: Template,
 }
 
 impl PathTemplate {
-    /// Parses a path, of which a relative one begins at `base`. The error is a clause about it.
+    /// Parses a path; a relative one is relative to `base`. The error is a clause about it.
     pub(super) fn parse(base: &Path, text: &str) -> Result<Self, String> {
         let template = Template::parse(text)?;
         let behind = text.split_once('{').map_or("", |(_, behind)| behind);
-        let climbs = |part: Component<'_>| matches!(part, Component::ParentDir);
-        if Path::new(behind).components().any(climbs) {
+        let is_parent = |part: Component<'_>| matches!(part, Component::ParentDir);
+        if Path::new(behind).components().any(is_parent) {
             return Err("has `..` after a placeholder; write the path without it".to_owned());
         }
         Ok(Self {
@@ -161,7 +165,7 @@ impl PathTemplate {
         })
     }
 
-    /// The path of one file.
+    /// Creates a template without placeholders for one file.
     #[must_use]
     pub fn of_file(path: &Path) -> Self {
         let text = path.file_name().unwrap_or_default().to_string_lossy();
@@ -174,41 +178,45 @@ impl PathTemplate {
         }
     }
 
-    /// The path, where it is the same for every event.
+    /// Returns the path, if it is the same for every event.
     #[must_use]
     pub fn fixed(&self) -> Option<PathBuf> {
         let is_fixed = self.template.is_fixed();
         is_fixed.then(|| self.base.join(&self.text))
     }
 
-    /// The paths that it can have, with [`ANY`] for each word; that of the source is known where one
-    /// is given.
+    /// Returns the pattern of its paths, with [`PATTERN_WILDCARD`] for each placeholder except that of
+    /// the source, if one is given.
     #[must_use]
     pub fn pattern(&self, source: Option<&str>) -> PathBuf {
         let pieces = self.template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Source => source.map_or_else(|| ANY.to_string(), path_word),
-            Piece::Kind | Piece::Namespace | Piece::Stream => ANY.to_string(),
+            Piece::Source => {
+                source.map_or_else(|| PATTERN_WILDCARD.to_string(), encode_path_component)
+            }
+            Piece::Kind | Piece::Namespace | Piece::Stream => PATTERN_WILDCARD.to_string(),
         });
         self.base.join(pieces.collect::<String>())
     }
 
-    /// The directory that all its paths have in common.
+    /// Returns the directory that all its paths have in common.
     pub(super) fn directory(&self) -> PathBuf {
         let before = self.text.split('{').next().unwrap_or_default();
         let end = before.rfind('/').map_or(0, |at| at + 1);
         self.base.join(before.get(..end).unwrap_or_default())
     }
 
-    /// Events for which it says different texts go to different files.
+    /// Returns the template; events for which it renders different texts go to different files.
     pub(super) fn template(&self) -> &Template {
         &self.template
     }
 
-    /// The file for an event of a source.
+    /// Returns the path of the file for an event of a source.
     pub(super) fn render(&self, event: &Event<'_>, source: &str) -> PathBuf {
-        self.base
-            .join(self.template.render_with(event, source, path_word))
+        self.base.join(
+            self.template
+                .render_with(event, source, encode_path_component),
+        )
     }
 }
 
@@ -218,9 +226,9 @@ impl fmt::Display for PathTemplate {
     }
 }
 
-/// A word as part of the name of a file: letters, digits, `-`, `_`, and `.` where it is not the first.
-/// Another byte is written as in a URL, so that two words never give one name.
-fn path_word(word: &str) -> String {
+/// Encodes a value as part of a file name: letters, digits, `-`, `_`, and `.` where it is not the first
+/// are kept. Other bytes are percent-encoded, so that two values never have the same name.
+fn encode_path_component(word: &str) -> String {
     if word.is_empty() {
         return "_".to_owned();
     }
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_the_words_as_parts_of_names() {
+    fn a_path_has_the_values_as_parts_of_names() {
         let template = path("{source}/{stream}.ndjson");
         assert_eq!(
             template.render(&EVENT, "acme"),
@@ -296,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_leads_to_another_directory() {
+    fn no_value_leads_to_another_directory() {
         for word in [
             "..",
             "../../etc/passwd",
@@ -330,10 +338,13 @@ mod tests {
                     "{text} {word}: {rendered:?}"
                 );
                 assert!(rendered.starts_with("/base/x"), "{rendered:?}");
-                assert!(!rendered.to_str().unwrap().contains(ANY), "{rendered:?}");
+                assert!(
+                    !rendered.to_str().unwrap().contains(PATTERN_WILDCARD),
+                    "{rendered:?}"
+                );
             }
         }
-        assert_ne!(path_word("a/b"), path_word("a%2Fb"));
+        assert_ne!(encode_path_component("a/b"), encode_path_component("a%2Fb"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use source_common::exit::Failure;
 use source_common::section::{Section, SettingsErrors};
-use source_common::trust_anchors::{self, pem_problem};
+use source_common::trust_anchors::{self, pem_error_message};
 
 /// The TLS settings of an output.
 #[derive(Clone, Debug, Default)]
@@ -20,23 +20,23 @@ pub(super) struct Tls {
 impl Tls {
     /// Parses `ca_file`, `cert_file` and `key_file`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let mut mistakes = SettingsErrors::default();
-        let ca_file = mistakes.ok_or_push(section.path("ca_file")).flatten();
-        let certificate = mistakes.ok_or_push(section.path("cert_file"));
-        let key = mistakes.ok_or_push(section.path("key_file"));
+        let mut errors = SettingsErrors::default();
+        let ca_file = errors.ok_or_push(section.path("ca_file")).flatten();
+        let certificate = errors.ok_or_push(section.path("cert_file"));
+        let key = errors.ok_or_push(section.path("key_file"));
         let certificate = match (certificate, key) {
             (Some(Some(certificate)), Some(Some(key))) => Some((certificate, key)),
             (Some(Some(_)), Some(None)) => {
-                mistakes.add(section.error("cert_file", "needs key_file as well"));
+                errors.add(section.error("cert_file", "needs key_file as well"));
                 None
             }
             (Some(None), Some(Some(_))) => {
-                mistakes.add(section.error("key_file", "needs cert_file as well"));
+                errors.add(section.error("key_file", "needs cert_file as well"));
                 None
             }
             _ => None,
         };
-        mistakes.into_result()?;
+        errors.into_result()?;
         Ok(Self {
             ca_file,
             certificate,
@@ -48,7 +48,7 @@ impl Tls {
         self.ca_file.is_some() || self.certificate.is_some()
     }
 
-    /// Read the files.
+    /// Reads the files, and returns the configuration.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
         let builder = trust_anchors::client_config(self.ca_file.as_deref())?;
         match &self.certificate {
@@ -61,7 +61,7 @@ impl Tls {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let fail = |error| format!("cert_file {}: {}", path.display(), pem_problem(error));
+    let fail = |error| format!("cert_file {}: {}", path.display(), pem_error_message(error));
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
         .map_err(fail)?
         .collect::<Result<_, _>>()
@@ -78,5 +78,5 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("key_file {}: {}", path.display(), pem_problem(error)))
+        .map_err(|error| format!("key_file {}: {}", path.display(), pem_error_message(error)))
 }

@@ -34,12 +34,12 @@ pub(super) trait Worker: Send {
 pub(super) enum SendError {
     /// Nothing is accepted until an operator changes something.
     Blocked(Reason),
-    /// The receiver has judged each event; indexes are within the part. All
-    /// events that are not named were accepted.
+    /// The receiver has decided on each event; indexes are within the part. All
+    /// events that are not listed were accepted.
     PartiallyAccepted {
         /// Events that can never be accepted.
         undeliverable_events: Vec<UndeliverableEvent>,
-        /// How many of those were not sent: the receiver had no part in it.
+        /// How many of those were not sent, and so were not refused by the receiver.
         unsent: usize,
         /// Events to send again.
         retry_events: Vec<usize>,
@@ -107,7 +107,7 @@ pub(super) struct WorkerPool<W> {
     unfinished: BTreeMap<String, PendingDelivery>,
     /// Sources of which an event has been accepted since the output was opened.
     accepted: BTreeSet<String>,
-    /// Whether a delivery of which every event is refused blocks.
+    /// Whether the output blocks if every event of a delivery is refused.
     blocks_on_refusal: bool,
 }
 
@@ -148,10 +148,10 @@ impl<W: Worker> WorkerPool<W> {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return DeliveryProgress::begin(unfinished);
+            return DeliveryProgress::resume(unfinished);
         }
         DeliveryProgress {
-            parts: self.limits.parts(events).into(),
+            parts: self.limits.split(events).into(),
             undecided_before: events.len(),
             ..DeliveryProgress::default()
         }
@@ -161,10 +161,10 @@ impl<W: Worker> WorkerPool<W> {
         &mut self,
         delivery: &Delivery<'_>,
         count: usize,
-        work: DeliveryProgress,
+        progress: DeliveryProgress,
     ) -> Result<(), OutputError> {
-        let open = work.undecided();
-        if open.saturating_add(work.undeliverable_events.len()) < count
+        let undecided = progress.undecided();
+        if undecided.saturating_add(progress.undeliverable_events.len()) < count
             && !self.accepted.contains(delivery.source)
         {
             self.accepted.insert(delivery.source.to_owned());
@@ -174,10 +174,10 @@ impl<W: Worker> WorkerPool<W> {
             mut undeliverable_events,
             unsent,
             stop,
-            undecided_before: open_before,
-        } = work;
+            undecided_before,
+        } = progress;
         let stop = match stop {
-            Some(OutputError::Retry(reason)) if open < open_before => {
+            Some(OutputError::Retry(reason)) if undecided < undecided_before => {
                 Some(OutputError::RetryAfterProgress(reason))
             }
             stop => stop,
@@ -205,9 +205,9 @@ impl<W: Worker> WorkerPool<W> {
                 undeliverable_events.sort_by_key(|undeliverable| undeliverable.event);
                 let refused = undeliverable_events.len().saturating_sub(unsent);
                 match undeliverable_events.first() {
-                    // The settings are probably wrong, and not all of the events. Other sources
-                    // prove nothing: this one may have a component that makes no valid
-                    // event at all.
+                    // Probably the settings are wrong, rather than all of the events. Events of other
+                    // sources that were accepted prove nothing: the component of this one may make no
+                    // valid event at all.
                     Some(first)
                         if self.blocks_on_refusal
                             && refused > 1
@@ -237,17 +237,19 @@ impl<W: Worker> Output for WorkerPool<W> {
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
         let events: Vec<Event<'_>> = delivery.iter().collect();
-        let work = Mutex::new(self.begin(delivery, &events));
-        let driven = self
+        let progress = Mutex::new(self.begin(delivery, &events));
+        let sends = self
             .workers
             .iter_mut()
-            .map(|worker| drive(worker, delivery.source, &events, &work));
-        join_all(driven).await;
-        let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.end(delivery, events.len(), work)
+            .map(|worker| send_parts(worker, delivery.source, &events, &progress));
+        join_all(sends).await;
+        let progress = progress
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.end(delivery, events.len(), progress)
     }
 
-    fn return_refused(&mut self) {
+    fn disable_blocking_on_refusal(&mut self) {
         self.blocks_on_refusal = false;
     }
 
@@ -260,48 +262,48 @@ impl<W: Worker> Output for WorkerPool<W> {
 }
 
 /// Sends parts with one worker until none are left or an error occurs.
-async fn drive<W: Worker>(
+async fn send_parts<W: Worker>(
     worker: &mut W,
     source: &str,
     events: &[Event<'_>],
-    work: &Mutex<DeliveryProgress>,
+    progress: &Mutex<DeliveryProgress>,
 ) {
     loop {
         let part = {
-            let mut work = lock(work);
-            if work.stop.is_some() {
+            let mut progress = lock(progress);
+            if progress.stop.is_some() {
                 return;
             }
-            match work.parts.pop_front() {
+            match progress.parts.pop_front() {
                 Some(part) => part,
                 None => return,
             }
         };
-        let chosen: Vec<Event<'_>> = part
+        let part_events: Vec<Event<'_>> = part
             .iter()
-            .filter_map(|place| events.get(*place).copied())
+            .filter_map(|index| events.get(*index).copied())
             .collect();
-        if let Err(refusal) = worker.send(source, &chosen).await {
-            lock(work).handle_error(part, refusal);
+        if let Err(error) = worker.send(source, &part_events).await {
+            lock(progress).handle_error(part, error);
         }
     }
 }
 
-fn lock(work: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
-    work.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(progress: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DeliveryProgress {
-    /// Goes on with the remainder of a delivery.
-    fn begin(unfinished: PendingDelivery) -> Self {
-        let mut work = Self {
+    /// Continues with the remainder of a delivery.
+    fn resume(unfinished: PendingDelivery) -> Self {
+        let mut progress = Self {
             parts: unfinished.parts,
             undeliverable_events: unfinished.undeliverable_events,
             unsent: unfinished.unsent,
             ..Self::default()
         };
-        work.undecided_before = work.undecided();
-        work
+        progress.undecided_before = progress.undecided();
+        progress
     }
 
     /// Returns the number of events that are neither accepted nor rejected.
@@ -309,8 +311,8 @@ impl DeliveryProgress {
         self.parts.iter().map(Vec::len).sum()
     }
 
-    fn handle_error(&mut self, mut part: Part, refusal: SendError) {
-        match refusal {
+    fn handle_error(&mut self, mut part: Part, error: SendError) {
+        match error {
             SendError::Blocked(reason) => self.stop_with(part, OutputError::Blocked(reason)),
             SendError::PartiallyAccepted {
                 undeliverable_events,
@@ -319,17 +321,17 @@ impl DeliveryProgress {
                 cause,
             } => {
                 self.unsent = self.unsent.saturating_add(unsent);
-                let place = |at: usize| part.get(at).copied();
+                let event_index = |at: usize| part.get(at).copied();
                 let found = undeliverable_events
                     .into_iter()
                     .filter_map(|undeliverable| {
                         Some(UndeliverableEvent {
-                            event: place(undeliverable.event)?,
+                            event: event_index(undeliverable.event)?,
                             ..undeliverable
                         })
                     });
                 self.undeliverable_events.extend(found);
-                let again: Part = retry_events.into_iter().filter_map(place).collect();
+                let again: Part = retry_events.into_iter().filter_map(event_index).collect();
                 match cause {
                     Some(cause) => self.stop_with(again, cause.into()),
                     None => self.put_back(again),
@@ -368,7 +370,7 @@ impl DeliveryProgress {
 
     fn stop_with(&mut self, part: Part, error: OutputError) {
         self.put_back(part);
-        let graver = match (&self.stop, &error) {
+        let is_more_severe = match (&self.stop, &error) {
             (None, _) => true,
             (Some(OutputError::Blocked(_)), _) => false,
             (Some(_), OutputError::Blocked(_) | OutputError::Throttled { .. }) => true,
@@ -380,7 +382,7 @@ impl DeliveryProgress {
                 | OutputError::Retry(_),
             ) => false,
         };
-        if graver {
+        if is_more_severe {
             self.stop = Some(error);
         }
     }

@@ -19,10 +19,10 @@ const HOST_BYTES_MAX: usize = 253;
 pub struct AllowList {
     /// From the settings file: `allow` or `allow_only`, and settings of the
     /// component that are origins, such as `base_url`.
-    named: Vec<Pattern>,
+    configured: Vec<Pattern>,
     /// From the component's description.
     described: Vec<Pattern>,
-    written: AllowSetting,
+    setting: AllowSetting,
 }
 
 /// The settings of a `[[source]]` about origins.
@@ -48,23 +48,23 @@ impl AllowList {
     /// right. A setting that is not an origin is left to the component, which
     /// checks its settings.
     pub fn new(
-        written: AllowSetting,
+        setting: AllowSetting,
         settings: &[String],
         described: &[String],
     ) -> Result<Self, String> {
-        let (key, entries, described) = match &written {
+        let (key, entries, described) = match &setting {
             AllowSetting::Extend(entries) => ("allow", entries, described),
             AllowSetting::Replace(entries) => ("allow_only", entries, [].as_slice()),
         };
-        let mut named = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
+        let mut configured = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
         let origins = settings.iter().filter_map(|text| text.parse().ok());
-        named.extend(origins.filter(|pattern: &Pattern| !pattern.subdomains));
+        configured.extend(origins.filter(|pattern: &Pattern| !pattern.is_wildcard));
         let described = parse(described)
             .map_err(|reason| format!("an origin that the component describes: {reason}"))?;
         Ok(Self {
-            named,
+            configured,
             described,
-            written,
+            setting,
         })
     }
 
@@ -77,7 +77,7 @@ impl AllowList {
     /// Returns whether an entry covers this origin.
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
-        let mut entries = self.named.iter().chain(&self.described);
+        let mut entries = self.configured.iter().chain(&self.described);
         entries.any(|entry| entry.matches(origin))
     }
 
@@ -86,8 +86,8 @@ impl AllowList {
     /// loopback address. Entries from the component's description exempt nothing.
     #[must_use]
     pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
-        self.named.iter().any(|entry| {
-            !entry.subdomains
+        self.configured.iter().any(|entry| {
+            !entry.is_wildcard
                 && entry.origin.port == port
                 && match entry.origin.host.parse::<IpAddr>() {
                     Ok(named) => named == address,
@@ -100,7 +100,7 @@ impl AllowList {
     /// existing line.
     #[must_use]
     pub fn suggested_setting(&self, origin: &Origin) -> String {
-        let (key, entries) = match &self.written {
+        let (key, entries) = match &self.setting {
             AllowSetting::Extend(entries) => ("allow", entries),
             AllowSetting::Replace(entries) => ("allow_only", entries),
         };
@@ -141,7 +141,7 @@ impl Origin {
     #[must_use]
     pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
         let scheme = Scheme::parse(scheme)?;
-        let host = bare_host(host)?;
+        let host = normalize_host(host)?;
         let port = port.unwrap_or_else(|| scheme.default_port());
         Some(Self { scheme, host, port })
     }
@@ -151,7 +151,7 @@ impl Origin {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let pattern: Pattern = text.parse().ok()?;
-        (!pattern.subdomains).then_some(pattern.origin)
+        (!pattern.is_wildcard).then_some(pattern.origin)
     }
 
     /// Returns the host, in lower case and without brackets.
@@ -211,7 +211,7 @@ impl Scheme {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Pattern {
     origin: Origin,
-    subdomains: bool,
+    is_wildcard: bool,
 }
 
 impl Pattern {
@@ -219,7 +219,7 @@ impl Pattern {
         if self.origin.scheme != origin.scheme || self.origin.port != origin.port {
             return false;
         }
-        if !self.subdomains {
+        if !self.is_wildcard {
             return self.origin.host == origin.host;
         }
         // An IP address has no subdomains, whatever its text ends with.
@@ -257,17 +257,17 @@ impl FromStr for Pattern {
             ));
         }
         let (host, port) = split_authority(rest).ok_or_else(|| {
-            let names_port = match rest.rsplit_once(']') {
-                Some((_, behind)) => behind.contains(':'),
+            let has_port_text = match rest.rsplit_once(']') {
+                Some((_, after_bracket)) => after_bracket.contains(':'),
                 None => !rest.starts_with('[') && rest.contains(':'),
             };
-            if names_port {
+            if has_port_text {
                 format!("`{entry}` has a port that is not a number from 1 to 65535")
             } else {
                 format!("`{entry}` has no valid host")
             }
         })?;
-        let (host, subdomains) = match host.strip_prefix("*.") {
+        let (host, is_wildcard) = match host.strip_prefix("*.") {
             Some(parent) => (parent, true),
             None => (host.as_str(), false),
         };
@@ -276,8 +276,8 @@ impl FromStr for Pattern {
                 "`{entry}` is too wide; `*.` may only stand before a domain, as in `https://*.example.com`"
             ));
         }
-        let host = bare_host(host).ok_or_else(|| format!("`{entry}` has no valid host"))?;
-        if subdomains && (!host.contains('.') || host.parse::<IpAddr>().is_ok()) {
+        let host = normalize_host(host).ok_or_else(|| format!("`{entry}` has no valid host"))?;
+        if is_wildcard && (!host.contains('.') || host.parse::<IpAddr>().is_ok()) {
             return Err(format!(
                 "`{entry}` is too wide; name at least a domain and its suffix, as in `https://*.example.com`"
             ));
@@ -288,14 +288,14 @@ impl FromStr for Pattern {
                 host,
                 port: port.unwrap_or_else(|| scheme.default_port()),
             },
-            subdomains,
+            is_wildcard,
         })
     }
 }
 
 /// Normalizes a host for comparison: lower case, no brackets, no final dot, and an
 /// address in canonical form.
-fn bare_host(host: &str) -> Option<String> {
+fn normalize_host(host: &str) -> Option<String> {
     if let Some(inner) = host.strip_prefix('[') {
         let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
         return Some(address.to_string());

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_keeps_its_promises_passes() {
+    fn a_valid_batch_passes() {
         check(&batch(), LIMITS).unwrap();
     }
 

@@ -9,18 +9,18 @@ use crate::bindings::RejectedRecord;
 use crate::store::StoredSource;
 
 /// Receives what a source collects. The checkpoint of the source is stored after
-/// it has returned `Ok`, so what it accepted must survive a crash.
+/// [`accept`](Self::accept) has returned `Ok`, so what it accepted must survive a crash.
 #[async_trait]
 pub trait EventSink: Send + Sync {
     /// Waits until there is room for so many bytes of events. The loop reserves it before a poll,
-    /// and fetches nothing meanwhile. By default there always is.
+    /// and fetches nothing while it waits. By default there is always room.
     async fn reserve(&self, _bytes: usize) -> Reservation {
         Reservation::default()
     }
 
-    /// Takes every event of a batch, as often as that has to be tried, and lets go of what is
-    /// reserved for it. Returns the events that can never be taken; the loop has them kept with
-    /// the rejected records.
+    /// Accepts every event of a batch, with as many tries as that takes, and releases what is
+    /// reserved for it. Returns the events that can never be accepted; the loop passes them to
+    /// [`store_rejected`](Self::store_rejected).
     ///
     /// The future may be dropped at any await point, when the source has to
     /// stop; the events then come again.
@@ -30,8 +30,8 @@ pub trait EventSink: Send + Sync {
         reservation: Reservation,
     ) -> Result<Vec<UndeliverableEvent>, DeliveryError>;
 
-    /// Keeps records of a source that could not become events, and events that
-    /// can never be taken.
+    /// Stores records of a source that could not become events, and events that
+    /// can never be accepted.
     ///
     /// The future may be dropped as that of [`accept`](Self::accept); the records then come again.
     async fn store_rejected(
@@ -41,7 +41,7 @@ pub trait EventSink: Send + Sync {
     ) -> Result<(), StoreRejectedError>;
 
     /// Reports the state of the source, whenever it has changed. Does nothing by default.
-    fn progress(&self, _source_state: &StoredSource) {}
+    fn state_changed(&self, _source_state: &StoredSource) {}
 
     /// Reports how long a poll took. Does nothing by default.
     fn polled(&self, _took: Duration) {}

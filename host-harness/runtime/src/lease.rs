@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
-/// Says whether this process may work on a source. A source without a lease belongs to its process.
+/// Reports whether this process may work on a source. A source without a lease belongs to its process.
 #[async_trait]
 pub trait Lease: fmt::Debug + Send + Sync {
-    /// Whether this process may work on the source now. Asked before each outgoing
+    /// Returns whether this process may work on the source now. Called before each outgoing
     /// request, each delivery and each checkpoint.
     fn is_held(&self) -> bool;
 
@@ -21,7 +21,7 @@ pub trait Lease: fmt::Debug + Send + Sync {
 pub(crate) struct SourceLease(Arc<OnceLock<Arc<dyn Lease>>>);
 
 impl SourceLease {
-    /// From now on the source works only while this lease is held. Later calls are ignored.
+    /// Sets the lease, without which the source does nothing from now on. Later calls are ignored.
     pub(crate) fn set(&self, lease: Arc<dyn Lease>) {
         let _ = self.0.set(lease);
     }
@@ -35,7 +35,7 @@ impl SourceLease {
         self.0.get().is_none_or(|lease| lease.is_held())
     }
 
-    /// Waits until it is not held; for ever, where none is needed.
+    /// Waits until the lease is not held; never returns where none is needed.
     pub(crate) async fn ended(&self) {
         match self.0.get() {
             Some(lease) if lease.is_held() => lease.ended().await,

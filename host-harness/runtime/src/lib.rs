@@ -5,7 +5,7 @@
 //! ```text
 //! source_loop ─► engine::Instance ─► outgoing ─► the upstream
 //!      │            (sandbox)        (allow_list, address_gate)
-//!      ├─► EventSink takes the events and the rejected records, then
+//!      ├─► EventSink accepts the events and the rejected records, then
 //!      └─► store     the checkpoint moves: here and nowhere else
 //! ```
 //!

@@ -1,10 +1,10 @@
-//! How many polls of all sources go on at once. Each has an instance of a component, and with it
-//! memory and mappings, so their number does not grow with that of the sources.
+//! Limits how many polls of all sources run at once. Each has an instance of a component, and with it
+//! memory and mappings, so their number must not grow with that of the sources.
 //!
-//! Most polls wait for their upstream most of the time. One that has waited for long gives its slot
-//! to another, so that slow upstreams do not hold up the sources of quick ones, and counts among the
-//! slow ones from then on, of which many more may be under way: what they have in memory is little
-//! until an answer comes.
+//! Most polls wait for their upstream most of the time. One that has waited for long releases its
+//! slot to another, so that slow upstreams do not hold up the sources of quick ones. It counts as
+//! slow from then on; many more slow polls are allowed, since they need little memory until a
+//! response arrives.
 
 use std::future;
 use std::sync::Arc;
@@ -14,29 +14,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{self, Activity};
 
-/// Enough for thousands of sources whose upstream takes its time, and no more than a few hundred
-/// MiB of memory on a small machine.
+/// Enough for thousands of sources with a slow upstream, and no more than a few hundred MiB of
+/// memory on a small machine.
 const SLOTS_PER_PROCESSOR: usize = 32;
-/// Including the slow polls. These end: an upstream may be silent for a minute at most.
+/// Maximum number of polls, including the slow ones. These end: an upstream may be silent for a
+/// minute at most.
 const POLLS_PER_PROCESSOR_MAX: usize = 256;
-/// How often a poll that holds a slot is looked at. One that waits for its upstream then has done
-/// so for long, since the others share the processors for a few milliseconds each.
-const SLOW_AFTER: Duration = Duration::from_millis(250);
+/// How often a poll that holds a slot is checked. If it waits for its upstream then, it has probably
+/// waited for long, since the others execute for a few milliseconds each.
+const SLOW_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Returns how many polls of a process go on at once at most.
+/// Returns how many polls of a process run at once at most.
 #[must_use]
 pub fn polls_max() -> usize {
     engine::processors().saturating_mul(POLLS_PER_PROCESSOR_MAX)
 }
 
-/// The slots of all sources of a process. Clones are the same slots.
+/// The slots of all sources of a process. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct PollSlots {
     slots: Arc<Semaphore>,
     polls: Arc<Semaphore>,
 }
 
-/// What a poll holds while it goes on.
+/// The permits that a poll holds while it runs.
 #[derive(Debug)]
 pub(crate) struct PollSlot {
     slot: Option<OwnedSemaphorePermit>,
@@ -47,10 +48,10 @@ impl PollSlots {
     /// Creates as many slots as suit the number of processors.
     pub(crate) fn new() -> Self {
         let slots = engine::processors().saturating_mul(SLOTS_PER_PROCESSOR);
-        Self::with(slots, polls_max())
+        Self::with_limits(slots, polls_max())
     }
 
-    fn with(slots: usize, polls: usize) -> Self {
+    fn with_limits(slots: usize, polls: usize) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
             polls: Arc::new(Semaphore::new(polls)),
@@ -68,14 +69,14 @@ impl PollSlots {
 }
 
 impl PollSlot {
-    /// Waits until the poll is slow, and gives its slot to another then. Never returns for one that
+    /// Waits until the poll is slow, and then releases its slot to another. Never returns for one that
     /// is slow already.
-    pub(crate) async fn give_up_when_slow(&mut self, activity: &Activity) {
+    pub(crate) async fn release_when_slow(&mut self, activity: &Activity) {
         if self.slot.is_none() {
             future::pending::<()>().await;
         }
         loop {
-            tokio::time::sleep(SLOW_AFTER).await;
+            tokio::time::sleep(SLOW_CHECK_INTERVAL).await;
             if activity.waits_for_host() {
                 self.slot = None;
                 return;
@@ -104,10 +105,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_poll_that_waits_for_its_upstream_gives_its_slot_to_another() {
-        let slots = PollSlots::with(1, 2);
+        let slots = PollSlots::with_limits(1, 2);
         let mut slow = slots.acquire().await;
         assert!(!is_free(&slots).await);
-        slow.give_up_when_slow(&Activity::waiting()).await;
+        slow.release_when_slow(&Activity::waiting()).await;
         let other = slots.acquire().await;
         assert!(!is_free(&slots).await);
         drop(other);
@@ -116,22 +117,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_poll_that_executes_keeps_its_slot() {
-        let slots = PollSlots::with(1, 2);
+        let slots = PollSlots::with_limits(1, 2);
         let mut busy = slots.acquire().await;
         let activity = Activity::executing();
-        let given_up = busy.give_up_when_slow(&activity);
-        let long = SLOW_AFTER * 3;
-        assert!(tokio::time::timeout(long, given_up).await.is_err());
+        let released = busy.release_when_slow(&activity);
+        let long = SLOW_CHECK_INTERVAL * 3;
+        assert!(tokio::time::timeout(long, released).await.is_err());
         assert!(!is_free(&slots).await);
     }
 
     #[tokio::test]
     async fn there_are_no_more_polls_than_memory_permits_however_many_are_slow() {
-        let slots = PollSlots::with(1, 3);
+        let slots = PollSlots::with_limits(1, 3);
         let mut slow = Vec::new();
         for _ in 0..3 {
             let mut slot = slots.acquire().await;
-            slot.give_up_when_slow(&Activity::waiting()).await;
+            slot.release_when_slow(&Activity::waiting()).await;
             slow.push(slot);
         }
         assert!(!is_free(&slots).await);

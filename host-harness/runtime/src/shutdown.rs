@@ -65,14 +65,14 @@ impl Shutdown {
     }
 }
 
-/// Requests a stop on SIGTERM, SIGINT or SIGHUP. With `hangup`, SIGHUP notifies that instead: a
-/// service manager sends it to have settings reloaded.
+/// Requests a stop on SIGTERM, SIGINT or SIGHUP. With `hangup`, SIGHUP notifies `hangup` instead: a
+/// service manager sends SIGHUP to have the settings reloaded.
 pub async fn on_signal(
-    stopper: ShutdownTrigger,
+    trigger: ShutdownTrigger,
     hangup: Option<Arc<Notify>>,
 ) -> std::io::Result<()> {
     wait_for_signal(hangup).await?;
-    stopper.stop();
+    trigger.stop();
     Ok(())
 }
 
@@ -105,12 +105,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn everyone_hears_the_first_request() {
-        let (stopper, mut shutdown) = channel();
+    async fn every_receiver_gets_the_first_request() {
+        let (trigger, mut shutdown) = channel();
         let mut other = shutdown.clone();
         assert!(!shutdown.is_requested());
-        stopper.stop();
-        stopper.stop();
+        trigger.stop();
+        trigger.stop();
         assert!(shutdown.is_requested());
         assert_eq!(shutdown.requested().await, other.requested().await);
         shutdown.grace_elapsed(Duration::ZERO).await;

@@ -22,7 +22,7 @@ use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
 use crate::lease::{Lease, SourceLease};
-use crate::outgoing::{Outgoing, Pools, RequestObserver};
+use crate::outgoing::{OutgoingHttp, Pools, RequestObserver};
 use crate::poll_slots::PollSlots;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
@@ -87,7 +87,7 @@ pub struct SourceOptions {
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Memory limit of an instance. It may not exceed the limit that the
-    /// [`Components`] were created with.
+    /// [`ComponentLoader`] were created with.
     pub memory_bytes_max: usize,
     /// Time limit of one call.
     pub poll_timeout: Duration,
@@ -140,8 +140,8 @@ impl SourceOptions {
 /// The setting with the tenant's name.
 const TENANT: &str = "tenant";
 
-/// Makes the name of a source its tenant where the component's schema has that setting and
-/// the settings do not, as the contract asks of a host. Returns whether it did.
+/// Sets the tenant to the name of the source where the component's schema has that setting and
+/// the settings do not, as the contract requires of a host. Returns whether it did.
 pub fn set_default_tenant(settings: &mut Map<String, Value>, schema: &Value, name: &str) -> bool {
     let properties = schema.get("properties");
     let is_missing = properties.is_some_and(|properties| properties.get(TENANT).is_some())
@@ -156,7 +156,7 @@ pub fn set_default_tenant(settings: &mut Map<String, Value>, schema: &Value, nam
 /// cache. Different components load concurrently: one whose `describe`
 /// does not return delays only the sources that use it.
 #[derive(Clone)]
-pub struct Components {
+pub struct ComponentLoader {
     shared: Arc<Shared>,
 }
 
@@ -220,8 +220,8 @@ impl fmt::Debug for Source {
     }
 }
 
-impl Components {
-    /// Creates a loader without components. Machine code is cached in `cache_dir`; no instance may
+impl ComponentLoader {
+    /// Creates a loader with an empty cache. Machine code is cached in `cache_dir`; no instance may
     /// have more memory than `memory_bytes_max`, or than
     /// [`OFFLINE_MEMORY_BYTES_MAX`] where that is more.
     pub fn new(cache_dir: Option<PathBuf>, memory_bytes_max: usize) -> Result<Self, Failure> {
@@ -250,11 +250,11 @@ impl Components {
         if let Some(component) = cell.get() {
             return Ok(component.clone());
         }
-        let (components, wasm) = (self.clone(), location.clone());
-        // In a task, which goes on when the caller gives up, as a request does that takes too long:
-        // the next one would compile from the beginning.
+        let (loader, wanted) = (self.clone(), location.clone());
+        // In a task, which continues when the caller gives up, such as a request that takes too long;
+        // otherwise the next caller would compile from the beginning.
         let loading = tokio::spawn(async move {
-            let component = cell.get_or_try_init(|| components.load(&wasm)).await?;
+            let component = cell.get_or_try_init(|| loader.load(&wanted)).await?;
             Ok(component.clone())
         });
         loading.await.unwrap_or_else(|_| {
@@ -263,16 +263,16 @@ impl Components {
         })
     }
 
-    async fn load(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
-        let name = wasm.name();
+    async fn load(&self, location: &ComponentLocation) -> Result<Component, Failure> {
+        let name = location.name();
         let bad = |reason: &dyn fmt::Display| {
             // An error about a component may quote untrusted text.
             let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
             Failure::settings(format!("{name}: {reason}")).retryable()
         };
-        let (shared, wasm) = (Arc::clone(&self.shared), wasm.clone());
+        let (shared, location) = (Arc::clone(&self.shared), location.clone());
         // Compiling takes seconds of CPU time, so it must not block a worker.
-        let compiled = tokio::task::spawn_blocking(move || shared.load(&wasm)).await;
+        let compiled = tokio::task::spawn_blocking(move || shared.load(&location)).await;
         let compiled = compiled
             .map_err(|error| bad(&error))?
             .map_err(|error| bad(&error))?;
@@ -300,7 +300,7 @@ impl Components {
 }
 
 /// Rejects a file that is not a component by its first bytes, since a parser error would not help.
-fn refuse_other_files(bytes: &[u8]) -> Result<(), String> {
+fn check_is_component(bytes: &[u8]) -> Result<(), String> {
     let reason = match bytes {
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
         [b'\0', b'a', b's', b'm', ..] => {
@@ -312,13 +312,13 @@ fn refuse_other_files(bytes: &[u8]) -> Result<(), String> {
 }
 
 impl Shared {
-    fn load(&self, wasm: &ComponentLocation) -> Result<CompiledComponent, String> {
+    fn load(&self, location: &ComponentLocation) -> Result<CompiledComponent, String> {
         let cache_dir = self.cache_dir.as_deref();
-        match wasm {
+        match location {
             ComponentLocation::BuiltIn(_, wasm) => self.sandbox.load(wasm, cache_dir),
             ComponentLocation::File(path) => {
                 let wasm = fs::read(path).map_err(|error| error.to_string())?;
-                refuse_other_files(&wasm)?;
+                check_is_component(&wasm)?;
                 self.sandbox.load(&wasm, cache_dir)
             }
         }
@@ -340,10 +340,10 @@ impl Source {
             NetworkAccess::Online => {
                 let ca_file = options.ca_file.as_deref();
                 let (name, pools) = (&options.name, &component.pools);
-                Outgoing::new(name, pools, allow.clone(), options.proxies, ca_file)
+                OutgoingHttp::new(name, pools, allow.clone(), options.proxies, ca_file)
                     .map_err(|reason| Failure::settings(reason).retryable())?
             }
-            NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),
+            NetworkAccess::Offline => OutgoingHttp::offline(&options.name, allow.clone()),
         };
         outgoing.redact(&options.redactor);
         Ok(Self {
@@ -368,18 +368,17 @@ impl Source {
         })
     }
 
-    /// The slots that its polls share with those of all sources.
+    /// Returns the slots that the polls of all sources share.
     pub(crate) fn poll_slots(&self) -> &PollSlots {
         &self.poll_slots
     }
 
-    /// A fresh instance of its component.
+    /// Creates an instance of its component.
     pub async fn instance(&self) -> Result<Instance, CallError> {
         Instance::new(&self.compiled, &self.instance_settings).await
     }
 
-    /// Creates an instance with a short time limit. It reaches the network as far as the source
-    /// does.
+    /// Creates an instance with a short time limit, and the network access of the source.
     pub async fn short_call_instance(&self) -> Result<Instance, CallError> {
         let settings = InstanceSettings {
             call_timeout: self.instance_settings.call_timeout.min(SHORT_CALL_TIMEOUT),
@@ -399,8 +398,8 @@ impl Source {
         instance.poll(&self.settings, None, None, limits).await
     }
 
-    /// What to do about an origin of which the component says that its host
-    /// refused it, as a clause.
+    /// Returns what to do about an origin that the component reports as refused by its host, as a
+    /// clause.
     #[must_use]
     pub fn denial_advice(&self, origin: &str) -> String {
         let name = &self.name;
@@ -417,8 +416,8 @@ impl Source {
         }
     }
 
-    /// Whether an origin is on the allow-list. Where one is and was refused all the same, its name has
-    /// no public address for now, and another try can help.
+    /// Returns whether an origin is on the allow-list. If such an origin was refused, its name has no
+    /// public address at present, and a retry may help.
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         Origin::parse(origin).is_some_and(|origin| self.allow.allows(&origin))
@@ -435,7 +434,7 @@ impl Source {
     }
 
     /// Requires the same lease as another source.
-    pub(crate) fn share_lease_of(&self, other: &Self) {
+    pub(crate) fn require_same_lease(&self, other: &Self) {
         if let Some(lease) = other.lease().get() {
             self.require_lease(lease);
         }
@@ -455,7 +454,7 @@ impl Source {
 async fn offline_instance(compiled: &CompiledComponent) -> Result<Instance, CallError> {
     let settings = InstanceSettings {
         source: "component".to_owned(),
-        outgoing: Outgoing::offline("component", AllowList::default()),
+        outgoing: OutgoingHttp::offline("component", AllowList::default()),
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
         call_timeout: SHORT_CALL_TIMEOUT,
         redactor: Redactor::default(),

@@ -6,8 +6,8 @@
 //!                        poll 3 ────► deliver 3 …
 //! ```
 //!
-//! At most one batch is fetched ahead of the one that is delivered. It is delivered after that one is
-//! accepted, and given up with it.
+//! At most one batch is fetched ahead of the one that is being delivered. It is delivered after that
+//! one is accepted, and dropped if that one is given up.
 
 mod byte_budget;
 mod delivering;
@@ -31,9 +31,9 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use self::byte_budget::ByteBudget;
-use self::delivering::{Accepted, Deliverer, DeliveryTask};
+use self::delivering::{AcceptedBatch, Deliverer, InFlightDelivery};
 use self::persist::rejected_bytes;
-use self::polling::{FinishedPoll, Poll};
+use self::polling::{FinishedPoll, PollRequest};
 use self::source_state::NewNotice;
 pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
@@ -46,37 +46,38 @@ use crate::source::Source;
 use crate::store::{CheckpointStore, StoreError, StoredSource, epoch_ms};
 use crate::waits::{THROTTLED, Wait, waits};
 
-/// How long a poll may still go on after a stop was asked for.
+/// How long a poll may continue after a stop was requested.
 const POLL_GRACE: Duration = Duration::from_secs(3);
-/// How long a delivery may continue; one second is left for the checkpoint.
+/// How long a delivery may continue after a stop was requested; one second is left for the checkpoint.
 const DELIVERY_GRACE: Duration = Duration::from_secs(4);
-/// How long an instance is kept that could go on at once but has to wait: it holds its memory, and
-/// what it has begun to read.
+/// How long an instance is kept while the source has to wait before a poll that would continue with
+/// it: it holds memory, and the responses that it has begun to read.
 const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(3);
-/// How old the stored position may be while nothing is collected. A later start reads again for as
-/// long, and finds nothing that it would deliver again.
+/// How old the stored position may be while nothing is collected. A restart reads that span of time
+/// again, and finds nothing that it would deliver again.
 const IDLE_STORE_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// How much longer than asked for a wait is at most, as a fraction. Sources that were started
-/// together drift apart, and do not all ask in the same second of each minute.
-const WAIT_SPREAD: f64 = 0.025;
-/// The least wait where the component asks for one.
+/// How much longer than requested a wait is at most, as a fraction. So sources that were started
+/// together drift apart, and do not all poll in the same second of each minute.
+const WAIT_JITTER: f64 = 0.025;
+/// Minimum wait where the component requests one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
-/// Refused credentials are not tried again before this: an account may be locked for that.
+/// Minimum wait before refused credentials are tried again: earlier tries may lock the account.
 const REFUSED_WAIT_MIN: Duration = Duration::from_secs(5 * 60);
 /// Maximum wait before refused credentials are tried again.
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often changed credentials are looked for meanwhile.
 const CREDENTIALS_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// With `--once`: failures in a row until it is given up.
+/// With `--once`: maximum number of consecutive failures.
 const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
 /// The kind under which the source state stores refused credentials.
 const UNAUTHORIZED: &str = "unauthorized";
-/// A shorter wait for a limit is not logged as such: it is over before anyone has read of it.
+/// Minimum remaining wait for a limit that is logged; a shorter one is over before anyone reads the line.
 const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
-/// Polls in a row that did nothing and asked for another at once.
+/// Maximum number of consecutive polls that did nothing and requested another at once, before the
+/// source waits.
 const EMPTY_POLLS_MAX: u32 = 20;
 
 /// Rate at which a source may write rejected records. They must not be dropped, so a source that
@@ -103,7 +104,7 @@ pub struct SourceLoop {
     pub sink: Arc<dyn EventSink>,
     /// Whether to end when it is caught up, or when its credentials are refused.
     pub once: bool,
-    /// Ends its present wait: its settings are read again, and it is polled.
+    /// Ends its current wait: its settings are read again, and it is polled.
     pub wake: Arc<Notify>,
     /// Reads its settings again; without it they stay.
     pub reloader: Option<Arc<dyn SettingsReloader>>,
@@ -114,7 +115,7 @@ pub struct SourceLoop {
 /// Reads the settings of a source again, of which secrets may have changed.
 #[async_trait]
 pub trait SettingsReloader: Send + Sync {
-    /// Returns the source with its present settings; `None` where `current` has them.
+    /// Returns the source with its current settings; `None` where `current` has them already.
     async fn reload(&self, current: &Source) -> Result<Option<Source>, Failure>;
 }
 
@@ -135,7 +136,7 @@ pub enum SourceExit {
 }
 
 enum Step {
-    SourceExit(SourceExit),
+    Exit(SourceExit),
     Poll,
     Wait(Duration),
 }
@@ -143,26 +144,26 @@ enum Step {
 struct RunningLoop {
     context: SourceLoop,
     instance: Option<Instance>,
-    /// What the last poll left for the next one. It holds a credential: it is passed on, and
+    /// The session that the last poll returned for the next one. It holds a credential, so it is
     /// neither stored nor shown.
     session: Option<Secret>,
-    delivering: Option<DeliveryTask>,
-    /// When what is kept of the source was last stored.
-    stored: Option<Instant>,
+    delivering: Option<InFlightDelivery>,
+    /// When the state of the source was last stored.
+    last_stored: Option<Instant>,
     /// Whether it has changed since.
-    is_unstored: bool,
+    has_unstored_changes: bool,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,
-    /// Of credentials that are refused.
+    /// Counts consecutive refusals of the credentials.
     refused_backoff: Backoff,
     empty_poll_backoff: Backoff,
-    /// Of rejected records.
+    /// Limits the rate of rejected records.
     rejected_budget: ByteBudget,
-    /// Of lines in the log.
+    /// Limits the log lines about notices and rejected records.
     notice_limiter: LogRateLimiter,
-    /// The waits that were logged, each until its end.
-    waits: Vec<Wait>,
-    /// Why the settings could not be read again, as it was logged.
+    /// The waits that have been logged and have not ended.
+    logged_waits: Vec<Wait>,
+    /// The last logged reason why the settings could not be read again.
     reload_error: Option<String>,
 }
 
@@ -187,15 +188,15 @@ impl RunningLoop {
             instance: None,
             session: None,
             delivering: None,
-            stored: None,
-            is_unstored: false,
+            last_stored: None,
+            has_unstored_changes: false,
             storing: None,
             backoff: Backoff::default(),
             refused_backoff: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
             empty_poll_backoff: Backoff::default(),
             rejected_budget: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notice_limiter: LogRateLimiter::new(NOTICE_RATE),
-            waits: Vec::new(),
+            logged_waits: Vec::new(),
             reload_error: None,
         }
     }
@@ -207,7 +208,7 @@ impl RunningLoop {
             }
             // Allocated for each step, since thousands of sources wait between two steps.
             match Box::pin(self.step()).await {
-                Step::SourceExit(end) => return end,
+                Step::Exit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {
                     if let Err(end) = self.await_delivery().await {
@@ -216,12 +217,12 @@ impl RunningLoop {
                     if let Err(end) = self.finish_storing().await {
                         return end;
                     }
-                    let wait = add_jitter(wait, WAIT_SPREAD);
+                    let wait = add_jitter(wait, WAIT_JITTER);
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
                     self.note_next_poll(wait);
-                    self.context.sink.progress(&self.context.source_state);
+                    self.context.sink.state_changed(&self.context.source_state);
                     if self.wait(wait).await {
                         return SourceExit::Stopped;
                     }
@@ -235,14 +236,14 @@ impl RunningLoop {
         self.context.source_state.next_poll_ms = next_poll.map(epoch_ms);
     }
 
-    /// Waits before the next poll, until it is woken, or until there are other credentials than
-    /// those that are refused. Returns whether a stop was asked for.
+    /// Waits before the next poll, until it is woken, or until the refused credentials have changed.
+    /// Returns whether a stop was requested.
     async fn wait(&mut self, wait: Duration) -> bool {
-        let begun = tokio::time::Instant::now();
+        let started_at = tokio::time::Instant::now();
         loop {
-            let left = wait.saturating_sub(begun.elapsed());
-            let is_refused = self.is_refused();
-            let step = if is_refused {
+            let left = wait.saturating_sub(started_at.elapsed());
+            let has_refused_credentials = self.has_refused_credentials();
+            let step = if has_refused_credentials {
                 left.min(CREDENTIALS_RELOAD_INTERVAL)
             } else {
                 left
@@ -252,15 +253,15 @@ impl RunningLoop {
                 () = self.context.wake.notified() => true,
                 _ = self.context.shutdown.requested() => return true,
             };
-            let has_changed = (is_woken || is_refused) && self.reload().await;
+            let has_changed = (is_woken || has_refused_credentials) && self.reload().await;
             if is_woken || has_changed || step == left {
                 return false;
             }
         }
     }
 
-    /// Whether the present credentials are refused.
-    fn is_refused(&self) -> bool {
+    /// Returns whether the current credentials are refused.
+    fn has_refused_credentials(&self) -> bool {
         self.refused_backoff.failures() > 0
     }
 
@@ -277,11 +278,11 @@ impl RunningLoop {
             Ok(None) => false,
             Ok(Some(source)) => {
                 info!(source = %name, "its secrets have changed; trying again");
-                // What belongs to the former ones must not be used any more.
+                // The session and the instance belong to the former secrets.
                 self.session = None;
                 self.instance = None;
                 self.refused_backoff.reset();
-                source.share_lease_of(&self.context.source);
+                source.require_same_lease(&self.context.source);
                 self.context.source = Arc::new(source);
                 true
             }
@@ -295,12 +296,12 @@ impl RunningLoop {
         }
     }
 
-    /// Ends what is under way, and stores what is not stored yet.
+    /// Waits for the delivery in progress, and stores what is not stored yet.
     async fn complete(&mut self, end: &SourceExit) -> Result<(), SourceExit> {
         let settled = self.await_delivery().await;
         self.finish_storing().await?;
         settled?;
-        if self.is_unstored && !matches!(end, SourceExit::LeaseLost) {
+        if self.has_unstored_changes && !matches!(end, SourceExit::LeaseLost) {
             self.start_storing();
             self.finish_storing().await?;
         }
@@ -315,23 +316,23 @@ impl RunningLoop {
             tokio::select! {
                 // The lease comes first: after a suspension all are ready, and it may have expired.
                 biased;
-                () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
+                () = lease.ended() => return Step::Exit(SourceExit::LeaseLost),
                 polled = &mut polling.0 => break polled,
-                accepted = accepted(&mut self.delivering) => {
+                accepted = delivery_result(&mut self.delivering) => {
                     if let Err(end) = self.handle_accepted(accepted).await {
-                        return Step::SourceExit(end);
+                        return Step::Exit(end);
                     }
                 }
                 // Nothing is lost: the position has not moved.
                 () = shutdown.grace_elapsed(POLL_GRACE) => {
-                    return Step::SourceExit(SourceExit::Stopped);
+                    return Step::Exit(SourceExit::Stopped);
                 }
             }
         };
         let Ok(polled) = polled else {
             let name = &self.context.source.name;
             let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
-            return Step::SourceExit(SourceExit::Failed(fault));
+            return Step::Exit(SourceExit::Failed(fault));
         };
         let FinishedPoll {
             result,
@@ -344,14 +345,14 @@ impl RunningLoop {
         // This batch waits until the one before is accepted and its position is stored: no more than
         // one batch is delivered again after a kill.
         if let Err(end) = self.await_delivery().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
         if let Err(end) = self.finish_storing().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
         match result {
             Ok(Ok(batch)) => self.handle_batch(batch, reservation).await,
-            Ok(Err(error)) => self.poll_failed(error).await,
+            Ok(Err(error)) => self.handle_poll_error(error).await,
             Err(error) => {
                 let detail = format!("{error}; {}", error.advice());
                 self.fail("component", &detail, Duration::ZERO).await
@@ -359,11 +360,11 @@ impl RunningLoop {
         }
     }
 
-    /// The poll after the batch that was fetched last.
-    fn next_poll(&mut self) -> Poll {
+    /// Returns the poll after the batch that was fetched last.
+    fn next_poll(&mut self) -> PollRequest {
         let delivering = self.delivering.as_ref();
         let ahead = delivering.map(|delivering| delivering.checkpoint.clone());
-        Poll {
+        PollRequest {
             source: Arc::clone(&self.context.source),
             sink: Arc::clone(&self.context.sink),
             instance: self.instance.take(),
@@ -390,28 +391,29 @@ impl RunningLoop {
         self.rejected_budget
             .spend(rejected_bytes(&batch), Instant::now());
         self.session = batch.session.take().map(Secret::new);
-        let idle = batch.stats.is_empty() && batch.index.is_empty();
-        let idle = idle && self.context.source_state.checkpoint.as_ref() == Some(&batch.checkpoint);
+        let is_empty_poll = batch.stats.is_empty() && batch.index.is_empty();
+        let is_empty_poll = is_empty_poll
+            && self.context.source_state.checkpoint.as_ref() == Some(&batch.checkpoint);
         let next = batch.next;
         let retry_at = first_retry(&batch);
         let has_nothing_to_deliver = batch.index.is_empty() && batch.rejected.is_empty();
         self.delivering = Some(Deliverer::new(&self.context).start(batch, reservation));
         let polls_ahead = matches!(next, NextPoll::Now) && !has_nothing_to_deliver;
         if !polls_ahead && let Err(end) = self.await_delivery().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
-        let step = self.next_step(next, idle, retry_at).await;
+        let step = self.next_step(next, is_empty_poll, retry_at).await;
         self.delay_for_rejected(step)
     }
 
-    /// Waits until the batch under way is accepted.
+    /// Waits until the batch that is being delivered is accepted.
     async fn await_delivery(&mut self) -> Result<(), SourceExit> {
         while self.delivering.is_some() {
             tokio::select! {
-                accepted = accepted(&mut self.delivering) => {
+                accepted = delivery_result(&mut self.delivering) => {
                     return self.handle_accepted(accepted).await;
                 }
-                // An output may refuse for hours, and to many sources.
+                // An output may refuse for hours, and many sources may wait for it.
                 () = sleep(INSTANCE_IDLE_MAX), if self.instance.is_some() => self.instance = None,
             }
         }
@@ -421,10 +423,10 @@ impl RunningLoop {
     /// Counts a batch that is accepted, and stores the position after it.
     async fn handle_accepted(
         &mut self,
-        accepted: Result<Accepted, SourceExit>,
+        accepted: Result<AcceptedBatch, SourceExit>,
     ) -> Result<(), SourceExit> {
         self.delivering = None;
-        let Accepted {
+        let AcceptedBatch {
             batch,
             undeliverable_events,
         } = accepted?;
@@ -432,28 +434,28 @@ impl RunningLoop {
         self.log_rejected(&batch.rejected, &undeliverable_events);
         let is_worth_storing = self.record_batch(&batch, undeliverable_events.len());
         self.context.source_state.next_poll_ms = None;
-        if let Some(wait) = wait_of(batch.next) {
+        if let Some(wait) = requested_wait(batch.next) {
             self.note_next_poll(wait);
         }
         self.log_waits(SystemTime::now());
         self.context.source_state.checkpoint = Some(batch.checkpoint);
         let is_due = self
-            .stored
+            .last_stored
             .is_none_or(|stored| stored.elapsed() >= IDLE_STORE_INTERVAL);
         if is_worth_storing || !batch.index.is_empty() || is_due {
             self.start_storing();
         } else {
-            self.is_unstored = true;
-            self.context.sink.progress(&self.context.source_state);
+            self.has_unstored_changes = true;
+            self.context.sink.state_changed(&self.context.source_state);
         }
         Ok(())
     }
 
-    /// The next step, not before rejected records have budget again.
+    /// Delays the next step until the budget for rejected records is free again.
     fn delay_for_rejected(&self, step: Step) -> Step {
         let least = self.rejected_budget.wait(Instant::now());
         match step {
-            Step::SourceExit(end) => Step::SourceExit(end),
+            Step::Exit(end) => Step::Exit(end),
             Step::Poll if least.is_zero() => Step::Poll,
             Step::Poll => Step::Wait(least),
             Step::Wait(wait) => Step::Wait(wait.max(least)),
@@ -478,14 +480,14 @@ impl RunningLoop {
                 "polled"
             );
         }
-        let news = self
-            .context
-            .source_state
-            .note_batch(batch, &source.description, undeliverable);
-        for notice in news.notices {
+        let changes =
+            self.context
+                .source_state
+                .note_batch(batch, &source.description, undeliverable);
+        for notice in changes.notices {
             self.log_notice(&notice);
         }
-        news.is_worth_storing
+        changes.is_worth_storing
     }
 
     fn log_notice(&mut self, notice: &NewNotice) {
@@ -502,9 +504,9 @@ impl RunningLoop {
         }
     }
 
-    /// Logs what is waited for, once for each wait.
+    /// Logs each wait of the streams once.
     fn log_waits(&mut self, now: SystemTime) {
-        let logged = std::mem::take(&mut self.waits);
+        let logged = std::mem::take(&mut self.logged_waits);
         for wait in waits(&self.context.source_state) {
             let is_whole = wait.streams.is_empty();
             if !is_whole && wait.remaining(now) < WAIT_LOGGED_MIN {
@@ -517,7 +519,7 @@ impl RunningLoop {
             if !is_logged && self.admit_log_line(wait.reason.len()) {
                 info!(source = %self.context.source.name, "{wait}");
             }
-            self.waits.push(wait);
+            self.logged_waits.push(wait);
         }
     }
 
@@ -547,8 +549,8 @@ impl RunningLoop {
         );
     }
 
-    /// Takes a line of so many bytes, besides its time and its fields, from what the source may
-    /// log. Returns whether that was left.
+    /// Charges a line of so many bytes, besides its time and its fields, to the rate limit of the source.
+    /// Returns whether it may be logged.
     fn admit_log_line(&mut self, bytes: usize) -> bool {
         const FIELDS_BYTES: usize = 100;
         let bytes = bytes.saturating_add(FIELDS_BYTES);
@@ -567,15 +569,15 @@ impl RunningLoop {
     async fn next_step(
         &mut self,
         next: NextPoll,
-        idle: bool,
+        is_empty_poll: bool,
         retry_at: Option<SystemTime>,
     ) -> Step {
-        let wait = wait_of(next).unwrap_or_default();
+        let wait = requested_wait(next).unwrap_or_default();
         match next {
             NextPoll::CaughtUp(_) => {
                 self.backoff.reset();
                 if self.context.once {
-                    Step::SourceExit(SourceExit::CaughtUp)
+                    Step::Exit(SourceExit::CaughtUp)
                 } else {
                     Step::Wait(wait)
                 }
@@ -593,7 +595,7 @@ impl RunningLoop {
             }
             NextPoll::Now => {
                 self.backoff.reset();
-                if idle {
+                if is_empty_poll {
                     self.empty_poll_backoff.fail();
                 } else {
                     self.empty_poll_backoff.reset();
@@ -608,7 +610,7 @@ impl RunningLoop {
         }
     }
 
-    async fn poll_failed(&mut self, error: PollError) -> Step {
+    async fn handle_poll_error(&mut self, error: PollError) -> Step {
         let name = self.context.source.name.clone();
         let (kind, detail, wait_ms) = match error {
             PollError::Denied(origin) => {
@@ -627,10 +629,12 @@ impl RunningLoop {
             }
             PollError::Throttled(failure) => {
                 return self
-                    .throttled(&failure.detail, failure.retry_after_ms)
+                    .handle_throttled(&failure.detail, failure.retry_after_ms)
                     .await;
             }
-            PollError::Unauthorized(detail) => return self.refused(&detail).await,
+            PollError::Unauthorized(detail) => {
+                return self.handle_refused_credentials(&detail).await;
+            }
             PollError::Unavailable(failure) => {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
@@ -646,10 +650,10 @@ impl RunningLoop {
             .await
     }
 
-    /// Waits where a rate limit holds back the source as a whole.
-    async fn throttled(&mut self, detail: &str, wait_ms: u64) -> Step {
+    /// Handles a rate limit on the source as a whole by waiting.
+    async fn handle_throttled(&mut self, detail: &str, wait_ms: u64) -> Step {
         if let Err(end) = self.finish_storing().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
         let wait = Duration::from_millis(wait_ms).max(WAIT_MIN);
         self.context.source_state.note_error(THROTTLED, detail);
@@ -659,8 +663,9 @@ impl RunningLoop {
         Step::Wait(wait)
     }
 
-    /// Waits with credentials that are refused, unless there are others by now.
-    async fn refused(&mut self, detail: &str) -> Step {
+    /// Handles refused credentials: polls again at once if they have changed meanwhile, and waits
+    /// otherwise.
+    async fn handle_refused_credentials(&mut self, detail: &str) -> Step {
         if self.reload().await {
             return Step::Poll;
         }
@@ -676,13 +681,13 @@ impl RunningLoop {
     /// Ends a run with `--once` if everything is collected except streams that keep failing.
     async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
         if let Err(end) = self.finish_storing().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
         self.context.source_state.note_error("failing", detail);
         self.start_storing();
         let name = &self.context.source.name;
         let seconds = wait.as_secs();
-        Step::SourceExit(SourceExit::Failed(Failure::failed(format!(
+        Step::Exit(SourceExit::Failed(Failure::failed(format!(
             "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
         ))))
     }
@@ -692,30 +697,30 @@ impl RunningLoop {
         self.context.source_state.note_error(kind, detail);
         self.start_storing();
         let name = &self.context.source.name;
-        Step::SourceExit(SourceExit::Failed(failure(format!(
+        Step::Exit(SourceExit::Failed(failure(format!(
             "source `{name}`: {detail}"
         ))))
     }
 
     /// Handles a failure that may pass. It is stored for `status`.
-    async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
+    async fn fail(&mut self, kind: &str, detail: &str, wait_min: Duration) -> Step {
         self.backoff.fail();
         let failures = self.backoff.failures();
         if let Err(end) = self.finish_storing().await {
-            return Step::SourceExit(end);
+            return Step::Exit(end);
         }
-        // Streams that fail say themselves when they try again; the others must not wait longer.
+        // Failing streams have a retry time of their own; the others must not wait longer.
         let wait = if kind == "failing" {
-            asked
+            wait_min
         } else {
-            self.backoff.wait().max(asked)
+            self.backoff.wait().max(wait_min)
         };
         self.context.source_state.note_error(kind, detail);
         self.note_next_poll(wait);
         self.start_storing();
         let name = &self.context.source.name;
         if self.context.once && failures >= FAILURES_MAX_ONCE {
-            return Step::SourceExit(SourceExit::Failed(Failure::failed(format!(
+            return Step::Exit(SourceExit::Failed(Failure::failed(format!(
                 "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
             ))));
         }
@@ -736,8 +741,8 @@ impl RunningLoop {
     }
 }
 
-/// The wait that a component asks for; `None` where it asks for a poll at once.
-fn wait_of(next: NextPoll) -> Option<Duration> {
+/// Returns the wait that a component requests; `None` where it requests a poll at once.
+fn requested_wait(next: NextPoll) -> Option<Duration> {
     match next {
         NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
             Some(Duration::from_millis(ms).max(WAIT_MIN))
@@ -746,7 +751,7 @@ fn wait_of(next: NextPoll) -> Option<Duration> {
     }
 }
 
-/// A setting that the component cannot use, as one clause.
+/// Formats the error about a setting that the component cannot use, as one clause.
 #[must_use]
 pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
     match setting {
@@ -755,10 +760,12 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
     }
 }
 
-/// Waits for the result of the delivery in progress; pending for ever if there is none.
-async fn accepted(delivering: &mut Option<DeliveryTask>) -> Result<Accepted, SourceExit> {
+/// Waits for the result of the delivery in progress; never returns if there is none.
+async fn delivery_result(
+    delivering: &mut Option<InFlightDelivery>,
+) -> Result<AcceptedBatch, SourceExit> {
     match delivering {
-        Some(delivering) => delivering.end.as_mut().await,
+        Some(delivering) => delivering.result.as_mut().await,
         None => std::future::pending().await,
     }
 }

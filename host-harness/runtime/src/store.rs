@@ -37,34 +37,34 @@ const STORED_HOST: &str = "host.json";
 /// Maximum size of a checkpoint, as the contract defines it.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 
-/// Where a source loop keeps what has to outlast its process.
+/// Stores the state of sources durably.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync {
-    /// Replaces what is kept of a source. It outlasts a crash when this returns.
+    /// Replaces the stored state of a source. It is durable when this returns.
     async fn store(self: Arc<Self>, source_state: Arc<StoredSource>) -> Result<(), StoreError>;
 
-    /// What a person does so that a source begins again at `start`, as a clause.
+    /// Returns what an operator does to make a source begin again at `start`, as a clause.
     fn discard_advice(&self, source: &str) -> String;
 }
 
 /// Why a source state was not stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoreError {
-    /// Another process works on the source by now: what this one has collected does not count.
+    /// Another process works on the source by now, so the state of this one is discarded.
     Superseded,
-    /// It may work another time. A clause that begins with the place.
+    /// A retry may succeed. The clause begins with the place.
     Unavailable(String),
 }
 
-/// What [`StateDir::rename`] came to.
+/// The outcome of [`StateDir::rename`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Renamed {
+pub enum RenameOutcome {
     /// The state has the new name.
     Moved,
-    /// The new name has a checkpoint of its own, and both states stay as they are.
-    HasOwn,
+    /// The new name has a checkpoint of its own; both states are unchanged.
+    TargetHasCheckpoint,
     /// There was no state to rename.
-    Nothing,
+    NothingToRename,
 }
 
 /// A state directory, locked by this process.
@@ -250,7 +250,7 @@ pub fn check_same_user(state_dir: &Path) -> Result<(), Failure> {
     check_user(state_dir, rustix::process::geteuid().as_raw())
 }
 
-/// These systems have no owners of files that this could look at.
+/// Always succeeds: on these systems files have no owner to compare.
 #[cfg(not(unix))]
 pub fn check_same_user(_: &Path) -> Result<(), Failure> {
     Ok(())
@@ -306,7 +306,7 @@ pub struct StoredStream {
     /// Number of `gap` notices, each a range of lost records.
     #[serde(default)]
     pub gaps: u64,
-    /// Whether the upstream said, when it was last asked, that there is no
+    /// Whether the upstream reported at the last request that there is no
     /// more for now.
     #[serde(default)]
     pub caught_up: bool,
@@ -392,7 +392,7 @@ impl StateDir {
 
     /// Renames the stored state of a source, unless the new name has a checkpoint already. A state
     /// without one, as a source has that could not start, is replaced.
-    pub fn rename(&self, from: &str, to: &str) -> Result<Renamed, Failure> {
+    pub fn rename(&self, from: &str, to: &str) -> Result<RenameOutcome, Failure> {
         let failed = |error: &io::Error| {
             let reason = disk::error_message(&self.path, error);
             Failure::failed(format!(
@@ -403,11 +403,11 @@ impl StateDir {
         let former = match read(&self.path, from) {
             Ok(former) => former,
             // A source with a checkpoint needs no other, and starts.
-            Err(_) if own.is_some() => return Ok(Renamed::HasOwn),
+            Err(_) if own.is_some() => return Ok(RenameOutcome::TargetHasCheckpoint),
             Err(failure) => return Err(failure),
         };
         let Some(mut source_state) = former else {
-            return Ok(Renamed::Nothing);
+            return Ok(RenameOutcome::NothingToRename);
         };
         if own.is_none() {
             to.clone_into(&mut source_state.source);
@@ -415,16 +415,16 @@ impl StateDir {
             // least.
             self.store(&source_state).map_err(|error| failed(&error))?;
         } else if source_state.checkpoint.is_none() {
-            return Ok(Renamed::Nothing);
+            return Ok(RenameOutcome::NothingToRename);
         } else if source_state.checkpoint != own {
-            return Ok(Renamed::HasOwn);
+            return Ok(RenameOutcome::TargetHasCheckpoint);
         }
         // Where they are equal, a host was killed in between.
         let former = state_path(&self.path, from);
         fs::remove_file(&former)
             .and_then(|()| disk::sync_directory(&former))
             .map_err(|error| failed(&error))?;
-        Ok(Renamed::Moved)
+        Ok(RenameOutcome::Moved)
     }
 
     /// Replaces the heartbeat. It need not survive a crash of the system.
@@ -439,9 +439,9 @@ impl StateDir {
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        let aside = tempfile::NamedTempFile::with_prefix_in(".heartbeat-", &self.path)?;
-        fs::write(aside.path(), text)?;
-        disk::persist(aside, &self.path.join(name))
+        let temp_file = tempfile::NamedTempFile::with_prefix_in(".heartbeat-", &self.path)?;
+        fs::write(temp_file.path(), text)?;
+        disk::persist(temp_file, &self.path.join(name))
     }
 
     /// Replaces the stored state of a source. It is on the disk when this returns.
@@ -498,7 +498,7 @@ impl StoredSource {
 
     /// Returns whether any count is set: counts are stored with the checkpoint after
     /// the records they count, and never without one.
-    fn counts_anything(&self) -> bool {
+    fn has_counts(&self) -> bool {
         let counts = |stream: &StoredStream| {
             [
                 stream.requests,
@@ -550,7 +550,7 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<StoredSource>, Fail
         let reason = format!("belongs to the source `{}`", source_state.source);
         return Err(unusable(&path, &reason));
     }
-    if source_state.checkpoint.is_none() && source_state.counts_anything() {
+    if source_state.checkpoint.is_none() && source_state.has_counts() {
         return Err(unusable(&path, "counts records but has no checkpoint"));
     }
     Ok(Some(source_state))
@@ -651,12 +651,12 @@ mod tests {
         for _ in 0..2 {
             state_dir.store(&filled()).unwrap();
             let steps = disk::recorded::take(directory.path());
-            let aside = steps[0].strip_prefix("write ").unwrap();
-            assert!(aside.starts_with(".checkpoint-"), "{steps:?}");
+            let temp_file = steps[0].strip_prefix("write ").unwrap();
+            assert!(temp_file.starts_with(".checkpoint-"), "{steps:?}");
             assert_eq!(
                 steps[1..],
                 [
-                    &*format!("sync {aside}"),
+                    &*format!("sync {temp_file}"),
                     "rename to acme.checkpoint.json",
                     "sync the directory of acme.checkpoint.json",
                 ]
@@ -682,9 +682,15 @@ mod tests {
     fn a_renamed_source_has_the_stored_state_of_its_former_name_unless_it_has_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Nothing);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::NothingToRename
+        );
         state_dir.store(&filled()).unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::Moved
+        );
         let mut renamed = filled();
         renamed.source = "new".to_owned();
         assert_eq!(state_dir.load("new").unwrap(), renamed);
@@ -693,12 +699,18 @@ mod tests {
         let mut other = filled();
         other.checkpoint = Some("other".to_owned());
         state_dir.store(&other).unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::HasOwn);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::TargetHasCheckpoint
+        );
         assert_eq!(state_dir.load("new").unwrap(), renamed);
         assert_eq!(state_dir.load("acme").unwrap(), other);
         // What cannot be read is not needed.
         fs::write(state_path(directory.path(), "acme"), "hello").unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::HasOwn);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::TargetHasCheckpoint
+        );
     }
 
     #[test]
@@ -714,14 +726,20 @@ mod tests {
         });
         state_dir.store(&failed).unwrap();
         state_dir.store(&filled()).unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::Moved
+        );
         let mut renamed = filled();
         renamed.source = "new".to_owned();
         assert_eq!(state_dir.load("new").unwrap(), renamed);
         assert_eq!(read(directory.path(), "acme").unwrap(), None);
         // A host was killed before the former name was removed.
         state_dir.store(&filled()).unwrap();
-        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
+        assert_eq!(
+            state_dir.rename("acme", "new").unwrap(),
+            RenameOutcome::Moved
+        );
         assert_eq!(state_dir.load("new").unwrap(), renamed);
         assert_eq!(read(directory.path(), "acme").unwrap(), None);
     }
@@ -742,7 +760,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alien_file_is_an_error_and_never_a_fresh_start() {
+    fn a_file_of_another_format_is_an_error_and_never_a_fresh_start() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
         let path = state_path(directory.path(), "acme");

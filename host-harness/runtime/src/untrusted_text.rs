@@ -43,10 +43,10 @@ impl Sanitizer {
     pub fn text(&self, text: &str, bytes_max: usize) -> String {
         // Redacted first: truncation could leave half of a secret.
         let redacted = self.redactor.redact(text);
-        let kept = beginning(&redacted, bytes_max);
-        let escaped = escape(kept);
-        let shown = beginning(&escaped, bytes_max);
-        if kept.len() == redacted.len() && shown.len() == escaped.len() {
+        let truncated = truncate(&redacted, bytes_max);
+        let escaped = escape(truncated);
+        let shown = truncate(&escaped, bytes_max);
+        if truncated.len() == redacted.len() && shown.len() == escaped.len() {
             return escaped.into_owned();
         }
         format!("{shown}… (cut, {} bytes)", redacted.len())
@@ -173,7 +173,7 @@ impl Sanitizer {
     }
 }
 
-fn beginning(text: &str, bytes_max: usize) -> &str {
+fn truncate(text: &str, bytes_max: usize) -> &str {
     let end = text.floor_char_boundary(bytes_max);
     text.get(..end).unwrap_or(text)
 }

@@ -1,12 +1,12 @@
-//! What the streams of a source wait for, as people read it: which limit, which streams, and until
-//! when. The log, `status`, the API and a terminal show the same.
+//! Describes what the streams of a source wait for: which limit, which streams, and until when. The
+//! log, `status`, the API and a terminal show the same text.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::store::{State, StoredSource};
 
-/// At most this many streams are named in a text.
+/// Maximum number of streams that a text lists.
 const NAMES_MAX: usize = 4;
 
 /// The kind under which the source state stores a rate limit on the whole source.
@@ -23,7 +23,7 @@ pub struct Wait {
     pub reason: String,
 }
 
-/// What a source waits for, by the end of the wait.
+/// Returns the waits of a source, sorted by their end.
 #[must_use]
 pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
     if let Some(error) = &source_state.last_error {
@@ -61,7 +61,7 @@ pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
     waits
 }
 
-/// A detail begins with the name of its stream, which is named once for all of them.
+/// Removes the name of the stream with which a detail begins, since a wait lists its streams once.
 fn reason_without_name<'a>(detail: &'a str, stream: &str) -> &'a str {
     let rest = detail.strip_prefix(stream);
     rest.and_then(|rest| rest.strip_prefix(": "))
@@ -69,7 +69,7 @@ fn reason_without_name<'a>(detail: &'a str, stream: &str) -> &'a str {
 }
 
 impl Wait {
-    /// How much of it is left.
+    /// Returns how much of it is left.
     #[must_use]
     pub fn remaining(&self, now: SystemTime) -> Duration {
         let until = self
@@ -85,7 +85,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("waiting")?;
         if let Some(until_ms) = self.until_ms {
-            // A part of a second would let it end before its text says so.
+            // Rounded up, so that the wait does not end after the displayed time.
             let until_s = until_ms.div_ceil(1000);
             if let Some(until) = UNIX_EPOCH.checked_add(Duration::from_secs(until_s)) {
                 write!(f, " until {}", humantime::format_rfc3339_seconds(until))?;

@@ -1,4 +1,4 @@
-//! What becomes of values that are nested deeper than the scanner goes.
+//! Replaces values that are nested deeper than the scanner reads by their text.
 
 use super::{DEPTH_MAX, Nesting};
 use crate::encode::push_escaped;

@@ -1,9 +1,9 @@
-//! How deep a position in JSON is, byte by byte.
+//! The nesting depth of a position in JSON, tracked byte by byte.
 
 /// Tracks brackets and strings of JSON as its bytes come.
 ///
-/// The strict scanner needs an object as a whole and refuses what is not JSON. This needs neither:
-/// it serves to find where a value ends in a text that is incomplete, or JSON only up to there.
+/// The strict scanner needs a whole object and refuses what is not JSON. This finds the end of a value
+/// also in a text that is incomplete, or JSON only up to there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nesting {
     depth: u32,
@@ -40,7 +40,7 @@ impl Nesting {
 /// Returns the length of the object or array that the text begins with; none if the text does not
 /// begin with one, or ends before it does.
 #[must_use]
-pub fn nested_prefix(text: &str) -> Option<usize> {
+pub fn nested_prefix_len(text: &str) -> Option<usize> {
     text.starts_with(['{', '[']).then_some(())?;
     let mut nesting = Nesting::default();
     let last = text.bytes().position(|byte| {
@@ -65,7 +65,7 @@ mod tests {
             ("", None),
             ("x[]", None),
         ] {
-            assert_eq!(nested_prefix(text), length, "{text}");
+            assert_eq!(nested_prefix_len(text), length, "{text}");
         }
     }
 
@@ -73,7 +73,7 @@ mod tests {
         #[test]
         fn json_ends_where_its_serializer_ended(text in ".{0,20}", behind in ".{0,9}") {
             let json = serde_json::json!([{ text.clone(): [text, 1] }, {}]).to_string();
-            prop_assert_eq!(nested_prefix(&format!("{json}{behind}")), Some(json.len()));
+            prop_assert_eq!(nested_prefix_len(&format!("{json}{behind}")), Some(json.len()));
         }
     }
 }

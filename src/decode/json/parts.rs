@@ -1,8 +1,8 @@
-//! What a scanned object is made of.
+//! The types of a scanned object: its outline, its members and their values.
 
 use core::fmt;
 
-/// What sort of JSON value it is.
+/// The type of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `[…]`
@@ -22,7 +22,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns what stands around a value of this sort: spans of strings are without their quotes.
+    /// Returns the quote around a value of this kind, or nothing: spans of strings are without their
+    /// quotes.
     #[must_use]
     pub const fn quote(self) -> &'static str {
         match self {
@@ -54,7 +55,7 @@ impl Span {
         self.end - self.start
     }
 
-    /// Returns whether there is nothing in it.
+    /// Returns whether it is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start == self.end
@@ -90,7 +91,7 @@ pub struct Member {
     pub canonical: bool,
 }
 
-/// What is known about an object as a whole.
+/// The properties of an object as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Outline {
     /// The object from brace to brace.
@@ -111,7 +112,7 @@ pub struct Outline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What is wrong, as a clause.
-    pub what: &'static str,
+    pub reason: &'static str,
     /// The byte at which it was noticed.
     pub offset: usize,
 }
@@ -125,13 +126,13 @@ impl Error {
             super::LONE_SURROGATE,
             super::TOO_DEEP,
         ]
-        .contains(&self.what)
+        .contains(&self.reason)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.what, self.offset)
+        write!(f, "{} at byte {}", self.reason, self.offset)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Makes JSON of a text that is JSON but for its strings or its depth.
+//! Repairs a text that is JSON except for errors in its strings and for its depth.
 
 use std::borrow::Cow;
 
@@ -24,18 +24,18 @@ const ESCAPE_BYTES: usize = 6;
 /// Repairs what keeps the scanner from reading a text: a text that was cut inside a surrogate
 /// pair, control characters that were not escaped, values that are nested too deeply.
 pub fn repair(text: &str) -> Repaired {
-    repair_some(text, Halves::Replace)
+    repair_with(text, LoneSurrogates::Replace)
 }
 
-/// What becomes of half of a surrogate pair.
+/// What is done with half of a surrogate pair.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Halves {
+enum LoneSurrogates {
     Keep,
     Replace,
 }
 
 #[inline(never)]
-fn repair_some(text: &str, halves: Halves) -> Repaired {
+fn repair_with(text: &str, lone_surrogates: LoneSurrogates) -> Repaired {
     let text = flatten(text);
     let bytes = text.as_bytes();
     let mut repaired = Repaired {
@@ -49,14 +49,14 @@ fn repair_some(text: &str, halves: Halves) -> Repaired {
                 in_string = !in_string;
                 1
             }
-            b'\\' if in_string => match escape(bytes, at) {
-                Escape::Half if halves == Halves::Keep => ESCAPE_BYTES,
-                Escape::Half => {
+            b'\\' if in_string => match escape_at(bytes, at) {
+                Escape::LoneSurrogate if lone_surrogates == LoneSurrogates::Keep => ESCAPE_BYTES,
+                Escape::LoneSurrogate => {
                     repaired.push(text.get(copied..at), "\u{fffd}");
                     copied = at + ESCAPE_BYTES;
                     ESCAPE_BYTES
                 }
-                Escape::Whole(length) => length,
+                Escape::Complete(length) => length,
             },
             0..=0x1f if in_string => {
                 let mut escaped = String::new();
@@ -77,20 +77,20 @@ fn repair_some(text: &str, halves: Halves) -> Repaired {
 
 /// Makes a response parsable as JSON: unchanged if possible, otherwise without a byte order
 /// mark and with escapes for control characters in its strings. A bad string then affects only
-/// itself: what is repaired of a record is repaired, and named, with the record.
+/// itself: the strings of a record are repaired, and their fields named, with the record.
 #[must_use]
-pub fn readable(body: Vec<u8>) -> Vec<u8> {
+pub fn repair_response(body: Vec<u8>) -> Vec<u8> {
     if serde_json::from_slice::<&RawValue>(&body).is_ok() {
         return body;
     }
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
-    repair_some(&String::from_utf8_lossy(text), Halves::Keep)
+    repair_with(&String::from_utf8_lossy(text), LoneSurrogates::Keep)
         .text
         .into_bytes()
 }
 
-/// Splits a record into members, after a repair where it needs one. Returns the text that they are
-/// in; nothing where it is no record.
+/// Splits a record into members, after a repair where it needs one. Returns the text of the members;
+/// `None` where the record is no object.
 pub fn scan_repaired<'t>(record: &'t [u8], members: &mut Vec<Member>) -> Option<Cow<'t, str>> {
     let mut text = String::from_utf8_lossy(record);
     while let Err(error) = scan_object(&text, members) {
@@ -101,7 +101,7 @@ pub fn scan_repaired<'t>(record: &'t [u8], members: &mut Vec<Member>) -> Option<
 }
 
 impl Repaired {
-    /// Appends unchanged text, and a replacement for what could not be read.
+    /// Appends unchanged text, and a replacement for the text that could not be read.
     fn push(&mut self, plain: Option<&str>, repair: &str) {
         self.text.push_str(plain.unwrap_or_default());
         self.offsets.push(self.text.len());
@@ -110,34 +110,34 @@ impl Repaired {
 
     /// Returns whether something between two offsets was repaired.
     #[must_use]
-    pub fn is_within(&self, start: usize, end: usize) -> bool {
+    pub fn has_repair_between(&self, start: usize, end: usize) -> bool {
         let first = self.offsets.partition_point(|place| *place < start);
         self.offsets.get(first).is_some_and(|place| *place < end)
     }
 }
 
-/// What a backslash begins.
+/// The escape that begins with a backslash.
 enum Escape {
     /// Half of a surrogate pair.
-    Half,
+    LoneSurrogate,
     /// An escape that stays, and the number of its bytes.
-    Whole(usize),
+    Complete(usize),
 }
 
-fn escape(bytes: &[u8], at: usize) -> Escape {
-    match unit(bytes, at) {
-        Some(0xD800..=0xDBFF) => match unit(bytes, at + ESCAPE_BYTES) {
-            Some(0xDC00..=0xDFFF) => Escape::Whole(2 * ESCAPE_BYTES),
-            Some(_) | None => Escape::Half,
+fn escape_at(bytes: &[u8], at: usize) -> Escape {
+    match code_unit_at(bytes, at) {
+        Some(0xD800..=0xDBFF) => match code_unit_at(bytes, at + ESCAPE_BYTES) {
+            Some(0xDC00..=0xDFFF) => Escape::Complete(2 * ESCAPE_BYTES),
+            Some(_) | None => Escape::LoneSurrogate,
         },
-        Some(0xDC00..=0xDFFF) => Escape::Half,
-        Some(_) => Escape::Whole(ESCAPE_BYTES),
-        None => Escape::Whole(2),
+        Some(0xDC00..=0xDFFF) => Escape::LoneSurrogate,
+        Some(_) => Escape::Complete(ESCAPE_BYTES),
+        None => Escape::Complete(2),
     }
 }
 
-/// Returns the UTF-16 code unit of a `\u` escape that stands there.
-fn unit(bytes: &[u8], at: usize) -> Option<u32> {
+/// Returns the UTF-16 code unit of the `\u` escape at that position, if there is one.
+fn code_unit_at(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes
         .get(at..at + ESCAPE_BYTES)?
         .strip_prefix(b"\\u")?
@@ -186,15 +186,15 @@ mod tests {
     fn a_bad_string_on_a_page_changes_no_other_record() {
         let half = r#"{"a":"x \ud83d"}"#;
         let page = format!("[{half},{{\"b\":\"y\u{1}\"}}]");
-        let read = String::from_utf8(readable(page.into_bytes())).unwrap();
+        let read = String::from_utf8(repair_response(page.into_bytes())).unwrap();
         assert_eq!(read, format!("[{half},{{\"b\":\"y\\u0001\"}}]"));
     }
 
     #[test]
     fn a_place_is_found_between_two_offsets() {
         let repaired = repair(r#"{"a":"x","b":"\ud83d"}"#);
-        assert!(!repaired.is_within(0, 14) && repaired.is_within(14, 17));
-        assert!(!repaired.is_within(15, 20) && !repaired.is_within(17, 99));
+        assert!(!repaired.has_repair_between(0, 14) && repaired.has_repair_between(14, 17));
+        assert!(!repaired.has_repair_between(15, 20) && !repaired.has_repair_between(17, 99));
     }
 
     proptest! {

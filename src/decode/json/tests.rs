@@ -78,7 +78,7 @@ fn nesting_has_a_limit_and_hostile_depth_is_survived() {
     assert_eq!(
         scan_object(&nested(64), &mut Vec::new()).unwrap_err(),
         Error {
-            what: "nested deeper than 64 levels",
+            reason: "nested deeper than 64 levels",
             offset: 68
         }
     );

@@ -1,4 +1,4 @@
-//! Finds the list of records in a JSON file that has not all arrived.
+//! Finds the list of records in a JSON file that has not arrived completely.
 
 use crate::decode::json::Nesting;
 
@@ -16,15 +16,15 @@ pub(super) fn list_at(text: &[u8]) -> ListStart {
     let mut key_start = 0;
     let mut is_data = false;
     for (at, byte) in text.iter().enumerate() {
-        let was = nesting;
+        let before = nesting;
         nesting.push(*byte);
         if nesting.depth() == 0 {
             return ListStart::None;
         }
-        if was.depth() != 1 {
+        if before.depth() != 1 {
             continue;
         }
-        match (byte, was.in_string(), nesting.in_string()) {
+        match (byte, before.in_string(), nesting.in_string()) {
             (b'"', false, _) => key_start = at.saturating_add(1),
             (b'"', true, false) => key = key_start..at,
             (b':', false, _) => is_data = text.get(key.clone()) == Some(b"data"),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decode::zip::tests::{END, entry};
 
-/// Reads a body in chunks of that size, and says what was found.
+/// Reads a body in chunks of that size, and returns what was found.
 fn read(body: &[u8], size: usize) -> Vec<String> {
     let mut reader = LogFileReader::new("receipt_1.json");
     let mut chunks = body.chunks(size);
@@ -73,12 +73,12 @@ fn lines_become_objects() {
 #[test]
 fn files_that_are_malformed_say_why() {
     for (body, why) in [
-        (r#"{"type":"MTA","data":"#, CUT),
-        (r#"{"type":"MTA","data":[{"a":1"#, CUT),
+        (r#"{"type":"MTA","data":"#, TRUNCATED),
+        (r#"{"type":"MTA","data":[{"a":1"#, TRUNCATED),
         (r#"{"data":[1]}"#, NOT_OBJECTS),
         (r#"{"data":null}"#, NO_DATA),
         (r#"{"meta":{"data":[]},"fail":[]}"#, NO_DATA),
-        ("<html>\n<p>", UNKNOWN),
+        ("<html>\n<p>", UNKNOWN_FORMAT),
     ] {
         for size in [1, 1000] {
             let found = read(body.as_bytes(), size);
@@ -88,7 +88,7 @@ fn files_that_are_malformed_say_why() {
     let some = read(br#"{"data":[{"a":1},{"b":"#, 4);
     assert_eq!(
         some[1..],
-        [r#"{"a":1}"#.to_owned(), format!("broken: {CUT}")]
+        [r#"{"a":1}"#.to_owned(), format!("broken: {TRUNCATED}")]
     );
 }
 
@@ -155,7 +155,7 @@ proptest::proptest! {
     }
 }
 
-/// A gigabyte that never comes to an end of its record, without a copy of it.
+/// A gigabyte of one record without an end, which is never in memory as a whole.
 #[test]
 fn a_line_of_a_gigabyte_costs_the_memory_of_one() {
     let mut reader = LogFileReader::new("receipt_1.txt");

@@ -45,19 +45,19 @@ pub(crate) fn read(bytes: &[u8], chunk: usize) -> Vec<String> {
     let (mut found, mut content) = (Vec::new(), Vec::new());
     loop {
         match reader.next(&mut content) {
-            Part::Content => {}
-            Part::End => return found,
-            Part::File(name) => {
+            ArchiveItem::Content => {}
+            ArchiveItem::End => return found,
+            ArchiveItem::File(name) => {
                 content.clear();
                 found.push(format!("file {name}"));
             }
-            Part::FileBroken(why) => found.push(format!("broken: {why}")),
-            Part::FileEnd => found.push(String::from_utf8_lossy(&content).into_owned()),
-            Part::NeedsInput => match chunks.next() {
+            ArchiveItem::FileBroken(why) => found.push(format!("broken: {why}")),
+            ArchiveItem::FileEnd => found.push(String::from_utf8_lossy(&content).into_owned()),
+            ArchiveItem::NeedsInput => match chunks.next() {
                 Some(chunk) => reader.push(chunk.to_vec()),
                 None => reader.finish(),
             },
-            Part::Broken(ZipError(why)) => {
+            ArchiveItem::Broken(ZipError(why)) => {
                 found.push(format!("end: {why}"));
                 return found;
             }
@@ -149,15 +149,15 @@ fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
     let end = loop {
         piece.clear();
         match reader.next(&mut piece) {
-            Part::Content | Part::File(_) => assert!(piece.capacity() < 1 << 20),
-            end @ (Part::Broken(_)
-            | Part::End
-            | Part::FileBroken(_)
-            | Part::FileEnd
-            | Part::NeedsInput) => break end,
+            ArchiveItem::Content | ArchiveItem::File(_) => assert!(piece.capacity() < 1 << 20),
+            end @ (ArchiveItem::Broken(_)
+            | ArchiveItem::End
+            | ArchiveItem::FileBroken(_)
+            | ArchiveItem::FileEnd
+            | ArchiveItem::NeedsInput) => break end,
         }
     };
-    assert_eq!(end, Part::Broken(BOMB));
+    assert_eq!(end, ArchiveItem::Broken(BOMB));
     let many = archive(&vec![entry("f", b"x", false); 10_001]);
     let found = read(&many, 100_000);
     assert_eq!(

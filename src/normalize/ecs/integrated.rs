@@ -1,4 +1,4 @@
-//! ECS for Cloud Integrated: what it says of messages, and of clicks.
+//! ECS for the records of Cloud Integrated about messages and clicks.
 
 use super::super::convert::{
     address, domain, ip, list, message_id, null_sender, port, reason, verbatim,

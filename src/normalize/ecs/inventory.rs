@@ -1,4 +1,4 @@
-//! ECS for what is known of threats and of people.
+//! ECS for inventories: threat indicators, and people in trainings.
 
 use super::super::convert::{domain, ip, list, port, verbatim};
 use super::super::people;
@@ -34,15 +34,15 @@ macro_rules! inventory {
 }
 
 inventory! {
-    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], class: INDICATION }];
-    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], class: INDICATION }];
-    TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], class: STATE }];
+    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
+    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
+    TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
     TRAINING_PHISHING = "training_phishing", PHISHED_ROWS, PHISHED_RULES;
-    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], class: STATE }];
-    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], class: STATE }];
+    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
+    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
 }
 
-const INDICATION: EcsClassification = EcsClassification {
+const INDICATOR_CLASS: EcsClassification = EcsClassification {
     kind: "enrichment",
     category: &["threat"],
     types: &["indicator"],
@@ -51,11 +51,11 @@ const INDICATION: EcsClassification = EcsClassification {
 };
 
 /// No category fits the training of a person; accounts and their owners come closest.
-const STATE: EcsClassification = EcsClassification {
+const TRAINING_CLASS: EcsClassification = EcsClassification {
     kind: "state",
     category: &["iam"],
     types: &["user", "info"],
-    ..INDICATION
+    ..INDICATOR_CLASS
 };
 
 #[rustfmt::skip]
@@ -80,13 +80,13 @@ const INDICATOR: &[FieldMapping] = &[
     row("threat.indicator.url.domain",       &[field::PATTERN],                                         text(indicator_domain)),
 ];
 
-const EMAIL: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
+const EMAIL_FIELDS: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",      EMAIL,          value(people::person)),
-    row("user.email",     EMAIL,          value(people::person)),
-    row("user.domain",    EMAIL,          text(domain)),
+    row("user.name",      EMAIL_FIELDS,   value(people::person)),
+    row("user.email",     EMAIL_FIELDS,   value(people::person)),
+    row("user.domain",    EMAIL_FIELDS,   text(domain)),
     row("user.full_name", &[field::NAME], text(verbatim)),
 ];
 
@@ -96,17 +96,18 @@ const PHISHED_ROWS: &[FieldMapping] = &[
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP],  text(ip)),
     row("source.port",    &[field::CLICKED_IP],  by_row(port)),
-    row("user.name",      EMAIL,                 value(people::person)),
-    row("user.email",     EMAIL,                 value(people::person)),
-    row("user.domain",    EMAIL,                 text(domain)),
+    row("user.name",      EMAIL_FIELDS,          value(people::person)),
+    row("user.email",     EMAIL_FIELDS,          value(people::person)),
+    row("user.domain",    EMAIL_FIELDS,          text(domain)),
     row("user.full_name", &[field::NAME],        text(verbatim)),
 ];
 
 /// Words that mean that a person fell for a message. How Mimecast spells each of them is not known.
-pub(in super::super) const FELL_FOR_IT: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
+pub(in super::super) const CLICKED_OR_SUBMITTED: Test =
+    Test::Is(field::STATUS, &["clicked", "submitted"]);
 
 #[rustfmt::skip]
 const PHISHED_RULES: &[EcsRule] = &[
-    EcsRule { when: &[FELL_FOR_IT], class: EcsClassification { severity: 2, ..STATE } },
-    EcsRule { when: &[],     class: STATE },
+    EcsRule { when: &[CLICKED_OR_SUBMITTED], class: EcsClassification { severity: 2, ..TRAINING_CLASS } },
+    EcsRule { when: &[],     class: TRAINING_CLASS },
 ];

@@ -192,7 +192,7 @@ const REJECTION_RULES: &[EcsRule] = &[
         class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
-/// The action is in `actions`, unless that says nothing.
+/// The action is in `actions`, unless that is empty or a placeholder.
 #[rustfmt::skip]
 const CLICK: &[FieldMapping] = &[
     row("event.action",        &[field::ACTIONS, field::ACTION],  text(verbatim)),
@@ -214,7 +214,7 @@ const CLICK: &[FieldMapping] = &[
     row("mimecast.scanResult", &[field::SCAN_RESULT],             text(verbatim)),
 ];
 
-/// Where a rejection says what rejected it: `type` may be a number.
+/// The fields with the detection that rejected a message: `type` may be a number.
 pub(in super::super) const REJECTED_BY: &[FieldName] = &[field::TYPE, field::DESCRIPTION];
 /// Words of rejections by a virus scanner.
 pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
@@ -242,7 +242,7 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[HARMLESS_URL],
         class: EMAIL },
-    EcsRule { when: &[Test::Does(field::ACTIONS, actions::DENIED)],
+    EcsRule { when: &[Test::HasActionId(field::ACTIONS, actions::DENIED)],
         class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
         class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
@@ -309,8 +309,8 @@ const IMPERSONATION: &[FieldMapping] = &[
     row("mimecast.null_sender", &[field::SENDER_ADDRESS],    by_row(null_sender)),
 ];
 
-pub(super) const STOPPED: Test = Test::Does(field::ACTION, actions::DENIED);
-/// A word that is not known says neither that it was stopped nor that it was let through.
+pub(super) const STOPPED: Test = Test::HasActionId(field::ACTION, actions::DENIED);
+/// Words for a message that was let through. An unknown word means neither that nor that it was stopped.
 const LET_THROUGH: Test = Test::Is(
     field::ACTION,
     &["none", "allow", "allowed", "acc", "tag", "tagged"],
@@ -354,7 +354,7 @@ const VIEW: &[FieldMapping] = &[
     row("mimecast.null_sender",        &[field::FROM],         by_row(null_sender)),
 ];
 
-/// What was removed is named by what it was searched for.
+/// The rows of an incident. The removed messages are described by the criteria of the search.
 #[rustfmt::skip]
 const INCIDENT: &[FieldMapping] = &[
     row("event.action",       &[field::TYPE],            action("remediated")),

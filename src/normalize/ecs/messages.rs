@@ -51,8 +51,8 @@ pub(super) const SPAM: EcsTables = EcsTables {
     rules: SPAM_RULES,
 };
 
-/// What every record about a message has. ECS has no field for the envelope's sender, so it
-/// stands in `email.sender` and under `mimecast`.
+/// The rows of every record about a message. ECS has no field for the envelope's sender, so it
+/// is written to `email.sender` and below `mimecast`.
 #[rustfmt::skip]
 pub(super) const MESSAGE: &[FieldMapping] = &[
     constant("event.dataset",       "\"mimecast.siem\""),
@@ -219,8 +219,8 @@ const IF_ACCEPTED: EcsRule = EcsRule {
     when: &[ACCEPTED],
     class: PASSED_CLASS,
 };
-/// What became of the message is open: it waits, or the word for it is not known.
-const ELSE_OPEN: EcsRule = EcsRule {
+/// The rule for messages whose outcome is unknown: the message waits, or the word for it is unknown.
+const ELSE_UNKNOWN: EcsRule = EcsRule {
     when: &[],
     class: EcsClassification {
         outcome: Some("unknown"),
@@ -253,10 +253,10 @@ const RECEIPT_RULES: &[EcsRule] = &[
     IF_REJECTED,
     IF_HELD_OR_DELETED,
     IF_ACCEPTED,
-    ELSE_OPEN,
+    ELSE_UNKNOWN,
 ];
 
-const PROCESS_RULES: &[EcsRule] = &[IF_HELD_OR_DELETED, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
+const PROCESS_RULES: &[EcsRule] = &[IF_HELD_OR_DELETED, IF_REJECTED, IF_ACCEPTED, ELSE_UNKNOWN];
 
 const DELIVERY_RULES: &[EcsRule] = &[
     EcsRule {
@@ -270,7 +270,7 @@ const DELIVERY_RULES: &[EcsRule] = &[
             ..PASSED_CLASS
         },
     },
-    ELSE_OPEN,
+    ELSE_UNKNOWN,
 ];
 
 const MESSAGE_RULES: &[EcsRule] = &[EcsRule {

@@ -89,9 +89,10 @@ mod tests {
             let tables = tables(stream.stream);
             let mut paths = BTreeSet::new();
             for row in tables.rows.iter().copied().flatten() {
-                let is_made = matches!(row.output, RowOutput::Computed(Computed::Message));
+                let is_computed_message =
+                    matches!(row.output, RowOutput::Computed(Computed::Message));
                 assert!(
-                    is_made || paths.insert(row.path),
+                    is_computed_message || paths.insert(row.path),
                     "{}: {} twice",
                     stream.name,
                     row.path

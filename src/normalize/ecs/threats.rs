@@ -94,7 +94,7 @@ const URL_ROWS: &[FieldMapping] = &[
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 
-const FOUND: EcsClassification = EcsClassification {
+const THREAT_CLASS: EcsClassification = EcsClassification {
     category: INTRUSION,
     ..ALERT
 };
@@ -104,7 +104,7 @@ const MALWARE_RULES: &[EcsRule] = &[EcsRule {
     class: EcsClassification {
         category: logs::MALWARE,
         severity: 4,
-        ..FOUND
+        ..THREAT_CLASS
     },
 }];
 
@@ -112,7 +112,7 @@ const INTERNAL_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
     class: EcsClassification {
         severity: 4,
-        ..FOUND
+        ..THREAT_CLASS
     },
 }];
 
@@ -125,7 +125,7 @@ const URL_RULES: &[EcsRule] = &[
         when: &[STOPPED],
         class: EcsClassification {
             types: DENIED,
-            ..FOUND
+            ..THREAT_CLASS
         },
     },
     EcsRule {
@@ -133,11 +133,11 @@ const URL_RULES: &[EcsRule] = &[
         class: EcsClassification {
             types: ALLOWED,
             severity: 4,
-            ..FOUND
+            ..THREAT_CLASS
         },
     },
     EcsRule {
         when: &[],
-        class: FOUND,
+        class: THREAT_CLASS,
     },
 ];

@@ -5,7 +5,7 @@ use super::super::convert::push_number;
 /// The `action_id` of what was not let through.
 pub(in super::super) const DENIED: u8 = 2;
 
-/// A word, and the action and the disposition it stands for. Case makes no difference.
+/// The words for actions, each with its `action_id` and its `disposition_id`. Case makes no difference.
 #[rustfmt::skip]
 pub const ACTIONS: &[(&str, u8, u8)] = &[
     // 1 Allowed: 1 Allowed, 16 No Action
@@ -44,8 +44,8 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
     ("released",             4,  9),
 ];
 
-/// Returns what a text stands for: the first of its parts that is known. Parts have commas between
-/// them.
+/// Returns the action and the disposition of a text: those of the first of its parts that is known.
+/// Parts have commas between them.
 pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
     text.split(',').find_map(|part| {
         let part = part.trim();
@@ -54,7 +54,7 @@ pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
     })
 }
 
-/// Returns whether two words are equal without regard to case, and to what stands between their
+/// Returns whether two words are equal without regard to case, and to the separators between their
 /// parts.
 fn is_same(word: &str, other: &str) -> bool {
     let plain = |byte: u8| match byte {

@@ -1,4 +1,4 @@
-//! The classes of OCSF that events have, and how a record comes to its class.
+//! The classes of OCSF that events have, and the rules by which a record gets its class.
 
 use super::super::attack;
 use super::super::mapping::{CompiledMapping, MappingInputs, StreamOptions};
@@ -43,9 +43,9 @@ pub const USER_ACCESS: Class = class(3005, "User Access Management", 3);
 pub const GROUP: Class = class(3006, "Group Management", 3);
 /// Something happened to a message.
 pub const EMAIL: Class = class(4009, "Email Activity", 4);
-/// What is known of a user.
+/// An inventory of users.
 pub const USER_INVENTORY: Class = class(5003, "User Inventory Info", 5);
-/// What is known of a threat.
+/// An inventory of threat indicators.
 pub const OSINT_INVENTORY: Class = class(5021, "OSINT Inventory Info", 5);
 /// What was found was removed, or put back.
 pub const REMEDIATION: Class = class(7001, "Remediation Activity", 7);
@@ -63,9 +63,9 @@ pub struct Variant {
     pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept; later lists count before earlier ones.
     pub kept: &'static [&'static [(FieldName, Keep)]],
-    /// The activity that stands for that of every rule, if there is one.
+    /// The activity that replaces that of every rule, if there is one.
     pub activity: Option<(u8, &'static str)>,
-    /// The rules, the first of which that holds says what happened.
+    /// The rules; the first that holds gives the classification.
     pub rules: &'static [Rule],
 }
 
@@ -74,11 +74,11 @@ pub struct Variant {
 pub struct Rule {
     /// All of these must hold.
     pub when: &'static [Test],
-    /// What happened then.
+    /// The classification of the event then.
     pub classification: Classification,
 }
 
-/// What happened.
+/// How OCSF classifies an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Classification {
     /// `activity_id` and `activity_name`
@@ -89,7 +89,7 @@ pub struct Classification {
     pub status: Option<u8>,
     /// `is_alert`
     pub alert: bool,
-    /// `action_id` and `disposition_id`, where no word of the record says them.
+    /// `action_id` and `disposition_id`, where the record has no word for them.
     pub action_disposition: Option<(u8, u8)>,
 }
 
@@ -157,50 +157,53 @@ pub const fn rule(when: &'static [Test], classification: Classification) -> Rule
 }
 
 impl Variant {
-    /// Makes the tables ready. What a rule takes for a success is a failure where `not_done` holds.
+    /// Compiles the tables. A success by a rule is a failure where `failure_test` holds.
     pub(in super::super) fn mapping(&self, options: &StreamOptions<'_>) -> CompiledMapping {
-        let (severity, not_done) = (options.severity, options.not_done);
-        let set = |classification: Classification| {
+        let (severity, failure_test) = (options.severity, options.failure_test);
+        let to_json = |classification: Classification| {
             let classification = Classification {
                 activity: self.activity.unwrap_or(classification.activity),
                 severity: severity(classification.alert).unwrap_or(classification.severity),
                 ..classification
             };
-            members(&self.class, &classification)
+            classification_json(&self.class, &classification)
         };
         let rules = self.rules.iter().flat_map(|rule| {
-            let not_done = not_done.filter(|_| rule.classification.status == Some(1));
-            let not_done_row = not_done.map(|not_done| {
+            let failure_test = failure_test.filter(|_| rule.classification.status == Some(1));
+            let failure_rule = failure_test.map(|failure_test| {
                 let classification = rule
                     .classification
                     .status(Some(2))
                     .severity(rule.classification.severity.max(2));
-                ([rule.when, &[not_done]].concat(), set(classification))
+                (
+                    [rule.when, &[failure_test]].concat(),
+                    to_json(classification),
+                )
             });
-            not_done_row
+            failure_rule
                 .into_iter()
-                .chain([(rule.when.to_vec(), set(rule.classification))])
+                .chain([(rule.when.to_vec(), to_json(rule.classification))])
         });
         CompiledMapping::build(MappingInputs {
             rows: self.rows,
             kept: self.kept.concat(),
             rules: rules.collect(),
             attacks: options.attacks(attack::ocsf),
-            unused_under: "unmapped",
+            unmapped_object: "unmapped",
             observable: super::observable,
         })
     }
 }
 
-/// Returns the members that a class and a rule stand for.
-fn members(class: &Class, outcome: &Classification) -> String {
-    let severity = outcome.severity;
+/// Returns the members of a class and a classification, as JSON.
+fn classification_json(class: &Class, classification: &Classification) -> String {
+    let severity = classification.severity;
     let Class {
         uid,
         name,
         category,
     } = class;
-    let (activity, activity_name) = outcome.activity;
+    let (activity, activity_name) = classification.activity;
     let severity_name = [
         "Unknown",
         "Informational",
@@ -235,7 +238,7 @@ fn members(class: &Class, outcome: &Classification) -> String {
          \"activity_id\":{activity},\"activity_name\":\"{activity_name}\",\"type_uid\":{type_uid},\
          \"severity_id\":{severity},\"severity\":\"{severity_name}\","
     );
-    if let Some(status) = outcome.status {
+    if let Some(status) = classification.status {
         let caption = match status {
             // The state of the work on a finding.
             1 if *category == 2 => "New",
@@ -245,8 +248,8 @@ fn members(class: &Class, outcome: &Classification) -> String {
         };
         json.push_str(&format!("\"status_id\":{status},\"status\":\"{caption}\","));
     }
-    json.push_str(&format!("\"is_alert\":{},", outcome.alert));
-    if let Some((action, disposition)) = outcome.action_disposition {
+    json.push_str(&format!("\"is_alert\":{},", classification.alert));
+    if let Some((action, disposition)) = classification.action_disposition {
         actions::push_members(&mut json, action, disposition);
         json.push(',');
     }

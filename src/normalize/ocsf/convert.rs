@@ -17,8 +17,8 @@ use crate::field::FieldName;
 use crate::record::Value;
 use crate::time::Timestamp;
 
-/// Writes `action_id` and `disposition_id` by the words of [`actions::ACTIONS`]; these two if there
-/// is no word.
+/// Writes `action_id` and `disposition_id` by the words of [`actions::ACTIONS`]; the two parameters
+/// if there is no word.
 pub(super) fn action_and_disposition<const ACTION: u8, const DISPOSITION: u8>(
     writer: &mut EventWriter<'_, '_>,
     row: &FieldStep,
@@ -26,24 +26,24 @@ pub(super) fn action_and_disposition<const ACTION: u8, const DISPOSITION: u8>(
     write_action(writer, row, (ACTION, DISPOSITION));
 }
 
-fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)) {
-    // Of two fields with actions, one that says `none` leaves it to the other.
+fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, default: (u8, u8)) {
+    // Of two fields with actions, one with a placeholder such as `none` counts after the other.
     let record = writer.record;
-    let is_put_off = |name: &&FieldName| {
+    let has_placeholder = |name: &&FieldName| {
         let says_nothing = |value: Value<'_>| is_placeholder(value.text.trim_ascii());
         record.get(**name).is_some_and(says_nothing)
     };
-    let first = row.from.iter().filter(|name| !is_put_off(name));
+    let first = row.from.iter().filter(|name| !has_placeholder(name));
     let is_written = first
-        .chain(row.from.iter().filter(is_put_off))
+        .chain(row.from.iter().filter(has_placeholder))
         .any(|name| writer.push_field_as(row, *name, ConvertFn::AnyText(push_action)));
     if !is_written {
-        actions::push_members(writer.out, other.0, other.1);
+        actions::push_members(writer.out, default.0, default.1);
         writer.out.push(',');
     }
 }
 
-/// Writes the numbers for a word, or 99 and the word itself. The word is kept besides: the same
+/// Writes the numbers for a word, or 99 and the word itself. The word is kept as well: the same
 /// number stands for several.
 fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let known = actions::find(plain.text);
@@ -90,12 +90,12 @@ pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<
     is_written
 }
 
-/// Writes the name of a rule as what found something.
+/// Writes the name of a rule as the analytic of a finding.
 pub(super) fn analytic(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    named(writer, plain, "{\"name\":\"", "\",\"type_id\":1}")
+    push_named(writer, plain, "{\"name\":\"", "\",\"type_id\":1}")
 }
 
-/// Writes the feature of the product as what found something.
+/// Writes the feature of the product as the analytic of a finding.
 pub(super) fn feature_analytic(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push_str("{\"name\":\"");
@@ -114,7 +114,7 @@ pub(super) fn malware(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>
 }
 
 fn push_malware(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) {
-    named(
+    push_named(
         writer,
         plain,
         "{\"classification_ids\":[0],\"name\":\"",
@@ -122,7 +122,7 @@ fn push_malware(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) {
     );
 }
 
-fn named(
+fn push_named(
     writer: &mut EventWriter<'_, '_>,
     plain: UnescapedText<'_>,
     open: &str,
@@ -328,7 +328,7 @@ pub(super) fn other_entity(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
     writer.out.push_str("\"type_id\":99,\"type\":\"Other\",");
 }
 
-/// The paths of a URL and of its host at a place where URLs stand.
+/// The paths of a URL and of its host.
 type UrlPaths = (&'static str, &'static str);
 
 const OF_EMAIL: UrlPaths = ("email.urls[].url_string", "email.urls[].hostname");
@@ -348,7 +348,7 @@ pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
 }
 
 /// Writes a list of the URL that the details of a rejection give as `Url: […]`. The field is kept
-/// besides.
+/// as well.
 pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = url::bracketed(plain.text) else {
         return false;

@@ -1,7 +1,7 @@
-//! OCSF for what is known of threats and of people.
+//! OCSF for inventories: threat indicators, and people in trainings.
 
 use super::super::convert::{list, verbatim};
-use super::super::ecs::inventory::FELL_FOR_IT;
+use super::super::ecs::inventory::CLICKED_OR_SUBMITTED;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::LOG_FIELDS_KEPT;
@@ -9,12 +9,12 @@ use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_PROFILE, TAIL};
 use crate::field::{self, FieldName};
-use crate::stream::PHISHED_TIMES;
+use crate::stream::PHISHING_TIMES;
 
-/// What says what to look for: a pattern, or hashes, of which the strongest comes first.
-const INDICATES: &[FieldName] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
+/// The fields of an indicator: a pattern, or hashes, of which the strongest comes first.
+const INDICATOR_FIELDS: &[FieldName] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
 
-/// Only indicators with a pattern that can be read say what to look for.
+/// Indicators with a pattern or a hash that can be read are OSINT; all others are base events.
 pub(super) const THREAT_INTEL: &[Variant] = &[
     Variant {
         when: &[Test::Pattern(&[field::PATTERN])],
@@ -33,7 +33,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
     Variant {
-        when: &[Test::Pattern(INDICATES)],
+        when: &[Test::Pattern(INDICATOR_FIELDS)],
         class: classes::OSINT_INVENTORY,
         rows: &[
             HEAD,
@@ -69,7 +69,7 @@ const FEED: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const OSINT: &[FieldMapping] = &[
-    row("osint[].{type_id,value}",  INDICATES,              text(osint)),
+    row("osint[].{type_id,value}",  INDICATOR_FIELDS,       text(osint)),
     row("osint[].uid",              &[field::ID],           text(verbatim)),
     row("osint[].name",             &[field::NAME],         text(verbatim)),
     row("osint[].desc",             &[field::DESCRIPTION],  text(verbatim)),
@@ -87,11 +87,11 @@ const PATTERN: &[FieldMapping] = &[
     constant("osint[].detection_pattern_type_id", "1"),
 ];
 
-const EMAIL: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
+const EMAIL_FIELDS: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 pub(super) const TRAINING: &[Variant] = &[
     Variant {
-        when: &[Test::Email(EMAIL)],
+        when: &[Test::Email(EMAIL_FIELDS)],
         class: classes::USER_INVENTORY,
         rows: &[
             HEAD,
@@ -120,7 +120,7 @@ pub(super) const TRAINING: &[Variant] = &[
 /// Severity 2 where a person fell for the message.
 const PHISHED_RULES: &[Rule] = &[
     rule(
-        &[FELL_FOR_IT],
+        &[CLICKED_OR_SUBMITTED],
         Classification::activity(2, "Collect").severity(2),
     ),
     rule(&[], Classification::activity(2, "Collect")),
@@ -128,7 +128,7 @@ const PHISHED_RULES: &[Rule] = &[
 
 pub(super) const TRAINING_PHISHING: &[Variant] = &[
     Variant {
-        when: &[Test::Email(EMAIL)],
+        when: &[Test::Email(EMAIL_FIELDS)],
         class: classes::USER_INVENTORY,
         rows: &[
             HEAD,
@@ -161,7 +161,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
 #[rustfmt::skip]
 const PHISHED_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",    &[field::STATUS],      text(verbatim)),
-    row("metadata.original_time", PHISHED_TIMES,         by_row(original_time)),
+    row("metadata.original_time", PHISHING_TIMES,         by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
 
@@ -172,7 +172,7 @@ const TRAINING_PRODUCT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",       EMAIL,          value(people::email)),
-    row("user.email_addr", EMAIL,          value(people::email)),
+    row("user.name",       EMAIL_FIELDS,   value(people::email)),
+    row("user.email_addr", EMAIL_FIELDS,   value(people::email)),
     row("user.full_name",  &[field::NAME], text(verbatim)),
 ];

@@ -314,7 +314,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
     rule(&[],                                              Classification::finding(3)),
 ];
 
-/// A message that is held, or that is no longer: then only its id is known.
+/// A message that is held, or is no longer held: then only its id is known.
 #[rustfmt::skip]
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
@@ -512,7 +512,7 @@ const INCIDENT: &[FieldMapping] = &[
 
 const EVICTED: Test = Test::Is(field::TYPE, &["automatic", "manual"]);
 const PUT_BACK: Test = Test::Is(field::TYPE, &["restored"]);
-const NOTED: Test = Test::Is(field::TYPE, &["notify_only"]);
+const NOTIFIED_ONLY: Test = Test::Is(field::TYPE, &["notify_only"]);
 
 const EVICT: Classification = Classification::activity(2, "Evict").severity(2);
 const RESTORE: Classification = Classification::activity(3, "Restore").severity(2);
@@ -525,7 +525,7 @@ const INCIDENT_RULES: &[Rule] = &[
     rule(&[EVICTED],               EVICT.severity(3).status(Some(2)).alert()),
     rule(&[PUT_BACK, ALL_REMOVED], RESTORE),
     rule(&[PUT_BACK],              RESTORE.severity(3).status(Some(2)).alert()),
-    rule(&[NOTED],                 DETECT),
+    rule(&[NOTIFIED_ONLY],         DETECT),
     rule(&[ALL_REMOVED],           OTHER),
     rule(&[],                      OTHER.severity(3).status(Some(2)).alert()),
 ];

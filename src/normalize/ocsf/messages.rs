@@ -1,5 +1,5 @@
-//! OCSF for what happens to messages: receipt, process, delivery, journal, spam, and what Cloud
-//! Integrated says of messages.
+//! OCSF for what happens to messages: receipt, process, delivery, journal, spam, and the records of
+//! Cloud Integrated about messages.
 
 use super::super::convert::{code, host, ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::logs;
@@ -238,7 +238,7 @@ const PROCESS_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const FILES: &[FieldMapping] = &[
-    row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(objects::files_of_email)),
+    row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(objects::email_files)),
 ];
 
 #[rustfmt::skip]

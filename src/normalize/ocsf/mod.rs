@@ -18,8 +18,8 @@ use super::table::{Computed, FieldMapping, Keep, by_row, computed, constant, row
 use crate::stream::Stream;
 use convert::original_time;
 
-/// Returns the variants of a stream: the first of which all tests hold makes the event. The last
-/// has none.
+/// Returns the variants of a stream: the first whose tests all hold makes the event. The last
+/// has no tests.
 #[must_use]
 pub const fn variants(stream: Stream) -> &'static [Variant] {
     match stream {
@@ -56,8 +56,8 @@ pub const fn variants(stream: Stream) -> &'static [Variant] {
     }
 }
 
-/// Paths at which observables stand, and their `type_id`. Paths below `email.files`,
-/// `email.urls`, `evidences[].file` and `evidences[].url` are noted where they are written.
+/// The paths of observables, and their `type_id`. Observables below `email.files`,
+/// `email.urls`, `evidences[].file` and `evidences[].url` are recorded where they are written.
 #[rustfmt::skip]
 pub const OBSERVABLES: &[(&str, u8)] = &[
     ("actor.user.email_addr",         5),
@@ -130,7 +130,7 @@ const SECURITY_CONTROL_PROFILE: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\"]"),
 ];
 
-/// The same where `actor` needs a profile.
+/// The profiles of events about what a security control did, with the one that `actor` needs.
 #[rustfmt::skip]
 const SECURITY_CONTROL_AND_HOST_PROFILES: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\",\"host\"]"),

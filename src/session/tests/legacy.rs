@@ -1,7 +1,7 @@
 //! API 1.0 through one session, against the scripted upstream.
 
 use crate::batch::{Limits, NoticeKind};
-use crate::check::{Check, Outcome};
+use crate::check::{Check, CheckOutcome};
 use crate::checkpoint::Checkpoint;
 use crate::decode::zip::tests::{END, entry};
 use crate::machine::Machine as _;
@@ -401,16 +401,16 @@ fn a_check_names_account_skew_and_what_is_wrong() {
     assert_eq!(results[0].stream, Stream::Audit);
     assert_eq!(results[1].account.as_deref(), Some("C0A0"));
     for result in &results {
-        assert_eq!(result.outcome, Outcome::Readable);
+        assert_eq!(result.outcome, CheckOutcome::Readable);
         assert!(result.clock_skew_ms.unwrap().abs_diff(3 * 3_600_000) < 2000);
     }
     let results = check(r#","account_code":"X1""#, &mut upstream());
     assert!(matches!(
         &results[1].outcome,
-        Outcome::Failed(PollError::Settings(_))
+        CheckOutcome::Failed(PollError::Settings(_))
     ));
     let results = check(r#","base_url":"https://wrong.test""#, &mut upstream());
-    let Outcome::Failed(PollError::Protocol(failure)) = &results[0].outcome else {
+    let CheckOutcome::Failed(PollError::Protocol(failure)) = &results[0].outcome else {
         panic!("{results:?}");
     };
     assert!(
@@ -425,7 +425,7 @@ fn a_check_names_account_skew_and_what_is_wrong() {
     for result in check("", &mut third) {
         assert!(matches!(
             result.outcome,
-            Outcome::Failed(PollError::Unauthorized(_))
+            CheckOutcome::Failed(PollError::Unauthorized(_))
         ));
     }
 }

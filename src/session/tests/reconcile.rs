@@ -54,8 +54,8 @@ impl Model {
         }
     }
 
-    /// Lets the oldest held message leave.
-    fn leave(&mut self, upstream: &mut Upstream) {
+    /// Removes the oldest held message from the list.
+    fn remove_oldest(&mut self, upstream: &mut Upstream) {
         let list = upstream
             .other_streams
             .lists
@@ -129,7 +129,7 @@ fn a_week_with_outages_late_events_and_skew_reconciles() {
                 }
             }
             if number % 5 == 3 && number > 40 {
-                model.leave(&mut upstream);
+                model.remove_oldest(&mut upstream);
             }
             // The host is down for half a day and for longer than the event endpoint serves, and
             // is killed now and then.
@@ -179,8 +179,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Lets time pass, but not so much that what was not read yet is no longer kept.
-fn pass(upstream: &mut Upstream, by_ms: i64) {
+/// Advances the time, but not beyond the retention of records that are not read yet.
+fn advance_time(upstream: &mut Upstream, by_ms: i64) {
     let last = Upstream::new().now.plus_ms(6 * 86_400_000);
     upstream.now = upstream.now.plus_ms(by_ms).min(last.max(upstream.now));
 }
@@ -214,7 +214,7 @@ fn what_comes_while_a_window_is_read_that_ends_in_the_future_is_not_missed() {
     upstream.host_ahead_ms = 3_600_000;
     let mut host = Host::new(r#","streams":["held-release"]"#);
     host.collect(&mut upstream);
-    pass(&mut upstream, 20 * 60_000);
+    advance_time(&mut upstream, 20 * 60_000);
     model.add(&mut upstream, Stream::HeldRelease, "a", 0);
     // A session that knows nothing of the upstream's clock begins a window by the host's, which
     // is an hour ahead.
@@ -257,13 +257,13 @@ proptest! {
                     let part = request_part(KINDS[kind]).to_owned();
                     upstream.script.push_back((part, fault(number)));
                 }
-                Step::Leave => model.leave(&mut upstream),
-                Step::Outage(hours) => pass(&mut upstream, hours * 3_600_000),
+                Step::Leave => model.remove_oldest(&mut upstream),
+                Step::Outage(hours) => advance_time(&mut upstream, hours * 3_600_000),
                 Step::Poll => {
                     let _ = host.poll(&mut upstream);
                 }
                 Step::Restart => host.session = None,
-                Step::Wait(minutes) => pass(&mut upstream, minutes * 60_000),
+                Step::Wait(minutes) => advance_time(&mut upstream, minutes * 60_000),
             }
         }
         upstream.script.clear();

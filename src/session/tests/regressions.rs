@@ -1,4 +1,4 @@
-//! What the simulation has found, each as a test of its own.
+//! Faults that the simulation has found, each with a test of its own.
 
 use crate::batch::NoticeKind;
 use crate::session::PollError;
@@ -257,7 +257,7 @@ fn a_busy_log_is_not_repeated_by_every_window() {
 }
 
 #[test]
-fn a_feed_goes_on_after_a_file_that_cannot_be_read() {
+fn a_feed_continues_after_a_file_that_cannot_be_read() {
     for malformed in ["{ no STIX", "PK\u{3}\u{4} no archive", "<html>"] {
         let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
         for n in 0..6 {
@@ -306,7 +306,7 @@ fn an_indicator_of_a_time_to_come_does_not_move_where_a_feed_begins_again() {
 }
 
 #[test]
-fn an_answer_of_something_on_the_way_is_no_refusal_of_a_page_token() {
+fn an_answer_of_a_proxy_is_no_refusal_of_a_page_token() {
     for status in [302, 405, 407, 409, 413] {
         let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
         for _ in 0..9 {

@@ -180,7 +180,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
                     let mut host = host();
                     host.fresh_each_poll = fresh;
                     let what = format!("{status} {header}: {value:?}, {part}, {fresh}");
-                    assert_kept(
+                    assert_wait_is_kept(
                         &what,
                         (part, &answer),
                         wait_ms,
@@ -191,7 +191,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
             for part in ["discover-authentication", "get-siem-logs"] {
                 let what = format!("{status} {header}: {value:?}, {part}");
                 let (mut upstream, mut host) = (legacy_upstream(), legacy_host());
-                assert_kept(&what, (part, &answer), wait_ms, (&mut upstream, &mut host));
+                assert_wait_is_kept(&what, (part, &answer), wait_ms, (&mut upstream, &mut host));
             }
         }
     }
@@ -199,7 +199,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
 
 /// Polls as the host is asked to, until what fails was asked for four times or eight days are over.
 /// What fails has to be left alone for the wait, and to be asked for again after it.
-fn assert_kept(
+fn assert_wait_is_kept(
     what: &str,
     (part, answer): (&str, &Answer),
     wait_ms: Option<i64>,

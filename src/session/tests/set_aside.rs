@@ -1,5 +1,5 @@
 //! Files that cannot be fetched or read are set aside and fetched later, while everything else
-//! goes on.
+//! continues.
 
 use crate::batch::{NextPoll, NoticeKind};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
@@ -170,7 +170,7 @@ fn a_broken_file_is_rejected_with_its_first_bytes_after_spaced_tries() {
 }
 
 #[test]
-fn a_file_that_is_half_read_goes_on_at_its_line() {
+fn a_file_that_is_half_read_is_resumed_at_its_line() {
     let mut upstream = upstream();
     upstream.add_file("receipt", 400);
     let body = gzip(&upstream.files["receipt"][5]);

@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::session::PollError;
 use crate::stream::{FetchKind, STREAMS, Stream};
-use crate::testing::faults::{Chance, Faults};
+use crate::testing::faults::{Faults, Rng};
 use crate::testing::{Host, Upstream};
 
 /// One run.
 struct Run {
     upstream: Upstream,
     host: Host,
-    chance: Chance,
+    rng: Rng,
     number: usize,
     /// Malformed lines that were put into files.
     malformed: usize,
@@ -26,8 +26,8 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let mut pick = |words: [&'static str; 2]| words[chance.below(2)];
+        let mut rng = Rng::new(seed);
+        let mut pick = |words: [&'static str; 2]| words[rng.below(2)];
         let settings = format!(
             r#","siem_endpoint":"{}","threat_feed":"{}","siem_calls_per_15_min":100000"#,
             pick(["batch", "events"]),
@@ -36,7 +36,7 @@ impl Run {
         let mut run = Self {
             upstream: Upstream::new(),
             host: Host::new(&settings),
-            chance,
+            rng,
             number: 0,
             malformed: 0,
             kills: 0,
@@ -50,8 +50,8 @@ impl Run {
     /// Something new in a stream, perhaps late.
     fn add(&mut self) {
         self.number += 1;
-        let row = &STREAMS[self.chance.below(STREAMS.len())];
-        let late_ms = i64::try_from(self.chance.below(14)).unwrap() * 60_000;
+        let row = &STREAMS[self.rng.below(STREAMS.len())];
+        let late_ms = i64::try_from(self.rng.below(14)).unwrap() * 60_000;
         let (now, at) = (self.upstream.now, self.upstream.now.plus_ms(-late_ms));
         let id = format!("s{}", self.number);
         match (row.stream, row.fetch) {
@@ -68,10 +68,10 @@ impl Run {
     }
 
     fn add_file(&mut self, event_type: &str) {
-        let lines = self.chance.below(12);
+        let lines = self.rng.below(12);
         self.upstream.add_file(event_type, lines);
         let is_batch = !self.host.settings.contains("\"events\"");
-        if is_batch && self.chance.happens(100) {
+        if is_batch && self.rng.chance_per_mille(100) {
             let file = self
                 .upstream
                 .files
@@ -86,7 +86,7 @@ impl Run {
 
     /// Polls once, or is killed before anything is stored, and waits as the batch asks.
     fn poll(&mut self) {
-        let result = if self.chance.happens(30) {
+        let result = if self.rng.chance_per_mille(30) {
             self.kills += 1;
             let result = self.host.poll_without_storing(&mut self.upstream);
             self.host.session = None;
@@ -111,25 +111,25 @@ impl Run {
         self.upstream.now = self.upstream.now.plus_ms(wait_ms.min(600_000));
     }
 
-    /// Something that happens to the host.
-    fn disturb(&mut self) {
-        match self.chance.below(4) {
+    /// Changes the session, the clock or the limits of the host, or the lists of the upstream, at random.
+    fn apply_random_change(&mut self) {
+        match self.rng.below(4) {
             0 => self.host.session = None,
             1 => {
-                let hours = i64::try_from(self.chance.below(7)).unwrap() - 3;
+                let hours = i64::try_from(self.rng.below(7)).unwrap() - 3;
                 self.upstream.host_ahead_ms = hours * 3_600_000;
             }
             2 => {
                 self.host.limits = Limits {
-                    max_events: u32::try_from(self.chance.below(40) + 1).unwrap(),
+                    max_events: u32::try_from(self.rng.below(40) + 1).unwrap(),
                     max_bytes: 1 << 20,
-                    max_requests: u32::try_from(self.chance.below(12) + 1).unwrap(),
+                    max_requests: u32::try_from(self.rng.below(12) + 1).unwrap(),
                 };
             }
             _ => {
                 let lists = &mut self.upstream.other_streams.lists;
                 for list in lists.values_mut().filter(|list| !list.is_empty()) {
-                    list.remove(self.chance.below(list.len()));
+                    list.remove(self.rng.below(list.len()));
                 }
             }
         }
@@ -149,8 +149,8 @@ impl Run {
         faults
     }
 
-    /// What is missing and not named as lost: nothing may be.
-    fn unexplained(&self) -> Vec<String> {
+    /// Returns the records that are missing and not reported as lost, of which there must be none.
+    fn unexplained_losses(&self) -> Vec<String> {
         let gaps = self
             .host
             .notices
@@ -195,9 +195,9 @@ fn a_simulation_with_random_faults_loses_nothing() {
     for seed in first..first + seeds {
         let mut run = Run::new(seed);
         while run.upstream.steps < steps {
-            match run.chance.below(10) {
+            match run.rng.below(10) {
                 0..4 => run.add(),
-                4 if run.chance.happens(200) => run.disturb(),
+                4 if run.rng.chance_per_mille(200) => run.apply_random_change(),
                 _ => run.poll(),
             }
         }
@@ -207,15 +207,15 @@ fn a_simulation_with_random_faults_loses_nothing() {
             "seed {seed}: {} steps, {} requests, {} faults, {} kills, {delivered} delivered, {} rejected, {} duplicates",
             run.upstream.steps,
             run.upstream.requests.len(),
-            faults.made.values().sum::<u64>(),
+            faults.injected.values().sum::<u64>(),
             run.kills,
             run.host.rejected.len(),
             run.host.duplicates,
         );
-        assert_eq!(run.unexplained(), [""; 0], "seed {seed}");
+        assert_eq!(run.unexplained_losses(), [""; 0], "seed {seed}");
         run.host.assert_one_id_each();
         assert!(run.host.rejected.len() >= run.malformed, "seed {seed}");
-        seen.extend(faults.made.into_keys());
+        seen.extend(faults.injected.into_keys());
     }
     if seeds < 4 {
         return;

@@ -1,4 +1,4 @@
-//! Slow and silent answers cost their own stream its turn and nothing else.
+//! Slow and silent answers delay only their own stream.
 
 use crate::batch::Limits;
 use crate::session::PollError;
@@ -80,7 +80,7 @@ fn a_page_at_a_byte_a_second_does_not_stop_the_other_streams() {
 }
 
 #[test]
-fn a_slow_page_rests_its_stream_with_growing_waits() {
+fn the_stream_of_a_slow_page_backs_off_with_growing_waits() {
     let (mut upstream, mut host) = (upstream(), host());
     upstream.pace.push(("/cg?".to_owned(), 1, 1_000));
     run_for(&mut host, &mut upstream, (3_600_000, 300_000));
@@ -116,7 +116,7 @@ fn an_answer_that_takes_longer_than_a_poll_is_still_read() {
 }
 
 #[test]
-fn a_slow_file_goes_on_at_its_line() {
+fn a_slow_file_is_resumed_at_its_line() {
     let (mut upstream, mut host) = (upstream(), host());
     upstream.add_file("receipt", 5_000);
     upstream

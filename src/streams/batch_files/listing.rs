@@ -13,15 +13,17 @@ use crate::streams::done_files::FileKey;
 use crate::streams::siem_pages::SiemPage;
 use crate::time::Timestamp;
 
-/// Names go into the checkpoint, so a longer one is cut and ends with a hash of the whole.
+/// The longest name. Names go into the checkpoint, so a longer one is cut and ends with a hash of the
+/// whole.
 const NAME_BYTES_MAX: usize = 256;
 
-/// A parameter with a longer value may be a credential: a hash of the value stands for it.
+/// The longest value of a parameter in a name. A longer one may be a credential, and is replaced by its
+/// hash.
 const VALUE_BYTES_MAX: usize = 32;
 
-/// Parameters that sign a link or say how it is signed: each listing has others. Those of S3 come
-/// first, then CloudFront, Google and Azure. In lower case.
-const SIGNATURE: [&str; 23] = [
+/// Parameters that sign a link or describe the signature, in lower case: their values differ in each
+/// listing. Those of S3 come first, then CloudFront, Google and Azure.
+const SIGNATURE_PARAMETERS: [&str; 23] = [
     "awsaccesskeyid",
     "signature",
     "expires",
@@ -50,8 +52,8 @@ const SIGNATURE: [&str; 23] = [
 /// Prefixes of further such parameters.
 const SIGNATURE_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
 
-/// The answer to a call for a page. What is optional and cannot be read is as if it were missing:
-/// it is no reason to drop the files.
+/// The answer to a call for a page. An optional member that cannot be read counts as missing: it is no
+/// reason to drop the files.
 pub(super) struct Listing {
     pub(super) files: Vec<Option<File>>,
     pub(super) next_token: Option<String>,
@@ -98,21 +100,21 @@ impl File {
         bounded_name(&name(&self.url))
     }
 
-    /// Returns whether this may be the file of that name although its own name is another one: an
-    /// older release wrote only the path, and a parameter that may be a credential may change.
-    fn may_be(&self, name: &str) -> bool {
+    /// Returns whether this may be the file of that name although its own name differs: an older
+    /// release wrote only the path, and a parameter that may be a credential may change.
+    fn may_be_named(&self, name: &str) -> bool {
         let is_hashed = |name: &str| name.contains("=~");
         !name.contains('?') || (is_hashed(name) && is_hashed(&self.name()))
     }
 }
 
-/// Returns where the files of these names are in a page. One pass, whatever the size of the page.
+/// Returns the indexes of the files of these names in a page, in one pass over the page.
 pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<usize>> {
     let path_of = |name: &str| name.split('?').next().unwrap_or_default().to_owned();
     if names.is_empty() {
         return Vec::new();
     }
-    // One by one, and in maps of one type: each type brings code of its own.
+    // Inserted in a loop, and into maps of one type: each type of iterator or map adds code.
     let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut by_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for name in names {
@@ -129,8 +131,8 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
     }
     let other = |name: &String| {
         let same_path = by_path.get(&path_of(name))?.iter().copied();
-        let may_be = |at: &usize| files.get(*at).is_some_and(|file| file.may_be(name));
-        let mut others = same_path.filter(may_be);
+        let may_be_named = |at: &usize| files.get(*at).is_some_and(|file| file.may_be_named(name));
+        let mut others = same_path.filter(may_be_named);
         let first = others.next()?;
         // An older release read the first file of a path.
         (!name.contains('?') || others.next().is_none()).then_some(first)
@@ -207,7 +209,7 @@ fn name(url: &str) -> String {
 
 fn is_signature(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SIGNATURE.contains(&key.as_str())
+    SIGNATURE_PARAMETERS.contains(&key.as_str())
         || SIGNATURE_PREFIXES
             .iter()
             .any(|prefix| key.starts_with(prefix))
@@ -228,14 +230,14 @@ fn hash(text: &str) -> String {
     hash.chars().take(16).collect()
 }
 
-/// The files of a page without those that are done or listed before.
-pub(super) struct NewFiles {
+/// The files that are done, and those that were listed before on the same page.
+pub(super) struct SeenFiles {
     seen: BTreeSet<FileKey>,
 }
 
-impl NewFiles {
-    /// Begins with what is done.
-    pub(super) fn without(done: impl Iterator<Item = FileKey>) -> Self {
+impl SeenFiles {
+    /// Creates the set of the files that are done.
+    pub(super) fn new(done: impl Iterator<Item = FileKey>) -> Self {
         let mut seen = BTreeSet::new();
         for key in done {
             seen.insert(key);
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_and_still_another_one() {
+    fn long_names_are_cut_and_stay_distinct() {
         let long = |end: &str| bounded_name(&format!("/{}{end}", "é".repeat(300)));
         assert!(long("a").len() <= NAME_BYTES_MAX);
         assert_ne!(long("a"), long("b"));

@@ -1,5 +1,5 @@
 //! Files that could not be fetched or read: kept in the checkpoint and tried again for as long as
-//! Mimecast keeps them, while the stream goes on.
+//! Mimecast keeps them, while the stream continues.
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FileFailureCause, FilePosition, SetAsideFile, SetAsidePage};
@@ -13,18 +13,18 @@ const FIRST_WAIT_MS: i64 = 2 * 60_000;
 const LONGEST_WAIT_MS: i64 = 4 * 3_600_000;
 
 /// Tries of a file that is not there, or not listed: the last one is some three hours after the
-/// first. A file that a storage has lost does not come back, and one that is late does.
+/// first. A file that the storage has lost does not come back, and a late one appears by then.
 const GONE_TRIES_MAX: u32 = 4;
 
-/// Tries of a file that came and could not be read: the last one is some ten minutes after the
+/// Tries of a file that was fetched and could not be read: the last one is some ten minutes after the
 /// first.
 const UNREADABLE_TRIES_MAX: u32 = 2;
 
-/// Where Mimecast does not say how long it keeps a log.
-const RETENTION_HOURS: u32 = 7 * 24;
+/// The retention of a log for which Mimecast documents none.
+const DEFAULT_RETENTION_HOURS: u32 = 7 * 24;
 
-/// Files that are named in one notice.
-const NAMED_MAX: usize = 20;
+/// The most files that are named in one notice.
+const NAMED_FILES_MAX: usize = 20;
 
 /// Why a file could not be fetched or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ pub(super) fn wait_ms(tries: u32) -> i64 {
 
 /// Returns when the first of the pages is listed again.
 ///
-/// A time further ahead than any wait was written by a clock that has since been set back.
+/// A time that is further ahead than the longest wait was written by a clock that has since been set
+/// back: then it is due now.
 pub(super) fn due(
     pages: &[SetAsidePage],
     after: Option<Timestamp>,
@@ -67,7 +68,7 @@ pub(super) fn next_page(pages: &[SetAsidePage]) -> Option<usize> {
     Some(next.0)
 }
 
-/// Adds a file, where there is room for it in the checkpoint.
+/// Adds a file, where there is room for it in the checkpoint. Returns whether there was.
 #[must_use]
 pub(super) fn add(
     pages: &mut Vec<SetAsidePage>,
@@ -77,10 +78,10 @@ pub(super) fn add(
 ) -> bool {
     let listed_by =
         |page: &&mut SetAsidePage| page.page_token.as_ref() == page_token && !page.searching;
-    let mut more = pages.clone();
-    match more.iter_mut().find(listed_by) {
+    let mut extended = pages.clone();
+    match extended.iter_mut().find(listed_by) {
         Some(page) => page.files.push(file),
-        None => more.push(SetAsidePage {
+        None => extended.push(SetAsidePage {
             page_token: page_token.cloned(),
             since,
             searching: false,
@@ -89,33 +90,33 @@ pub(super) fn add(
             files: vec![file],
         }),
     }
-    let bytes = serde_json::to_string(&more).map_or(usize::MAX, |text| text.len());
-    let fits = bytes <= budget::set_aside_bytes(context.settings);
+    let bytes = serde_json::to_string(&extended).map_or(usize::MAX, |text| text.len());
+    let fits = bytes <= budget::set_aside_bytes_max(context.settings);
     if fits {
-        *pages = more;
+        *pages = extended;
     }
     fits
 }
 
 /// Counts a failure of a file that was tried again. Returns whether it is tried once more.
-pub(super) fn count(file: &mut SetAsideFile, failure: &FileFailure) -> bool {
+pub(super) fn count_failure(file: &mut SetAsideFile, failure: &FileFailure) -> bool {
     if file.cause != failure.cause {
         file.cause = failure.cause;
-        file.at.tries = 0;
+        file.position.tries = 0;
     }
-    file.at.tries = file.at.tries.saturating_add(1);
+    file.position.tries = file.position.tries.saturating_add(1);
     file.why.clone_from(&failure.why);
     match file.cause {
-        FileFailureCause::Gone => file.at.tries < GONE_TRIES_MAX,
-        FileFailureCause::Unreadable => file.at.tries < UNREADABLE_TRIES_MAX,
+        FileFailureCause::Gone => file.position.tries < GONE_TRIES_MAX,
+        FileFailureCause::Unreadable => file.position.tries < UNREADABLE_TRIES_MAX,
         FileFailureCause::Refused | FileFailureCause::Unreachable => true,
     }
 }
 
-/// Moves files that another page lists to that page: its token is newer.
+/// Moves the files that the page of `page_token` lists to that page: its token is newer.
 pub(super) fn regroup(
     pages: &mut Vec<SetAsidePage>,
-    listed: impl Fn(&str) -> bool,
+    is_listed: impl Fn(&str) -> bool,
     (page_token, since): (Option<&String>, Timestamp),
 ) {
     let mut moved: Option<SetAsidePage> = None;
@@ -123,11 +124,11 @@ pub(super) fn regroup(
         .iter_mut()
         .filter(|page| page.page_token.as_ref() != page_token || page.searching)
     {
-        let (here, there): (Vec<_>, Vec<_>) = core::mem::take(&mut page.files)
+        let (moving, staying): (Vec<_>, Vec<_>) = core::mem::take(&mut page.files)
             .into_iter()
-            .partition(|file| !listed(&file.at.name));
-        page.files = here;
-        if there.is_empty() {
+            .partition(|file| is_listed(&file.position.name));
+        page.files = staying;
+        if moving.is_empty() {
             continue;
         }
         let to = moved.get_or_insert_with(|| SetAsidePage {
@@ -138,7 +139,7 @@ pub(super) fn regroup(
             tries: page.tries,
             files: Vec::new(),
         });
-        to.files.extend(there);
+        to.files.extend(moving);
     }
     pages.retain(|page| !page.files.is_empty());
     if let Some(moved) = moved {
@@ -158,9 +159,14 @@ pub(super) fn give_up_expired(
     context: Context<'_>,
     batch: &mut Builder,
 ) {
-    let hours = stream.row().retention_hours.unwrap_or(RETENTION_HOURS);
-    // By the earlier clock: what a wrong one takes for expired may still be there.
-    let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
+    let hours = stream
+        .row()
+        .retention_hours
+        .unwrap_or(DEFAULT_RETENTION_HOURS);
+    // By the clock that is behind: a file that a wrong one counts as expired may still be there.
+    let oldest = context
+        .earliest_now()
+        .plus_ms(hours_ms(hours).saturating_neg());
     for page in pages.iter_mut() {
         page.files.retain(|file| {
             let is_kept = file.since > oldest;
@@ -170,7 +176,11 @@ pub(super) fn give_up_expired(
                     "could not be fetched in the {days} days that Mimecast keeps it: {}",
                     file.why
                 );
-                batch.notice(stream, NoticeKind::Gap, lost(&file.at, &what));
+                batch.notice(
+                    stream,
+                    NoticeKind::Gap,
+                    lost_file_detail(&file.position, &what),
+                );
             }
             is_kept
         });
@@ -181,18 +191,21 @@ pub(super) fn give_up_expired(
 /// Returns the files that are set aside, as a clause for people, and when they are fetched again;
 /// nothing where there are none.
 ///
-/// It stays the same until something changes, so that it is not reported anew at each poll.
+/// The text is the same until something changes, so that it is not reported again at each poll.
 pub(super) fn summary(pages: &[SetAsidePage]) -> Option<(String, Timestamp)> {
     let files = || pages.iter().flat_map(|page| &page.files);
     let count = files().count();
     let next_try = pages.iter().map(|page| page.next_try).min()?;
     let name = |file: &SetAsideFile| {
-        let line = file.at.line.saturating_add(1);
-        format!("{} from line {line} on ({})", file.at.name, file.why)
+        let line = file.position.line.saturating_add(1);
+        format!("{} from line {line} on ({})", file.position.name, file.why)
     };
-    let mut names: Vec<String> = files().take(NAMED_MAX).map(name).collect();
-    if count > NAMED_MAX {
-        names.push(format!("and {} more", count.saturating_sub(NAMED_MAX)));
+    let mut names: Vec<String> = files().take(NAMED_FILES_MAX).map(name).collect();
+    if count > NAMED_FILES_MAX {
+        names.push(format!(
+            "and {} more",
+            count.saturating_sub(NAMED_FILES_MAX)
+        ));
     }
     let is = if count == 1 { "file is" } else { "files are" };
     let detail = format!(
@@ -202,8 +215,8 @@ pub(super) fn summary(pages: &[SetAsidePage]) -> Option<(String, Timestamp)> {
     Some((detail, next_try))
 }
 
-/// Returns a file that can no longer be fetched, as a clause for people.
-pub(super) fn lost(file: &FilePosition, what: &str) -> String {
+/// Returns that a file can no longer be fetched, and why, as a clause for people.
+pub(super) fn lost_file_detail(file: &FilePosition, what: &str) -> String {
     format!(
         "1 file is lost: {} from line {} on {what}",
         file.name,

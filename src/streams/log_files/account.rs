@@ -1,14 +1,14 @@
 //! Checks whose records an answer holds.
 
 use crate::batch::{Builder, NoticeKind, RecordLine, RecordProcessor};
-use crate::decode::fail;
 use crate::decode::log_files::{LogFileReader, ReadResult};
+use crate::decode::sanitize::sanitize;
 use crate::field;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::Context;
 
-/// Adds a notice when the records are of another account than the settings name.
+/// Adds a notice where the records belong to another account than the one in the settings.
 pub(super) fn add_account_notice(
     stream: Stream,
     record: RecordLine<'_>,
@@ -34,12 +34,16 @@ pub(super) fn add_account_notice(
 fn account_in(stream: Stream, text: &str, processor: &mut RecordProcessor) -> Option<String> {
     let record = processor.parser.parse(stream, text).ok()?;
     let account = record.get(field::ACCOUNT_ID)?;
-    (!account.text.is_empty()).then(|| fail::sanitize(account.text))
+    (!account.text.is_empty()).then(|| sanitize(account.text))
 }
 
-/// Returns the account in the first record of an answer, where it has one.
+/// Returns the account of the first record of an answer, where that has one.
 #[must_use]
-pub fn account(head: &Head, body: Vec<u8>, processor: &mut RecordProcessor) -> Option<String> {
+pub fn account_in_response(
+    head: &Head,
+    body: Vec<u8>,
+    processor: &mut RecordProcessor,
+) -> Option<String> {
     let mut reader = LogFileReader::new(&super::call::file_name(head)?);
     reader.push(body);
     reader.finish();

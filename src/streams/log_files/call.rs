@@ -26,21 +26,21 @@ struct Meta {
     is_last_token: Optional<bool>,
 }
 
-/// Parses a body that says that there are no more files. Returns the name of an optional member
+/// Parses the body of an answer without files. Returns the name of an optional member
 /// that cannot be read.
-pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, InvalidResponse> {
-    let answer: Envelope = serde_json::from_slice(body)
+pub(super) fn parse_end(body: &[u8]) -> Result<Option<&'static str>, InvalidResponse> {
+    let response: Envelope = serde_json::from_slice(body)
         .map_err(|_| InvalidResponse("the answer is neither a file nor JSON".to_owned()))?;
-    if answer.meta.is_last_token == Optional::Read(false) {
+    if response.meta.is_last_token == Optional::Present(false) {
         return Err(InvalidResponse(
             "the answer holds no file and says that there are more".to_owned(),
         ));
     }
-    Ok(answer.meta.is_last_token.unreadable("isLastToken"))
+    Ok(response.meta.is_last_token.unreadable("isLastToken"))
 }
 
-/// Returns the name of the file that an answer is, where it is one. That of an archive says
-/// nothing.
+/// Returns the file name in the head of an answer that is a file; empty where it is not named. The
+/// name of an archive has no meaning.
 pub(super) fn file_name(head: &Head) -> Option<String> {
     let given = head.header("content-disposition").and_then(|text| {
         let (_, name) = text.split_once("filename=")?;

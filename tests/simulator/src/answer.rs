@@ -1,4 +1,4 @@
-//! Responses, and how their bodies are sent: whole, in half, or late.
+//! Responses, and how their bodies are sent: whole, only half, slowly, or late.
 
 use std::convert::Infallible;
 use std::future::Future as _;
@@ -23,25 +23,25 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
     pub(crate) ending: Ending,
-    /// The file that counts as served once the body is out.
+    /// The file that counts as served once the body is sent.
     pub(crate) file: Option<Arc<BatchFile>>,
 }
 
 /// How the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// After half of it the connection closes.
+    /// The connection closes after half of it.
     CloseAfterHalf,
-    /// It comes slowly for a time, and then as fast as it can.
+    /// It is sent slowly for a time, and then as fast as possible.
     Slow {
         /// How slowly.
         bytes_per_s: u64,
         /// For how long.
         for_ms: u64,
     },
-    /// After half of it nothing happens for this many milliseconds.
+    /// The second half is sent after this many milliseconds.
     StallAfterHalf(u64),
-    /// As it should.
+    /// It is sent whole and at once.
     Whole,
 }
 
@@ -78,7 +78,7 @@ impl Answer {
         };
         let mut response = Response::new(Payload {
             rest: self.body,
-            until_half: half,
+            bytes_until_half: half,
             ending: self.ending,
             slow_until: None,
             sleep: None,
@@ -96,13 +96,13 @@ impl Answer {
     }
 }
 
-/// A body on its way out.
+/// A body that is being sent.
 #[derive(Debug)]
 pub(crate) struct Payload {
     rest: Bytes,
-    until_half: Option<usize>,
+    bytes_until_half: Option<usize>,
     ending: Ending,
-    /// Until when the body comes slowly, once it has begun.
+    /// Until when the body is sent slowly; set when it begins.
     slow_until: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     file: Option<Arc<BatchFile>>,
@@ -135,7 +135,7 @@ impl Body for Payload {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let this = &mut *self;
-        if this.until_half == Some(0) {
+        if this.bytes_until_half == Some(0) {
             let pause_ms = match this.ending {
                 Ending::CloseAfterHalf => FLUSH_MS,
                 Ending::StallAfterHalf(ms) => ms,
@@ -150,9 +150,9 @@ impl Body for Payload {
             if this.ending == Ending::CloseAfterHalf {
                 return Poll::Ready(Some(Err(Closed)));
             }
-            this.until_half = None;
+            this.bytes_until_half = None;
         }
-        let mut most_bytes = CHUNK_BYTES;
+        let mut chunk_bytes_max = CHUNK_BYTES;
         if let Ending::Slow {
             bytes_per_s,
             for_ms,
@@ -172,20 +172,20 @@ impl Body for Payload {
             this.sleep = None;
             if now < until {
                 let chunk_bytes = (bytes_per_s / SLOW_CHUNKS_PER_S).max(1);
-                most_bytes = usize::try_from(chunk_bytes).unwrap_or(CHUNK_BYTES);
+                chunk_bytes_max = usize::try_from(chunk_bytes).unwrap_or(CHUNK_BYTES);
             } else {
                 this.ending = Ending::Whole;
             }
         }
-        let chunk_bytes = most_bytes
+        let chunk_bytes = chunk_bytes_max
             .min(this.rest.len())
-            .min(this.until_half.unwrap_or(usize::MAX));
+            .min(this.bytes_until_half.unwrap_or(usize::MAX));
         if chunk_bytes == 0 {
             this.note_served();
             return Poll::Ready(None);
         }
         let chunk = this.rest.split_to(chunk_bytes);
-        this.until_half = this.until_half.map(|until| until - chunk_bytes);
+        this.bytes_until_half = this.bytes_until_half.map(|until| until - chunk_bytes);
         if this.rest.is_empty() {
             this.note_served();
         }
@@ -193,7 +193,7 @@ impl Body for Payload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.file.is_none() && self.until_half.is_none()
+        self.rest.is_empty() && self.file.is_none() && self.bytes_until_half.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,4 +1,4 @@
-//! Audit events: what administrators and users did, told in prose.
+//! Audit events: what administrators and users did, in prose.
 
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ fn address(random: &mut Random, odd_shapes: bool) -> String {
     }
 }
 
-/// Formats date and time in the actor's zone, which says nothing reliable.
+/// Formats date and time in the actor's zone, which is not reliable.
 fn when(random: &mut Random, at_ms: i64, odd_shapes: bool) -> String {
     let zones = if odd_shapes { ZONES } else { &[("+0000", 0)] };
     let (zone, hours) = random.pick(zones);

@@ -18,9 +18,9 @@ pub(crate) struct Auth {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     shape: FailShape,
-    life_s: u64,
+    token_lifetime_s: u64,
     random: Random,
-    /// The end of each token that was ever given out.
+    /// When each token that was ever granted expires.
     tokens: BTreeMap<String, i64>,
 }
 
@@ -39,7 +39,7 @@ impl Auth {
             client_id: or_random(&config.client_id, random.token(24)),
             client_secret: or_random(&config.client_secret, random.token(48)),
             shape: config.fail_shape,
-            life_s: config.token_lifetime_s,
+            token_lifetime_s: config.token_lifetime_s,
             random,
             tokens: BTreeMap::new(),
         }
@@ -70,17 +70,18 @@ impl Auth {
             return Answer::json(401, &body);
         }
         let token = self.random.token(64);
-        let life_ms = i64::try_from(self.life_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let lifetime_ms =
+            i64::try_from(self.token_lifetime_s.saturating_mul(1000)).unwrap_or(i64::MAX);
         self.tokens
-            .insert(token.clone(), now_ms.saturating_add(life_ms));
+            .insert(token.clone(), now_ms.saturating_add(lifetime_ms));
         Answer::json(
             200,
-            &json!({"access_token": token, "token_type": "Bearer", "expires_in": self.life_s,
+            &json!({"access_token": token, "token_type": "Bearer", "expires_in": self.token_lifetime_s,
                 "scope": ""}),
         )
     }
 
-    /// Refuses a request without a good access token.
+    /// Refuses a request without a valid access token.
     pub(crate) fn refuse(&self, request: &Request, now_ms: i64) -> Option<Answer> {
         let token = request
             .authorization
@@ -101,7 +102,7 @@ impl Auth {
         ))
     }
 
-    /// Ends the life of every token given out so far.
+    /// Expires every token that was granted so far.
     pub(crate) fn expire_all(&mut self) {
         for end_ms in self.tokens.values_mut() {
             *end_ms = i64::MIN;
@@ -124,9 +125,9 @@ fn basic(authorization: Option<&str>) -> Option<(String, String)> {
 pub(crate) struct Quota {
     limit: u32,
     window_ms: i64,
-    begins_ms: i64,
+    window_start_ms: i64,
     used: u32,
-    refused: u32,
+    refused_count: u32,
 }
 
 impl Quota {
@@ -135,22 +136,22 @@ impl Quota {
         Self {
             limit,
             window_ms,
-            begins_ms: i64::MIN,
+            window_start_ms: i64::MIN,
             used: 0,
-            refused: 0,
+            refused_count: 0,
         }
     }
 
-    /// Counts a call: the headers of its answer, and the answer itself if it is one too many.
+    /// Counts a call. Returns the headers of its answer, and the refusal if it exceeds the quota.
     pub(crate) fn call(&mut self, now_ms: i64) -> (Vec<(&'static str, String)>, Option<Answer>) {
-        if now_ms.saturating_sub(self.begins_ms) >= self.window_ms {
-            self.begins_ms = now_ms;
+        if now_ms.saturating_sub(self.window_start_ms) >= self.window_ms {
+            self.window_start_ms = now_ms;
             self.used = 0;
         }
-        let refused = self.used >= self.limit;
+        let is_refused = self.used >= self.limit;
         self.used = self.used.saturating_add(1).min(self.limit);
         let reset_ms = self
-            .begins_ms
+            .window_start_ms
             .saturating_add(self.window_ms)
             .saturating_sub(now_ms)
             .max(0);
@@ -162,12 +163,12 @@ impl Quota {
             ),
             ("x-ratelimit-reset", reset_ms.to_string()),
         ];
-        (headers, refused.then(|| self.refusal(reset_ms)))
+        (headers, is_refused.then(|| self.refusal(reset_ms)))
     }
 
     /// Refuses a call in one of several forms, in turn.
     fn refusal(&mut self, reset_ms: i64) -> Answer {
-        self.refused = self.refused.wrapping_add(1);
+        self.refused_count = self.refused_count.wrapping_add(1);
         let text = json!({"detail": format!("Over throttling limit ({} per window)", self.limit)});
         let fail = fail_body(
             429,
@@ -177,13 +178,13 @@ impl Quota {
         );
         let answer = Answer::json(
             429,
-            if self.refused.is_multiple_of(2) {
+            if self.refused_count.is_multiple_of(2) {
                 &fail
             } else {
                 &text
             },
         );
-        if self.refused.is_multiple_of(3) {
+        if self.refused_count.is_multiple_of(3) {
             return answer;
         }
         answer.with("retry-after", (reset_ms / 1000 + 1).to_string())

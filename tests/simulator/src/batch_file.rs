@@ -55,7 +55,7 @@ pub(crate) struct Plan {
     pub(crate) malformed_per_mille: u32,
     /// Instead of the span: about how many MiB the file has.
     pub(crate) huge_mib: Option<u32>,
-    /// How hard to compress, from 0 to 9.
+    /// The compression level, from 0 to 9.
     pub(crate) gzip_level: u32,
 }
 
@@ -69,14 +69,15 @@ pub(crate) struct BatchFile {
     /// Generates its records.
     pub(crate) record_generator: RecordGenerator,
     content: OnceLock<Content>,
-    /// What its first answer decides for good: whether a fault has put a line into it.
+    /// Set with the first answer and final: the file with the line that a fault has added, if one
+    /// has.
     changed: OnceLock<Option<Changed>>,
     served: AtomicU64,
     faults: AtomicU64,
     deleted: AtomicBool,
 }
 
-/// A file into which a line was put.
+/// A file to which a line was added.
 #[derive(Debug)]
 struct Changed {
     gzip: Bytes,
@@ -123,9 +124,9 @@ impl BatchFile {
     /// the file, it stays there for all later answers.
     pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
         let changed = self.changed.get_or_init(|| {
-            let line = line::of(effect?, self.record_generator.event_type)?;
+            let line = line::for_effect(effect?, self.record_generator.event_type)?;
             Some(Changed {
-                gzip: line.put_into(&self.content().gzip).into(),
+                gzip: line.insert_into(&self.content().gzip).into(),
                 added: line.added,
             })
         });
@@ -134,23 +135,23 @@ impl BatchFile {
     }
 
     /// Returns whether the file was answered before, so that its lines can no longer change.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn was_answered(&self) -> bool {
         self.changed.get().is_some()
     }
 
-    /// Returns what a fault has put into it.
+    /// Returns the line that a fault has added to it.
     pub(crate) fn added(&self) -> Option<&Added> {
         let changed = self.changed.get()?.as_ref()?;
         Some(&changed.added)
     }
 
-    /// Notes that something goes wrong with an answer.
+    /// Notes that a fault applies to an answer.
     pub(crate) fn note_fault(&self) {
         self.faults.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns the number of answers with which something has gone wrong.
-    pub(crate) fn faults(&self) -> u64 {
+    /// Returns the number of answers that a fault applied to.
+    pub(crate) fn fault_count(&self) -> u64 {
         self.faults.load(Ordering::SeqCst)
     }
 
@@ -159,7 +160,7 @@ impl BatchFile {
         self.deleted.store(true, Ordering::SeqCst);
     }
 
-    /// Returns whether it was taken away.
+    /// Returns whether it was deleted.
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::SeqCst)
     }
@@ -170,7 +171,7 @@ impl BatchFile {
     }
 
     /// Returns how often the file went out whole.
-    pub(crate) fn served(&self) -> u64 {
+    pub(crate) fn served_count(&self) -> u64 {
         self.served.load(Ordering::SeqCst)
     }
 }
@@ -183,10 +184,10 @@ pub(crate) fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Returns what was compressed, of our own bytes.
+/// Decompresses a file that [`gzip`] has made.
 pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
-    // Reading from a slice cannot fail, and the bytes are our own.
+    // Reading from a slice cannot fail, and the bytes are valid.
     let _ = flate2::read::GzDecoder::new(file).read_to_end(&mut plain);
     plain
 }
@@ -207,8 +208,8 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
         b"\n"
     };
     let blank_at = (generator.odd_shapes && plan.index % 7 == 4).then_some(plan.span.first + 2);
-    for (number, again) in order(plan, generator.odd_shapes) {
-        let span = match (again, plan.repeats) {
+    for (number, is_repeat) in order(plan, generator.odd_shapes) {
+        let span = match (is_repeat, plan.repeats) {
             (true, Some((before, _))) => before,
             _ => plan.span,
         };
@@ -224,12 +225,12 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
         }
         let mut record = generator.record(number, &span);
         if record.value("_offset").is_some() {
-            let shift = if again { 10_000_000 } else { 4_000_000 };
+            let shift = if is_repeat { 10_000_000 } else { 4_000_000 };
             record.put("_offset", shift + number / PARTITIONS);
             record.put("_partition", number % PARTITIONS);
         }
         let format = if generator.odd_shapes {
-            record_format(&mut random, again)
+            record_format(&mut random, is_repeat)
         } else {
             RecordFormat::default()
         };
@@ -247,8 +248,8 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
     }
 }
 
-/// Returns the numbers of the records in the order of writing, and whether they come again: first
-/// what is repeated, then runs of one partition after another.
+/// Returns the numbers of the records in the order of writing, and whether each is a repeat: first
+/// the repeated records, then runs of one partition after another.
 fn order(plan: &Plan, odd_shapes: bool) -> Vec<(u64, bool)> {
     let mut order = Vec::new();
     if let Some((before, count)) = plan.repeats {
@@ -268,9 +269,9 @@ fn order(plan: &Plan, odd_shapes: bool) -> Vec<(u64, bool)> {
     order
 }
 
-fn record_format(random: &mut Random, again: bool) -> RecordFormat {
+fn record_format(random: &mut Random, is_repeat: bool) -> RecordFormat {
     RecordFormat {
-        reversed: random.chance(100) != again,
+        reversed: random.chance(100) != is_repeat,
         spaced: random.chance(40),
         ascii: random.chance(100),
     }

@@ -9,14 +9,14 @@ use crate::history::Item;
 use crate::log::{Log, RequestContext, View, invalid};
 use crate::post::Row;
 
-/// The members that a person's row does not have in an answer: a collector puts them there.
-const OF_CAMPAIGN: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
+/// The members of a campaign that a collector adds to a person's row; answers do not have them.
+const CAMPAIGN_FIELDS: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 
-/// All campaigns, on one page: no paging is documented. With odd shapes one is still to be
-/// launched.
+/// Answers with all campaigns on one page: no paging is documented. With odd shapes one is still to
+/// be launched.
 pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
-    for item in log.items().iter().filter(|item| !item.gone) {
+    for item in log.items().iter().filter(|item| !item.is_removed) {
         let Some(id) = campaign_of(item) else {
             continue;
         };
@@ -50,28 +50,28 @@ pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
     Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
 }
 
-/// A page of the people of one campaign.
+/// Answers with a page of the people of one campaign.
 pub(crate) fn people(
     log: &mut Log,
     row: &Row,
     body: &[u8],
     context: &RequestContext<'_>,
 ) -> Answer {
-    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let id = asked.pointer("/data/0/id").and_then(Value::as_str);
-    let is_asked = |item: &Item| id.is_some() && campaign_of(item) == id;
-    if !log.items().iter().any(is_asked) {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let id = request.pointer("/data/0/id").and_then(Value::as_str);
+    let includes = |item: &Item| id.is_some() && campaign_of(item) == id;
+    if !log.items().iter().any(includes) {
         return invalid("id");
     }
     let show = |record: &Value| {
         let mut record = record.clone();
         if let Some(record) = record.as_object_mut() {
-            record.retain(|key, _| !OF_CAMPAIGN.contains(&key.as_str()));
+            record.retain(|key, _| !CAMPAIGN_FIELDS.contains(&key.as_str()));
         }
         record
     };
     let view = View {
-        is_asked: &is_asked,
+        includes: &includes,
         show: &show,
     };
     log.answer_for(row, body, context, &view)

@@ -10,7 +10,7 @@ use crate::tenant_state::lock;
 /// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// How many requests to each endpoint are finished: answered, or given up without an answer.
+    /// How many requests to each endpoint are finished: answered, or closed without an answer.
     pub by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many requests have come to each endpoint, also those that are not finished.
     pub begun_by_endpoint: BTreeMap<Endpoint, u64>,
@@ -25,7 +25,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Returns how many requests to an endpoint are finished: answered, or given up without an
+    /// Returns how many requests to an endpoint are finished: answered, or closed without an
     /// answer.
     #[must_use]
     pub fn finished_at(&self, endpoint: Endpoint) -> u64 {
@@ -45,7 +45,7 @@ impl Requests {
     }
 }
 
-/// The counters as they run.
+/// The counters of a running simulator.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: Mutex<Requests>,
@@ -59,7 +59,7 @@ impl Counters {
         *requests.begun_by_endpoint.entry(endpoint).or_default() += 1;
     }
 
-    pub(crate) fn note(&self, endpoint: Endpoint, stream: &str, status: u16) {
+    pub(crate) fn note_finished(&self, endpoint: Endpoint, stream: &str, status: u16) {
         let mut requests = lock(&self.requests);
         *requests.by_endpoint.entry(endpoint).or_default() += 1;
         if status > 0 {
@@ -72,12 +72,12 @@ impl Counters {
         lock(&self.requests).bearer_violations += 1;
     }
 
-    pub(crate) fn open(&self) {
+    pub(crate) fn note_opened(&self) {
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.peak.fetch_max(open, Ordering::SeqCst);
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn note_closed(&self) {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 

@@ -1,5 +1,5 @@
-//! The event endpoint: the records of the batch files one by one, in the words of the
-//! documentation, of the last 24 hours.
+//! The event endpoint: the records of the batch files of the last 24 hours, one by one, with the
+//! field names of the documentation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,7 +72,7 @@ pub(crate) fn answer(
     (Answer::json(200, &Value::Object(body)), page.rewritten)
 }
 
-/// A page in the making.
+/// A page under construction.
 #[derive(Default)]
 struct Page {
     events: Vec<Value>,
@@ -80,7 +80,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds a record, in the words of this endpoint, unless it is older.
+    /// Adds a record with the field names of this endpoint, unless it is older than `since_ms`.
     fn add(&mut self, list: &FileList, number: u64, span: &Span, since_ms: i64) {
         let record = list.record_generator.record(number, span);
         let time_ms = record.value("timestamp").and_then(Value::as_i64);
@@ -89,18 +89,19 @@ impl Page {
         }
         let stream = list.record_generator.event_type.stream();
         let original = record.identity(stream);
-        // The identity is that of the words of batch files, a few of which have those of this endpoint.
-        let (mut event, mut in_files) = (Map::new(), Map::new());
+        // The identity is that of the record with the field names of batch files, of which a few
+        // records have those of this endpoint.
+        let (mut event, mut batch_record) = (Map::new(), Map::new());
         for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {
-            let (key, key_in_files) = match key {
+            let (key, batch_key) = match key {
                 "subtype" | "subType" => ("subType", "subtype"),
                 "type" | "eventType" => ("eventType", "type"),
                 other => (other, other),
             };
             event.insert(key.to_owned(), value.clone());
-            in_files.insert(key_in_files.to_owned(), value.clone());
+            batch_record.insert(batch_key.to_owned(), value.clone());
         }
-        let identity = identity_of(stream, &Value::Object(in_files));
+        let identity = identity_of(stream, &Value::Object(batch_record));
         self.rewritten.push((identity, original));
         self.events.push(Value::Object(event));
     }
@@ -114,8 +115,8 @@ fn all(list: &FileList) -> Vec<(u64, Span)> {
         .collect()
 }
 
-/// Returns the position of the first record that may be as young: a record can be a little later
-/// than its place says.
+/// Returns the position of the first record that may be of `since_ms` or later: a record can be a
+/// little later than its position suggests.
 fn first_near(records: &[(u64, Span)], since_ms: i64) -> usize {
     let before = |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - LATER_MS;
     records.iter().take_while(before).count()
@@ -146,5 +147,5 @@ fn position(token: &str) -> Option<usize> {
 
 /// How many events a page has at most.
 const PAGE_EVENTS_MAX: usize = 100;
-/// By how much a record's time may be later than its place among the others.
+/// By how much a record's time may be later than its position among the others suggests.
 const LATER_MS: i64 = 120_000;

@@ -1,4 +1,4 @@
-//! Faults: what goes wrong, when, and the one place for each point at which it does.
+//! Faults: which requests they apply to, and their effects on each part of an answer.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub struct Fault {
 pub struct Matcher {
     /// Requests to this endpoint.
     pub endpoint: Endpoint,
-    /// Only those about this stream, as in `siem.receipt`; all when not given.
+    /// Only those for this stream, such as `siem.receipt`; `None` means all.
     pub stream: Option<String>,
     /// Which ones of these.
     pub when: When,
@@ -98,16 +98,16 @@ pub enum Effect {
     },
     /// The header `Date` of the answer is this text.
     DateText(&'static str),
-    /// The file is no bytes at all.
+    /// The file is empty.
     EmptyFile,
     /// The page is empty, but not the last one.
     EmptyPage,
-    /// The links of the page, or this link to a file, are past their time.
+    /// The links of the page, or this link to a file, have expired.
     ExpiredLinks,
     /// The page lists every file twice.
     FilesListedTwice,
-    /// The file has one more line, which is not UTF-8; as with every such line, from its first
-    /// answer on for good.
+    /// The file has one more line, which is not UTF-8. Like every added line, it is added with the
+    /// first answer and stays.
     InvalidUtf8Line,
     /// The file has one more line, which is longer than any record.
     LongLine,
@@ -115,25 +115,25 @@ pub enum Effect {
     MalformedLine,
     /// The page has no page token.
     NoPageToken,
-    /// The file is text where gzip is due.
+    /// The file is text instead of gzip.
     NotGzip,
     /// The page token of the page leads to the same page again.
     PageRepeated,
     /// The page token of the request is refused.
     PageTokenRefused,
-    /// The body comes slowly for a time; then comes the rest of it.
+    /// The body is sent slowly for a time, and then the rest at once.
     Slow {
         /// How slowly.
         bytes_per_s: u64,
         /// For how long.
         for_ms: u64,
     },
-    /// Nothing happens for a time; then comes the answer.
+    /// The answer is delayed.
     Stall {
         /// For how long.
         ms: u64,
     },
-    /// Nothing happens for a time after half of the body; then comes the rest.
+    /// The second half of the body is delayed.
     StallMidBody {
         /// For how long.
         ms: u64,
@@ -223,7 +223,7 @@ impl Effect {
         )
     }
 
-    /// Returns whether the effect keeps a file from being sent whole.
+    /// Returns whether the effect prevents a file from being sent intact.
     pub(crate) fn corrupts_file(&self) -> bool {
         matches!(
             self,
@@ -250,7 +250,7 @@ struct ArmedFault {
 
 /// The properties of a request that faults match on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct FaultTarget<'a> {
     pub(crate) endpoint: Endpoint,
     pub(crate) stream: &'a str,
     pub(crate) has_page_token: bool,
@@ -259,9 +259,9 @@ pub(crate) struct Target<'a> {
     pub(crate) faults_per_file_max: u64,
 }
 
-impl Target<'_> {
-    /// Returns whether the fault makes a difference to the request.
-    fn is_hit_by(&self, fault: &Fault) -> bool {
+impl FaultTarget<'_> {
+    /// Returns whether the fault applies to the request and would have an effect.
+    fn is_matched_by(&self, fault: &Fault) -> bool {
         let Matcher {
             endpoint, stream, ..
         } = &fault.at;
@@ -272,8 +272,8 @@ impl Target<'_> {
             return false;
         }
         self.file.is_none_or(|file| {
-            let too_late = fault.effect.adds_line() && file.is_settled();
-            file.faults() < self.faults_per_file_max && !too_late
+            let is_too_late = fault.effect.adds_line() && file.was_answered();
+            file.fault_count() < self.faults_per_file_max && !is_too_late
         })
     }
 }
@@ -304,10 +304,10 @@ impl Faults {
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
-    pub(crate) fn apply_next(&mut self, target: Target<'_>) -> Option<Effect> {
+    pub(crate) fn apply_next(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
         let mut effect = None;
         for armed in &mut self.armed {
-            if !target.is_hit_by(&armed.fault) {
+            if !target.is_matched_by(&armed.fault) {
                 continue;
             }
             armed.seen += 1;
@@ -332,17 +332,17 @@ impl Faults {
 /// What to do before a request is processed.
 #[derive(Debug)]
 pub(crate) enum RequestAction {
-    /// This is the answer.
+    /// Sends this answer instead of the real one.
     Answer(Answer),
-    /// There is none.
+    /// Closes the connection without an answer.
     Close,
-    /// The true answer.
+    /// Sends the real answer.
     Proceed,
-    /// The true answer, later.
+    /// Sends the real answer after this many milliseconds.
     Wait(u64),
 }
 
-/// Applies an effect before the request is looked at.
+/// Returns the action that an effect requires before the request is processed.
 pub(crate) fn request_action(
     effect: &Effect,
     endpoint: Endpoint,
@@ -394,7 +394,7 @@ pub(crate) fn request_action(
 }
 
 /// Applies an effect to a page of files.
-pub(crate) fn on_page(effect: &Effect, page: &mut Page) {
+pub(crate) fn apply_to_page(effect: &Effect, page: &mut Page) {
     if let Effect::EmptyPage = effect {
         page.files.clear();
         page.next = Some(page.this);
@@ -416,7 +416,7 @@ pub(crate) fn on_page(effect: &Effect, page: &mut Page) {
 }
 
 /// Applies an effect to the bytes of a file, for one answer.
-pub(crate) fn on_file(effect: &Effect, file: Bytes) -> Bytes {
+pub(crate) fn apply_to_file(effect: &Effect, file: Bytes) -> Bytes {
     if let Effect::EmptyFile = effect {
         Bytes::new()
     } else if let Effect::NotGzip = effect {
@@ -435,7 +435,7 @@ pub(crate) fn on_file(effect: &Effect, file: Bytes) -> Bytes {
 }
 
 /// Applies an effect to how the answer is sent.
-pub(crate) fn on_answer(effect: &Effect, answer: &mut Answer) {
+pub(crate) fn apply_to_answer(effect: &Effect, answer: &mut Answer) {
     if let Effect::CloseMidBody = effect {
         answer.ending = Ending::CloseAfterHalf;
     } else if let Effect::Slow {
@@ -502,5 +502,5 @@ fn wrong_checksum(file: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What the API says when a product or a permission is missing.
+/// The message of the API when a product or a permission is missing.
 pub(crate) const FORBIDDEN: &str = "Forbidden to perform the requested operation";

@@ -23,14 +23,14 @@ pub(crate) fn answer(
     context: &RequestContext<'_>,
 ) -> (Answer, Vec<RewrittenRecord>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let asked = body.pointer("/data/0").cloned().unwrap_or_default();
+    let request = body.pointer("/data/0").cloned().unwrap_or_default();
     let mut items = log.by_arrival();
-    let from = match asked.get("token").and_then(Value::as_str) {
+    let from = match request.get("token").and_then(Value::as_str) {
         Some(token) => match position(token).filter(|from| *from <= items.len()) {
             Some(from) => from,
             None => return (page_token_refused(), Vec::new()),
         },
-        None => first_since(&items, &asked, context.now_ms),
+        None => first_since(&items, &request, context.now_ms),
     };
     let mut file = Vec::new();
     let take = if matches!(context.effect, Some(Effect::EmptyPage)) {
@@ -43,7 +43,12 @@ pub(crate) fn answer(
         file.push(&**item);
     }
     let to = from + file.len();
-    let text = |name: &str| asked.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        request
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let feed_type = text("feedType").to_owned();
     let is_stix = text("fileType") == "stix";
     let (extension, content, rewritten) = if is_stix {
@@ -54,8 +59,8 @@ pub(crate) fn answer(
     let stamp = UtcTime::new(context.now_ms).basic();
     let name = format!("{feed_type}_{extension}_{stamp}");
     // Plain files have been seen even where a zip was requested.
-    let zipped = asked.get("compress") == Some(&Value::Bool(true));
-    let (name, bytes) = if zipped && !(context.odd_shapes && from % 2 == 1) {
+    let is_zip_requested = request.get("compress") == Some(&Value::Bool(true));
+    let (name, bytes) = if is_zip_requested && !(context.odd_shapes && from % 2 == 1) {
         let entry = format!("{name}.{extension}");
         (
             format!("{name}.zip"),
@@ -68,20 +73,20 @@ pub(crate) fn answer(
     let answer = Answer::new(200, bytes)
         .with("content-type", "application/octet-stream")
         .with("content-disposition", disposition);
-    // The token stands where it was when there is nothing new; then it is also left out.
-    let silent = context.odd_shapes && to == from && from % 2 == 1;
-    let repeated = matches!(context.effect, Some(Effect::PageRepeated));
-    let next = token(if repeated { from } else { to });
+    // Without anything new the token stays the same; with odd shapes it is then sometimes omitted.
+    let omits_token = context.odd_shapes && to == from && from % 2 == 1;
+    let is_repeated = matches!(context.effect, Some(Effect::PageRepeated));
+    let next = token(if is_repeated { from } else { to });
     match context.effect {
         Some(Effect::NoPageToken) => (answer, rewritten),
-        _ if silent => (answer, rewritten),
+        _ if omits_token => (answer, rewritten),
         _ => (answer.with("x-mc-threat-feed-next-token", next), rewritten),
     }
 }
 
 /// Returns where a feed without a token begins: at `start`, or seven days ago.
-fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
-    let start = asked.get("start").and_then(Value::as_str);
+fn first_since(items: &[&mut Item], request: &Value, now_ms: i64) -> usize {
+    let start = request.get("start").and_then(Value::as_str);
     let since_ms = start
         .and_then(parse_date_time)
         .unwrap_or(now_ms - 7 * DAY_MS);
@@ -89,8 +94,8 @@ fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
     items.iter().take_while(before).count()
 }
 
-/// Returns a bundle of the indicators, and of the malware that some of them are tied to: both the
-/// malware and what ties it are objects, but no records.
+/// Returns a bundle of the indicators, and of the malware that some of them are related to. Malware
+/// and relationships are objects, but no records.
 fn stix(file: &[&Item]) -> String {
     let mut objects: Vec<Value> = Vec::new();
     for (number, item) in file.iter().enumerate() {
@@ -110,7 +115,7 @@ fn stix(file: &[&Item]) -> String {
         .to_string()
 }
 
-/// Formats a CSV file. No sample of the CSV is public; these are the facts of the STIX objects.
+/// Formats a CSV file. No sample of the CSV is public; it has the values of the STIX objects.
 fn csv(file: &[&Item]) -> String {
     let mut text = COLUMNS.map(|(name, _)| name).join(",");
     text.push_str("\r\n");
@@ -140,7 +145,7 @@ fn field(item: &Item, member: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-/// The names of the columns, and what stands in them.
+/// The names of the columns, and the members that they contain.
 const COLUMNS: [(&str, &str); 5] = [
     ("CreationDate", "created"),
     ("ObjectType", "type"),

@@ -1,4 +1,4 @@
-//! The items of the POST logs, lists and threat feeds: which there are, and when they happened.
+//! The items of the POST logs, lists and threat feeds, and their times.
 
 use crate::identity::{Identity, of_canonical, write_canonical};
 use crate::post::Row;
@@ -13,12 +13,12 @@ pub(crate) struct Item {
     pub(crate) at_ms: i64,
     pub(crate) record: Value,
     pub(crate) identity: Identity,
-    /// How often it went out.
+    /// How often it was served.
     pub(crate) served: u64,
-    /// It has left the list.
-    pub(crate) gone: bool,
-    /// In which order items came to be.
-    pub(crate) arrived: usize,
+    /// Whether it was removed from the list.
+    pub(crate) is_removed: bool,
+    /// Its index in the order in which items were added.
+    pub(crate) arrival_index: usize,
 }
 
 impl Item {
@@ -29,13 +29,13 @@ impl Item {
             identity: identity_of(stream, &record),
             record,
             served: 0,
-            gone: false,
-            arrived: 0,
+            is_removed: false,
+            arrival_index: 0,
         }
     }
 }
 
-/// Records spread over the time before now, several of them in the same second.
+/// Generates records that are spread over the time before now, several of them in the same second.
 pub(crate) fn spread(
     row: &'static Row,
     (seed, odd_shapes): (u64, bool),

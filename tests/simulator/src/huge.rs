@@ -1,4 +1,4 @@
-//! A file that inflates to any size, made from a few records again and again.
+//! A file that inflates to any size, generated from a few records that repeat.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use crate::batch_file::{Content, Plan, Span};
 use crate::identity::of_canonical;
 use crate::records::{RecordFormat, RecordGenerator};
 
-/// A line and its canonical form, both cut where the number of the record goes.
+/// A line and its canonical form, both split where the number of the record is inserted.
 struct Template {
     line: (Vec<u8>, Vec<u8>),
     canonical: (Vec<u8>, Vec<u8>),
@@ -21,17 +21,17 @@ pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Co
     let templates: Vec<Template> = (0..TEMPLATES)
         .filter_map(|index| template(generator, &plan.span, index))
         .collect();
-    let goal = u64::from(mib) << 20;
+    let target_bytes = u64::from(mib) << 20;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(plan.gzip_level.min(9)));
     let mut identities = Vec::new();
     let mut plain = Vec::new();
     let mut canonical = Vec::new();
     let mut written: u64 = 0;
     let mut number: u64 = 0;
-    while written < goal && !templates.is_empty() {
+    while written < target_bytes && !templates.is_empty() {
         plain.clear();
         for template in &templates {
-            let digits = format!("{number:0width$}", width = MARK.len());
+            let digits = format!("{number:0width$}", width = PLACEHOLDER.len());
             plain.extend_from_slice(&template.line.0);
             plain.extend_from_slice(digits.as_bytes());
             plain.extend_from_slice(&template.line.1);
@@ -56,25 +56,25 @@ pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Co
 
 fn template(generator: &RecordGenerator, span: &Span, index: u64) -> Option<Template> {
     let mut record = generator.record(span.first + index, span);
-    record.put("processingId", MARK);
+    record.put("processingId", PLACEHOLDER);
     let mut line = Vec::new();
     record.write(&mut line, RecordFormat::default(), "");
     line.push(b'\n');
     Some(Template {
-        line: cut(&line)?,
-        canonical: cut(&record.canonical())?,
+        line: split_at_placeholder(&line)?,
+        canonical: split_at_placeholder(&record.canonical())?,
     })
 }
 
-fn cut(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn split_at_placeholder(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let at = text
-        .windows(MARK.len())
-        .position(|window| window == MARK.as_bytes())?;
+        .windows(PLACEHOLDER.len())
+        .position(|window| window == PLACEHOLDER.as_bytes())?;
     let (head, rest) = text.split_at_checked(at)?;
-    let (_, tail) = rest.split_at_checked(MARK.len())?;
+    let (_, tail) = rest.split_at_checked(PLACEHOLDER.len())?;
     Some((head.to_vec(), tail.to_vec()))
 }
 
 /// Larger than deflate's window, so that the file compresses no better than mail.
 const TEMPLATES: u64 = 96;
-const MARK: &str = "@@@@@@@@@@@@@@@@@@@@";
+const PLACEHOLDER: &str = "@@@@@@@@@@@@@@@@@@@@";

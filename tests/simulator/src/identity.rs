@@ -65,7 +65,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns whether a top-level key says how a record was transported, and nothing about the record.
+/// Returns whether a top-level key is about the transport of a record, and not about the record.
 pub(crate) fn is_transport(key: &str) -> bool {
     key == "_offset" || key == "_partition"
 }

@@ -1,5 +1,4 @@
-//! What exists upstream and what has gone out, by identity: what every test of delivery compares
-//! with.
+//! What exists upstream and what was served, by identity. Tests of delivery compare with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +33,7 @@ impl Ledger {
     pub fn expected(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
             .get(stream)
-            .map_or(&NOTHING, |stream_ledger| &stream_ledger.expected)
+            .map_or(&NO_IDENTITIES, |stream_ledger| &stream_ledger.expected)
     }
 
     /// Returns how many records exist in all streams.
@@ -46,7 +45,7 @@ impl Ledger {
             .sum()
     }
 
-    /// Returns the identities of the records that went out whole, and how many times.
+    /// Returns the identities of the records that were served whole, and how often.
     pub fn served(&self, stream: &str) -> impl Iterator<Item = (&str, u64)> {
         let served = self
             .streams
@@ -56,8 +55,8 @@ impl Ledger {
         served.map(|(identity, times)| (identity.as_str(), *times))
     }
 
-    /// Returns the identity in the ledger of a record that was delivered: another one where it went
-    /// out in the words of the event endpoint, or as a row of CSV.
+    /// Returns the identity in the ledger of a record that was delivered. It differs if the record
+    /// was served with the field names of the event endpoint, or as a row of CSV.
     #[must_use]
     pub fn original<'a>(&'a self, stream: &str, identity: &'a str) -> &'a str {
         let rewritten = self
@@ -88,17 +87,17 @@ impl Ledger {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let mut invented: BTreeSet<String> = delivered
+        let mut unexpected: BTreeSet<String> = delivered
             .into_iter()
             .map(|identity| self.original(stream, identity.as_ref()).to_owned())
             .collect();
-        invented.retain(|identity| {
+        unexpected.retain(|identity| {
             !self.expected(stream).contains(identity) && !self.untimed(stream).contains(identity)
         });
-        invented
+        unexpected
     }
 
-    /// Returns how many lines of a stream are no records, the ones that faults put in included.
+    /// Returns how many lines of a stream are no records, including those that faults have added.
     #[must_use]
     pub fn malformed(&self, stream: &str) -> u64 {
         self.streams
@@ -114,8 +113,8 @@ impl Ledger {
             .map_or(0, |stream_ledger| stream_ledger.invalid_utf8)
     }
 
-    /// Returns the paths of the files of a stream that were taken away, with the identities of the
-    /// records in each. They are expected all the same.
+    /// Returns the paths of the deleted files of a stream, with the identities of the records in
+    /// each. The records count as expected.
     pub fn deleted(&self, stream: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
         let stream_ledger = self.streams.get(stream);
         let deleted = stream_ledger
@@ -124,12 +123,12 @@ impl Ledger {
         deleted.map(|(path, identities)| (path.as_str(), identities))
     }
 
-    /// Returns the records without a timestamp, that only faults put in. They are not expected.
+    /// Returns the records without a timestamp, which only faults add. They are not expected.
     #[must_use]
     pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
             .get(stream)
-            .map_or(&NOTHING, |stream_ledger| &stream_ledger.untimed)
+            .map_or(&NO_IDENTITIES, |stream_ledger| &stream_ledger.untimed)
     }
 
     /// Returns the same ledger with the ids that the records have as events of a tenant: BLAKE3 of
@@ -210,4 +209,4 @@ impl Ledger {
     }
 }
 
-static NOTHING: BTreeSet<String> = BTreeSet::new();
+static NO_IDENTITIES: BTreeSet<String> = BTreeSet::new();

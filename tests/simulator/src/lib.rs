@@ -8,9 +8,9 @@
 //!   GET  /<bucket>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
 //! ```
 //!
-//! Everything is derived from a seed ([`Config`]). What exists and what went out is in the
-//! [`Ledger`], by an identity that is computed here and not by the code under test. What goes
-//! wrong is scripted ([`Fault`]).
+//! Everything is derived from a seed ([`Config`]). The [`Ledger`] has what exists and what was
+//! served, by an identity that is computed here and not by the code under test. Faults are scripted
+//! ([`Fault`]).
 
 mod answer;
 mod audit;

@@ -1,4 +1,4 @@
-//! Lines that faults put into files.
+//! Lines that faults add to files.
 
 use serde_json::json;
 
@@ -7,14 +7,14 @@ use crate::event_type::EventType;
 use crate::fault::Effect;
 use crate::identity::identity;
 
-/// A line that a fault puts into a file.
+/// A line that a fault adds to a file.
 #[derive(Debug)]
 pub(crate) struct Line {
     bytes: Vec<u8>,
     pub(crate) added: Added,
 }
 
-/// What such a line adds to the ledger.
+/// What such a line adds to the ledger: the kind of line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Added {
     /// A line that is no record.
@@ -25,8 +25,8 @@ pub(crate) enum Added {
     Untimed(String),
 }
 
-/// Returns the line that an effect puts into a file, where it is one of those that do.
-pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
+/// Returns the line that an effect adds to a file; `None` if it adds none.
+pub(crate) fn for_effect(effect: &Effect, event_type: EventType) -> Option<Line> {
     let line = |bytes: Vec<u8>, added| Some(Line { bytes, added });
     if let Effect::InvalidUtf8Line = effect {
         let bytes = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
@@ -50,8 +50,8 @@ pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
 }
 
 impl Line {
-    /// Returns the file with the line after its first.
-    pub(crate) fn put_into(&self, file: &[u8]) -> Vec<u8> {
+    /// Returns the file with this line inserted after its first line.
+    pub(crate) fn insert_into(&self, file: &[u8]) -> Vec<u8> {
         let plain = inflate(file);
         let at = plain
             .iter()

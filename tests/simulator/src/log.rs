@@ -1,4 +1,4 @@
-//! The items behind one POST endpoint, and the pages in which they go out.
+//! The items behind one POST endpoint, and the pages in which they are served.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::fault::{Effect, FailShape, fail_body, page_token_refused};
 use crate::history::Item;
-use crate::post::{Place, Row};
+use crate::post::{ItemsLocation, Row};
 use crate::random::Random;
 use crate::time::parse_date_time;
 
@@ -29,7 +29,7 @@ pub(crate) struct RequestContext<'a> {
 
 /// Which items an answer has, and how it shows their records.
 pub(crate) struct View<'a> {
-    pub(crate) is_asked: &'a dyn Fn(&Item) -> bool,
+    pub(crate) includes: &'a dyn Fn(&Item) -> bool,
     pub(crate) show: &'a dyn Fn(&Value) -> Value,
 }
 
@@ -39,6 +39,7 @@ struct Query {
     to_ms: i64,
     size: usize,
     offset: usize,
+    /// Whether the token is the bogus one of an empty last page.
     after_end: bool,
     oldest_first: bool,
     /// Whether the caller sees only their own items, of which there are none.
@@ -46,12 +47,12 @@ struct Query {
 }
 
 impl Log {
-    /// Adds items at their place in time.
+    /// Adds items, sorted by time.
     pub(crate) fn add(&mut self, items: impl IntoIterator<Item = Item>) {
         let mut items: Vec<Item> = items.into_iter().collect();
         items.sort_by_key(|item| item.at_ms);
         for mut item in items {
-            item.arrived = self.items.len();
+            item.arrival_index = self.items.len();
             self.items.push(item);
         }
         self.items.sort_by_key(|item| std::cmp::Reverse(item.at_ms));
@@ -62,19 +63,19 @@ impl Log {
         &self.items
     }
 
-    /// Returns all items, in the order in which they came to be.
+    /// Returns all items, in the order in which they were added.
     pub(crate) fn by_arrival(&mut self) -> Vec<&mut Item> {
         let mut items: Vec<&mut Item> = self.items.iter_mut().collect();
-        items.sort_by_key(|item| item.arrived);
+        items.sort_by_key(|item| item.arrival_index);
         items
     }
 
-    /// Lets items leave a list, the newest first, and says which.
+    /// Removes items from a list, the newest first, and returns them.
     pub(crate) fn release(&mut self, count: usize) -> Vec<Item> {
-        let there = self.items.iter_mut().filter(|item| !item.gone);
+        let present = self.items.iter_mut().filter(|item| !item.is_removed);
         let mut released = Vec::new();
-        for item in there.take(count) {
-            item.gone = true;
+        for item in present.take(count) {
+            item.is_removed = true;
             released.push(item.clone());
         }
         released
@@ -89,13 +90,13 @@ impl Log {
         context: &RequestContext<'_>,
     ) -> Answer {
         let all = View {
-            is_asked: &|_| true,
+            includes: &|_| true,
             show: &Value::clone,
         };
         self.answer_for(row, body, context, &all)
     }
 
-    /// The same for some of the items, of which each is shown in another form.
+    /// Answers a request for a page of some of the items, each in another form.
     pub(crate) fn answer_for(
         &mut self,
         row: &Row,
@@ -107,31 +108,31 @@ impl Log {
             Ok(query) => query,
             Err(answer) => return answer,
         };
-        let mut inside = self.matching_items(&query);
-        inside.retain(|item| (view.is_asked)(item));
-        let total = inside.len();
+        let mut matching = self.matching_items(&query);
+        matching.retain(|item| (view.includes)(item));
+        let total = matching.len();
         let take = match context.effect {
             Some(Effect::EmptyPage) => 0,
             _ if query.after_end => 0,
             _ => query.size,
         };
         let mut items = Vec::new();
-        for item in inside.into_iter().skip(query.offset).take(take) {
+        for item in matching.into_iter().skip(query.offset).take(take) {
             item.served += 1;
             items.push((view.show)(&item.record));
         }
         // The count varies from page to page.
-        let wrong = context.odd_shapes && query.offset % 3 == 1;
+        let is_count_wrong = context.odd_shapes && query.offset % 3 == 1;
         let mut pagination =
-            json!({"pageSize": items.len(), "totalCount": total + usize::from(wrong)});
+            json!({"pageSize": items.len(), "totalCount": total + usize::from(is_count_wrong)});
         let next = query.next(items.len(), total, context);
         if let (Some(next), Some(pagination)) = (next, pagination.as_object_mut()) {
             pagination.insert("next".to_owned(), Value::String(next));
         }
-        let data = match row.place {
-            Place::Data => Value::Array(items),
-            Place::ListInData(list) => json!([{ list: items, "resultCount": total }]),
-            Place::ListInObject(list) => json!({ list: items }),
+        let data = match row.items_location {
+            ItemsLocation::Data => Value::Array(items),
+            ItemsLocation::ListInData(list) => json!([{ list: items, "resultCount": total }]),
+            ItemsLocation::ListInObject(list) => json!({ list: items }),
         };
         let meta = json!({"status": 200, "pagination": pagination});
         Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
@@ -140,12 +141,13 @@ impl Log {
     /// Returns the items that a request may see, in its order.
     fn matching_items(&mut self, query: &Query) -> Vec<&mut Item> {
         let window = query.from_ms..=query.to_ms;
-        let seen = |item: &&mut Item| window.contains(&item.at_ms) && !item.gone && !query.own_only;
-        let mut inside: Vec<&mut Item> = self.items.iter_mut().filter(seen).collect();
+        let is_visible =
+            |item: &&mut Item| window.contains(&item.at_ms) && !item.is_removed && !query.own_only;
+        let mut matching: Vec<&mut Item> = self.items.iter_mut().filter(is_visible).collect();
         if query.oldest_first {
-            inside.reverse();
+            matching.reverse();
         }
-        inside
+        matching
     }
 }
 
@@ -193,23 +195,23 @@ impl Query {
     /// Returns the token of the page after this one, which has `items` items.
     fn next(&self, items: usize, total: usize, context: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
-        let bogus_end = context.odd_shapes && Random::new(0, "end", &[from, to]).chance(500);
-        let behind = match context.effect {
+        let has_bogus_end = context.odd_shapes && Random::new(0, "end", &[from, to]).chance(500);
+        let next_offset = match context.effect {
             Some(Effect::PageRepeated) => self.offset,
             _ => self.offset + items,
         };
-        let more = behind < total && !self.after_end;
+        let has_more = next_offset < total && !self.after_end;
         let ends_here = items == 0 && !matches!(context.effect, Some(Effect::EmptyPage));
         match context.effect {
             Some(Effect::NoPageToken) => None,
-            _ if ends_here => bogus_end.then(|| "String".to_owned()),
-            _ if more || bogus_end => Some(token(behind, context.now_ms)),
+            _ if ends_here => has_bogus_end.then(|| "String".to_owned()),
+            _ if has_more || has_bogus_end => Some(token(next_offset, context.now_ms)),
             _ => None,
         }
     }
 }
 
-/// Returns a number, or the text of one: both are taken.
+/// Parses a number, or the text of one: both are accepted.
 fn number(value: &Value) -> Option<usize> {
     match value.as_str() {
         Some(text) => text.parse().ok(),
@@ -227,18 +229,18 @@ pub(crate) fn invalid(field: &str) -> Answer {
     )
 }
 
-/// Returns a token for what follows the first `offset` items, given out at `now_ms`.
+/// Returns a token for the items after the first `offset`, created at `now_ms`.
 fn token(offset: usize, now_ms: i64) -> String {
     STANDARD.encode(format!("after={offset}&at={now_ms}"))
 }
 
-/// Returns what a token stands for, while it is good.
+/// Returns the offset that a token stands for, while it is valid.
 fn offset(token: &str, context: &RequestContext<'_>) -> Option<usize> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (offset, at_ms) = text.strip_prefix("after=")?.split_once("&at=")?;
     let at_ms: i64 = at_ms.parse().ok()?;
-    let good = context.now_ms < at_ms.saturating_add(context.page_token_lifetime_ms);
-    offset.parse().ok().filter(|_| good)
+    let is_valid = context.now_ms < at_ms.saturating_add(context.page_token_lifetime_ms);
+    offset.parse().ok().filter(|_| is_valid)
 }
 
 fn bits(ms: i64) -> u64 {

@@ -1,5 +1,5 @@
-//! Runs a simulator until its standard input ends, and says on standard output where it is; or
-//! writes records of every stream into files.
+//! Runs a simulator until its standard input ends, and prints its URLs and credentials on standard
+//! output; or writes records of every stream into files.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ fn types(text: &str) -> Result<Vec<EventType>, String> {
 }
 
 fn fail(problem: &str, code: u8) -> ExitCode {
-    // Without a standard error there is nowhere left to say it.
+    // If standard error is closed, the problem cannot be reported.
     let _ = writeln!(io::stderr(), "mimecast-simulator: {problem}");
     ExitCode::from(code)
 }

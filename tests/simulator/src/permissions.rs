@@ -24,13 +24,13 @@ pub(crate) struct Permissions {
 }
 
 impl Permissions {
-    /// Creates the permissions at the start, out of all streams there are.
+    /// Creates the permissions at the start, for all streams.
     pub(crate) fn new(config: &Config, streams: impl Iterator<Item = &'static str>) -> Self {
-        let may = |stream: &&str| {
-            let may = config.permissions.as_ref();
-            may.is_none_or(|may| may.iter().any(|one| one == stream))
+        let is_permitted = |stream: &&str| {
+            let permitted = config.permissions.as_ref();
+            permitted.is_none_or(|permitted| permitted.iter().any(|one| one == stream))
         };
-        let refused = streams.filter(|stream| !may(stream));
+        let refused = streams.filter(|stream| !is_permitted(stream));
         Self {
             refused: refused
                 .map(|stream| (stream.to_owned(), config.refusal))
@@ -38,7 +38,7 @@ impl Permissions {
         }
     }
 
-    /// Takes the permission to read a stream, or gives it again.
+    /// Revokes the permission to read a stream, or grants it again.
     pub(crate) fn set(&mut self, stream: &str, refusal: Option<StreamRefusal>) {
         match refusal {
             Some(refusal) => self.refused.insert(stream.to_owned(), refusal),

@@ -1,4 +1,4 @@
-//! The POST endpoints: what is known about each, in one row.
+//! The POST endpoints, with the properties of each in one row.
 
 use serde_json::Value;
 
@@ -7,28 +7,28 @@ use crate::records::{
     LogRecordBuilder, archive, gateway, intel, protection, remediation, training,
 };
 
-/// What is known about one endpoint.
+/// The properties of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// The name of the stream.
     pub(crate) stream: &'static str,
     /// The path.
     pub(crate) path: &'static str,
-    /// What it hands out.
+    /// What it returns.
     pub(crate) kind: Kind,
     /// The names of the bounds of the window, in `data[0]` of the request, where it has one.
     pub(crate) window: Option<(&'static str, &'static str)>,
-    /// Where the items stand in the answer.
-    pub(crate) place: Place,
-    /// Whether all items are shown only to who asks with `admin`.
+    /// Where the items are in the answer.
+    pub(crate) items_location: ItemsLocation,
+    /// Whether all items are shown only to requests with `admin`.
     pub(crate) for_admin: bool,
-    /// How many items a page has when the request does not say.
+    /// How many items a page has if the request has no page size.
     pub(crate) page_size_default: usize,
     /// Makes a record.
     pub(crate) make: fn(&mut LogRecordBuilder) -> Value,
 }
 
-/// What an endpoint hands out.
+/// What an endpoint returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Phishing campaigns, and at another path the people of each.
@@ -41,10 +41,10 @@ pub(crate) enum Kind {
     Pages,
 }
 
-/// Where the items stand in an answer.
+/// Where the items are in an answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    /// They are `data`.
+pub(crate) enum ItemsLocation {
+    /// `data` is the list of items.
     Data,
     /// In that list of `data[0]`.
     ListInData(&'static str),
@@ -57,7 +57,7 @@ const AUDIT: Row = Row {
     path: "/api/audit/get-audit-events",
     kind: Kind::Pages,
     window: Some(("startDateTime", "endDateTime")),
-    place: Data,
+    items_location: Data,
     for_admin: false,
     page_size_default: 10,
     make: audit::event,
@@ -77,14 +77,14 @@ const fn log(
     stream: &'static str,
     path: &'static str,
     window: (&'static str, &'static str),
-    place: Place,
+    items_location: ItemsLocation,
     make: fn(&mut LogRecordBuilder) -> Value,
 ) -> Row {
     Row {
         stream,
         path,
         window: Some(window),
-        place,
+        items_location,
         page_size_default: 25,
         make,
         ..AUDIT
@@ -103,12 +103,12 @@ const fn for_admin(row: Row) -> Row {
 const fn undated(
     stream: &'static str,
     path: &'static str,
-    place: Place,
+    items_location: ItemsLocation,
     make: fn(&mut LogRecordBuilder) -> Value,
 ) -> Row {
     Row {
         window: None,
-        ..log(stream, path, FROM_TO, place, make)
+        ..log(stream, path, FROM_TO, items_location, make)
     }
 }
 
@@ -126,7 +126,7 @@ const FEED: &str = "/api/ttp/threat-intel/get-feed";
 const CAMPAIGNS: &str = "/api/awareness-training/phishing/campaign/get-campaign";
 pub(crate) const PEOPLE: &str = "/api/awareness-training/phishing/campaign/get-user-data";
 
-use Place::{Data, ListInData, ListInObject};
+use ItemsLocation::{Data, ListInData, ListInObject};
 
 /// The endpoints.
 #[rustfmt::skip]
@@ -149,10 +149,10 @@ pub(crate) static ROWS: &[Row] = &[
     undated("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
     undated("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
     undated("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
-    Row { kind: Kind::Campaigns, ..undated("training.phishing", CAMPAIGNS, ListInData("items"), training::phished) },
+    Row { kind: Kind::Campaigns, ..undated("training.phishing", CAMPAIGNS, ListInData("items"), training::phishing_result) },
 ];
 
-/// The row of a request: two feeds share one path, and campaigns have two.
+/// Returns the row of a request: two feeds share one path, and campaigns have two.
 pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static Row> {
     let path = if path == PEOPLE { CAMPAIGNS } else { path };
     let grid = b"malware_grid";

@@ -1,4 +1,4 @@
-//! Records of every stream without a server, for whoever wants to see or check many of them.
+//! Records of every stream without a server, to look at or check many of them.
 
 use serde_json::Value;
 
@@ -17,8 +17,7 @@ pub fn streams() -> Vec<&'static str> {
     event_types.chain(logs).collect()
 }
 
-/// Returns the first records of a stream of the tenant, as many as asked for; none of one that is
-/// unknown.
+/// Returns the first `count` records of a stream of the tenant; none for an unknown stream.
 #[must_use]
 pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);
@@ -50,5 +49,5 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
         .collect()
 }
 
-/// A time that stays what it is, so that the same records come each day.
+/// A fixed time, so that the records are the same every day.
 const NOW_MS: i64 = 1_795_331_131_000;

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
 use crate::fault::{
-    Effect, Endpoint, RequestAction, Target, date, on_answer, on_file, request_action,
+    Effect, Endpoint, FaultTarget, RequestAction, apply_to_answer, apply_to_file, date,
+    request_action,
 };
 use crate::permissions::StreamRefusal;
 use crate::post::Kind;
@@ -31,7 +32,7 @@ pub(crate) enum Origin {
     Storage,
 }
 
-/// Serves an origin for ever.
+/// Serves an origin forever.
 pub(crate) async fn serve(
     state: Arc<TenantState>,
     origin: Origin,
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 tokio::spawn(connection(Arc::clone(&state), origin, stream));
             }
-            // Out of descriptors, perhaps; the next one may fare better.
+            // Perhaps there are no descriptors left; a later connection may succeed.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -51,13 +52,13 @@ pub(crate) async fn serve(
 async fn connection(state: Arc<TenantState>, origin: Origin, stream: TcpStream) {
     // Small answers must not wait for each other; where this fails they do.
     let _ = stream.set_nodelay(true);
-    state.counters.open();
+    state.counters.note_opened();
     let service = service_fn(|request| respond(&state, origin, request));
     // A connection that the other side drops is no error.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    state.counters.close();
+    state.counters.note_closed();
 }
 
 async fn respond(
@@ -76,20 +77,20 @@ async fn respond(
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
-    let effect = state.faults().apply_next(Target {
+    let effect = state.faults().apply_next(FaultTarget {
         endpoint,
         stream: &stream,
         has_page_token,
         file: file.as_deref(),
         faults_per_file_max: state.config.faults_per_file_max,
     });
-    let first = effect.as_ref().map_or(RequestAction::Proceed, |effect| {
+    let action = effect.as_ref().map_or(RequestAction::Proceed, |effect| {
         request_action(effect, endpoint, has_page_token, state.clock.now_ms())
     });
-    let (instead, wait_ms) = match first {
+    let (fault_answer, wait_ms) = match action {
         RequestAction::Answer(answer) => (Some(answer), 0),
         RequestAction::Close => {
-            state.counters.note(endpoint, &stream, 0);
+            state.counters.note_finished(endpoint, &stream, 0);
             return Err(Closed);
         }
         RequestAction::Proceed => (None, 0),
@@ -99,16 +100,18 @@ async fn respond(
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
     let mut answer = match origin {
-        Origin::Api => api(state, &request, endpoint, instead, effect.clone()).await,
-        Origin::Storage => match instead {
+        Origin::Api => api(state, &request, endpoint, fault_answer, effect.clone()).await,
+        Origin::Storage => match fault_answer {
             Some(answer) => answer,
             None => storage_answer(state, &request, file, effect.clone()).await,
         },
     };
     if let Some(effect) = &effect {
-        on_answer(effect, &mut answer);
+        apply_to_answer(effect, &mut answer);
     }
-    state.counters.note(endpoint, &stream, answer.status);
+    state
+        .counters
+        .note_finished(endpoint, &stream, answer.status);
     let date = date(effect.as_ref(), state.clock.now_ms());
     let id = match origin {
         Origin::Api => "x-request-id",
@@ -120,7 +123,7 @@ async fn respond(
         .into_response())
 }
 
-/// Returns what a request is about.
+/// Returns the endpoint, the stream and the file of a request.
 fn target(
     state: &TenantState,
     origin: Origin,
@@ -144,12 +147,13 @@ fn target(
     (endpoint, stream.to_owned(), None)
 }
 
-/// Answers a request to the API origin: token, quota, permission, then what was asked.
+/// Answers a request to the API origin: checks token, quota and permission, then answers the
+/// request.
 async fn api(
     state: &Arc<TenantState>,
     request: &Request,
     endpoint: Endpoint,
-    instead: Option<Answer>,
+    fault_answer: Option<Answer>,
     effect: Option<Effect>,
 ) -> Answer {
     let now_ms = state.clock.now_ms();
@@ -161,7 +165,7 @@ async fn api(
         }
     };
     let (headers, throttled) = { quota }.call(now_ms);
-    let refused = instead.or_else(|| match endpoint {
+    let refused = fault_answer.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
             state.auth().refuse(request, now_ms)
@@ -172,8 +176,8 @@ async fn api(
         None => match endpoint {
             Endpoint::Batch => batch(state, request, effect).await,
             Endpoint::Events => single_events(state, request, effect.as_ref()),
-            Endpoint::File | Endpoint::Other => missing(state),
-            Endpoint::Post => posted(state, request, effect.as_ref()),
+            Endpoint::File | Endpoint::Other => endpoint_missing(state),
+            Endpoint::Post => post_answer(state, request, effect.as_ref()),
             Endpoint::Token => state.auth().grant(request, now_ms),
         },
     };
@@ -185,7 +189,7 @@ async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effec
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("type");
     };
-    if let Some(answer) = refused(state, event_type.stream()) {
+    if let Some(answer) = refusal(state, event_type.stream()) {
         return answer;
     }
     let now_ms = state.clock.now_ms();
@@ -197,10 +201,10 @@ async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effec
         Ok(page) => page,
         Err(answer) => return answer,
     };
-    let size_asked = request
+    let requested_size = request
         .parameter("pageSize")
         .and_then(|size| size.parse().ok());
-    page.list_twice(&state.config, size_asked);
+    page.list_twice(&state.config, requested_size);
     page.apply_effect(effect.as_ref());
     let state = Arc::clone(state);
     blocking(move || page.answer(&state.bucket, now_ms)).await
@@ -210,7 +214,7 @@ fn single_events(state: &TenantState, request: &Request, effect: Option<&Effect>
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("types");
     };
-    if let Some(answer) = refused(state, event_type.stream()) {
+    if let Some(answer) = refusal(state, event_type.stream()) {
         return answer;
     }
     let (now_ms, odd_shapes) = (state.clock.now_ms(), state.config.odd_shapes);
@@ -222,11 +226,11 @@ fn single_events(state: &TenantState, request: &Request, effect: Option<&Effect>
     answer.0
 }
 
-fn posted(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
+fn post_answer(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
     let Some(row) = post::row_of(&request.path, &request.body) else {
-        return missing(state);
+        return endpoint_missing(state);
     };
-    if let Some(answer) = refused(state, row.stream) {
+    if let Some(answer) = refusal(state, row.stream) {
         return answer;
     }
     let context = state.request_context(effect);
@@ -262,7 +266,7 @@ async fn storage_answer(
     blocking(move || {
         let whole = file.bytes(effect.as_ref());
         let bytes = match &effect {
-            Some(effect) => on_file(effect, whole),
+            Some(effect) => apply_to_file(effect, whole),
             None => whole,
         };
         let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
@@ -273,7 +277,7 @@ async fn storage_answer(
     .await
 }
 
-/// Runs what takes time apart from the connections.
+/// Runs slow work on another thread than those of the connections.
 async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
@@ -282,10 +286,10 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
 }
 
 /// Returns the answer for a stream that may not be read.
-fn refused(state: &TenantState, stream: &str) -> Option<Answer> {
+fn refusal(state: &TenantState, stream: &str) -> Option<Answer> {
     state.permissions().check(stream, state.config.fail_shape)
 }
 
-fn missing(state: &TenantState) -> Answer {
+fn endpoint_missing(state: &TenantState) -> Answer {
     StreamRefusal::EndpointMissing.answer(state.config.fail_shape)
 }

@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::batch_file::{BatchFile, Plan, Span};
 use crate::config::Config;
 use crate::event_type::EventType;
-use crate::fault::{Effect, FailShape, fail_body, on_page, page_token_refused};
+use crate::fault::{Effect, FailShape, apply_to_page, fail_body, page_token_refused};
 use crate::random::Random;
 use crate::records::RecordGenerator;
 use crate::request::Request;
@@ -190,9 +190,9 @@ impl FileList {
 
 impl Page {
     /// Lists the first file once more, as happens on some pages.
-    pub(crate) fn list_twice(&mut self, config: &Config, size_asked: Option<usize>) {
+    pub(crate) fn list_twice(&mut self, config: &Config, requested_size: Option<usize>) {
         let page = self.this / u64::from(config.files_per_page.max(1));
-        let room = size_asked.is_none_or(|size| self.files.len() < size);
+        let room = requested_size.is_none_or(|size| self.files.len() < size);
         if config.duplicates && page.is_multiple_of(2) && room {
             self.files.extend(self.files.first().cloned());
         }
@@ -236,7 +236,7 @@ impl Page {
     /// Applies the effect of a fault.
     pub(crate) fn apply_effect(&mut self, effect: Option<&Effect>) {
         if let Some(effect) = effect {
-            on_page(effect, self);
+            apply_to_page(effect, self);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The simulator as its user sees it.
+//! The public interface of the simulator.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -87,21 +87,21 @@ impl Simulator {
         self.state.auth().client_secret.clone()
     }
 
-    /// Returns what exists now and what has gone out. Generates every file that was not listed yet.
+    /// Returns what exists now and what was served. Generates every file that was not listed yet.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         generate_all(&self.state);
         self.state.ledger()
     }
 
-    /// Returns what was asked so far.
+    /// Returns the requests so far.
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.state.counters.snapshot()
     }
 
-    /// Makes something go wrong from now on. Of several faults that apply to the same request
-    /// the first one counts.
+    /// Scripts a fault, which applies from now on. Of several faults that apply to the same request
+    /// the first one takes effect.
     pub fn script(&self, fault: Fault) {
         self.state.faults().script(fault);
     }
@@ -123,13 +123,13 @@ impl Simulator {
         self.state.add_files(event_type, files);
     }
 
-    /// Takes away a file that was never asked for, and says which; its page still lists it.
+    /// Deletes a file that was never requested, and returns its path; its page still lists it.
     #[must_use]
     pub fn delete_file(&self, pick: usize) -> Option<String> {
         self.state.delete_file(pick)
     }
 
-    /// Adds audit events of that time, in milliseconds of the epoch; also one long past.
+    /// Adds audit events of that time, in milliseconds since the epoch, which may be long past.
     pub fn add_audit(&self, count: u32, at_ms: i64) {
         self.state.add_records("audit", count, at_ms);
     }
@@ -139,7 +139,7 @@ impl Simulator {
         self.state.add_records(stream, count, at_ms);
     }
 
-    /// Lets items leave a list, as held messages do when they are released.
+    /// Removes items from a list, as when held messages are released.
     pub fn release(&self, stream: &str, count: usize) {
         self.state.release(stream, count);
     }
@@ -149,9 +149,9 @@ impl Simulator {
         self.state.change(stream, count);
     }
 
-    /// Gives or takes the permission to read a stream; `audit.categories` is one here.
-    pub fn permit(&self, stream: &str, may: bool) {
-        let refusal = (!may).then_some(self.state.config.refusal);
+    /// Grants or revokes the permission to read a stream; `audit.categories` counts as one here.
+    pub fn permit(&self, stream: &str, is_permitted: bool) {
+        let refusal = (!is_permitted).then_some(self.state.config.refusal);
         self.state.permit(stream, refusal);
     }
 
@@ -171,7 +171,7 @@ impl Simulator {
         self.state.clock.advance(ms);
     }
 
-    /// Ends the life of every access token given out so far.
+    /// Expires every access token that was granted so far.
     pub fn expire_tokens(&self) {
         self.state.auth().expire_all();
     }
@@ -209,7 +209,7 @@ fn run(
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            // Nobody waits for it when the start was given up.
+            // Nobody receives it if the start was cancelled.
             let _ = ready.send(Err(error));
             return;
         }
@@ -233,7 +233,7 @@ fn run(
     runtime.shutdown_background();
 }
 
-/// Generates every file that was not yet, on as many threads as there are processors.
+/// Generates every file that was not generated yet, on as many threads as there are processors.
 fn generate_all(state: &TenantState) {
     let files = state.files();
     let next = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! The storage origin: links that are signed, and the files behind them.
+//! The storage origin: signed links, and the files behind them.
 
 use crate::answer::Answer;
 use crate::identity::hex;
@@ -46,7 +46,7 @@ impl Bucket {
         )
     }
 
-    /// Refuses a request whose link is not good, or that brings another authorization.
+    /// Refuses a request whose link is not valid, or that has another authorization.
     pub(crate) fn refuse(&self, request: &Request, now_ms: i64) -> Option<Answer> {
         if request.authorization.is_some() {
             return Some(error(
@@ -84,12 +84,12 @@ impl Bucket {
     }
 }
 
-/// Returns the answer to a link that is past its time.
+/// Returns the answer to a link that has expired.
 pub(crate) fn denied(message: &str) -> Answer {
     error(403, "AccessDenied", message)
 }
 
-/// Returns the answer to a path behind which there is nothing.
+/// Returns the answer to a path without a file.
 pub(crate) fn not_found() -> Answer {
     error(404, "NoSuchKey", "The specified key does not exist")
 }

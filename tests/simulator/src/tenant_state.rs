@@ -39,12 +39,12 @@ pub(crate) struct TenantState {
     faults: Mutex<Faults>,
     file_lists: Mutex<BTreeMap<EventType, FileList>>,
     logs: Mutex<BTreeMap<&'static str, Log>>,
-    /// How many records of each log there were ever.
-    made: Mutex<BTreeMap<&'static str, u64>>,
+    /// How many records of each log were ever created.
+    record_counts: Mutex<BTreeMap<&'static str, u64>>,
     permissions: Mutex<Permissions>,
     /// Records sent in another form, with their original identity and how often they were sent.
     rewritten_records: Mutex<RewrittenRecords>,
-    answers: AtomicU64,
+    answer_count: AtomicU64,
 }
 
 /// By stream and by the identity of a rewritten record: its original identity, and how often it
@@ -63,7 +63,7 @@ impl TenantState {
         let known = EventType::ALL.iter().map(|event_type| event_type.stream());
         let known = known.chain(post::ROWS.iter().map(|row| row.stream));
         let permissions = Permissions::new(&config, known);
-        let (logs, made) = first_logs(&config, now_ms);
+        let (logs, record_counts) = first_logs(&config, now_ms);
         Self {
             clock,
             bucket: Bucket::new(storage_origin, config.seed),
@@ -82,10 +82,10 @@ impl TenantState {
             faults: Mutex::new(Faults::new(config.seed)),
             file_lists: Mutex::new(file_lists),
             logs: Mutex::new(logs),
-            made: Mutex::new(made),
+            record_counts: Mutex::new(record_counts),
             permissions: Mutex::new(permissions),
             rewritten_records: Mutex::new(BTreeMap::new()),
-            answers: AtomicU64::new(0),
+            answer_count: AtomicU64::new(0),
             config,
         }
     }
@@ -118,7 +118,7 @@ impl TenantState {
         lock(&self.logs)
     }
 
-    /// Returns what is true of a request to a POST endpoint now.
+    /// Returns the state of the tenant for a request to a POST endpoint.
     pub(crate) fn request_context<'a>(&self, effect: Option<&'a Effect>) -> RequestContext<'a> {
         let life_ms = i64::try_from(self.config.page_token_lifetime_ms);
         RequestContext {
@@ -134,7 +134,7 @@ impl TenantState {
         lock(&self.permissions)
     }
 
-    /// Takes the permission to read a stream, or gives it again.
+    /// Revokes the permission to read a stream, or grants it again.
     pub(crate) fn permit(&self, stream: &str, refusal: Option<StreamRefusal>) {
         self.permissions().set(stream, refusal);
     }
@@ -176,10 +176,10 @@ impl TenantState {
         }
     }
 
-    /// Takes away one of the files that were never asked for.
+    /// Deletes one of the files that were never requested.
     pub(crate) fn delete_file(&self, pick: usize) -> Option<String> {
-        let there = |file: &Arc<BatchFile>| !file.is_settled() && !file.is_deleted();
-        let files: Vec<_> = self.files().into_iter().filter(there).collect();
+        let is_deletable = |file: &Arc<BatchFile>| !file.was_answered() && !file.is_deleted();
+        let files: Vec<_> = self.files().into_iter().filter(is_deletable).collect();
         let file = files.get(pick.checked_rem(files.len())?)?;
         file.delete();
         Some(file.path.clone())
@@ -191,10 +191,10 @@ impl TenantState {
             return;
         };
         let first = {
-            let mut made = lock(&self.made);
-            let made = made.entry(row.stream).or_default();
-            let first = *made;
-            *made += u64::from(count);
+            let mut record_counts = lock(&self.record_counts);
+            let record_count = record_counts.entry(row.stream).or_default();
+            let first = *record_count;
+            *record_count += u64::from(count);
             first
         };
         let from = (self.config.seed, self.config.odd_shapes);
@@ -203,14 +203,14 @@ impl TenantState {
         self.logs().entry(row.stream).or_default().add(items);
     }
 
-    /// Lets items leave a list.
+    /// Removes items from a list.
     pub(crate) fn release(&self, stream: &str, count: usize) {
         if let Some(log) = self.logs().get_mut(stream) {
             log.release(count);
         }
     }
 
-    /// Changes rows of a list: the old ones leave it, and others about the same take their place.
+    /// Changes rows of a list: removes the old ones, and adds changed ones in their place.
     pub(crate) fn change(&self, stream: &str, count: usize) {
         let Some(row) = post::row_of_stream(stream) else {
             return;
@@ -230,14 +230,14 @@ impl TenantState {
         }
     }
 
-    /// Returns what exists and what has gone out. Generates every file that was not yet.
+    /// Returns what exists and what was served. Generates every file that was not generated yet.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         for file in self.files() {
             let stream = file.record_generator.event_type.stream();
             let content = file.content();
             for identity in &content.identities {
-                ledger.add(stream, identity, file.served());
+                ledger.add(stream, identity, file.served_count());
             }
             if file.is_deleted() {
                 ledger.add_deleted(stream, &file.path, &content.identities);
@@ -252,7 +252,7 @@ impl TenantState {
             }
         }
         for (stream, log) in self.logs().iter() {
-            let exists = |item: &&history::Item| !item.gone || item.served > 0;
+            let exists = |item: &&history::Item| !item.is_removed || item.served > 0;
             for item in log.items().iter().filter(exists) {
                 ledger.add(stream, &item.identity, item.served);
             }
@@ -265,7 +265,7 @@ impl TenantState {
 
     /// Returns the id of the next answer.
     pub(crate) fn request_id(&self) -> String {
-        let number = self.answers.fetch_add(1, Ordering::SeqCst);
+        let number = self.answer_count.fetch_add(1, Ordering::SeqCst);
         Random::new(self.config.seed, "request", &[number]).uuid()
     }
 }
@@ -276,7 +276,7 @@ fn first_logs(
     now_ms: i64,
 ) -> (BTreeMap<&'static str, Log>, BTreeMap<&'static str, u64>) {
     let window = (now_ms - config.history_ms, now_ms);
-    let (mut logs, mut made) = (BTreeMap::new(), BTreeMap::new());
+    let (mut logs, mut record_counts) = (BTreeMap::new(), BTreeMap::new());
     for row in post::streams() {
         let count = if row.stream == "audit" {
             config.audit_events
@@ -291,15 +291,15 @@ fn first_logs(
             window,
         ));
         logs.insert(row.stream, log);
-        made.insert(row.stream, u64::from(count));
+        record_counts.insert(row.stream, u64::from(count));
     }
-    (logs, made)
+    (logs, record_counts)
 }
 
-/// Returns what is behind a lock, also after a thread that held it has panicked.
+/// Locks a mutex, also after a thread that held it has panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How old the records of a file are that arrives later.
+/// Over how much time before now the records of an added file are spread.
 const LATE_MS: i64 = 15 * 60_000;

@@ -1,11 +1,11 @@
-//! The forms of time that the API speaks, and the upstream's clock.
+//! The formats of time that the API uses, and the upstream's clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-/// The upstream's clock: runs with real time from where it was set, and can be moved.
+/// The upstream's clock, which runs with real time from a given start and can be moved.
 #[derive(Debug)]
 pub(crate) struct Clock {
     start_ms: i64,
@@ -61,41 +61,41 @@ impl UtcTime {
 
     /// Formats as `2026-11-22`.
     pub(crate) fn date(&self) -> String {
-        self.form("%Y-%m-%d")
+        self.format("%Y-%m-%d")
     }
 
     /// Formats as `09:05:31`.
     pub(crate) fn clock(&self) -> String {
-        self.form("%H:%M:%S")
+        self.format("%H:%M:%S")
     }
 
     /// Formats as `2026-11-22T09:05:31.250Z`.
     pub(crate) fn iso_ms(&self) -> String {
-        self.form("%Y-%m-%dT%H:%M:%S%.3fZ")
+        self.format("%Y-%m-%dT%H:%M:%S%.3fZ")
     }
 
     /// Formats as `2026-11-22T09:05:31+0000`.
     pub(crate) fn offset_form(&self) -> String {
-        self.form("%Y-%m-%dT%H:%M:%S+0000")
+        self.format("%Y-%m-%dT%H:%M:%S+0000")
     }
 
     /// Formats as `2026-11-22T9:05:31+0000`: an hour without its zero, as the API sometimes writes.
     pub(crate) fn offset_form_unpadded(&self) -> String {
-        self.form("%Y-%m-%dT%-H:%M:%S+0000")
+        self.format("%Y-%m-%dT%-H:%M:%S+0000")
     }
 
     /// Formats as `20261122T090531Z`.
     pub(crate) fn basic(&self) -> String {
-        self.form("%Y%m%dT%H%M%SZ")
+        self.format("%Y%m%dT%H%M%SZ")
     }
 
     /// Formats as `Sun, 22 Nov 2026 09:05:31 GMT`.
     pub(crate) fn http(&self) -> String {
-        self.form("%a, %d %b %Y %H:%M:%S GMT")
+        self.format("%a, %d %b %Y %H:%M:%S GMT")
     }
 
-    fn form(self, form: &str) -> String {
-        self.0.format(form).to_string()
+    fn format(self, format: &str) -> String {
+        self.0.format(format).to_string()
     }
 }
 

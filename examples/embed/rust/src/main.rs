@@ -25,12 +25,13 @@ use source_runtime::bindings::RejectedRecord;
 use source_runtime::event_sink::{EventSink, StoreRejectedError};
 use source_runtime::shutdown;
 use source_runtime::source::{
-    ComponentLocation, Components, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source, SourceOptions,
+    ComponentLoader, ComponentLocation, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source,
+    SourceOptions,
 };
 use source_runtime::source_loop::{SourceExit, SourceLoop};
 use source_runtime::store::StateDir;
 
-/// Events to standard output, rejected records to standard error.
+/// Prints events to standard output, and rejected records to standard error.
 struct Print;
 
 #[async_trait]
@@ -42,7 +43,7 @@ impl EventSink for Print {
     ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(delivery.events.as_bytes());
-        // The checkpoint moves when this has returned.
+        // The checkpoint is stored after this has returned.
         let flushed = written.and_then(|()| stdout.flush());
         flushed.map_err(|_| DeliveryError::Closed)?;
         Ok(Vec::new())
@@ -73,24 +74,24 @@ async fn run() -> Result<SourceExit, Failure> {
     let usage = || Failure::settings("usage: embed-rust COMPONENT STATE_DIR [ORIGIN ..]");
     let mut arguments = args().skip(1);
     let component = PathBuf::from(arguments.next().ok_or_else(usage)?);
-    let state = StateDir::open(&PathBuf::from(arguments.next().ok_or_else(usage)?))?;
+    let state_dir = StateDir::open(&PathBuf::from(arguments.next().ok_or_else(usage)?))?;
     let mut settings = String::new();
     io::stdin()
         .read_to_string(&mut settings)
         .map_err(|error| Failure::failed(format!("stdin: {error}")))?;
 
-    let cache = state.path().join("cache");
-    let components = Components::new(Some(cache), MEMORY_BYTES_MAX_DEFAULT)?;
-    let component = components.get(&ComponentLocation::File(component)).await?;
+    let cache_dir = state_dir.path().join("cache");
+    let loader = ComponentLoader::new(Some(cache_dir), MEMORY_BYTES_MAX_DEFAULT)?;
+    let component = loader.get(&ComponentLocation::File(component)).await?;
     let options = SourceOptions {
         allow: AllowSetting::Extend(arguments.collect()),
         ..SourceOptions::new(&component, "embedded".to_owned(), Secret::new(settings))?
     };
-    let (_stopper, shutdown) = shutdown::channel();
+    let (_trigger, shutdown) = shutdown::channel();
     let source_loop = SourceLoop {
         source: Arc::new(Source::new(&component, options, NetworkAccess::Online)?),
-        source_state: state.load("embedded")?,
-        store: Arc::new(state),
+        source_state: state_dir.load("embedded")?,
+        store: Arc::new(state_dir),
         sink: Arc::new(Print),
         once: true,
         wake: Arc::default(),

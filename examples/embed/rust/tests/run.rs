@@ -28,7 +28,7 @@ fn run(directory: &Path, state: &str, simulator: &Simulator, settings: &Value) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_prints_every_event_once_and_goes_on_where_it_was() {
+async fn it_prints_every_event_once_and_continues_where_it_was() {
     let config = Config {
         records_per_file: 50,
         audit_events: 500,

@@ -1,4 +1,4 @@
-//! A connector of hyper that goes through a proxy where there is one.
+//! A hyper connector that connects through a proxy where one is configured.
 
 use std::io;
 use std::pin::Pin;
@@ -16,8 +16,8 @@ use super::{Proxies, Proxy, open_tunnel};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A connection and its guard, or why there is none.
-pub type Dialled<G> = Result<(TcpStream, G), BoxError>;
+/// A connection and its guard, or the error.
+pub type DialResult<G> = Result<(TcpStream, G), BoxError>;
 
 /// Makes the connections that a [`ProxyConnector`] needs.
 pub trait Dial: Clone + Send + Sync + 'static {
@@ -25,21 +25,24 @@ pub trait Dial: Clone + Send + Sync + 'static {
     type Guard: Send + Unpin + 'static;
 
     /// Connects to the origin of a URI.
-    fn target(&self, uri: &Uri) -> impl Future<Output = Dialled<Self::Guard>> + Send;
+    fn connect_to_origin(&self, uri: &Uri) -> impl Future<Output = DialResult<Self::Guard>> + Send;
 
     /// Connects to a proxy.
-    fn proxy(&self, proxy: &Proxy) -> impl Future<Output = Dialled<Self::Guard>> + Send;
+    fn connect_to_proxy(
+        &self,
+        proxy: &Proxy,
+    ) -> impl Future<Output = DialResult<Self::Guard>> + Send;
 }
 
-/// Connects to origins, through the proxy that is meant for them: by a tunnel for `https`, and for
-/// `http` so that the proxy gets the request itself.
+/// Connects to origins, through their proxy where they have one: by a tunnel for `https`; for
+/// `http`, requests are sent to the proxy itself.
 #[derive(Clone, Debug)]
 pub struct ProxyConnector<D> {
     dial: D,
     proxies: Arc<Proxies>,
 }
 
-/// A connection to an origin, or to a proxy that gets the requests themselves.
+/// A connection to an origin, or to a proxy to which plain-text requests are sent.
 #[derive(Debug)]
 pub struct ProxyStream<G> {
     stream: TcpStream,
@@ -48,17 +51,17 @@ pub struct ProxyStream<G> {
 }
 
 impl<D> ProxyConnector<D> {
-    /// Goes through these proxies.
+    /// Creates a connector with these proxies.
     pub const fn new(dial: D, proxies: Arc<Proxies>) -> Self {
         Self { dial, proxies }
     }
 }
 
 impl Proxies {
-    /// The proxy for requests to the origin of a URI.
+    /// Returns the proxy for requests to the origin of a URI.
     #[must_use]
-    pub fn route_of(&self, uri: &Uri) -> Option<&Proxy> {
-        self.route(uri.scheme_str()?, uri.host()?, uri.port_u16())
+    pub fn proxy_for_uri(&self, uri: &Uri) -> Option<&Proxy> {
+        self.proxy_for(uri.scheme_str()?, uri.host()?, uri.port_u16())
     }
 }
 
@@ -74,17 +77,17 @@ impl<D: Dial> Service<Uri> for ProxyConnector<D> {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (stream, guard, is_to_proxy) = match this.proxies.route_of(&uri) {
+            let (stream, guard, is_to_proxy) = match this.proxies.proxy_for_uri(&uri) {
                 None => {
-                    let (stream, guard) = this.dial.target(&uri).await?;
+                    let (stream, guard) = this.dial.connect_to_origin(&uri).await?;
                     (stream, guard, false)
                 }
                 Some(proxy) => {
-                    let (stream, guard) = this.dial.proxy(proxy).await?;
+                    let (stream, guard) = this.dial.connect_to_proxy(proxy).await?;
                     if uri.scheme_str() == Some("http") {
                         (stream, guard, true)
                     } else {
-                        let stream = open_tunnel(stream, proxy, &target(&uri)).await?;
+                        let stream = open_tunnel(stream, proxy, &host_and_port(&uri)).await?;
                         (stream, guard, false)
                     }
                 }
@@ -98,8 +101,8 @@ impl<D: Dial> Service<Uri> for ProxyConnector<D> {
     }
 }
 
-/// Host and port, as `CONNECT` names them.
-fn target(uri: &Uri) -> String {
+/// Returns host and port in the form that `CONNECT` requires.
+fn host_and_port(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     format!("{host}:{}", uri.port_u16().unwrap_or(443))
 }

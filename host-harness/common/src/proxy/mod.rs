@@ -1,4 +1,4 @@
-//! The HTTP proxy that requests leave through, and for which targets.
+//! Which HTTP proxy requests are sent through, and for which targets.
 //!
 //! The rules are those of curl: a setting goes before the environment, `NO_PROXY` exempts from
 //! both, a name in lower case goes before one in upper case.
@@ -19,7 +19,7 @@ use self::no_proxy::NoProxy;
 use crate::authority::split_authority;
 
 #[cfg(feature = "http-client")]
-pub use self::connector::{Dial, Dialled, ProxyConnector, ProxyStream};
+pub use self::connector::{Dial, DialResult, ProxyConnector, ProxyStream};
 pub use self::tunnel::open as open_tunnel;
 
 /// The value of the setting `proxy` that turns proxies off, also those of the environment.
@@ -34,8 +34,8 @@ pub struct Proxy {
     host: String,
     port: u16,
     authorization: Option<HeaderValue>,
-    /// The setting or the variable that names it.
-    named_by: &'static str,
+    /// The setting or the environment variable that configures it, for messages.
+    configured_by: &'static str,
 }
 
 /// Which proxy requests to a target go through. The default is none at all.
@@ -46,16 +46,16 @@ pub struct Proxies {
     no_proxy: NoProxy,
 }
 
-/// Why a proxy gives no connection to a target.
+/// Why there is no connection to a target through a proxy.
 #[derive(Debug)]
 pub enum ProxyError {
     /// It cannot be reached.
     Unreachable(Proxy, String),
-    /// It does not answer in time.
+    /// It did not answer in time.
     TimedOut(Proxy),
-    /// It has closed the connection before its answer was complete.
+    /// It closed the connection before its response was complete.
     Closed(Proxy),
-    /// What it answers is not HTTP.
+    /// Its response is not HTTP.
     NotHttp(Proxy),
     /// It asks for a login, or refuses the one that it got. These are the methods it offers.
     Login(Proxy, Vec<String>),
@@ -64,7 +64,7 @@ pub enum ProxyError {
 }
 
 impl Proxies {
-    /// The proxies that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+    /// Parses the proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
     /// `NO_PROXY`. The error is a clause that begins with the name of a variable.
     pub fn from_environment(environment: Environment<'_>) -> Result<Self, String> {
         let proxy = |names: [&'static str; 2]| {
@@ -90,7 +90,7 @@ impl Proxies {
         })
     }
 
-    /// The proxy of the setting `proxy`, which is a URL or `none`; `NO_PROXY` exempts targets from
+    /// Parses the setting `proxy`, which is a URL or `none`; `NO_PROXY` exempts targets from
     /// it. The error is a clause that does not repeat the setting.
     pub fn from_setting(text: &str, environment: Environment<'_>) -> Result<Self, String> {
         if text == NONE {
@@ -104,31 +104,31 @@ impl Proxies {
         })
     }
 
-    /// The proxy for a target, or `None` for a connection to the target itself.
+    /// Returns the proxy for a target, or `None` for a connection to the target itself.
     #[must_use]
-    pub fn route(&self, scheme: &str, host: &str, port: Option<u16>) -> Option<&Proxy> {
+    pub fn proxy_for(&self, scheme: &str, host: &str, port: Option<u16>) -> Option<&Proxy> {
         let (proxy, port_default) = match scheme {
             "https" => (self.https.as_ref()?, 443),
             "http" => (self.http.as_ref()?, 80),
             _ => return None,
         };
-        let is_exempt = self.no_proxy.holds(host, port.unwrap_or(port_default));
+        let is_exempt = self.no_proxy.matches(host, port.unwrap_or(port_default));
         (!is_exempt).then_some(proxy)
     }
 }
 
 impl Proxy {
-    fn parse(text: &str, named_by: &'static str) -> Result<Self, String> {
-        const FORM: &str = "as in `http://proxy.example.com:3128`";
+    fn parse(text: &str, configured_by: &'static str) -> Result<Self, String> {
+        const EXAMPLE: &str = "as in `http://proxy.example.com:3128`";
         let rest = match text.split_once("://") {
             None => text,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some((scheme @ ("https" | "socks4" | "socks4a" | "socks5" | "socks5h"), _)) => {
                 return Err(format!(
-                    "begins with {scheme}://; only HTTP proxies can be used, {FORM}"
+                    "begins with {scheme}://; only HTTP proxies can be used, {EXAMPLE}"
                 ));
             }
-            Some(_) => return Err(format!("is no URL of a proxy; write it {FORM}")),
+            Some(_) => return Err(format!("is no URL of a proxy; write it {EXAMPLE}")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, authority) = match rest.rsplit_once('@') {
@@ -136,30 +136,30 @@ impl Proxy {
             None => (None, rest),
         };
         let Some((host, port)) = split_authority(authority) else {
-            return Err(format!("is no URL of a proxy; write it {FORM}"));
+            return Err(format!("is no URL of a proxy; write it {EXAMPLE}"));
         };
-        let port = port.ok_or_else(|| format!("has no port; write one, {FORM}"))?;
+        let port = port.ok_or_else(|| format!("has no port; write one, {EXAMPLE}"))?;
         Ok(Self {
             host,
             port,
-            authorization: login.map(basic).transpose()?,
-            named_by,
+            authorization: login.map(basic_authorization).transpose()?,
+            configured_by,
         })
     }
 
-    /// Its name or address, as it is resolved.
+    /// Returns its host name or address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         without_brackets(&self.host)
     }
 
-    /// Its port.
+    /// Returns its port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of `Proxy-Authorization`, where its URL has a login.
+    /// Returns the value of `Proxy-Authorization`, where its URL has a login.
     #[must_use]
     pub const fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
@@ -190,8 +190,8 @@ impl Proxy {
     }
 }
 
-/// The value of `Proxy-Authorization` for the login in a URL.
-fn basic(login: &str) -> Result<HeaderValue, String> {
+/// Returns the value of `Proxy-Authorization` for the login in a URL.
+fn basic_authorization(login: &str) -> Result<HeaderValue, String> {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let mut pair: Vec<u8> = percent_decode_str(user).collect();
     pair.push(b':');
@@ -202,7 +202,7 @@ fn basic(login: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// An address of IPv6 as it is outside of a URL.
+/// Removes the brackets that an IPv6 address has in a URL.
 fn without_brackets(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')
@@ -216,7 +216,7 @@ fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Without its login.
+/// Displays the proxy without its login.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}:{}", self.host, self.port)
@@ -235,12 +235,12 @@ impl fmt::Display for ProxyError {
             Self::Unreachable(proxy, reason) => write!(
                 f,
                 "the proxy {proxy} cannot be reached: {reason}; check {}",
-                proxy.named_by
+                proxy.configured_by
             ),
             Self::TimedOut(proxy) => write!(
                 f,
                 "the proxy {proxy} has given no connection in time; check {}, and the log of the proxy",
-                proxy.named_by
+                proxy.configured_by
             ),
             Self::Closed(proxy) => write!(
                 f,
@@ -249,7 +249,7 @@ impl fmt::Display for ProxyError {
             Self::NotHttp(proxy) => write!(
                 f,
                 "the proxy {proxy} does not answer in HTTP; check {}",
-                proxy.named_by
+                proxy.configured_by
             ),
             Self::Login(proxy, methods) => {
                 write!(f, "the proxy {proxy} ")?;
@@ -267,13 +267,13 @@ impl fmt::Display for ProxyError {
                     return write!(
                         f,
                         "refuses the user name and password (HTTP 407); correct them in {}",
-                        proxy.named_by
+                        proxy.configured_by
                     );
                 }
                 write!(
                     f,
                     "asks for a login (HTTP 407); write it in {} as http://USER:PASSWORD@{}:{}",
-                    proxy.named_by, proxy.host, proxy.port
+                    proxy.configured_by, proxy.host, proxy.port
                 )
             }
             Self::Refused(proxy, target, status) => write!(
@@ -304,7 +304,7 @@ mod tests {
 
     fn shown(proxies: &Proxies, uri: &str) -> String {
         let uri: http::Uri = uri.parse().unwrap();
-        let proxy = proxies.route(
+        let proxy = proxies.proxy_for(
             uri.scheme_str().unwrap(),
             uri.host().unwrap(),
             uri.port_u16(),
@@ -360,7 +360,7 @@ mod tests {
     fn a_login_is_decoded_and_never_shown() {
         let text = "http://a%40nn:s3cr3t%3Amark@proxy:3128";
         let proxies = Proxies::from_setting(text, &|_| None).unwrap();
-        let proxy = proxies.route("https", "example.com", None).unwrap();
+        let proxy = proxies.proxy_for("https", "example.com", None).unwrap();
         let wanted = format!("Basic {}", STANDARD.encode("a@nn:s3cr3t:mark"));
         assert_eq!(proxy.authorization().unwrap(), wanted.as_str());
         assert_eq!(proxy.to_string(), "http://proxy:3128");
@@ -400,10 +400,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_set() {
+    fn a_refusal_suggests_the_setting() {
         let answer = |url: &str, status: u16, offers: &[&str]| {
             let proxies = Proxies::from_setting(url, &|_| None).unwrap();
-            let proxy = proxies.route("https", "x", None).unwrap().clone();
+            let proxy = proxies.proxy_for("https", "x", None).unwrap().clone();
             let mut headers = HeaderMap::new();
             for offer in offers {
                 headers.append(header::PROXY_AUTHENTICATE, offer.parse().unwrap());

@@ -45,8 +45,8 @@ impl NoProxy {
         }
     }
 
-    /// Whether a target is reached without a proxy. The host may be an address, in brackets or not.
-    pub(super) fn holds(&self, host: &str, port: u16) -> bool {
+    /// Returns whether a target is reached without a proxy. The host may be an address, in brackets or not.
+    pub(super) fn matches(&self, host: &str, port: u16) -> bool {
         let address: Option<IpAddr> = without_brackets(host).parse().ok();
         let name = host.trim_end_matches('.').to_ascii_lowercase();
         self.entries.iter().any(|entry| {
@@ -127,7 +127,11 @@ mod tests {
             ("", "example.com", 80, false),
         ] {
             let exempt = NoProxy::parse(entries);
-            assert_eq!(exempt.holds(host, port), wanted, "{entries} {host} {port}");
+            assert_eq!(
+                exempt.matches(host, port),
+                wanted,
+                "{entries} {host} {port}"
+            );
         }
     }
 }

@@ -10,16 +10,16 @@ use tokio::time::timeout;
 use super::{Proxy, ProxyError};
 
 /// How long the proxy may take to connect to the target.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+const RESPONSE_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
-/// Has a proxy connect to `target`, which is `host:port`, over a connection to the proxy.
+/// Opens a tunnel to `target`, which is `host:port`, over a connection to the proxy.
 pub async fn open<S>(stream: S, proxy: &Proxy, target: &str) -> Result<S, ProxyError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    open_within(stream, proxy, target, ANSWER_TIMEOUT).await
+    open_within(stream, proxy, target, RESPONSE_TIMEOUT).await
 }
 
 async fn open_within<S>(
@@ -31,9 +31,9 @@ async fn open_within<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = timeout(limit, send_connect(&mut stream, proxy, target)).await;
-    let (status, headers) = match answer {
-        Ok(answer) => answer?,
+    let response = timeout(limit, send_connect(&mut stream, proxy, target)).await;
+    let (status, headers) = match response {
+        Ok(response) => response?,
         Err(_) => return Err(ProxyError::TimedOut(proxy.clone())),
     };
     match proxy.refusal(target, status, &headers) {
@@ -61,28 +61,28 @@ where
     stream.write_all(&request).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
 
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut head = httparse::Response::new(&mut headers);
-        match head.parse(&answer) {
+        match head.parse(&response) {
             Ok(httparse::Status::Complete(length)) => {
-                return parse_response_head(&head, length == answer.len())
+                return parse_response_head(&head, length == response.len())
                     .ok_or_else(|| ProxyError::NotHttp(proxy.clone()));
             }
-            Ok(httparse::Status::Partial) if answer.len() < ANSWER_BYTES_MAX => {}
+            Ok(httparse::Status::Partial) if response.len() < RESPONSE_BYTES_MAX => {}
             Ok(httparse::Status::Partial) | Err(_) => {
                 return Err(ProxyError::NotHttp(proxy.clone()));
             }
         }
-        if stream.read_buf(&mut answer).await.map_err(lost)? == 0 {
+        if stream.read_buf(&mut response).await.map_err(lost)? == 0 {
             return Err(ProxyError::Closed(proxy.clone()));
         }
     }
 }
 
-/// `None` for what cannot be the head of an answer to `CONNECT`. The answer of a tunnel ends with
-/// its head: in TLS, the target does not speak first.
+/// Returns status and headers, or `None` for what cannot be the head of a response to `CONNECT`. A
+/// successful response ends with its head: in TLS, the target does not send first.
 fn parse_response_head(
     head: &httparse::Response<'_, '_>,
     ends_with_head: bool,
@@ -109,27 +109,28 @@ mod tests {
     use super::*;
     use crate::proxy::Proxies;
 
-    /// What becomes of a tunnel when the proxy answers this and closes, and what it was asked.
-    async fn opened(url: &str, answer: &str) -> (Result<(), String>, String) {
+    /// Returns the result of opening a tunnel when the proxy responds with this and closes, and the
+    /// request that it got.
+    async fn opened(url: &str, response: &str) -> (Result<(), String>, String) {
         let proxies = Proxies::from_setting(url, &|_| None).unwrap();
-        let proxy = proxies.route("https", "x", None).unwrap().clone();
+        let proxy = proxies.proxy_for("https", "x", None).unwrap().clone();
         let (near, mut far) = duplex(64 * 1024);
-        far.write_all(answer.as_bytes()).await.unwrap();
+        far.write_all(response.as_bytes()).await.unwrap();
         far.shutdown().await.unwrap();
         let opened = open(near, &proxy, "api.example.com:443").await;
         let opened = opened.map(drop).map_err(|error| error.to_string());
-        let mut asked = String::new();
-        far.read_to_string(&mut asked).await.unwrap();
-        (opened, asked)
+        let mut request = String::new();
+        far.read_to_string(&mut request).await.unwrap();
+        (opened, request)
     }
 
     #[tokio::test]
-    async fn a_target_is_asked_for_with_the_login_of_the_proxy() {
-        let answer = "HTTP/1.1 200 Connection established\r\nvia: x\r\n\r\n";
-        let (opened, asked) = opened("http://ann:pw@p:3128", answer).await;
+    async fn a_target_is_requested_with_the_login_of_the_proxy() {
+        let response = "HTTP/1.1 200 Connection established\r\nvia: x\r\n\r\n";
+        let (opened, request) = opened("http://ann:pw@p:3128", response).await;
         assert_eq!(opened, Ok(()));
         assert_eq!(
-            asked,
+            request,
             "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\
              Proxy-Authorization: Basic YW5uOnB3\r\n\r\n"
         );
@@ -137,8 +138,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_other_answer_is_an_error_that_names_the_proxy() {
-        let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(ANSWER_BYTES_MAX));
-        for (answer, part) in [
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(RESPONSE_BYTES_MAX));
+        for (response, part) in [
             ("", "closed the connection before its answer was complete"),
             (
                 "HTTP/1.1 200 OK\r\nx: ",
@@ -158,19 +159,19 @@ mod tests {
                 "a login by NTLM",
             ),
         ] {
-            let (opened, _) = opened("http://p:3128", answer).await;
+            let (opened, _) = opened("http://p:3128", response).await;
             let reason = opened.unwrap_err();
             assert!(
                 reason.starts_with("the proxy http://p:3128 ") && reason.contains(part),
-                "{answer}: {reason}"
+                "{response}: {reason}"
             );
         }
     }
 
     #[tokio::test]
-    async fn a_silent_proxy_is_given_up() {
+    async fn a_proxy_that_does_not_respond_times_out() {
         let proxies = Proxies::from_setting("http://p:3128", &|_| None).unwrap();
-        let proxy = proxies.route("https", "x", None).unwrap().clone();
+        let proxy = proxies.proxy_for("https", "x", None).unwrap().clone();
         let (near, _far) = duplex(1024);
         let limit = Duration::from_millis(10);
         let opened = open_within(near, &proxy, "api.example.com:443", limit).await;

@@ -117,11 +117,11 @@ impl Access {
 }
 
 fn kind(method: &Method, path: &str) -> RequestKind {
-    let reads = method == Method::GET || method == Method::HEAD;
+    let is_read = method == Method::GET || method == Method::HEAD;
     let is_asset = || ASSETS.iter().any(|(own, _, _)| *own == path);
     match path {
         _ if PROBES.contains(&path) => RequestKind::Probe,
-        _ if !reads => RequestKind::Change,
+        _ if !is_read => RequestKind::Change,
         _ if is_asset() => RequestKind::Asset,
         _ => RequestKind::Read,
     }

@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use source_common::exit::Failure;
-use source_runtime::source::{Component, Components};
+use source_runtime::source::{Component, ComponentLoader};
 use source_runtime::store;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
@@ -34,7 +34,7 @@ use super::history::History;
 use super::metrics::{Format, Metrics};
 use super::page;
 use super::probes::{self, StoreProbe};
-use super::response::{ApiError, explain_method, json_answer, no_content, with_type};
+use super::response::{ApiError, explain_method_not_allowed, json_response, no_content, with_type};
 use super::server::AdminHost;
 use crate::description::{schema, to_json};
 use crate::registry::Registry;
@@ -61,7 +61,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     /// `None` where sources cannot be changed.
     pub(super) control: Option<Arc<dyn Control>>,
-    pub(super) components: Components,
+    pub(super) components: ComponentLoader,
     /// Settings file of the host.
     pub(super) settings_file: PathBuf,
     pub(super) metrics: Arc<Metrics>,
@@ -167,7 +167,7 @@ async fn guard(State(shared): App, request: Request, next: Next) -> Response {
         .access
         .check(request.method(), request.uri(), request.headers());
     let mut response = match checked {
-        Ok(()) => explain_method(next.run(request).await),
+        Ok(()) => explain_method_not_allowed(next.run(request).await),
         Err(refusal) => refusal.into_response(),
     };
     let headers = response.headers_mut();
@@ -197,8 +197,8 @@ fn asset(
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok());
-    let is_known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
-    let (status, body) = match is_known {
+    let is_current = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
+    let (status, body) = match is_current {
         true => (StatusCode::NOT_MODIFIED, Bytes::new()),
         false => (StatusCode::OK, Bytes::from_static(bytes)),
     };
@@ -239,7 +239,7 @@ async fn metrics(State(shared): App, headers: HeaderMap) -> ApiResult {
 }
 
 async fn status(State(shared): App) -> ApiResult {
-    shared.with_report(|report, _| json_answer(&report)).await
+    shared.with_report(|report, _| json_response(&report)).await
 }
 
 /// The query of the source list: filter and pagination.
@@ -255,17 +255,17 @@ struct SourceQuery {
 
 impl SourceQuery {
     fn parse(query: &str) -> Result<Self, String> {
-        let mut selection = Self::default();
+        let mut parsed = Self::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let number = || {
                 let number = value.parse::<usize>();
                 number.map_err(|_| format!("{key} is {value:?}; write a whole number"))
             };
             match &*key {
-                "search" => selection.search = value.into_owned(),
-                "state" => selection.state = value.into_owned(),
-                "limit" => selection.limit = Some(number()?),
-                "offset" => selection.offset = number()?,
+                "search" => parsed.search = value.into_owned(),
+                "state" => parsed.state = value.into_owned(),
+                "limit" => parsed.limit = Some(number()?),
+                "offset" => parsed.offset = number()?,
                 _ => {
                     return Err(format!(
                         "there is no {key:?}; there are: search, state, limit, offset"
@@ -273,32 +273,28 @@ impl SourceQuery {
                 }
             }
         }
-        Ok(selection)
+        Ok(parsed)
     }
 }
 
 async fn sources(State(shared): App, RawQuery(query): RawQuery) -> ApiResult {
     let bad = |reason: String| ApiError::new(StatusCode::BAD_REQUEST, reason);
-    let selection = SourceQuery::parse(query.as_deref().unwrap_or_default()).map_err(bad)?;
+    let query = SourceQuery::parse(query.as_deref().unwrap_or_default()).map_err(bad)?;
     let states = store::State::ALL;
-    if !selection.state.is_empty() && !states.iter().any(|it| it.name() == selection.state) {
+    if !query.state.is_empty() && !states.iter().any(|it| it.name() == query.state) {
         let words: Vec<_> = states.iter().map(|it| it.name()).collect();
-        let reason = format!(
-            "state {:?} is none of: {}",
-            selection.state,
-            words.join(", ")
-        );
+        let reason = format!("state {:?} is none of: {}", query.state, words.join(", "));
         return Err(bad(reason));
     }
     shared
-        .with_report(move |report, now| json_answer(&select(report, &selection, now)))
+        .with_report(move |report, now| json_response(&select(report, &query, now)))
         .await
 }
 
 /// Returns one page of rows, with the counts of all matching sources.
-fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value {
-    let search = selection.search.to_lowercase();
-    let limit = selection.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
+fn select(report: HostReport, query: &SourceQuery, now: SystemTime) -> Value {
+    let search = query.search.to_lowercase();
+    let limit = query.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
     let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut rows = Vec::new();
     let mut total = 0_usize;
@@ -309,11 +305,11 @@ fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value
         let word = source.state.name();
         let count = states.entry(word).or_default();
         *count = count.saturating_add(1);
-        if !selection.state.is_empty() && selection.state != word {
+        if !query.state.is_empty() && query.state != word {
             continue;
         }
         total = total.saturating_add(1);
-        if total > selection.offset && rows.len() < limit {
+        if total > query.offset && rows.len() < limit {
             rows.push(row(source));
         }
     }
@@ -323,7 +319,7 @@ fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value
         "outputs": report.outputs,
         "total": total,
         "states": states,
-        "offset": selection.offset,
+        "offset": query.offset,
         "limit": limit,
         "sources": rows,
     });
@@ -357,7 +353,7 @@ fn row(mut source: SourceReport) -> Value {
 async fn source(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let report = shared.registry.source(&name, SystemTime::now());
     report
-        .map(|report| json_answer(&report))
+        .map(|report| json_response(&report))
         .ok_or_else(|| ApiError::unknown_source(&name))
 }
 
@@ -365,7 +361,7 @@ async fn history(State(shared): App, Path(name): Path<String>) -> ApiResult {
     if shared.registry.entry(&name).is_none() {
         return Err(ApiError::unknown_source(&name));
     }
-    Ok(json_answer(
+    Ok(json_response(
         &json!({ "points": shared.history.points(&name) }),
     ))
 }
@@ -376,12 +372,12 @@ async fn settings(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let read =
         spawn_blocking(move || editable_settings(&file, &shared.settings_file, &schema)).await;
     let form = read.map_err(|error| failed(&format!("the settings cannot be read: {error}")))?;
-    Ok(json_answer(&form))
+    Ok(json_response(&form))
 }
 
 async fn describe(State(shared): App) -> ApiResult {
     let described = to_json(shared.built_in().await?.description())?;
-    Ok(json_answer(&described))
+    Ok(json_response(&described))
 }
 
 async fn check(State(shared): App, Path(name): Path<String>) -> ApiResult {
@@ -390,7 +386,7 @@ async fn check(State(shared): App, Path(name): Path<String>) -> ApiResult {
             format!("{CHECKS_MAX} connections are being tested; try again when one is done");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
     })?;
-    Ok(json_answer(&shared.control()?.check(&name).await?))
+    Ok(json_response(&shared.control()?.check(&name).await?))
 }
 
 async fn pause(State(shared): App, Path(name): Path<String>) -> ApiResult {
@@ -409,7 +405,7 @@ async fn resume(State(shared): App, Path(name): Path<String>) -> ApiResult {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reset {
+struct ResetRequest {
     /// Empty means all streams.
     #[serde(default)]
     streams: BTreeSet<String>,
@@ -418,7 +414,7 @@ struct Reset {
 
 async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -> ApiResult {
     let body = read_json(request).await?;
-    let reset: Reset = serde_json::from_value(body).map_err(|error| {
+    let reset: ResetRequest = serde_json::from_value(body).map_err(|error| {
         invalid(format!(
             "{error}; write {{\"streams\": [], \"from\": \"2026-11-01T00:00:00Z\"}}"
         ))

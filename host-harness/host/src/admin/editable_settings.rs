@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use source_common::value_reference::ValueReference;
 
 use crate::settings::to_json;
-use crate::source_file::LOCAL_KEYS;
+use crate::source_file::FILE_ONLY_KEYS;
 
 /// Keys of a source that `PUT` takes, besides its settings.
 const SOURCE_KEYS: [&str; 10] = [
@@ -47,12 +47,12 @@ fn read(
     let table: toml::Table = text
         .parse()
         .map_err(|_| format!("{name} is no TOML: repair it there."))?;
-    // What is not known may be a secret that is misspelt, or in the wrong place.
+    // An unknown key may be a secret that is misspelt, or in the wrong table.
     let unknown = |key: &str| format!("`{key}` of {name} is unknown: correct it there.");
     let mut source = Map::new();
     let mut secrets = Vec::new();
     for (key, value) in &table {
-        if LOCAL_KEYS.contains(&key.as_str()) {
+        if FILE_ONLY_KEYS.contains(&key.as_str()) {
             return Err(format!(
                 "{name} sets `{key}`, which can be changed only there."
             ));
@@ -89,8 +89,8 @@ fn read(
     Ok((source, secrets))
 }
 
-/// Whether a table has only values that the schema lists: below its header there may be settings,
-/// too, that do not belong to it.
+/// Returns whether a table has only values that the schema lists. Otherwise a setting may have been
+/// written below its header by mistake.
 fn has_known_values(value: &toml::Value, property: &Value) -> bool {
     let options = property.pointer("/additionalProperties/enum");
     let options = options.and_then(Value::as_array);
@@ -100,10 +100,10 @@ fn has_known_values(value: &toml::Value, property: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use source_common::lines::KeyLineNumbers;
+    use source_common::line_numbers::KeyLineNumbers;
 
     use super::*;
-    use crate::settings::{Inherited, SourceSettings};
+    use crate::settings::{InheritedSettings, SourceSettings};
 
     fn of(text: &str) -> Value {
         let directory = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ mod tests {
                 "acme",
                 table,
                 &KeyLineNumbers::default(),
-                &Inherited::default(),
+                &InheritedSettings::default(),
             )
             .unwrap_err();
             assert!(

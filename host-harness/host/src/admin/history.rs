@@ -39,10 +39,10 @@ struct Sample {
 }
 
 /// A gap of this many minutes replaces every older point.
-const MISSED_MAX: u64 = 180;
-/// A clock that is set back by more than this many minutes begins the points anew. Until it has
-/// caught up with a smaller step, none is added.
-const STEP_BACK_MAX: u64 = 5;
+const MISSED_MINUTES_MAX: u64 = 180;
+/// If the clock is set back by more than this many minutes, the points are discarded. After a
+/// smaller step none is added until the clock has caught up.
+const STEP_BACK_MINUTES_MAX: u64 = 5;
 const LAG_UNKNOWN: u32 = u32::MAX;
 
 /// One point, as the API returns it.
@@ -94,7 +94,7 @@ impl History {
 impl Ring {
     fn add(&mut self, minute: u64, events: u64, lag_seconds: u32) {
         if minute <= self.minute {
-            if self.minute.abs_diff(minute) <= STEP_BACK_MAX {
+            if self.minute.abs_diff(minute) <= STEP_BACK_MINUTES_MAX {
                 return;
             }
             // The clock was set back: the points would be later than now.
@@ -103,7 +103,7 @@ impl Ring {
         }
         // Minutes without a point, for example of a suspended machine, are inserted as empty.
         let missed = minute.abs_diff(self.minute).saturating_sub(1);
-        for _ in 0..missed.min(MISSED_MAX) {
+        for _ in 0..missed.min(MISSED_MINUTES_MAX) {
             self.push(Sample {
                 events: 0,
                 lag_seconds: LAG_UNKNOWN,
@@ -157,7 +157,7 @@ mod tests {
     fn report(registry: &Registry, events: u64, minute: u64) -> HostReport {
         let entry = registry.entry("acme").unwrap_or_else(|| {
             let entry = registry.add_source("acme", Vec::new());
-            entry.set_run(RunState::Running);
+            entry.set_run_state(RunState::Running);
             entry
         });
         let mut source_state = StoredSource::new("acme");

@@ -23,6 +23,7 @@ const WRITTEN_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct StoreProbe {
     state_dir: PathBuf,
+    /// When the last check ended, and whether the directory was writable.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -37,17 +38,17 @@ impl StoreProbe {
     /// Returns whether the state directory can be written to.
     async fn is_writable(&self) -> bool {
         let mut last = self.last.lock().await;
-        if let Some((at, found)) = *last
+        if let Some((at, is_writable)) = *last
             && at.elapsed() < CACHE_TTL
         {
-            return found;
+            return is_writable;
         }
         let directory = self.state_dir.clone();
         let write = spawn_blocking(move || check_writable(&directory, WRITTEN_BYTES));
         let written = timeout(WRITE_TIMEOUT, write).await;
-        let found = matches!(written, Ok(Ok(Ok(()))));
-        *last = Some((Instant::now(), found));
-        found
+        let is_writable = matches!(written, Ok(Ok(Ok(()))));
+        *last = Some((Instant::now(), is_writable));
+        is_writable
     }
 }
 

@@ -13,7 +13,7 @@ use super::control::ControlError;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Returns a response with a value as JSON.
-pub(super) fn json_answer(value: &impl Serialize) -> Response {
+pub(super) fn json_response(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => with_type(StatusCode::OK, JSON, body),
         Err(error) => ApiError::new(
@@ -38,7 +38,7 @@ pub(super) fn with_type(
 
 /// Returns the response to a request that succeeded without a result.
 pub(super) fn no_content() -> Response {
-    json_answer(&json!({}))
+    json_response(&json!({}))
 }
 
 /// An error response: the status, and messages that say what to do.
@@ -107,7 +107,7 @@ impl IntoResponse for ApiError {
 
 /// Adds a JSON body to a 405 response, that says so. The header
 /// `Allow` is added to it later, by the router.
-pub(super) fn explain_method(response: Response) -> Response {
+pub(super) fn explain_method_not_allowed(response: Response) -> Response {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;
     }

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use source_common::exit::Failure;
-use source_runtime::source::Components;
+use source_runtime::source::ComponentLoader;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -50,7 +50,7 @@ pub struct AdminHost {
     /// Changes sources; `None` makes the server read-only.
     pub control: Option<Arc<dyn Control>>,
     /// Loads the built-in component.
-    pub components: Components,
+    pub components: ComponentLoader,
     /// The settings file.
     pub settings_file: PathBuf,
     /// The state directory; `/readyz` checks that it can be written to.
@@ -84,7 +84,7 @@ impl AdminServer {
         let listen = settings.listen;
         let tls = settings.tls.as_ref().map(TlsFiles::read).transpose();
         let tls = tls.map_err(|reason| Failure::settings(format!("[admin] tls: {reason}")))?;
-        let cannot = |error: io::Error| {
+        let bind_failure = |error: io::Error| {
             let kinds = [
                 (
                     io::ErrorKind::AddrInUse,
@@ -100,9 +100,9 @@ impl AdminServer {
             let advice = advice.map_or("change it, or leave [admin] out", |(_, advice)| advice);
             Failure::failed(format!("[admin] listen = \"{listen}\": {error}; {advice}"))
         };
-        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+        let listener = TcpListener::bind(listen).await.map_err(bind_failure)?;
         Ok(Self {
-            address: listener.local_addr().map_err(cannot)?,
+            address: listener.local_addr().map_err(bind_failure)?,
             listener,
             tls: tls.map(Arc::new),
             access: Access {
@@ -124,7 +124,7 @@ impl AdminServer {
         host.registry.set_observer(Arc::<Metrics>::clone(&metrics));
         let shared = Arc::new(Shared::new(self.access, host, metrics));
         let (stop, stopped) = watch::channel(false);
-        let accepting = AcceptLoop {
+        let accept_loop = AcceptLoop {
             listener: self.listener,
             tls: self.tls,
             router: api::router(Arc::clone(&shared)),
@@ -134,7 +134,7 @@ impl AdminServer {
         RunningAdminServer {
             address: self.address,
             stop,
-            task: tokio::spawn(accepting.run()),
+            task: tokio::spawn(accept_loop.run()),
             sampler: tokio::spawn(sample(shared)),
         }
     }
@@ -179,22 +179,22 @@ struct AcceptLoop {
 
 impl AcceptLoop {
     async fn run(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         let mut stopped = self.stopped.clone();
         let mut has_warned = false;
         loop {
             // Connections over the limit wait in the listen backlog.
             let accepted = tokio::select! {
-                accepted = accept(&self.listener, &places) => accepted,
+                accepted = accept(&self.listener, &permits) => accepted,
                 _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
             };
             match accepted {
-                Ok((stream, place)) => {
+                Ok((stream, permit)) => {
                     let connection = self.connection(stream);
                     connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(error) => {

@@ -56,9 +56,9 @@ struct OutputCheck {
 
 /// Checks whether every source can be read, stream by stream, and whether
 /// every output can be reached.
-pub async fn check(config: &Path, only: &CheckFilter, as_json: bool) -> Result<Exit, Failure> {
+pub async fn check(config: &Path, filter: &CheckFilter, as_json: bool) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
-    choose(&mut settings, only)?;
+    apply_filter(&mut settings, filter)?;
     let components = source::components(&settings, cache_dir(&settings))?;
     // Text is printed as results arrive, because a test can take minutes.
     let print_text = |text: &str| if as_json { Ok(()) } else { print(text) };
@@ -69,14 +69,14 @@ pub async fn check(config: &Path, only: &CheckFilter, as_json: bool) -> Result<E
         sources.push(report);
     }
     for source in &settings.sources {
-        // A source that cannot be checked keeps no other from being checked.
+        // A source that cannot be checked does not prevent the others from being checked.
         let report = test_connection(&components, source).await;
         print_text(&to_text(&report))?;
         sources.push(report);
     }
     let mut exit = sources.iter().map(|report| report.exit).max();
     let mut outputs = None;
-    if only.source.is_none() && only.stream.is_none() {
+    if filter.source.is_none() && filter.stream.is_none() {
         let tested = check_outputs(&settings.outputs).await;
         print_text(&outputs_to_text(&tested))?;
         if tested.iter().any(|output| output.outcome != REACHABLE) {
@@ -104,12 +104,12 @@ pub async fn check(config: &Path, only: &CheckFilter, as_json: bool) -> Result<E
     Ok(exit)
 }
 
-/// Removes what is not to be checked from the settings.
-fn choose(settings: &mut Settings, only: &CheckFilter) -> Result<(), Failure> {
-    if let Some(name) = &only.source {
+/// Removes sources and streams that are not to be checked from the settings.
+fn apply_filter(settings: &mut Settings, filter: &CheckFilter) -> Result<(), Failure> {
+    if let Some(name) = &filter.source {
         settings.select_source(name)?;
     }
-    if let Some(stream) = &only.stream {
+    if let Some(stream) = &filter.stream {
         for source in &mut settings.sources {
             let streams = vec![toml::Value::String(stream.clone())];
             let streams = toml::Value::Array(streams);
@@ -119,29 +119,29 @@ fn choose(settings: &mut Settings, only: &CheckFilter) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was found, for people.
+/// Formats the report of a source as text.
 fn to_text(report: &CheckReport) -> String {
     let name = &report.source;
     if !report.detail.is_empty() {
         return format!("source `{name}`\nfailed: {}\n", report.detail);
     }
     let streams = &report.streams;
-    let found: Vec<Found<'_>> = streams
+    let outcomes: Vec<StreamOutcome<'_>> = streams
         .iter()
-        .map(|stream| Found {
+        .map(|stream| StreamOutcome {
             stream: &stream.stream,
             outcome: stream.text(),
             exit: stream.exit,
         })
         .collect();
     let mut text = format!("source `{name}`\n");
-    text.push_str(&outcomes(&found));
-    text.push_str(&facts(report));
-    let failed = found
+    text.push_str(&outcomes_to_text(&outcomes));
+    text.push_str(&account_and_clock(report));
+    let failed = outcomes
         .iter()
-        .filter(|found| found.exit != Exit::Done)
+        .filter(|stream| stream.exit != Exit::Done)
         .count();
-    let (all, seconds) = (found.len(), report.seconds);
+    let (all, seconds) = (outcomes.len(), report.seconds);
     // Writing to a `String` cannot fail.
     let _ = if failed == 0 {
         writeln!(text, "no stream failed ({all} checked in {seconds:.1} s)")
@@ -154,37 +154,38 @@ fn to_text(report: &CheckReport) -> String {
     text
 }
 
-/// What was found for one stream.
-struct Found<'a> {
+/// The outcome for one stream.
+struct StreamOutcome<'a> {
     stream: &'a str,
     outcome: String,
     exit: Exit,
 }
 
-/// The streams with their outcomes. What is wrong with all of them is said
-/// once.
-fn outcomes(found: &[Found<'_>]) -> String {
-    if let [first, second, ..] = found
+/// Formats the streams with their outcomes. An error that all of them have is written once.
+fn outcomes_to_text(outcomes: &[StreamOutcome<'_>]) -> String {
+    if let [first, second, ..] = outcomes
         && first.exit != Exit::Done
-        && found.iter().all(|other| other.outcome == first.outcome)
+        && outcomes.iter().all(|other| other.outcome == first.outcome)
     {
         let (first, second) = (first.stream, second.stream);
-        let others = match found.len() - 2 {
+        let others = match outcomes.len() - 2 {
             0 => String::new(),
             count => format!(" and {count} more"),
         };
-        let outcome = found.first().map_or("", |found| found.outcome.as_str());
+        let outcome = outcomes
+            .first()
+            .map_or("", |stream| stream.outcome.as_str());
         return format!("{first}, {second}{others}: {outcome}\n");
     }
     let mut table = Table::new(&["stream", "outcome"]);
-    for found in found {
-        table.row(vec![found.stream.to_owned(), found.outcome.clone()]);
+    for stream in outcomes {
+        table.row(vec![stream.stream.to_owned(), stream.outcome.clone()]);
     }
     table.render_within(terminal_width())
 }
 
-/// The account and the clock, where an answer said.
-fn facts(report: &CheckReport) -> String {
+/// Formats the account and the clock skew, where an answer had them.
+fn account_and_clock(report: &CheckReport) -> String {
     let mut text = String::new();
     if let Some(account) = &report.account {
         let _ = writeln!(text, "account: {account}");
@@ -236,8 +237,8 @@ fn outputs_to_text(outputs: &[OutputCheck]) -> String {
 mod tests {
     use super::*;
 
-    fn found(streams: &[(&'static str, &str, Exit)]) -> Vec<Found<'static>> {
-        let one = |(stream, outcome, exit): &(&'static str, &str, Exit)| Found {
+    fn outcomes(streams: &[(&'static str, &str, Exit)]) -> Vec<StreamOutcome<'static>> {
+        let one = |(stream, outcome, exit): &(&'static str, &str, Exit)| StreamOutcome {
             stream,
             outcome: (*outcome).to_owned(),
             exit: *exit,
@@ -246,17 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_all_streams_is_said_once() {
+    fn an_error_of_all_streams_is_written_once() {
         let long = "unavailable: https://api.test cannot be reached: connection refused";
         let all = [
             ("audit", long, Exit::Failed),
             ("dlp", long, Exit::Failed),
             ("ttp.url", long, Exit::Failed),
         ];
-        let text = outcomes(&found(&all));
+        let text = outcomes_to_text(&outcomes(&all));
         assert_eq!(text, format!("audit, dlp and 1 more: {long}\n"));
         let mut some = all;
         some[1] = ("dlp", "readable", Exit::Done);
-        assert_eq!(outcomes(&found(&some)).lines().count(), 4);
+        assert_eq!(outcomes_to_text(&outcomes(&some)).lines().count(), 4);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use source_common::exit::{Exit, Failure};
 use source_runtime::bindings::Description;
-use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
+use source_runtime::source::{ComponentLoader, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{Table, cache_dir, print, terminal_width, user_cache_dir};
 use crate::connection_check;
@@ -16,7 +16,7 @@ use crate::source::{self, component_at};
 
 /// Prints the description of a component, as text or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
-    let components = Components::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
+    let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
     let component = components.get(&component_at(component)).await?;
     let description = component.description();
     print(&if as_json {
@@ -39,19 +39,19 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "source `{}`\nfailed: {}", faulty.name, faulty.failure);
     }
-    for settings_of_source in &settings.sources {
-        let name = &settings_of_source.name;
+    for source_settings in &settings.sources {
+        let name = &source_settings.name;
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "source `{name}`");
-        let ready = source::prepare(&components, settings_of_source, NetworkAccess::Online);
-        let asked = match ready.await {
-            Ok(source) => connection_check::check_streams(&source, &settings_of_source.file)
+        let prepared = source::prepare(&components, source_settings, NetworkAccess::Online);
+        let checked = match prepared.await {
+            Ok(source) => connection_check::check_streams(&source, &source_settings.file)
                 .await
                 .map(|results| (source, results)),
             Err(failure) => Err(failure),
         };
-        let (source, results) = match asked {
-            Ok(asked) => asked,
+        let (source, results) = match checked {
+            Ok(checked) => checked,
             Err(failure) => {
                 exit = exit.max(failure.exit);
                 let _ = writeln!(text, "failed: {failure}");
@@ -60,8 +60,8 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         };
         let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
         for result in results {
-            let (outcome, of_stream) = connection_check::outcome(&source, &result.outcome);
-            exit = exit.max(of_stream);
+            let (outcome, stream_exit) = connection_check::outcome_text(&source, &result.outcome);
+            exit = exit.max(stream_exit);
             table.row(vec![
                 result.stream,
                 outcome,
@@ -111,14 +111,14 @@ fn to_text(description: &Description) -> Result<String, Failure> {
         .into_iter()
         .flatten()
     {
-        settings.row(setting(name, property));
+        settings.row(setting_row(name, property));
     }
     text.push('\n');
     text.push_str(&settings.render_within(terminal_width()));
     Ok(text)
 }
 
-fn setting(name: &str, property: &Value) -> Vec<String> {
+fn setting_row(name: &str, property: &Value) -> Vec<String> {
     let word = |key: &str| {
         property
             .get(key)

@@ -11,7 +11,7 @@ use serde::Serialize;
 use source_common::exit::{Exit, Failure};
 use source_common::suggestion::nearest;
 use source_common::value_reference::resolve_reference;
-use source_runtime::source::{Components, NetworkAccess};
+use source_runtime::source::{ComponentLoader, NetworkAccess};
 use source_runtime::store::{self, StateDir};
 
 use super::status::lag_text;
@@ -22,9 +22,9 @@ use crate::report::{FleetOverview, SourceReport};
 use crate::settings::{FleetSettings, Settings, is_tenant_name};
 use crate::source;
 
-/// What is to be done with the tenants of a fleet.
+/// An action of `fleet`.
 #[derive(Debug)]
-pub enum Action {
+pub enum FleetAction {
     /// Adds the tenant of a file.
     Add(PathBuf),
     /// Replaces the settings of the tenant of a file.
@@ -38,11 +38,11 @@ pub enum Action {
     },
     /// Shows the names of all tenants.
     List,
-    /// Has a tenant not collect; its position is kept.
+    /// Pauses a tenant; its position is kept.
     Pause(String),
     /// Removes a tenant with its position.
     Remove(String),
-    /// Has a paused tenant collect again.
+    /// Resumes a paused tenant.
     Resume(String),
     /// Shows hosts and tenants.
     Status {
@@ -51,8 +51,8 @@ pub enum Action {
     },
 }
 
-/// Does it.
-pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
+/// Carries out an action on a fleet.
+pub async fn fleet(config: &Path, action: FleetAction) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let Some(fleet) = &settings.fleet else {
         return Err(Failure::settings(format!(
@@ -62,26 +62,26 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
         )));
     };
     match action {
-        Action::Add(file) => {
+        FleetAction::Add(file) => {
             let components = source::components(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
             let fleet_client = FleetClient::open(fleet).await?;
             fleet_client.put(&tenant, None).await?;
             print(&format!("tenant `{}`: added\n", tenant.name))?;
         }
-        Action::Change(file) => {
+        FleetAction::Change(file) => {
             let components = source::components(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
             let fleet_client = FleetClient::open(fleet).await?;
-            let former = known(&fleet_client, &tenant.name).await?;
+            let former = require_tenant(&fleet_client, &tenant.name).await?;
             fleet_client.put(&tenant, Some(&former)).await?;
             print(&format!("tenant `{}`: changed\n", tenant.name))?;
         }
-        Action::Import {
+        FleetAction::Import {
             directory,
             state_dir,
         } => import(&settings, fleet, &directory, state_dir.as_deref()).await?,
-        Action::List => {
+        FleetAction::List => {
             let fleet_client = FleetClient::open(fleet).await?;
             let names = fleet_client.names().await?;
             print(
@@ -90,34 +90,35 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
                     .fold(String::new(), |text, name| text + name + "\n"),
             )?;
         }
-        Action::Pause(name) => set_enabled(fleet, &name, false).await?,
-        Action::Remove(name) => {
+        FleetAction::Pause(name) => set_enabled(fleet, &name, false).await?,
+        FleetAction::Remove(name) => {
             let fleet_client = FleetClient::open(fleet).await?;
-            // A name with `*` would stand for others. What an interrupted removal has left is removed.
+            // A name with `*` would match others. The rest of an interrupted removal is removed
+            // too.
             if !is_tenant_name(&name) || !fleet_client.remove(&name).await? {
-                return Err(unknown(&fleet_client, &name).await?);
+                return Err(unknown_tenant(&fleet_client, &name).await?);
             }
             print(&format!("tenant `{name}`: removed, with its position\n"))?;
         }
-        Action::Resume(name) => set_enabled(fleet, &name, true).await?,
-        Action::Status { as_json } => return status(fleet, as_json).await,
+        FleetAction::Resume(name) => set_enabled(fleet, &name, true).await?,
+        FleetAction::Status { as_json } => return status(fleet, as_json).await,
     }
     Ok(Exit::Done)
 }
 
-/// The tenant of that name, which has to be there.
-async fn known(
+/// Returns the tenant of that name, or the failure that there is none.
+async fn require_tenant(
     fleet_client: &FleetClient,
     name: &str,
 ) -> Result<crate::fleet::tenants::StoredTenant, Failure> {
-    if let Some(placed) = fleet_client.tenant(name).await? {
-        return Ok(placed);
+    if let Some(stored) = fleet_client.tenant(name).await? {
+        return Ok(stored);
     }
-    Err(unknown(fleet_client, name).await?)
+    Err(unknown_tenant(fleet_client, name).await?)
 }
 
-/// The failure that there is no tenant of that name.
-async fn unknown(fleet_client: &FleetClient, name: &str) -> Result<Failure, Failure> {
+/// Returns the failure that there is no tenant of that name.
+async fn unknown_tenant(fleet_client: &FleetClient, name: &str) -> Result<Failure, Failure> {
     let names = fleet_client.names().await?;
     let meant = nearest(name, names.iter().map(String::as_str));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
@@ -128,7 +129,7 @@ async fn unknown(fleet_client: &FleetClient, name: &str) -> Result<Failure, Fail
 
 async fn set_enabled(fleet: &FleetSettings, name: &str, is_enabled: bool) -> Result<(), Failure> {
     let fleet_client = FleetClient::open(fleet).await?;
-    let former = known(&fleet_client, name).await?;
+    let former = require_tenant(&fleet_client, name).await?;
     let word = if is_enabled { "resumed" } else { "paused" };
     if former.tenant.is_enabled() == is_enabled {
         return print(&format!("tenant `{name}`: was {word} already\n"));
@@ -141,7 +142,7 @@ async fn set_enabled(fleet: &FleetSettings, name: &str, is_enabled: bool) -> Res
 /// Reads the file of a tenant and checks it as far as this machine can.
 async fn read_tenant(
     settings: &Settings,
-    components: &Components,
+    components: &ComponentLoader,
     file: &Path,
 ) -> Result<Tenant, Failure> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -159,19 +160,19 @@ async fn read_tenant(
     let schema = &component.description().settings_schema;
     let schema: serde_json::Value = serde_json::from_str(schema)
         .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
-    // What is not a setting may be a secret under a misspelt name.
+    // An unknown setting may be a secret with a misspelt name.
     if schema.get("additionalProperties") != Some(&serde_json::Value::Bool(true)) {
         let known = schema
             .get("properties")
             .and_then(serde_json::Value::as_object);
         let known = known.into_iter().flat_map(serde_json::Map::keys);
-        tenant.refuse_unknown(&known.map(String::as_str).collect::<Vec<_>>())?;
+        tenant.refuse_unknown_settings(&known.map(String::as_str).collect::<Vec<_>>())?;
     }
-    tenant.refuse_secrets(&|key| {
-        let mark = schema.pointer(&format!("/properties/{key}/writeOnly"));
-        mark == Some(&serde_json::Value::Bool(true))
+    tenant.refuse_literal_secrets(&|key| {
+        let write_only = schema.pointer(&format!("/properties/{key}/writeOnly"));
+        write_only == Some(&serde_json::Value::Bool(true))
     })?;
-    // What only the hosts have is checked by them.
+    // Values that only the hosts have are checked there.
     let env = |name: &str| std::env::var(name).ok();
     let missing = tenant
         .references()
@@ -182,8 +183,8 @@ async fn read_tenant(
             "tenant `{name}`: its settings can be checked only by the hosts: here, a setting {reason}\n"
         ))?,
         None => {
-            let ready = source::prepare(components, &source, NetworkAccess::Offline).await?;
-            if let Err(error) = source::try_settings(&ready, &source, 0).await? {
+            let prepared = source::prepare(components, &source, NetworkAccess::Offline).await?;
+            if let Err(error) = source::try_settings(&prepared, &source, 0).await? {
                 return Err(Failure::failed(format!("tenant `{name}`: {error}")));
             }
         }
@@ -213,13 +214,13 @@ async fn import(
         }
     }
     files.sort();
-    // Nothing is imported unless all of it can be.
+    // Nothing is imported unless every tenant is valid.
     let components = source::components(settings, cache_dir(settings))?;
     let mut tenants = Vec::with_capacity(files.len());
     for file in &files {
         tenants.push(read_tenant(settings, &components, file).await?);
     }
-    // A host that still runs would go on storing checkpoints there.
+    // Locks the directory: a host that still runs would continue to store checkpoints there.
     let open = |path: &Path| store::check_same_user(path).and_then(|()| StateDir::open(path));
     let state = state_dir.map(open).transpose()?;
     let fleet_client = FleetClient::open(fleet).await?;
@@ -231,7 +232,7 @@ async fn import(
             && former.is_none()
             && let Some(source_state) = store::read(state_dir.path(), name)?
         {
-            // Before the tenant is there for a host to claim.
+            // Before the tenant is added, when a host may claim it.
             if !fleet_client.import(source_state).await? {
                 return Err(Failure::failed(format!(
                     "tenant `{name}`: the bucket has a position for it already; remove the tenant \

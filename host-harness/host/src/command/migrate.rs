@@ -1,5 +1,5 @@
-//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` and `fields` the only
-//! place where the host has vendor-specific code.
+//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` and
+//! `fields` the only place where the host has vendor-specific code.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
         let now = SystemTime::now();
         text.push_str(&section(
             &source.name,
-            source.settings.place,
+            source.settings.header,
             &source.settings.table,
             source_state.as_ref(),
             now,
@@ -63,7 +63,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
 
 fn section(
     name: &str,
-    place: &str,
+    header: &str,
     settings: &Table,
     source_state: Option<&StoredSource>,
     now: SystemTime,
@@ -115,7 +115,7 @@ fn section(
         .iter()
         .filter(|(key, _)| !REPLACED.contains(&key.as_str()));
     new.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
-    let _ = writeln!(text, "{place}");
+    let _ = writeln!(text, "{header}");
     for (key, value) in &new {
         let _ = writeln!(text, "{key} = {value}");
     }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use source_runtime::store::StoredStream;
 
-    const PLACE: &str = "[source.settings]";
+    const HEADER: &str = "[source.settings]";
 
     fn settings() -> Table {
         toml::from_str(
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn settings_of_both_apis_stay_and_keys_are_replaced() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
-        let text = section("acme", PLACE, &settings(), None, now);
+        let text = section("acme", HEADER, &settings(), None, now);
         let new = parsed(&text);
         assert_eq!(new["api"].as_str(), Some("2.0"));
         assert_eq!(new["start"].as_str(), Some("7d"));
@@ -173,14 +173,14 @@ mod tests {
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
         let state = record(1_769_990_000_500);
-        let text = section("acme", PLACE, &settings(), Some(&state), now);
+        let text = section("acme", HEADER, &settings(), Some(&state), now);
         assert_eq!(
             parsed(&text)["start"].as_str(),
             Some("2026-02-01T21:53:20Z")
         );
         assert!(!text.contains("is lost"), "{text}");
         let state = record(1_769_000_000_000);
-        let text = section("acme", PLACE, &settings(), Some(&state), now);
+        let text = section("acme", HEADER, &settings(), Some(&state), now);
         assert!(text.contains("is lost"), "{text}");
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let text = "sources_dir = \"sources\"\n[[output]]\ntype = \"stdout\"\n";
         let read = Settings::parse(text, &directory.path().join("m.toml")).unwrap();
         let source = &read.sources[0].settings;
-        let text = section("acme", source.place, &source.table, None, now);
+        let text = section("acme", source.header, &source.table, None, now);
         assert!(text.contains("\n[settings]\n"), "{text}");
         assert!(!text.contains("[source.settings]"), "{text}");
     }

@@ -8,7 +8,7 @@ use source_common::exit::{Exit, Failure};
 use source_common::secret::Secret;
 use source_runtime::bindings::NormalizeError;
 use source_runtime::engine::Instance;
-use source_runtime::source::{Components, OFFLINE_MEMORY_BYTES_MAX};
+use source_runtime::source::{ComponentLoader, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{print, user_cache_dir};
 use crate::dead_letter;
@@ -27,7 +27,7 @@ pub async fn normalize(
     settings: Option<String>,
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let components = Components::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
+    let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
     let component = components.get(&component_at(component)).await?;
     let mut instance = component
         .offline_instance()
@@ -36,7 +36,7 @@ pub async fn normalize(
     let first = component.description().formats.first().map(String::as_str);
     let format = format.or(first).unwrap_or_default();
     let settings = Secret::new(settings.unwrap_or_else(|| "{}".to_owned()));
-    let wanted = NormalizeParams {
+    let params = NormalizeParams {
         stream,
         format,
         settings: &settings,
@@ -49,7 +49,7 @@ pub async fn normalize(
         if chunk.is_empty() {
             break;
         }
-        rejected += normalize_chunk(&mut instance, &wanted, &chunk).await?;
+        rejected += normalize_chunk(&mut instance, &params, &chunk).await?;
     }
     if rejected > 0 {
         return Err(Failure::failed(format!("{rejected} records were rejected")));
@@ -66,14 +66,14 @@ struct NormalizeParams<'a> {
 
 async fn normalize_chunk(
     instance: &mut Instance,
-    wanted: &NormalizeParams<'_>,
+    params: &NormalizeParams<'_>,
     records: &[u8],
 ) -> Result<u64, Failure> {
     let NormalizeParams {
         stream,
         format,
         settings,
-    } = *wanted;
+    } = *params;
     let normalized = instance
         .normalize(stream, format, settings, records)
         .await

@@ -15,7 +15,7 @@ use crate::source;
 
 /// The arguments of `reset`.
 #[derive(Debug)]
-pub struct Reset {
+pub struct ResetArgs {
     /// Name of the source.
     pub source: String,
     /// Its streams; empty means every stream that the settings select.
@@ -26,18 +26,18 @@ pub struct Reset {
 
 /// Rewinds the checkpoint of a source, using the component. Events collected again have
 /// the same ids. No host may be running, since it would overwrite the checkpoint.
-pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
+pub async fn reset(config: &Path, reset: &ResetArgs) -> Result<Exit, Failure> {
     let mut settings = Settings::read_for_sources(config)?;
     settings.select_source(&reset.source)?;
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
     store::check_same_user(&settings.state_dir)?;
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let components = source::components(&settings, cache_dir(&settings))?;
-    for settings_of_source in &settings.sources {
-        let name = &settings_of_source.name;
+    for source_settings in &settings.sources {
+        let name = &source_settings.name;
         rewind(
             &components,
-            settings_of_source,
+            source_settings,
             &state_dir,
             &reset.streams,
             from_ms,

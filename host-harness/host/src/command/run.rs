@@ -18,17 +18,20 @@ use crate::settings::Settings;
 pub async fn run(config: &Path, once: bool, watch: bool) -> Result<Exit, Failure> {
     let watch_since = watch.then(SystemTime::now);
     let settings = Settings::read(config)?;
-    let (stopper, shutdown) = shutdown::channel();
+    let (shutdown_trigger, shutdown) = shutdown::channel();
     let reload = (!once).then(Arc::default);
-    let signals = tokio::spawn(shutdown::on_signal(stopper.clone(), reload.clone()));
-    let rotation = tokio::spawn(log::write_at_signal());
+    let signals = tokio::spawn(shutdown::on_signal(
+        shutdown_trigger.clone(),
+        reload.clone(),
+    ));
+    let rotation = tokio::spawn(log::reopen_at_signal());
     let options = Options {
         once,
         progress: true,
         cache_dir: None,
         reload,
         watch_since,
-        stopper,
+        shutdown_trigger,
         shutdown,
     };
     let exit = match &settings.fleet {

@@ -15,7 +15,7 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     /// Columns that may be omitted, the first of them first.
     optional: Vec<usize>,
-    overlong: LastColumnFit,
+    last_column_fit: LastColumnFit,
 }
 
 /// A column that is shown.
@@ -31,9 +31,9 @@ struct Column {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum LastColumnFit {
     /// It is wrapped to further lines.
-    Wrapped,
+    Wrap,
     /// It is truncated to one line.
-    Cut,
+    Truncate,
 }
 
 /// Returns the terminal width of standard output; `None` where it is not a terminal.
@@ -56,7 +56,7 @@ impl Table {
         Self {
             rows: vec![head],
             optional: Vec::new(),
-            overlong: LastColumnFit::Wrapped,
+            last_column_fit: LastColumnFit::Wrap,
         }
     }
 
@@ -65,7 +65,7 @@ impl Table {
     pub(crate) fn with_optional(self, optional: &[usize]) -> Self {
         Self {
             optional: optional.to_vec(),
-            overlong: LastColumnFit::Cut,
+            last_column_fit: LastColumnFit::Truncate,
             ..self
         }
     }
@@ -125,7 +125,7 @@ impl Table {
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            let mut further = Vec::new();
+            let mut continuation = Vec::new();
             for column in &shown {
                 let Some(cell) = row.get(column.index) else {
                     continue;
@@ -137,7 +137,7 @@ impl Table {
                     let mut parts = self.wrap_or_truncate(cell, room).into_iter();
                     let indent = line.chars().count();
                     line.push_str(&parts.next().unwrap_or_default());
-                    further.extend(parts.map(|part| " ".repeat(indent) + &part));
+                    continuation.extend(parts.map(|part| " ".repeat(indent) + &part));
                 } else if column.is_numeric {
                     line.push_str(&padding);
                     line.push_str(cell);
@@ -149,7 +149,7 @@ impl Table {
             }
             text.push_str(line.trim_end());
             text.push('\n');
-            for line in further {
+            for line in continuation {
                 text.push_str(&line);
                 text.push('\n');
             }
@@ -159,9 +159,9 @@ impl Table {
 
     /// Splits or truncates a cell to lines of at most `room` characters.
     fn wrap_or_truncate(&self, cell: &str, room: usize) -> Vec<String> {
-        match self.overlong {
-            LastColumnFit::Cut => vec![truncate(cell, room)],
-            LastColumnFit::Wrapped => wrap(cell, room),
+        match self.last_column_fit {
+            LastColumnFit::Truncate => vec![truncate(cell, room)],
+            LastColumnFit::Wrap => wrap(cell, room),
         }
     }
 
@@ -198,10 +198,10 @@ pub(crate) fn truncate(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }
-    let mut cut: String = text.chars().take(room.saturating_sub(1)).collect();
-    cut.truncate(cut.trim_end().len());
-    cut.push('…');
-    cut
+    let mut truncated: String = text.chars().take(room.saturating_sub(1)).collect();
+    truncated.truncate(truncated.trim_end().len());
+    truncated.push('…');
+    truncated
 }
 
 /// Formats a line, wrapped at spaces if it is longer than `width` characters.

@@ -7,24 +7,24 @@ use std::sync::Arc;
 use lru::LruCache;
 use source_runtime::source_loop::SourceTurns;
 
-use super::lease::Deadline;
+use super::lease::LeaseValidity;
 use crate::registry::SourceEntry;
 
 /// A tenant that is ready to be worked on.
 pub(crate) struct CachedTenant {
-    /// The place of the message that it was made of.
+    /// The sequence number of its message in the stream.
     pub(crate) sequence: u64,
-    /// What it needs to work.
-    pub(crate) deadline: Arc<Deadline>,
+    /// Whether this host may work on it now. Its source holds this as its lease.
+    pub(crate) validity: Arc<LeaseValidity>,
     pub(crate) turns: SourceTurns,
     pub(crate) entry: SourceEntry,
 }
 
-/// The tenants that were here last.
+/// The tenants that this host worked on last.
 pub(crate) struct TenantCache(LruCache<String, CachedTenant>);
 
 impl TenantCache {
-    /// Creates a cache for so many tenants.
+    /// Creates a cache for at most `max` tenants.
     pub(crate) fn new(max: NonZeroUsize) -> Self {
         Self(LruCache::new(max))
     }
@@ -34,14 +34,14 @@ impl TenantCache {
         self.0.pop(tenant)
     }
 
-    /// Puts a tenant back. Returns the name of one that has to go for it.
+    /// Puts a tenant back. Returns the name of another tenant that was evicted for it.
     pub(crate) fn put(&mut self, tenant: String, cached: CachedTenant) -> Option<String> {
         let newer = self.0.peek(&tenant);
         if newer.is_some_and(|newer| newer.sequence > cached.sequence) {
             return None;
         }
-        // What is returned may also be what the tenant itself had before.
-        let (removed, _) = self.0.push(tenant.clone(), cached)?;
-        (removed != tenant).then_some(removed)
+        // `push` also returns an earlier value of the tenant itself.
+        let (evicted, _) = self.0.push(tenant.clone(), cached)?;
+        (evicted != tenant).then_some(evicted)
     }
 }

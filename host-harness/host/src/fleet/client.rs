@@ -23,7 +23,7 @@ const CONSUMER: &str = "hosts";
 const TENANTS_MAX: i64 = 1_000_000;
 /// A tenant's message holds settings and no secrets.
 const TENANT_BYTES_MAX: i32 = 64 * 1024;
-/// A host that has not reported for so long is gone.
+/// A host that has not reported for this long is taken to be stopped.
 const HOST_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// A connection to the servers, and the objects there.
@@ -35,27 +35,27 @@ pub(crate) struct FleetClient {
     pub(crate) tenants: Stream,
     pub(crate) consumer: PullConsumer,
     pub(crate) checkpoints: kv::Store,
-    /// What each host reports of itself.
+    /// What each host reports about itself.
     pub(crate) hosts: kv::Store,
-    /// What the subjects of tenants begin with.
-    pub(crate) subject: String,
-    /// How long a host has a tenant, as the consumer has it.
-    pub(crate) lease: Duration,
+    /// Prefix of the subjects of tenants, without the dot.
+    pub(crate) subject_prefix: String,
+    /// How long a host has a tenant without renewing the lease, as the consumer is configured.
+    pub(crate) lease_duration: Duration,
     /// When the stream was made, in milliseconds since the epoch.
     pub(crate) stream_created_ms: u64,
-    reconnected: Arc<Mutex<Reconnected>>,
+    connection_history: Arc<Mutex<ConnectionHistory>>,
 }
 
-/// How often the connection was made so far, and when the last time was noticed.
+/// How often the connection was established so far, and when the last reconnection was noticed.
 #[derive(Clone, Copy, Debug)]
-struct Reconnected {
+struct ConnectionHistory {
     connections: u64,
     /// By [`clock::now`]; `None`: never.
-    at: Option<Duration>,
+    reconnected_at: Option<Duration>,
 }
 
 impl FleetClient {
-    /// Connects, and makes the objects that are missing. What fails may work another time.
+    /// Connects, and creates the objects that are missing. Every failure is retryable.
     pub(crate) async fn open(settings: &FleetSettings) -> Result<Self, Failure> {
         let servers = &settings.servers;
         let failed = |what: &str, error: &dyn std::fmt::Display| {
@@ -66,9 +66,9 @@ impl FleetClient {
             .map_err(|reason| Failure::failed(format!("fleet: {reason}")).retryable())?;
         let client = options
             // A connection that is cut without a sign is noticed well before a lease ends.
-            .ping_interval(settings.lease / 5)
+            .ping_interval(settings.lease_duration / 5)
             .event_callback(move |event| {
-                note_event(&event);
+                log_event(&event);
                 std::future::ready(())
             })
             .connect(servers.addresses())
@@ -78,7 +78,7 @@ impl FleetClient {
                 failed("no connection", &reason)
             })?;
         let mut context = jetstream::new(client.clone());
-        context.set_timeout(settings.lease / 3);
+        context.set_timeout(settings.lease_duration / 3);
         let tenants = context
             .get_or_create_stream(jetstream::stream::Config {
                 name: settings.stream.clone(),
@@ -99,7 +99,7 @@ impl FleetClient {
                 pull::Config {
                     durable_name: Some(CONSUMER.to_owned()),
                     ack_policy: AckPolicy::Explicit,
-                    ack_wait: settings.lease,
+                    ack_wait: settings.lease_duration,
                     max_deliver: -1,
                     max_ack_pending: TENANTS_MAX,
                     ..Default::default()
@@ -107,15 +107,15 @@ impl FleetClient {
             )
             .await
             .map_err(|error| failed(&format!("consumer {CONSUMER}"), &error))?;
-        let lease = consumer.cached_info().config.ack_wait;
-        if lease != settings.lease {
-            let (there, here) = (lease.as_secs(), settings.lease.as_secs());
+        let lease_duration = consumer.cached_info().config.ack_wait;
+        if lease_duration != settings.lease_duration {
+            let (there, here) = (lease_duration.as_secs(), settings.lease_duration.as_secs());
             warn!(
                 "fleet: leases take {there} s, as the consumer {CONSUMER} has it, and not \
                  `lease_secs` of {here}; to change it, stop all hosts and delete the consumer"
             );
         }
-        let checkpoints = bucket(
+        let checkpoints = open_bucket(
             &context,
             &settings.bucket,
             Duration::ZERO,
@@ -126,14 +126,14 @@ impl FleetClient {
             .map_err(|error| failed(&format!("bucket {}", settings.bucket), &error))?;
         let hosts = format!("{}-hosts", settings.bucket);
         // Longer than any lease of a host that is cut off.
-        let age_max = HOST_AGE_MAX.max(lease);
-        let hosts = bucket(&context, &hosts, age_max, settings.replicas)
+        let age_max = HOST_AGE_MAX.max(lease_duration);
+        let hosts = open_bucket(&context, &hosts, age_max, settings.replicas)
             .await
             .map_err(|error| failed(&format!("bucket {hosts}"), &error))?;
         let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
-        let reconnected = Reconnected {
+        let connection_history = ConnectionHistory {
             connections: 1,
-            at: None,
+            reconnected_at: None,
         };
         Ok(Self {
             client,
@@ -141,70 +141,72 @@ impl FleetClient {
             consumer,
             checkpoints,
             hosts,
-            subject: settings.subject.clone(),
-            lease,
+            subject_prefix: settings.subject.clone(),
+            lease_duration,
             stream_created_ms: u64::try_from(created).unwrap_or_default(),
-            reconnected: Arc::new(Mutex::new(reconnected)),
+            connection_history: Arc::new(Mutex::new(connection_history)),
             tenants,
         })
     }
 
-    /// Whether the servers can be reached, as far as is known. What is sent while they cannot would
-    /// be sent later, when it may do harm.
+    /// Returns whether the servers can be reached, as far as is known. A message that is published
+    /// while they cannot would be sent later, when it may do harm.
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// The number of the present connection. A lease is renewed by the connection by which it came
-    /// only: a server that crashed has lost what it did last, and may not know of the lease, while
-    /// it accepts the renewal.
-    pub(crate) fn connection(&self) -> u64 {
+    /// Returns the number of the present connection. A lease is renewed only by the connection by
+    /// which it came: a server that crashed has lost its last changes, and may not know of the
+    /// lease, while it accepts the renewal.
+    pub(crate) fn connection_number(&self) -> u64 {
         self.note_connection().connections
     }
 
-    /// How long no tenant may be taken after a reconnection: a server that crashed may hand out a tenant that a host still
-    /// works on. After the time of one lease, every lease from before the reconnection has ended.
+    /// Returns how long no tenant may be taken after a reconnection: a server that crashed may hand
+    /// out a tenant that a host still works on. After the duration of one lease, every lease from
+    /// before the reconnection has ended.
     pub(crate) fn hold_off_remaining(&self) -> Duration {
-        let at = self.note_connection().at;
-        at.map_or(Duration::ZERO, |at| {
-            at.saturating_add(self.lease).saturating_sub(clock::now())
+        let reconnected_at = self.note_connection().reconnected_at;
+        reconnected_at.map_or(Duration::ZERO, |at| {
+            at.saturating_add(self.lease_duration)
+                .saturating_sub(clock::now())
         })
     }
 
-    /// Takes no tenant for the time of a lease where other hosts work: this one may have been started
-    /// after a crash of the server, of which it cannot know.
-    pub(crate) async fn hold_off_beside_others(&self) {
+    /// Takes no tenant for the duration of a lease if other hosts run: this one may have been
+    /// started after a crash of the server, of which it cannot know.
+    pub(crate) async fn hold_off_if_others_run(&self) {
         let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
         if !is_alone {
             info!(
                 "fleet: other hosts are at work; this one takes tenants in {} s",
-                self.lease.as_secs()
+                self.lease_duration.as_secs()
             );
-            let noted = self.reconnected.lock();
-            noted.unwrap_or_else(PoisonError::into_inner).at = Some(clock::now());
+            let noted = self.connection_history.lock();
+            noted.unwrap_or_else(PoisonError::into_inner).reconnected_at = Some(clock::now());
         }
     }
 
-    fn note_connection(&self) -> Reconnected {
+    fn note_connection(&self) -> ConnectionHistory {
         let connections = self.client.statistics().connects.load(Ordering::Relaxed);
-        let noted = self.reconnected.lock();
+        let noted = self.connection_history.lock();
         let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
         if connections > noted.connections {
-            *noted = Reconnected {
+            *noted = ConnectionHistory {
                 connections,
-                at: Some(clock::now()),
+                reconnected_at: Some(clock::now()),
             };
         }
         *noted
     }
 
-    /// The subject of a tenant.
+    /// Returns the subject of a tenant.
     pub(crate) fn subject_of(&self, tenant: &str) -> String {
-        format!("{}.{tenant}", self.subject)
+        format!("{}.{tenant}", self.subject_prefix)
     }
 }
 
-async fn bucket(
+async fn open_bucket(
     context: &Context,
     name: &str,
     max_age: Duration,
@@ -225,7 +227,7 @@ async fn bucket(
     }
 }
 
-fn note_event(event: &async_nats::Event) {
+fn log_event(event: &async_nats::Event) {
     match event {
         async_nats::Event::Connected => debug!("fleet: connected"),
         async_nats::Event::Disconnected => {

@@ -1,4 +1,4 @@
-//! A clock that runs on while the machine is suspended, as the leases of the server do.
+//! A clock that continues to run while the machine is suspended, as the leases of the server do.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ pub(crate) fn now() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// The time since the program first asked. It does not advance while the machine is suspended.
+/// The time since the first call. It does not advance while the machine is suspended.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn now() -> Duration {
     use std::sync::LazyLock;
     use std::time::Instant;
 
-    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static FIRST_CALL: LazyLock<Instant> = LazyLock::new(Instant::now);
     // Zero means "never".
-    FIRST.elapsed().saturating_add(Duration::from_secs(1))
+    FIRST_CALL.elapsed().saturating_add(Duration::from_secs(1))
 }

@@ -20,27 +20,28 @@ use tracing::{debug, warn};
 
 use super::client::FleetClient;
 use super::clock;
-use super::tenant_value::{Epoch, TenantValue};
+use super::tenant_value::{LeaseEpoch, TenantValue};
 
-/// Interval at which a deadline is checked: a timer does not advance while the machine is suspended.
-const DEADLINE_CHECK: Duration = Duration::from_secs(1);
-/// A read that was answered by a server that lags behind is tried again so often.
+/// Interval at which a deadline is checked: a timer does not advance while the machine is
+/// suspended.
+const DEADLINE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Tries to claim a tenant, as reads may be answered by a server that lags behind.
 const CLAIM_TRIES_MAX: u32 = 3;
 
-/// Until when this host may work on a tenant.
+/// Whether, and until when, this host may work on a tenant.
 #[derive(Debug, Default)]
-pub(crate) struct Deadline {
-    /// In milliseconds of [`clock::now`]; zero: never had, or over.
+pub(crate) struct LeaseValidity {
+    /// In milliseconds of [`clock::now`]; zero: never granted, or ended.
     until_ms: AtomicU64,
-    /// Whether the work shall end before that.
-    is_recalled: AtomicBool,
+    /// Whether the work shall stop before that.
+    is_stop_requested: AtomicBool,
     changed: Notify,
 }
 
-impl Deadline {
-    /// Has the tenant until `until`.
+impl LeaseValidity {
+    /// Grants the tenant to this host until `until`.
     pub(crate) fn grant(&self, until: Duration) {
-        self.is_recalled.store(false, Ordering::Relaxed);
+        self.is_stop_requested.store(false, Ordering::Relaxed);
         self.extend(until);
     }
 
@@ -49,33 +50,34 @@ impl Deadline {
         self.until_ms.store(until_ms, Ordering::Relaxed);
     }
 
-    /// Has the work end now.
-    pub(crate) fn recall(&self) {
-        self.is_recalled.store(true, Ordering::Relaxed);
+    /// Requests that the work stop now. The tenant can still be given back.
+    pub(crate) fn request_stop(&self) {
+        self.is_stop_requested.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
-    /// Ends for good: nothing may be sent for it any more.
+    /// Ends the lease: nothing may be sent for it any more.
     pub(crate) fn end(&self) {
         self.until_ms.store(0, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
-    /// How long it is until the deadline.
+    /// Returns how long it is until the deadline.
     fn remaining(&self) -> Duration {
         Duration::from_millis(self.until_ms.load(Ordering::Relaxed)).saturating_sub(clock::now())
     }
 
-    /// Whether the server has not given the tenant to another host yet.
-    pub(crate) fn is_in_time(&self) -> bool {
+    /// Returns whether the deadline has not passed: the server has given the tenant to no other
+    /// host.
+    pub(crate) fn has_time_left(&self) -> bool {
         !self.remaining().is_zero()
     }
 }
 
 #[async_trait]
-impl Lease for Deadline {
+impl Lease for LeaseValidity {
     fn is_held(&self) -> bool {
-        !self.is_recalled.load(Ordering::Relaxed) && self.is_in_time()
+        !self.is_stop_requested.load(Ordering::Relaxed) && self.has_time_left()
     }
 
     async fn ended(&self) {
@@ -85,45 +87,45 @@ impl Lease for Deadline {
                 return;
             }
             tokio::select! {
-                () = sleep(self.remaining().min(DEADLINE_CHECK)) => {}
+                () = sleep(self.remaining().min(DEADLINE_CHECK_INTERVAL)) => {}
                 () = changed => {}
             }
         }
     }
 }
 
-/// A tenant that this host has.
+/// The lease of a tenant that this host has.
 #[derive(Debug)]
 pub(crate) struct TenantLease {
     pub(crate) tenant: String,
     fleet_client: Arc<FleetClient>,
-    /// The connection by which it came.
-    connection: u64,
-    /// Where answers for its message go.
+    /// The number of the connection by which it came.
+    connection_number: u64,
+    /// The subject for acknowledgements of its message.
     reply: Subject,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     host: Arc<str>,
-    pub(crate) deadline: Arc<Deadline>,
+    pub(crate) validity: Arc<LeaseValidity>,
     /// The last revision of its key that this host knows.
     revision: Mutex<u64>,
 }
 
 /// The outcome of claiming a tenant.
 pub(crate) enum ClaimOutcome {
-    /// The tenant is this host's, with its stored state.
-    Held(Box<StoredSource>),
-    /// A later lease of it was there already.
-    Superseded(StandingLease),
-    /// This one was over before it began, or others were faster.
-    Late,
+    /// The tenant belongs to this host; contains its stored state.
+    Claimed(Box<StoredSource>),
+    /// The bucket already holds a later lease of it.
+    Superseded(StoredLease),
+    /// This lease ended before the tenant was claimed, or others were faster.
+    TooLate,
     /// The tenant was removed.
     Removed,
 }
 
 /// A lease in the bucket that keeps an earlier one from claiming the tenant.
 #[derive(Debug)]
-pub(crate) struct StandingLease {
-    /// The host that has it, or had it last.
+pub(crate) struct StoredLease {
+    /// The host that has the lease, or had it last.
     pub(crate) host: String,
     /// How long ago it was written.
     pub(crate) age: Duration,
@@ -132,21 +134,22 @@ pub(crate) struct StandingLease {
 /// Why a tenant could not be claimed. Its lease ends by itself.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
-    /// NATS did not answer as it should.
+    /// NATS did not answer, or with an error.
     Unavailable(String),
-    /// What the bucket holds for it cannot be used.
+    /// The value of the tenant in the bucket cannot be used.
     Unusable(String),
 }
 
-/// How long before the lease ends a host stops, for clocks that do not run alike and for what takes
-/// its time to stop.
-fn margin(lease: Duration) -> Duration {
-    lease / 10
+/// Returns how long before the end of the lease a host stops, to allow for clocks that run
+/// differently and for work that takes time to stop.
+fn margin(lease_duration: Duration) -> Duration {
+    lease_duration / 10
 }
 
-/// Until when a message that was asked for at `asked` is this host's.
-pub(crate) fn deadline(asked: Duration, lease: Duration) -> Duration {
-    asked.saturating_add(lease).saturating_sub(margin(lease))
+/// Returns until when a message that was requested at `requested_at` belongs to this host.
+pub(crate) fn deadline(requested_at: Duration, lease_duration: Duration) -> Duration {
+    let end = requested_at.saturating_add(lease_duration);
+    end.saturating_sub(margin(lease_duration))
 }
 
 /// Returns how long ago a value was written, by the clocks of NATS and of this machine.
@@ -156,31 +159,37 @@ fn age(entry: &Entry) -> Duration {
     Duration::from_millis(epoch_ms(SystemTime::now()).saturating_sub(written_ms))
 }
 
-/// Returns whether a lease that is held is later than the one that the bucket holds since
-/// `stored_age`, and may claim the tenant.
+/// Returns whether a lease that is held is later than the one that was stored in the bucket
+/// `stored_age` ago, and may claim the tenant.
 ///
-/// Numbers begin anew with a new consumer, and go back with a stream that was restored from an older
-/// backup or made by a clock that is behind. But a lease that is held was asked for less than the
-/// time of a lease ago, so what was written before that is of an earlier one whatever its number.
-/// Where the clocks do not agree, the earlier one may win; compare-and-set still lets only one of the
-/// two commit. Equal numbers wait for the next delivery: by its number a commit knows its own value.
-fn is_later(own: Epoch, stored: Epoch, stored_age: Duration, lease: Duration) -> bool {
-    own > stored || (own != stored && stored_age > lease)
+/// Numbers begin anew with a new consumer, and go back with a stream that was restored from an
+/// older backup or created by a clock that is behind. But a lease that is held was requested less
+/// than a lease duration ago, so a value that was written before that is of an earlier lease,
+/// whatever its number. Where the clocks do not agree, the earlier one may win; compare-and-set
+/// still lets only one of the two commit. Equal numbers wait for the next delivery: by its number a
+/// commit knows its own value.
+fn is_later(
+    own: LeaseEpoch,
+    stored: LeaseEpoch,
+    stored_age: Duration,
+    lease_duration: Duration,
+) -> bool {
+    own > stored || (own != stored && stored_age > lease_duration)
 }
 
 impl TenantLease {
-    /// The lease that comes with a message, which was asked for by that connection. `deadline` has
-    /// been granted. The error is a clause.
+    /// Creates the lease that comes with a message, which was requested on that connection.
+    /// `validity` has been granted. The error is a clause.
     pub(crate) fn new(
         fleet_client: Arc<FleetClient>,
-        connection: u64,
+        connection_number: u64,
         message: &Message,
         tenant: &str,
         host: Arc<str>,
-        deadline: Arc<Deadline>,
+        validity: Arc<LeaseValidity>,
     ) -> Result<Self, String> {
         let info = message.info().map_err(|error| error.to_string())?;
-        let epoch = Epoch {
+        let epoch = LeaseEpoch {
             stream_created_ms: fleet_client.stream_created_ms,
             sequence: info.stream_sequence,
             deliveries: u64::try_from(info.delivered).unwrap_or_default(),
@@ -189,16 +198,16 @@ impl TenantLease {
         Ok(Self {
             tenant: tenant.to_owned(),
             fleet_client,
-            connection,
+            connection_number,
             reply: reply.ok_or_else(|| "there is no place for its answer".to_owned())?,
             epoch,
             host,
-            deadline,
+            validity,
             revision: Mutex::new(0),
         })
     }
 
-    /// Takes over the tenant, with its stored state.
+    /// Claims the tenant, and returns its stored state.
     pub(crate) async fn claim(&self) -> Result<ClaimOutcome, ClaimError> {
         let unavailable = |error: &dyn fmt::Display| ClaimError::Unavailable(error.to_string());
         let (tenant, bucket) = (&*self.tenant, &self.fleet_client.checkpoints);
@@ -215,13 +224,18 @@ impl TenantLease {
                     }
                 },
             };
-            if !self.deadline.is_held() {
-                return Ok(ClaimOutcome::Late);
+            if !self.validity.is_held() {
+                return Ok(ClaimOutcome::TooLate);
             }
             if let (Some(found), Some(stored)) = (&found, &entry) {
                 let age = age(found);
-                if !is_later(self.epoch, stored.epoch, age, self.fleet_client.lease) {
-                    return Ok(ClaimOutcome::Superseded(StandingLease {
+                if !is_later(
+                    self.epoch,
+                    stored.epoch,
+                    age,
+                    self.fleet_client.lease_duration,
+                ) {
+                    return Ok(ClaimOutcome::Superseded(StoredLease {
                         host: stored.host.clone(),
                         age,
                     }));
@@ -245,24 +259,24 @@ impl TenantLease {
             let value = claimed.encode().map_err(ClaimError::Unusable)?;
             let revision = match bucket.update(tenant, value.into(), revision).await {
                 Ok(revision) => revision,
-                // Another server of the cluster was asked, and is behind.
+                // The read was answered by another server of the cluster, which lags behind.
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => continue,
                 Err(error) => return Err(unavailable(&error)),
             };
-            if is_first && !self.is_there().await? {
-                // Removed since the message came. Nothing may be left of it.
+            if is_first && !self.message_exists().await? {
+                // Removed since the message came. Nothing of it may remain.
                 let purged = bucket.purge_expect_revision(tenant, Some(revision));
                 purged.await.map_err(|error| unavailable(&error))?;
                 return Ok(ClaimOutcome::Removed);
             }
             *self.revision.lock().await = revision;
-            return Ok(ClaimOutcome::Held(Box::new(claimed.state)));
+            return Ok(ClaimOutcome::Claimed(Box::new(claimed.state)));
         }
-        Ok(ClaimOutcome::Late)
+        Ok(ClaimOutcome::TooLate)
     }
 
-    /// Whether the message of a tenant is still in the stream.
-    async fn is_there(&self) -> Result<bool, ClaimError> {
+    /// Returns whether the message of the tenant is still in the stream.
+    async fn message_exists(&self) -> Result<bool, ClaimError> {
         let subject = self.fleet_client.subject_of(&self.tenant);
         let tenants = &self.fleet_client.tenants;
         match tenants.get_last_raw_message_by_subject(&subject).await {
@@ -272,48 +286,51 @@ impl TenantLease {
         }
     }
 
-    /// The epoch of the lease.
-    pub(crate) fn epoch(&self) -> Epoch {
+    /// Returns the epoch of the lease.
+    pub(crate) fn epoch(&self) -> LeaseEpoch {
         self.epoch
     }
 
     /// Renews the lease for as long as it is polled and held.
     pub(crate) async fn keep_alive(&self) {
-        let lease = self.fleet_client.lease;
+        let lease_duration = self.fleet_client.lease_duration;
         loop {
-            let full = lease.saturating_sub(margin(lease));
-            let used = full.saturating_sub(self.deadline.remaining());
-            sleep((lease / 3).saturating_sub(used)).await;
-            if !self.deadline.is_held() {
-                return self.deadline.ended().await;
+            let granted = lease_duration.saturating_sub(margin(lease_duration));
+            let elapsed = granted.saturating_sub(self.validity.remaining());
+            sleep((lease_duration / 3).saturating_sub(elapsed)).await;
+            if !self.validity.is_held() {
+                return self.validity.ended().await;
             }
             if !self.renew().await {
-                sleep(lease / 20).await;
+                sleep(lease_duration / 20).await;
             }
         }
     }
 
-    /// Asks the server for more time. Only an answer that came before the deadline counts: after
-    /// it, the server would extend the lease of whoever has the tenant by then.
+    /// Requests an extension from the server. Only an answer that came before the deadline counts:
+    /// after it, the server would extend the lease of the host that has the tenant by then.
     async fn renew(&self) -> bool {
-        let is_same = || self.fleet_client.connection() == self.connection;
-        if !self.fleet_client.is_connected() || !is_same() {
+        let is_same_connection = || self.fleet_client.connection_number() == self.connection_number;
+        if !self.fleet_client.is_connected() || !is_same_connection() {
             return false;
         }
-        let asked = clock::now();
-        let within = self.deadline.remaining().min(self.fleet_client.lease / 3);
+        let requested_at = clock::now();
+        let timeout = self
+            .validity
+            .remaining()
+            .min(self.fleet_client.lease_duration / 3);
         let request = Request::new()
             .payload(Bytes::from(AckKind::Progress))
-            .timeout(Some(within));
+            .timeout(Some(timeout));
         match self
             .fleet_client
             .client
             .send_request(self.reply.clone(), request)
             .await
         {
-            Ok(_) if self.deadline.is_in_time() && is_same() => {
-                self.deadline
-                    .extend(deadline(asked, self.fleet_client.lease));
+            Ok(_) if self.validity.has_time_left() && is_same_connection() => {
+                self.validity
+                    .extend(deadline(requested_at, self.fleet_client.lease_duration));
                 true
             }
             Ok(_) => false,
@@ -324,10 +341,11 @@ impl TenantLease {
         }
     }
 
-    /// Gives the tenant back; it is due after `delay`. Does nothing after the deadline.
+    /// Gives the tenant back to the server; it is due again after `delay`. Sends nothing after the
+    /// deadline.
     pub(crate) async fn give_back(&self, delay: Duration) {
         let delay = delay.max(Duration::from_millis(1)); // without one, the server waits `ack_wait`
-        if self.deadline.is_in_time() && self.fleet_client.is_connected() {
+        if self.validity.has_time_left() && self.fleet_client.is_connected() {
             let payload = Bytes::from(AckKind::Nak(Some(delay)));
             let sent = self
                 .fleet_client
@@ -338,10 +356,10 @@ impl TenantLease {
                 debug!(source = %self.tenant, "it is not given back: {error}");
             }
         }
-        self.deadline.end();
+        self.validity.end();
     }
 
-    /// Stores what is kept of the tenant, if no other host has it.
+    /// Stores the state of the tenant, unless another host has it.
     pub(crate) async fn commit(
         &self,
         source_state: &StoredSource,
@@ -359,7 +377,7 @@ impl TenantLease {
         let value = Bytes::from(entry.encode().map_err(|error| unavailable(&error))?);
         let mut revision = self.revision.lock().await;
         loop {
-            if !self.deadline.is_in_time() {
+            if !self.validity.has_time_left() {
                 return Err(StoreError::Superseded);
             }
             if !self.fleet_client.is_connected() {
@@ -374,16 +392,16 @@ impl TenantLease {
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
                 Err(error) => return Err(unavailable(&error)),
             }
-            // Whose is the revision that is there? A commit whose answer was lost is this host's.
+            // The revision in the bucket may be of a commit of this host whose answer was lost.
             let found = bucket.entry(&*self.tenant).await;
             let Some(found) = found.map_err(|error| unavailable(&error))? else {
                 return Err(StoreError::Superseded);
             };
-            let own = TenantValue::decode(&found.value)
+            let is_own = TenantValue::decode(&found.value)
                 .is_ok_and(|entry| entry.epoch == self.epoch && *entry.host == *self.host);
-            if !own || found.revision <= *revision {
-                // Whatever is sent now would be for the lease of another.
-                self.deadline.end();
+            if !is_own || found.revision <= *revision {
+                // Anything that is sent now would apply to the lease of another host.
+                self.validity.end();
                 warn!(
                     source = %self.tenant,
                     "another host has the tenant, which was changed or removed, or whose lease \
@@ -411,57 +429,65 @@ impl CheckpointStore for TenantLease {
 mod tests {
     use super::*;
 
-    const LEASE: Duration = Duration::from_secs(30);
+    const LEASE_DURATION: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn a_deadline_ends_by_itself_and_counts_from_before_the_tenant_was_asked_for() {
-        let asked = clock::now();
-        assert_eq!(deadline(asked, LEASE), asked + Duration::from_secs(27));
-        let held = Deadline::default();
-        assert!(!held.is_held());
-        held.grant(asked + Duration::from_millis(200));
-        assert!(held.is_held());
-        held.ended().await;
-        assert!(clock::now() >= asked + Duration::from_millis(200));
-        assert!(!held.is_held() && !held.is_in_time());
+    async fn a_lease_ends_by_itself_and_counts_from_before_the_tenant_was_requested() {
+        let requested_at = clock::now();
+        assert_eq!(
+            deadline(requested_at, LEASE_DURATION),
+            requested_at + Duration::from_secs(27)
+        );
+        let validity = LeaseValidity::default();
+        assert!(!validity.is_held());
+        validity.grant(requested_at + Duration::from_millis(200));
+        assert!(validity.is_held());
+        validity.ended().await;
+        assert!(clock::now() >= requested_at + Duration::from_millis(200));
+        assert!(!validity.is_held() && !validity.has_time_left());
         // A machine that was suspended for longer than the lease.
-        held.grant(asked.saturating_sub(LEASE));
-        assert!(!held.is_held());
+        validity.grant(requested_at.saturating_sub(LEASE_DURATION));
+        assert!(!validity.is_held());
     }
 
     #[tokio::test]
-    async fn work_that_is_recalled_ends_while_the_tenant_can_still_be_given_back() {
-        let held = Arc::new(Deadline::default());
-        held.grant(deadline(clock::now(), LEASE));
+    async fn work_stops_on_request_while_the_tenant_can_still_be_given_back() {
+        let validity = Arc::new(LeaseValidity::default());
+        validity.grant(deadline(clock::now(), LEASE_DURATION));
         let waiting = tokio::spawn({
-            let held = Arc::clone(&held);
-            async move { held.ended().await }
+            let validity = Arc::clone(&validity);
+            async move { validity.ended().await }
         });
-        held.recall();
+        validity.request_stop();
         waiting.await.unwrap();
-        assert!(!held.is_held() && held.is_in_time());
-        held.end();
-        assert!(!held.is_in_time());
-        held.grant(deadline(clock::now(), LEASE));
-        assert!(held.is_held());
+        assert!(!validity.is_held() && validity.has_time_left());
+        validity.end();
+        assert!(!validity.has_time_left());
+        validity.grant(deadline(clock::now(), LEASE_DURATION));
+        assert!(validity.is_held());
     }
 
     #[test]
     fn numbers_that_went_back_hold_a_tenant_for_one_lease_only() {
-        let epoch = |stream_created_ms, sequence, deliveries| Epoch {
+        let epoch = |stream_created_ms, sequence, deliveries| LeaseEpoch {
             stream_created_ms,
             sequence,
             deliveries,
         };
         let own = epoch(5, 7, 2);
-        let (fresh, old) = (LEASE, LEASE + Duration::from_millis(1));
-        assert!(is_later(own, epoch(5, 7, 1), Duration::ZERO, LEASE));
+        let (fresh, old) = (LEASE_DURATION, LEASE_DURATION + Duration::from_millis(1));
+        assert!(is_later(
+            own,
+            epoch(5, 7, 1),
+            Duration::ZERO,
+            LEASE_DURATION
+        ));
         // A new consumer, a restored stream, and one that was made by a clock that is behind.
         for stored in [epoch(5, 7, 1_440), epoch(5, 900, 1), epoch(6, 1, 1)] {
-            assert!(!is_later(own, stored, fresh, LEASE), "{stored:?}");
-            assert!(is_later(own, stored, old, LEASE), "{stored:?}");
+            assert!(!is_later(own, stored, fresh, LEASE_DURATION), "{stored:?}");
+            assert!(is_later(own, stored, old, LEASE_DURATION), "{stored:?}");
         }
         // The two values could not be distinguished.
-        assert!(!is_later(own, own, old, LEASE));
+        assert!(!is_later(own, own, old, LEASE_DURATION));
     }
 }

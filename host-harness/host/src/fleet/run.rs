@@ -13,7 +13,7 @@ use source_common::backoff::Backoff;
 use source_common::exit::Failure;
 use source_outputs::Outputs;
 use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
-use source_runtime::source::{Components, NetworkAccess};
+use source_runtime::source::{ComponentLoader, NetworkAccess};
 use source_runtime::source_loop::{SourceExit, SourceLoop, TurnEnd};
 use source_runtime::store::{CheckpointStore, StateDir, StoredSource, epoch_ms};
 use tokio::sync::Semaphore;
@@ -24,9 +24,9 @@ use tracing::{debug, error, info, warn};
 use super::cache::{CachedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
-use super::lease::{self, ClaimError, ClaimOutcome, Deadline, StandingLease, TenantLease};
+use super::lease::{self, ClaimError, ClaimOutcome, LeaseValidity, StoredLease, TenantLease};
 use super::tenant::Tenant;
-use super::tenant_value::Epoch;
+use super::tenant_value::LeaseEpoch;
 use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
@@ -38,32 +38,33 @@ use crate::registry::Registry;
 use crate::report::{FleetMember, FleetStatus, PausedBy, RunState};
 use crate::run::{Options, StdoutWatch};
 use crate::service_manager;
-use crate::settings::{CACHE_DIR, FleetSettings, Inherited, Settings};
+use crate::settings::{CACHE_DIR, FleetSettings, InheritedSettings, Settings};
 use crate::source;
 
-/// How long a request for tenants waits where none is due.
+/// How long a request for tenants waits if none is due.
 const FETCH_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Tenants asked for at a time.
+/// Tenants requested at a time.
 const FETCH_MAX: usize = 256;
-/// Time after which a tenant that has much to collect is given back: others pass in between, and a
-/// host that joins gets its part of the tenants.
+/// Time after which a tenant that has much to collect is given back, so that others get their turn,
+/// and a host that joins gets its part of the tenants.
 const TURN_MAX: Duration = Duration::from_secs(10);
 /// Tenants whose connections and sessions are kept for the next time.
 const TENANTS_CACHED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
-/// A tenant that cannot work is looked at again after so long; a change of it is seen at once.
-const FAILED_WAIT: Duration = Duration::from_secs(300);
-/// A paused tenant likewise.
-const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
+/// Delay before a tenant that failed is due again; a change of the tenant takes effect at once.
+const FAILED_DELAY: Duration = Duration::from_secs(300);
+/// The same for a paused tenant.
+const PAUSED_DELAY: Duration = Duration::from_secs(3_600);
 /// Delay before a tenant is due again that could not be claimed because NATS failed.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How many claims of a tenant fail in a row, each for a later lease, before that is a warning.
-const SUPERSEDED_WARN: u32 = 3;
-/// After this many times a lease without another, they are not in a row.
-const SUPERSEDED_LEASES_MAX: u32 = 10;
+/// Number of claims of a tenant in a row that fail because of a later lease before a warning is
+/// logged.
+const SUPERSEDED_WARN_MIN: u32 = 3;
+/// After this many lease durations without another such claim, the count begins again.
+const SUPERSEDED_RESET_LEASES: u32 = 10;
 /// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
 const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);
-/// How long work may still go on after a stop was asked for. What remains of the time that a
-/// service manager allows is for giving tenants back.
+/// How long work may continue after a stop was requested. The rest of the time that a service
+/// manager allows is for giving tenants back.
 const STOP_GRACE: Duration = Duration::from_millis(4_200);
 /// How often a host reports itself.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -72,7 +73,7 @@ const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
 /// With many tenants, reading takes at most one part in this many of the time.
 const OVERVIEW_PARTS: u32 = 20;
 
-/// What the leases of this host have come to.
+/// Counts of the leases of this host.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseCounts {
     pub(crate) held: AtomicUsize,
@@ -81,33 +82,33 @@ pub(crate) struct LeaseCounts {
     pub(crate) expired: AtomicU64,
     /// Superseded by a later lease, or over, before this host could claim the tenant.
     pub(crate) fenced: AtomicU64,
-    /// How late the tenants of the present interval were, at most.
+    /// The longest delay with which a due tenant was taken in the present interval.
     late_ms: AtomicU64,
 }
 
-/// What a host of a fleet works with.
-struct FleetHost {
+/// The settings of a host of a fleet, and what it has opened.
+struct FleetContext {
     settings: FleetSettings,
     settings_file: PathBuf,
-    components: Components,
+    components: ComponentLoader,
     outputs: Arc<Outputs>,
-    inherited: Inherited,
+    inherited: InheritedSettings,
     dead_letters: DeadLetterSinks,
     registry: Registry,
     has_admin: bool,
-    stopper: ShutdownTrigger,
+    shutdown_trigger: ShutdownTrigger,
     shutdown: Shutdown,
 }
 
-/// A host at work: what its tasks share.
+/// A running host: what its tasks share.
 struct RunningHost {
-    host: FleetHost,
+    context: FleetContext,
     name: Arc<str>,
     counts: Arc<LeaseCounts>,
     cache: Mutex<TenantCache>,
-    /// The tenants that are worked on.
-    at_work: Mutex<BTreeMap<String, (Epoch, Arc<Deadline>)>>,
-    /// How often in a row a tenant was not claimed for a later lease of it, and when last.
+    /// The leases of the tenants that are worked on, by tenant.
+    active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>>,
+    /// How often in a row the claim of a tenant failed because of a later lease, and when last.
     superseded: Mutex<BTreeMap<String, (u32, Duration)>>,
 }
 
@@ -159,8 +160,8 @@ pub(crate) async fn run(
         registry.add_outputs(Arc::clone(output));
     }
     let _service = service_manager::start(options.shutdown.clone());
-    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.stopper.clone());
-    let host = FleetHost {
+    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
+    let context = FleetContext {
         settings: fleet.clone(),
         settings_file: settings.file.clone(),
         components,
@@ -169,11 +170,11 @@ pub(crate) async fn run(
         dead_letters,
         registry,
         has_admin: settings.admin.is_some(),
-        stopper: options.stopper,
+        shutdown_trigger: options.shutdown_trigger,
         shutdown: options.shutdown,
     };
-    host.work().await;
-    let is_reader_gone = stdout.finish();
+    context.work().await;
+    let is_stdout_closed = stdout.finish();
     for output in [Some(outputs), rejected_output].into_iter().flatten() {
         let closed = output.close().await;
         closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
@@ -181,13 +182,13 @@ pub(crate) async fn run(
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    if is_reader_gone {
+    if is_stdout_closed {
         return Err(Failure::failed("standard output was closed by its reader"));
     }
     Ok(())
 }
 
-impl FleetHost {
+impl FleetContext {
     async fn work(self) {
         let mut shutdown = self.shutdown.clone();
         let Some(fleet_client) = open(&self.settings, &mut shutdown).await else {
@@ -198,17 +199,17 @@ impl FleetHost {
         info!(
             "fleet: host {name} works on up to {} tenants at a time, with leases of {} s",
             self.settings.leases_max,
-            fleet_client.lease.as_secs()
+            fleet_client.lease_duration.as_secs()
         );
         let running = Arc::new(RunningHost {
             name,
             counts: Arc::default(),
             cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
-            at_work: Mutex::default(),
+            active_leases: Mutex::default(),
             superseded: Mutex::default(),
-            host: self,
+            context: self,
         });
-        // Before it has any tenant: hosts that start later look for it.
+        // Before it has any tenant, because hosts that start later check for it.
         report(&running, &fleet_client).await;
         let fleet_client = Arc::new(Mutex::new(fleet_client));
         let mut reports = JoinSet::new();
@@ -216,31 +217,32 @@ impl FleetHost {
             Arc::clone(&running),
             Arc::clone(&fleet_client),
         ));
-        if running.host.has_admin {
-            let registry = running.host.registry.clone();
+        if running.context.has_admin {
+            let registry = running.context.registry.clone();
             reports.spawn(refresh_overview(registry, Arc::clone(&fleet_client)));
         }
         let mut tasks = JoinSet::new();
         take_tenants(&running, &fleet_client, &mut tasks).await;
 
-        // Asked to stop: polls may end, within reason; then tenants are given back.
+        // A stop was requested: running polls may finish within a grace period; then tenants are
+        // given back.
         let all_done = async { while tasks.join_next().await.is_some() {} };
         tokio::select! {
             () = all_done => {}
             () = shutdown.grace_elapsed(STOP_GRACE) => {
-                for (_, deadline) in running.at_work().values() {
-                    deadline.recall();
+                for (_, validity) in running.active_leases().values() {
+                    validity.request_stop();
                 }
             }
         }
         while let Ok(Some(_)) = timeout(STOP_CONFIRM_MAX, tasks.join_next()).await {}
         reports.abort_all();
         let fleet_client = lock(&fleet_client).clone();
-        let own = format!("{}{}", fleet_client.hosts.prefix, running.name);
-        let gone = fleet_client.hosts.stream.purge().filter(own);
-        // What was sent is on its way when the process ends.
-        let last = async { gone.await.is_ok() && fleet_client.client.flush().await.is_ok() };
-        if !timeout(STOP_CONFIRM_MAX, last).await.unwrap_or_default() {
+        let own_key = format!("{}{}", fleet_client.hosts.prefix, running.name);
+        let purge = fleet_client.hosts.stream.purge().filter(own_key);
+        // Flushed, so that all messages are sent before the process ends.
+        let flushed = async { purge.await.is_ok() && fleet_client.client.flush().await.is_ok() };
+        if !timeout(STOP_CONFIRM_MAX, flushed).await.unwrap_or_default() {
             warn!("fleet: NATS did not answer at the end; tenants come back when their leases end");
         }
     }
@@ -250,7 +252,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Connects, as often as it has to be tried. `None` when asked to stop.
+/// Connects, and retries until it succeeds. Returns `None` when a stop is requested.
 async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<FleetClient>> {
     let mut backoff = Backoff::default();
     loop {
@@ -260,13 +262,13 @@ async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<F
         };
         let failure = match opened {
             Ok(fleet_client) => {
-                fleet_client.hold_off_beside_others().await;
+                fleet_client.hold_off_if_others_run().await;
                 return Some(Arc::new(fleet_client));
             }
             Err(failure) => failure,
         };
         backoff.fail();
-        let wait = backoff.wait().min(settings.lease / 2);
+        let wait = backoff.wait().min(settings.lease_duration / 2);
         error!("{failure}; next try in {:.1} s", wait.as_secs_f64());
         tokio::select! {
             () = sleep(wait) => {}
@@ -275,7 +277,7 @@ async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<F
     }
 }
 
-/// The name of this process among the hosts.
+/// Returns the name of this process among the hosts.
 fn host_name() -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let machine = machine.trim().replace(
@@ -283,28 +285,29 @@ fn host_name() -> String {
         "_",
     );
     let machine = if machine.is_empty() { "host" } else { &machine };
-    // Processes of one machine, also one after another with the same number, differ.
+    // Distinguishes processes of one machine, also successive ones with the same process id.
     let started = epoch_ms(SystemTime::now());
     format!("{machine}-{}-{started:x}", std::process::id())
 }
 
+/// Takes due tenants whenever this host may work on more, until a stop is requested.
 async fn take_tenants(
     running: &Arc<RunningHost>,
     shared: &Mutex<Arc<FleetClient>>,
     tasks: &mut JoinSet<()>,
 ) {
-    let mut shutdown = running.host.shutdown.clone();
-    let free = Arc::new(Semaphore::new(running.host.settings.leases_max));
-    let mut errors = Backoff::default();
+    let mut shutdown = running.context.shutdown.clone();
+    let semaphore = Arc::new(Semaphore::new(running.context.settings.leases_max));
+    let mut backoff = Backoff::default();
     while !shutdown.is_requested() {
         let first = tokio::select! {
-            first = Arc::clone(&free).acquire_owned() => first,
+            first = Arc::clone(&semaphore).acquire_owned() => first,
             _ = shutdown.requested() => return,
         };
         let Ok(first) = first else { return };
         let mut permits = vec![first];
         while permits.len() < FETCH_MAX
-            && let Ok(more) = Arc::clone(&free).try_acquire_owned()
+            && let Ok(more) = Arc::clone(&semaphore).try_acquire_owned()
         {
             permits.push(more);
         }
@@ -316,10 +319,10 @@ async fn take_tenants(
                 _ = shutdown.requested() => return,
             }
         }
-        let taken = take(running, &fleet_client, &mut permits, tasks).await;
+        let taken = take_due_tenants(running, &fleet_client, &mut permits, tasks).await;
         while tasks.try_join_next().is_some() {}
         match taken {
-            Ok(()) => errors.reset(),
+            Ok(()) => backoff.reset(),
             Err(_) if !fleet_client.is_connected() => {
                 // The client connects again by itself.
                 tokio::select! {
@@ -328,13 +331,13 @@ async fn take_tenants(
                 }
             }
             Err(reason) => {
-                errors.fail();
+                backoff.fail();
                 warn!("fleet: no tenants from NATS: {reason}; opening the stream again");
                 tokio::select! {
-                    () = sleep(errors.wait().min(fleet_client.lease / 2)) => {}
+                    () = sleep(backoff.wait().min(fleet_client.lease_duration / 2)) => {}
                     _ = shutdown.requested() => return,
                 }
-                match open(&running.host.settings, &mut shutdown).await {
+                match open(&running.context.settings, &mut shutdown).await {
                     Some(fleet_client) => *lock(shared) = fleet_client,
                     None => return,
                 }
@@ -343,8 +346,8 @@ async fn take_tenants(
     }
 }
 
-/// Asks for as many tenants as there are permits, and starts to work on each that comes.
-async fn take(
+/// Requests as many tenants as there are permits, and starts to work on each that comes.
+async fn take_due_tenants(
     running: &Arc<RunningHost>,
     fleet_client: &Arc<FleetClient>,
     permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
@@ -353,19 +356,19 @@ async fn take(
     if !fleet_client.is_connected() {
         return Err("not connected".to_owned());
     }
-    let wait = FETCH_WAIT_MAX.min(fleet_client.lease / 10);
-    // The lease of what comes begins after this.
-    let asked = FetchOrigin {
-        at: clock::now(),
-        connection: fleet_client.connection(),
+    let wait = FETCH_WAIT_MAX.min(fleet_client.lease_duration / 10);
+    // The leases of these tenants begin after this.
+    let request = FetchRequest {
+        sent_at: clock::now(),
+        connection_number: fleet_client.connection_number(),
     };
     let fetch = fleet_client.consumer.fetch();
     let fetch = fetch.max_messages(permits.len()).expires(wait).messages();
-    let fetched = timeout(fleet_client.lease / 3, fetch).await;
+    let fetched = timeout(fleet_client.lease_duration / 3, fetch).await;
     let mut messages = fetched
         .map_err(|_| "no answer".to_owned())?
         .map_err(|error| error.to_string())?;
-    // The server ends the answer. Where it does not, it was restarted.
+    // The server ends its answer, unless it was restarted.
     let until = tokio::time::Instant::now() + wait + wait;
     while let Ok(Some(message)) = tokio::time::timeout_at(until, messages.next()).await {
         let message = message.map_err(|error| error.to_string())?;
@@ -373,7 +376,9 @@ async fn take(
         let (running, fleet_client) = (Arc::clone(running), Arc::clone(fleet_client));
         tasks.spawn(async move {
             running.counts.held.fetch_add(1, Ordering::Relaxed);
-            running.serve(fleet_client, &message, asked).await;
+            running
+                .handle_message(fleet_client, &message, request)
+                .await;
             running.counts.held.fetch_sub(1, Ordering::Relaxed);
             drop(permit);
         });
@@ -381,38 +386,43 @@ async fn take(
     Ok(())
 }
 
-/// When and by which connection tenants were asked for.
+/// When and by which connection tenants were requested.
 #[derive(Clone, Copy)]
-struct FetchOrigin {
-    at: Duration,
-    connection: u64,
+struct FetchRequest {
+    sent_at: Duration,
+    connection_number: u64,
 }
 
 impl RunningHost {
-    fn at_work(&self) -> MutexGuard<'_, BTreeMap<String, (Epoch, Arc<Deadline>)>> {
-        lock(&self.at_work)
+    fn active_leases(&self) -> MutexGuard<'_, BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>> {
+        lock(&self.active_leases)
     }
 
-    /// Works on a tenant for one lease.
-    async fn serve(&self, fleet_client: Arc<FleetClient>, message: &Message, asked: FetchOrigin) {
-        let prefix = format!("{}.", fleet_client.subject);
+    /// Works on the tenant of a message for one lease.
+    async fn handle_message(
+        &self,
+        fleet_client: Arc<FleetClient>,
+        message: &Message,
+        request: FetchRequest,
+    ) {
+        let prefix = format!("{}.", fleet_client.subject_prefix);
         let Some(tenant) = message.subject.strip_prefix(&*prefix) else {
             return;
         };
-        let lease_time = fleet_client.lease;
+        let lease_duration = fleet_client.lease_duration;
         let cached = lock(&self.cache).take(tenant);
-        let deadline = cached
+        let validity = cached
             .as_ref()
-            .map_or_else(Arc::default, |cached| Arc::clone(&cached.deadline));
-        deadline.grant(lease::deadline(asked.at, fleet_client.lease));
+            .map_or_else(Arc::default, |cached| Arc::clone(&cached.validity));
+        validity.grant(lease::deadline(request.sent_at, lease_duration));
         let host = Arc::clone(&self.name);
         let lease = TenantLease::new(
             fleet_client,
-            asked.connection,
+            request.connection_number,
             message,
             tenant,
             host,
-            Arc::clone(&deadline),
+            Arc::clone(&validity),
         );
         let lease = match lease {
             Ok(lease) => Arc::new(lease),
@@ -421,14 +431,14 @@ impl RunningHost {
                 return;
             }
         };
-        self.end_of_same_number(tenant, lease.epoch());
+        self.end_lease_of_same_epoch(tenant, lease.epoch());
         let state = match lease.claim().await {
-            Ok(ClaimOutcome::Held(state)) => *state,
-            Ok(ClaimOutcome::Superseded(standing)) => {
+            Ok(ClaimOutcome::Claimed(state)) => *state,
+            Ok(ClaimOutcome::Superseded(stored_lease)) => {
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
-                return self.note_superseded(tenant, &standing, lease_time);
+                return self.note_superseded(tenant, &stored_lease, lease_duration);
             }
-            Ok(ClaimOutcome::Late) => {
+            Ok(ClaimOutcome::TooLate) => {
                 debug!(source = %tenant, "the lease of the tenant is over, or others were faster");
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -445,54 +455,53 @@ impl RunningHost {
                     "fleet: what the bucket holds for the tenant {reason}; restore it from a \
                      copy, or {advice} to begin again at `start`"
                 );
-                return lease.give_back(FAILED_WAIT).await;
+                return lease.give_back(FAILED_DELAY).await;
             }
         };
         self.note_taken(&state);
         lock(&self.superseded).remove(tenant);
         let previous = self
-            .at_work()
-            .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&deadline)));
+            .active_leases()
+            .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&validity)));
         if let Some((_, previous)) = previous {
-            // The tenant was changed: its former message is gone.
+            // The tenant was changed, which replaced its message.
             previous.end();
         }
-        self.work(&lease, message, cached, state).await;
-        let mut at_work = self.at_work();
-        if at_work
-            .get(tenant)
-            .is_some_and(|(epoch, held)| *epoch == lease.epoch() && Arc::ptr_eq(held, &deadline))
-        {
-            at_work.remove(tenant);
+        self.run_turn(&lease, message, cached, state).await;
+        let mut active_leases = self.active_leases();
+        if active_leases.get(tenant).is_some_and(|(epoch, active)| {
+            *epoch == lease.epoch() && Arc::ptr_eq(active, &validity)
+        }) {
+            active_leases.remove(tenant);
         }
     }
 
-    /// Ends the work on a tenant by a lease with this number, before another with the same one is
-    /// claimed: a consumer that was made anew counts from one again. A commit of the former would
-    /// take the value of the latter for its own.
-    fn end_of_same_number(&self, tenant: &str, number: Epoch) {
-        if let Some((epoch, previous)) = self.at_work().get(tenant)
-            && *epoch == number
+    /// Ends an active lease of a tenant with this epoch before another lease with the same epoch is
+    /// claimed: a consumer that was created again counts from one again. Otherwise a commit of the
+    /// former would take the value of the latter for its own.
+    fn end_lease_of_same_epoch(&self, tenant: &str, epoch: LeaseEpoch) {
+        if let Some((active, previous)) = self.active_leases().get(tenant)
+            && *active == epoch
         {
             previous.end();
         }
     }
 
-    /// Says that a tenant was not claimed. Once is no matter; where it goes on, the tenant may stand
-    /// still.
-    fn note_superseded(&self, tenant: &str, standing: &StandingLease, lease_time: Duration) {
+    /// Logs that a tenant was not claimed. A single failure is harmless; repeated failures may mean
+    /// that no host works on the tenant.
+    fn note_superseded(&self, tenant: &str, stored_lease: &StoredLease, lease_duration: Duration) {
         let now = clock::now();
         let times = {
             let mut superseded = lock(&self.superseded);
             let (times, last) = superseded.entry(tenant.to_owned()).or_default();
-            if now.saturating_sub(*last) > lease_time.saturating_mul(SUPERSEDED_LEASES_MAX) {
+            if now.saturating_sub(*last) > lease_duration.saturating_mul(SUPERSEDED_RESET_LEASES) {
                 *times = 0;
             }
             *last = now;
             *times = times.saturating_add(1);
             *times
         };
-        if times < SUPERSEDED_WARN {
+        if times < SUPERSEDED_WARN_MIN {
             debug!(source = %tenant, "a later lease of the tenant was there already");
             return;
         }
@@ -502,8 +511,8 @@ impl RunningHost {
             "fleet: the tenant cannot be claimed: the bucket holds a later lease of it, \
              of host {}, written {} s ago; if that host does not work on it, compare the clocks of \
              this machine and of NATS",
-            standing.host,
-            standing.age.as_secs()
+            stored_lease.host,
+            stored_lease.age.as_secs()
         );
     }
 
@@ -515,7 +524,8 @@ impl RunningHost {
         }
     }
 
-    async fn work(
+    /// Prepares a tenant, collects from it for one turn, and gives it back.
+    async fn run_turn(
         &self,
         lease: &Arc<TenantLease>,
         message: &Message,
@@ -528,12 +538,12 @@ impl RunningHost {
         let mut tenant = match cached {
             Some(cached) => cached,
             None => match self.prepare(lease, &message.payload, &state).await {
-                Ok(Some(ready)) => ready,
+                Ok(Some(prepared)) => prepared,
                 Ok(None) => {
                     if let Err(error) = lease.commit(&state, true).await {
                         debug!(source = %name, "its pause is not stored: {error:?}");
                     }
-                    return lease.give_back(PAUSED_WAIT).await;
+                    return lease.give_back(PAUSED_DELAY).await;
                 }
                 Err(failure) => {
                     error!(source = %name, "{failure}");
@@ -541,12 +551,12 @@ impl RunningHost {
                     if let Err(error) = lease.commit(&state, false).await {
                         debug!(source = %name, "its failure is not stored: {error:?}");
                     }
-                    return lease.give_back(FAILED_WAIT).await;
+                    return lease.give_back(FAILED_DELAY).await;
                 }
             },
         };
         tenant.entry.update(&state);
-        tenant.entry.set_run(RunState::Running);
+        tenant.entry.set_run_state(RunState::Running);
         let store: Arc<dyn CheckpointStore> = lease.clone();
         let end = {
             let turn = tenant.turns.turn(state, store, TURN_MAX);
@@ -557,28 +567,28 @@ impl RunningHost {
             }
         };
         let wait = self.note_end(lease, &tenant, end);
-        // Credentials that were refused are read again.
-        let is_refused = tenant.turns.source_state().last_error.as_ref();
-        let is_refused = is_refused.is_some_and(|error| error.kind == "unauthorized");
-        let evicted = if is_refused {
+        // Not cached after refused credentials, so that they are read again.
+        let last_error = tenant.turns.source_state().last_error.as_ref();
+        let is_unauthorized = last_error.is_some_and(|error| error.kind == "unauthorized");
+        let evicted = if is_unauthorized {
             None
         } else {
             lock(&self.cache).put(name.clone(), tenant)
         };
         if let Some(evicted) = evicted {
-            self.host.registry.remove_source(&evicted);
+            self.context.registry.remove_source(&evicted);
         }
-        // Last: another host, or this one, may have the tenant right after.
+        // The last step: another host, or this one, may take the tenant immediately.
         lease.give_back(wait).await;
     }
 
-    /// How long it is until the tenant is due again.
+    /// Logs how a turn ended. Returns how long it is until the tenant is due again.
     fn note_end(&self, lease: &TenantLease, tenant: &CachedTenant, end: TurnEnd) -> Duration {
         let name = &lease.tenant;
         match end {
             TurnEnd::Due(wait) => wait,
             TurnEnd::Ended(SourceExit::LeaseLost) => {
-                if self.host.shutdown.is_requested() {
+                if self.context.shutdown.is_requested() {
                     debug!(source = %name, "its work is given up, to stop");
                 } else {
                     self.counts.expired.fetch_add(1, Ordering::Relaxed);
@@ -591,52 +601,53 @@ impl RunningHost {
             }
             TurnEnd::Ended(SourceExit::Stopped | SourceExit::CaughtUp) => Duration::ZERO,
             TurnEnd::Ended(SourceExit::Output(None)) => {
-                self.host.stopper.stop();
+                self.context.shutdown_trigger.stop();
                 Duration::ZERO
             }
             TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) => {
                 error!(source = %name, "{failure}");
-                // It is tried again: what failed is its last error, where the loop has noted it.
+                // The tenant is tried again. Its state is its last error, if the loop has noted
+                // one.
                 if tenant.turns.source_state().last_error.is_none() {
-                    tenant.entry.set_run(RunState::Ended);
+                    tenant.entry.set_run_state(RunState::Ended);
                 }
-                FAILED_WAIT
+                FAILED_DELAY
             }
         }
     }
 
-    /// Makes a tenant ready. `None` where it is paused.
+    /// Prepares a tenant. Returns `None` if it is paused.
     async fn prepare(
         &self,
         lease: &Arc<TenantLease>,
         payload: &[u8],
         state: &StoredSource,
     ) -> Result<Option<CachedTenant>, Failure> {
-        let host = &self.host;
+        let context = &self.context;
         let tenant = Tenant::decode(&lease.tenant, payload)?;
-        let settings = tenant.settings(&host.settings_file, &host.inherited)?;
-        let chosen = settings.outputs.clone();
-        let chosen = chosen.unwrap_or_else(|| host.inherited.outputs.clone());
-        let entry = host.registry.add_source(&lease.tenant, chosen);
+        let settings = tenant.settings(&context.settings_file, &context.inherited)?;
+        let outputs = settings.outputs.clone();
+        let outputs = outputs.unwrap_or_else(|| context.inherited.outputs.clone());
+        let entry = context.registry.add_source(&lease.tenant, outputs);
         entry.update(state);
         if !settings.enabled {
             entry.set_paused(Some(PausedBy::Settings));
             return Ok(None);
         }
-        let source = source::prepare(&host.components, &settings, NetworkAccess::Online).await?;
-        source.require_lease(lease.deadline.clone());
+        let source = source::prepare(&context.components, &settings, NetworkAccess::Online).await?;
+        source.require_lease(lease.validity.clone());
         source.observe_requests(Arc::new(RequestReporter {
             entry: entry.clone(),
-            registry: host.registry.clone(),
+            registry: context.registry.clone(),
         }));
         let destination = Destination {
             progress: ProgressBars::new(false, 0).source(&source.name, state),
-            outputs: Arc::clone(&host.outputs),
-            chosen: settings.outputs,
+            outputs: Arc::clone(&context.outputs),
+            output_names: settings.outputs,
             namespace: source.description.namespace.clone(),
-            dead_letter: host.dead_letters.of(&source.name),
+            dead_letter: context.dead_letters.of(&source.name),
             entry: entry.clone(),
-            registry: host.registry.clone(),
+            registry: context.registry.clone(),
         };
         let turns = SourceLoop {
             source: Arc::new(source),
@@ -646,11 +657,11 @@ impl RunningHost {
             once: false,
             wake: Arc::default(),
             reloader: None,
-            shutdown: host.shutdown.clone(),
+            shutdown: context.shutdown.clone(),
         };
         Ok(Some(CachedTenant {
             sequence: lease.epoch().sequence,
-            deadline: Arc::clone(&lease.deadline),
+            validity: Arc::clone(&lease.validity),
             turns: turns.into_turns(),
             entry,
         }))
@@ -705,16 +716,16 @@ async fn report(running: &RunningHost, fleet_client: &FleetClient) {
     let status = FleetMember {
         host: running.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at_ms: epoch_ms(running.host.registry.started_at()),
+        started_at_ms: epoch_ms(running.context.registry.started_at()),
         written_at_ms: epoch_ms(SystemTime::now()),
         leases: counts.held.load(Ordering::Relaxed),
-        leases_max: running.host.settings.leases_max,
+        leases_max: running.context.settings.leases_max,
         taken: counts.taken.load(Ordering::Relaxed),
         expired: counts.expired.load(Ordering::Relaxed),
         fenced: counts.fenced.load(Ordering::Relaxed),
         late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
     };
-    report_part(&running.host.registry, fleet_client, &status).await;
+    report_part(&running.context.registry, fleet_client, &status).await;
     if fleet_client.is_connected()
         && let Ok(value) = serde_json::to_vec(&status)
         && let Err(error) = fleet_client.hosts.put(&*running.name, value.into()).await

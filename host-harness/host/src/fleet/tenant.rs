@@ -4,19 +4,19 @@ use std::path::Path;
 
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_common::suggestion::unknown_key;
 use source_common::value_reference::ValueReference;
 use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
 
-use crate::settings::{Inherited, SourceSettings, is_tenant_name, to_json};
+use crate::settings::{InheritedSettings, SourceSettings, is_tenant_name, to_json};
 
 /// The table of the component's settings.
 const SETTINGS: &str = "settings";
 /// The key that pauses a tenant.
 const ENABLED: &str = "enabled";
 
-/// The settings of a tenant as they are in its message.
+/// The settings of a tenant, as in its message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tenant {
     /// Its name.
@@ -25,7 +25,7 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant with the keys of a file of `sources_dir`.
+    /// Creates a tenant with the keys of a file of `sources_dir`.
     pub(crate) fn new(name: &str, table: toml::Table) -> Result<Self, Failure> {
         if !is_tenant_name(name) {
             return Err(Failure::settings(format!(
@@ -39,7 +39,7 @@ impl Tenant {
         })
     }
 
-    /// Understands a message.
+    /// Parses the message of a tenant.
     pub(crate) fn decode(name: &str, payload: &[u8]) -> Result<Self, Failure> {
         let failure = |reason: &dyn std::fmt::Display| {
             Failure::settings(format!(
@@ -51,18 +51,18 @@ impl Tenant {
         Self::new(name, table)
     }
 
-    /// Its message.
+    /// Returns the message of the tenant.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let value = to_json(&toml::Value::Table(self.table.clone()));
         value.to_string().into_bytes()
     }
 
-    /// Whether it collects.
+    /// Returns whether the tenant is enabled; otherwise it is paused.
     pub(crate) fn is_enabled(&self) -> bool {
         self.table.get(ENABLED).and_then(toml::Value::as_bool) != Some(false)
     }
 
-    /// The same, paused or not.
+    /// Returns the same tenant, enabled or paused.
     pub(crate) fn with_enabled(mut self, is_enabled: bool) -> Self {
         if is_enabled {
             self.table.remove(ENABLED);
@@ -73,11 +73,12 @@ impl Tenant {
         self
     }
 
-    /// Understands its keys. Relative paths begin at the directory of the host's settings file.
+    /// Parses the settings of its source. Relative paths are relative to the directory of the
+    /// host's settings file.
     pub(crate) fn settings(
         &self,
         settings_file: &Path,
-        inherited: &Inherited,
+        inherited: &InheritedSettings,
     ) -> Result<SourceSettings, Failure> {
         let lines = KeyLineNumbers::default();
         let table = self.table.clone();
@@ -97,8 +98,8 @@ impl Tenant {
         Ok(settings)
     }
 
-    /// Refuses settings that the component does not know, with the nearest that it does.
-    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), Failure> {
+    /// Refuses settings that the component does not know, with the nearest known one.
+    pub(crate) fn refuse_unknown_settings(&self, known: &[&str]) -> Result<(), Failure> {
         let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
         let mut keys = settings.into_iter().flat_map(toml::Table::keys);
         match keys.find(|key| !known.contains(&key.as_str())) {
@@ -111,15 +112,18 @@ impl Tenant {
         }
     }
 
-    /// Refuses secrets that are written out: the stream is no place for them. `is_secret` says it
-    /// of a setting.
-    pub(crate) fn refuse_secrets(&self, is_secret: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+    /// Refuses literal secrets, which must not be stored in NATS. `is_secret` returns whether a
+    /// setting is secret.
+    pub(crate) fn refuse_literal_secrets(
+        &self,
+        is_secret: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
         let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
-        let written_out = settings
+        let literal_secret = settings
             .into_iter()
             .flatten()
             .find(|(key, value)| is_secret(key) && ValueReference::parse(value).is_none());
-        match written_out {
+        match literal_secret {
             None => Ok(()),
             Some((key, _)) => Err(Failure::settings(format!(
                 "tenant `{}`: `{key}` is written out, and would be in NATS; write {key} = \
@@ -129,7 +133,7 @@ impl Tenant {
         }
     }
 
-    /// The values of its settings that each host has to have.
+    /// Returns the references in its settings, which each host must be able to resolve.
     pub(crate) fn references(&self) -> Vec<ValueReference> {
         let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
         let values = settings.into_iter().flat_map(toml::Table::values);
@@ -154,7 +158,7 @@ mod tests {
         let decoded = Tenant::decode("acme", &tenant.encode()).unwrap();
         assert_eq!(decoded, tenant);
         let outputs = vec!["siem".to_owned()];
-        let inherited = Inherited {
+        let inherited = InheritedSettings {
             outputs: outputs.clone(),
             proxy: None,
         };
@@ -179,9 +183,9 @@ mod tests {
     #[test]
     fn a_secret_is_refused_unless_it_is_a_reference() {
         let is_secret = |key: &str| key == "client_secret";
-        tenant(TEXT).refuse_secrets(&is_secret).unwrap();
+        tenant(TEXT).refuse_literal_secrets(&is_secret).unwrap();
         let text = "[settings]\nclient_secret = \"hunter22\"\n";
-        let failure = tenant(text).refuse_secrets(&is_secret).unwrap_err();
+        let failure = tenant(text).refuse_literal_secrets(&is_secret).unwrap_err();
         assert!(
             failure.message.contains("`client_secret` is written out"),
             "{failure}"
@@ -193,17 +197,18 @@ mod tests {
     #[test]
     fn a_misspelt_secret_is_refused_and_not_shown() {
         let known = ["client_id", "client_secret", "streams"];
-        tenant(TEXT).refuse_unknown(&known).unwrap();
+        tenant(TEXT).refuse_unknown_settings(&known).unwrap();
         let text = "[settings]\nclient_secert = \"hunter22\"\n";
-        let failure = tenant(text).refuse_unknown(&known).unwrap_err();
+        let failure = tenant(text).refuse_unknown_settings(&known).unwrap_err();
         let reason = "unknown key `client_secert`; did you mean `client_secret`?";
         assert!(failure.message.contains(reason), "{failure}");
         assert!(!failure.message.contains("hunter22"), "{failure}");
     }
 
     #[test]
-    fn a_mistake_names_the_tenant() {
-        let failure = tenant("enabeld = true").settings(Path::new("f.toml"), &Inherited::default());
+    fn an_error_names_the_tenant() {
+        let inherited = InheritedSettings::default();
+        let failure = tenant("enabeld = true").settings(Path::new("f.toml"), &inherited);
         let failure = failure.unwrap_err();
         assert!(
             failure
@@ -211,8 +216,7 @@ mod tests {
                 .starts_with("tenant `acme`: f.toml: unknown key `enabeld`"),
             "{failure}"
         );
-        let failure =
-            tenant("memory_mib = 128").settings(Path::new("f.toml"), &Inherited::default());
+        let failure = tenant("memory_mib = 128").settings(Path::new("f.toml"), &inherited);
         assert!(failure.unwrap_err().message.contains("at most 64"));
     }
 }

@@ -4,45 +4,45 @@
 use serde::{Deserialize, Serialize};
 use source_runtime::store::{CHECKPOINT_BYTES_MAX, StoredSource};
 
-/// The layout. A newer one is refused, never guessed at.
+/// The version of the layout. Values with another one are refused.
 const VERSION: u32 = 1;
 
-/// What the line of JSON may have.
+/// Maximum length of the line of JSON.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// What details are cut to where the line would be longer.
-const DETAIL_CHARS_SHORT: usize = 80;
+/// Length to which details are truncated if the line would be longer.
+const TRUNCATED_DETAIL_CHARS: usize = 80;
 
-/// The number of a lease. That of a later lease of a tenant is greater, also after the message of
-/// the tenant, or the whole stream, was made anew; but not after the consumer was, or after a backup
-/// was restored.
+/// The number of a lease, which fences the leases before it. A later lease of a tenant has a
+/// greater one, also after the message of the tenant, or the whole stream, was created again; but
+/// not after the consumer was, or after a backup was restored.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub(crate) struct Epoch {
-    /// When the stream was made, in milliseconds since the epoch.
+pub(crate) struct LeaseEpoch {
+    /// When the stream was created, in milliseconds since the epoch.
     pub(crate) stream_created_ms: u64,
-    /// The place of the tenant's message in the stream.
+    /// The sequence number of the tenant's message in the stream.
     pub(crate) sequence: u64,
-    /// How often that was delivered.
+    /// How often the message was delivered.
     pub(crate) deliveries: u64,
 }
 
-/// The value of a tenant.
+/// The value of a tenant in the bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TenantValue {
     /// The lease that wrote it.
-    pub(crate) epoch: Epoch,
+    pub(crate) epoch: LeaseEpoch,
     /// The host that had the lease.
     pub(crate) host: String,
-    /// Whether its message says that it does not collect.
+    /// Whether its message pauses it.
     pub(crate) is_paused: bool,
-    /// What is kept of the tenant, with its checkpoint.
+    /// The stored state of the tenant, with its checkpoint.
     pub(crate) state: StoredSource,
 }
 
 #[derive(Deserialize, Serialize)]
 struct Head {
     version: u32,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     host: String,
     #[serde(default, rename = "paused", skip_serializing_if = "std::ops::Not::not")]
     is_paused: bool,
@@ -50,12 +50,12 @@ struct Head {
 }
 
 impl TenantValue {
-    /// Whether it comes from a state directory, and no host has worked on it.
+    /// Returns whether it was imported from a state directory, and no host has worked on it.
     pub(crate) fn is_imported(&self) -> bool {
-        self.epoch == Epoch::default() && self.host.is_empty()
+        self.epoch == LeaseEpoch::default() && self.host.is_empty()
     }
 
-    /// The bytes of the value. The error is a clause.
+    /// Returns the bytes of the value. The error is a clause.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut head = Head {
             version: VERSION,
@@ -66,7 +66,7 @@ impl TenantValue {
         };
         let mut text = serde_json::to_vec(&head).map_err(|error| error.to_string())?;
         if text.len() > HEAD_BYTES_MAX {
-            shorten(&mut head.state);
+            truncate_details(&mut head.state);
             text = serde_json::to_vec(&head).map_err(|error| error.to_string())?;
         }
         let (bytes, max) = (text.len(), HEAD_BYTES_MAX);
@@ -82,7 +82,7 @@ impl TenantValue {
         Ok(text)
     }
 
-    /// Understands a value. The error is a clause.
+    /// Parses a value. The error is a clause.
     pub(crate) fn decode(value: &[u8]) -> Result<Self, String> {
         let (head, checkpoint) = match memchr::memchr(b'\n', value) {
             Some(end) => value
@@ -123,17 +123,17 @@ impl TenantValue {
     }
 }
 
-/// Cuts what is for people.
-fn shorten(state: &mut StoredSource) {
-    let cut = |text: &mut String| *text = text.chars().take(DETAIL_CHARS_SHORT).collect();
+/// Truncates the texts that are for people.
+fn truncate_details(state: &mut StoredSource) {
+    let truncate = |text: &mut String| *text = text.chars().take(TRUNCATED_DETAIL_CHARS).collect();
     if let Some(error) = &mut state.last_error {
-        cut(&mut error.detail);
+        truncate(&mut error.detail);
     }
     for stream in state.streams.values_mut() {
-        cut(&mut stream.state_detail);
+        truncate(&mut stream.state_detail);
         let messages = [&mut stream.last_error, &mut stream.last_notice];
         for message in messages.into_iter().flatten() {
-            cut(&mut message.detail);
+            truncate(&mut message.detail);
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         };
         state.streams.insert("audit".to_owned(), stream);
         TenantValue {
-            epoch: Epoch {
+            epoch: LeaseEpoch {
                 stream_created_ms: 1,
                 sequence: 7,
                 deliveries: 2,
@@ -187,15 +187,15 @@ mod tests {
         const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
         let checkpoint = "x".repeat(CHECKPOINT_BYTES_MAX);
         let mut entry = entry(Some(&checkpoint));
-        let said = StatusMessage {
+        let message = StatusMessage {
             at: "2026-11-28T10:00:00Z".to_owned(),
             kind: "postponed".to_owned(),
             detail: "why ".repeat(250),
         };
         for number in 0..40 {
             let stream = StoredStream {
-                last_error: Some(said.clone()),
-                last_notice: Some(said.clone()),
+                last_error: Some(message.clone()),
+                last_notice: Some(message.clone()),
                 ..StoredStream::default()
             };
             entry.state.streams.insert(format!("s{number}"), stream);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_later_lease_has_a_greater_epoch() {
-        let epoch = |stream_created_ms, sequence, deliveries| Epoch {
+        let epoch = |stream_created_ms, sequence, deliveries| LeaseEpoch {
             stream_created_ms,
             sequence,
             deliveries,

@@ -16,19 +16,19 @@ use tokio::time::timeout;
 
 use super::client::FleetClient;
 use super::tenant::Tenant;
-use super::tenant_value::{Epoch, TenantValue};
+use super::tenant_value::{LeaseEpoch, TenantValue};
 use crate::report::{
     FleetMember, FleetOverview, HostFacts, OldestDue, PausedBy, SourceFacts, SourceReport, Time,
 };
 
-/// A tenant and the place of its message in the stream.
+/// A tenant and the sequence number of its message in the stream.
 pub(crate) struct StoredTenant {
     pub(crate) tenant: Tenant,
     sequence: u64,
 }
 
 impl FleetClient {
-    /// The tenant of that name.
+    /// Returns the tenant of that name.
     pub(crate) async fn tenant(&self, name: &str) -> Result<Option<StoredTenant>, Failure> {
         let subject = self.subject_of(name);
         match self.tenants.get_last_raw_message_by_subject(&subject).await {
@@ -41,7 +41,8 @@ impl FleetClient {
         }
     }
 
-    /// Adds a tenant in the place of `former`; none may be there without one.
+    /// Stores a tenant in place of `former`; without `former`, there must be no tenant of that
+    /// name.
     pub(crate) async fn put(
         &self,
         tenant: &Tenant,
@@ -75,12 +76,12 @@ impl FleetClient {
         }
     }
 
-    /// Removes a tenant and its checkpoint, also where only one of them is there. Returns whether
-    /// there was any.
+    /// Removes a tenant and its checkpoint, even if only one of them exists. Returns whether one
+    /// did.
     pub(crate) async fn remove(&self, name: &str) -> Result<bool, Failure> {
         let purged = self.tenants.purge().filter(self.subject_of(name));
         let purged = purged.await.map_err(|error| failed(name, &error))?;
-        // Not looked for where the tenant was there: a server of a cluster may be behind.
+        // Checked only if there was no tenant: a server of a cluster may lag behind.
         if purged.purged == 0 {
             let found = self.checkpoints.entry(name).await;
             let found = found.map_err(|error| failed(name, &error))?;
@@ -93,8 +94,8 @@ impl FleetClient {
         Ok(true)
     }
 
-    /// Takes over what a state directory has of a tenant that no host has had, also where that was
-    /// done before. Returns whether it was taken.
+    /// Imports the state of a tenant from a state directory, unless a host has worked on the
+    /// tenant. May be repeated. Returns whether the state was imported.
     pub(crate) async fn import(&self, state: StoredSource) -> Result<bool, Failure> {
         let name = state.source.clone();
         let found = self.checkpoints.entry(&*name).await;
@@ -113,7 +114,7 @@ impl FleetClient {
             },
         };
         let entry = TenantValue {
-            epoch: Epoch::default(),
+            epoch: LeaseEpoch::default(),
             host: String::new(),
             is_paused: false,
             state,
@@ -127,9 +128,9 @@ impl FleetClient {
         }
     }
 
-    /// The names of all tenants.
+    /// Returns the names of all tenants.
     pub(crate) async fn names(&self) -> Result<Vec<String>, Failure> {
-        let prefix = format!("{}.", self.subject);
+        let prefix = format!("{}.", self.subject_prefix);
         let failure =
             |error: &dyn std::fmt::Display| Failure::failed(format!("fleet: the tenants: {error}"));
         let info = self.tenants.info_with_subjects(format!("{prefix}*")).await;
@@ -168,7 +169,7 @@ impl FleetClient {
         let mut tenants: BTreeMap<String, Option<(State, Option<u64>)>> =
             names.into_iter().map(|name| (name, None)).collect();
         self.for_each_value(&self.checkpoints, |key, value| {
-            // One that was removed meanwhile is no tenant.
+            // A tenant that was removed meanwhile is skipped.
             let Some(seen) = tenants.get_mut(key) else {
                 return;
             };
@@ -237,7 +238,7 @@ impl FleetClient {
         })
     }
 
-    /// What the hosts have reported lately, by name.
+    /// Returns what the hosts have reported recently, by name.
     pub(crate) async fn members(&self) -> Result<Vec<FleetMember>, Failure> {
         let mut members = BTreeMap::new();
         self.for_each_value(&self.hosts, |key, value| {
@@ -250,7 +251,7 @@ impl FleetClient {
         Ok(members.into_values().collect())
     }
 
-    /// Calls `each` with every key of a bucket and its value, `None` where it was deleted. What
+    /// Calls `each` with every key of a bucket and its value; `None` if it was deleted. A key that
     /// changes meanwhile may come again.
     async fn for_each_value(
         &self,
@@ -268,7 +269,7 @@ impl FleetClient {
         }
         loop {
             // The last value may expire before it comes.
-            let entry = timeout(self.lease, watch.next()).await;
+            let entry = timeout(self.lease_duration, watch.next()).await;
             let entry = entry.map_err(|_| failure(&"NATS does not answer; try again"))?;
             let Some(entry) = entry else { return Ok(()) };
             let entry = entry.map_err(|error| failure(&error))?;

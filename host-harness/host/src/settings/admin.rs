@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_common::reloadable_secret::ReloadableSecret;
 use source_common::section::{Section, SettingsErrors};
 use source_common::suggestion::nearest;
@@ -75,12 +75,12 @@ impl AdminSettings {
         lines: KeyLineNumbers,
     ) -> Result<Self, Failure> {
         let mut section = Section::new(file, "[admin]".to_owned(), table).with_lines(lines.clone());
-        let mut mistakes = SettingsErrors::default();
-        let listen = mistakes.ok_or_push(parse_listen(&mut section));
-        let token = mistakes.ok_or_push(parse_token(&mut section));
-        let hosts = mistakes.ok_or_push(parse_hosts(&mut section));
-        let tls = mistakes.ok_or_push(parse_tls(file, &mut section, &lines));
-        let metrics_detail = mistakes.ok_or_push(parse_detail(&mut section));
+        let mut errors = SettingsErrors::default();
+        let listen = errors.ok_or_push(parse_listen(&mut section));
+        let token = errors.ok_or_push(parse_token(&mut section));
+        let hosts = errors.ok_or_push(parse_hosts(&mut section));
+        let tls = errors.ok_or_push(parse_tls(file, &mut section, &lines));
+        let metrics_detail = errors.ok_or_push(parse_detail(&mut section));
         if let (Some(listen), Some(None)) = (listen, &token)
             && !listen.ip().is_loopback()
         {
@@ -88,10 +88,10 @@ impl AdminSettings {
                 "is {listen}, which others can reach, and there is no `token`; write \
                  token = {{ file = \"admin.token\" }}, or listen on 127.0.0.1"
             );
-            mistakes.add(section.error("listen", &reason));
+            errors.add(section.error("listen", &reason));
         }
-        mistakes.ok_or_push(section.finish());
-        mistakes.into_result()?;
+        errors.ok_or_push(section.finish());
+        errors.into_result()?;
         match (listen, token, hosts, tls, metrics_detail) {
             (Some(listen), Some(token), Some(hosts), Some(tls), Some(metrics_detail)) => Ok(Self {
                 listen,
@@ -171,8 +171,8 @@ fn parse_tls(
     let Some(table) = section.table("tls")? else {
         return Ok(None);
     };
-    let place = "[admin] tls".to_owned();
-    let mut section = Section::new(file, place, table).with_lines(lines.table("tls"));
+    let location = "[admin] tls".to_owned();
+    let mut section = Section::new(file, location, table).with_lines(lines.table("tls"));
     let tls = AdminTls {
         cert_file: section.required_path("cert_file")?,
         key_file: section.required_path("key_file")?,
@@ -204,7 +204,7 @@ mod tests {
     fn parse(text: &str) -> Result<AdminSettings, String> {
         let table = text.parse::<toml::Table>();
         let table = table.map_err(|error| error.to_string())?;
-        AdminSettings::parse(Path::new("host.toml"), table, KeyLineNumbers::of(text))
+        AdminSettings::parse(Path::new("host.toml"), table, KeyLineNumbers::parse(text))
             .map_err(|failure| failure.message)
     }
 

@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
-use source_common::section::{Section, at};
+use source_common::line_numbers::KeyLineNumbers;
+use source_common::section::{Section, file_location};
 
 use super::{
-    FILE_NAME_RULE, FaultySource, Inherited, Settings, SourceSettings, is_file_name,
+    FILE_NAME_RULE, FaultySource, InheritedSettings, Settings, SourceSettings, is_file_name,
     parse_source_keys, syntax,
 };
 
@@ -38,9 +38,9 @@ impl Settings {
             let name = path.file_stem().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
             let read = if taken.contains(&name) {
-                Err(self.named_twice(&path, &name))
+                Err(self.duplicate_name(&path, &name))
             } else {
-                read_file(&path, &name, &inherited)
+                read_source_file(&path, &name, &inherited)
             };
             match read {
                 Ok(source) => self.sources.push(source),
@@ -50,13 +50,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses a former name that is still that of a source: which of them is to have the
-    /// checkpoint?
+    /// Refuses a former name that is still the name of a source: it would be ambiguous which of the
+    /// two has the checkpoint.
     pub(super) fn refuse_former_names_in_use(&mut self) -> Result<(), Failure> {
         let names = self.sources.iter().map(|source| source.name.clone());
         let faulty = self.faulty_sources.iter().map(|faulty| faulty.name.clone());
         let names: BTreeSet<String> = names.chain(faulty).collect();
-        let mut of_main_file = Ok(());
+        let mut main_file_result = Ok(());
         let (file, faulty) = (&self.file, &mut self.faulty_sources);
         self.sources.retain(|source| {
             let former = source.renamed_from.as_ref();
@@ -70,7 +70,7 @@ impl Settings {
                 source.name
             ));
             if source.file == *file {
-                of_main_file = Err(failure);
+                main_file_result = Err(failure);
                 return true;
             }
             faulty.push(FaultySource {
@@ -79,10 +79,10 @@ impl Settings {
             });
             false
         });
-        of_main_file
+        main_file_result
     }
 
-    fn named_twice(&self, path: &Path, name: &str) -> Failure {
+    fn duplicate_name(&self, path: &Path, name: &str) -> Failure {
         Failure::settings(format!(
             "{}: a [[source]] of {} has the name `{name}` too; rename one of them",
             path.display(),
@@ -115,16 +115,16 @@ pub fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, F
 }
 
 /// Reads the file of a source.
-pub fn read_file(
+pub fn read_source_file(
     path: &Path,
     name: &str,
-    inherited: &Inherited,
+    inherited: &InheritedSettings,
 ) -> Result<SourceSettings, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::settings(format!("{}: cannot be read: {error}", path.display())).retryable()
     })?;
     let table = text.parse().map_err(|error| syntax(&text, path, &error))?;
-    SourceSettings::from_table(path, name, table, &KeyLineNumbers::of(&text), inherited)
+    SourceSettings::from_table(path, name, table, &KeyLineNumbers::parse(&text), inherited)
 }
 
 impl SourceSettings {
@@ -134,10 +134,10 @@ impl SourceSettings {
         name: &str,
         table: toml::Table,
         lines: &KeyLineNumbers,
-        inherited: &Inherited,
+        inherited: &InheritedSettings,
     ) -> Result<Self, Failure> {
         let refuse = |line: Option<usize>, reason: &str| {
-            Failure::settings(format!("{}: {reason}", at(path, line)))
+            Failure::settings(format!("{}: {reason}", file_location(path, line)))
         };
         if !is_file_name(name) {
             let reason = format!("the name of the file without `.{EXTENSION}` {FILE_NAME_RULE}");

@@ -7,18 +7,19 @@ use std::path::{Component, Path, PathBuf};
 use std::slice;
 
 use source_common::exit::Failure;
-use source_common::section::{SettingsErrors, at};
-use source_outputs::{ANY, PathTemplate};
+use source_common::section::{SettingsErrors, file_location};
+use source_outputs::{PATTERN_WILDCARD, PathTemplate};
 use source_runtime::store;
 
 use super::{CACHE_DIR, DeadLetterSettings, FaultySource, PAUSED_FILE, Settings, SourceSettings};
 
-/// As many as a system follows.
+/// Links that are followed at most, as many as the system does.
 const SYMLINKS_MAX: u32 = 40;
 
-/// A file and its use.
+/// A file and what writes to it.
 struct FileUse<'a> {
-    by: String,
+    /// What writes to it, for messages.
+    writer: String,
     id: FileId,
     /// The source that it belongs to.
     source: Option<&'a SourceSettings>,
@@ -36,7 +37,7 @@ impl FileId {
     fn of(path: &Path) -> Self {
         let path = resolved(path);
         Self {
-            inode: node(&path),
+            inode: inode(&path),
             path,
         }
     }
@@ -46,7 +47,7 @@ impl FileId {
     }
 }
 
-/// What a settings file has its outputs and the host write to.
+/// The files that the outputs and the host write to, by a settings file.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenFiles {
     /// The settings file.
@@ -60,52 +61,55 @@ pub(crate) struct WrittenFiles {
 /// Files that an output writes to.
 #[derive(Clone, Debug)]
 struct OutputFiles {
-    by: String,
+    /// The table of the output, for messages.
+    location: String,
     line: Option<usize>,
     path: PathTemplate,
-    /// The name of the output; `None` of that for rejected records, which every source has.
+    /// The name of the output; `None` for the one of rejected records, which every source uses.
     name: Option<String>,
 }
 
 /// The files that a template can name, by source.
 struct TemplateUse<'a> {
-    by: &'a str,
-    all: String,
-    of_source: Vec<(&'a SourceSettings, String)>,
+    /// The table of the output, for messages.
+    location: &'a str,
+    /// The pattern of the files of all sources.
+    pattern: String,
+    source_patterns: Vec<(&'a SourceSettings, String)>,
 }
 
 /// A file with two writers that an output of a source can write to.
 struct SharedFile<'a> {
     /// The source that it also belongs to.
     other: Option<&'a SourceSettings>,
-    /// What it is, as a clause.
-    of: String,
+    /// The other use of the file, as a clause.
+    conflict: String,
 }
 
-/// The mistakes that are files with two writers.
+/// The errors about files with two writers.
 #[derive(Default)]
-struct SharedFiles {
-    of_file: SettingsErrors,
+struct SharedFileErrors {
+    main_file: SettingsErrors,
     /// By name of a source of `sources_dir`; the first of each.
-    of_sources: BTreeMap<String, Failure>,
+    sources: BTreeMap<String, Failure>,
 }
 
 impl Settings {
-    /// Refuses a file that two outputs write to, or an output and the host itself. Where that
-    /// depends on the name of a source of `sources_dir`, it is a mistake of that source.
+    /// Refuses a file that two outputs write to, or an output and the host itself. If that depends
+    /// on the name of a source of `sources_dir`, it is an error of that source.
     pub(super) fn refuse_shared_files(&mut self) -> Result<(), Failure> {
-        let shared = WrittenFiles::of(self).shared(&self.sources);
-        let is_refused = |name: &String| shared.of_sources.contains_key(name);
+        let errors = WrittenFiles::of(self).shared_file_errors(&self.sources);
+        let is_refused = |name: &String| errors.sources.contains_key(name);
         self.sources.retain(|source| !is_refused(&source.name));
-        let of_sources = shared.of_sources.into_iter();
-        let faulty = of_sources.map(|(name, failure)| FaultySource { name, failure });
+        let source_errors = errors.sources.into_iter();
+        let faulty = source_errors.map(|(name, failure)| FaultySource { name, failure });
         self.faulty_sources.extend(faulty);
-        shared.of_file.into_result()
+        errors.main_file.into_result()
     }
 }
 
 impl WrittenFiles {
-    /// Those of a settings file.
+    /// Returns the files of a settings file.
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             file: settings.file.clone(),
@@ -116,17 +120,17 @@ impl WrittenFiles {
     }
 
     /// Refuses a source of `sources_dir` for the files that it would share with the outputs or the
-    /// host. Other sources are not looked at.
+    /// host. Other sources are not checked.
     pub(crate) fn refuse_shared_by(&self, source: &SourceSettings) -> Result<(), Failure> {
-        let shared = self.shared(slice::from_ref(source));
-        match shared.of_sources.into_values().next() {
+        let errors = self.shared_file_errors(slice::from_ref(source));
+        match errors.sources.into_values().next() {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
     }
 
-    fn shared(&self, sources: &[SourceSettings]) -> SharedFiles {
-        let mut shared = SharedFiles::default();
+    fn shared_file_errors(&self, sources: &[SourceSettings]) -> SharedFileErrors {
+        let mut errors = SharedFileErrors::default();
         let mut used = self.host_files(sources);
         let state = FileId::of(&self.state_dir).path;
         let (fixed, templates): (Vec<_>, Vec<_>) = self
@@ -138,8 +142,8 @@ impl WrittenFiles {
             let others = used.iter().filter(|other| other.id.is_same(&id));
             let mut is_refused = false;
             for other in others {
-                let of = format!("is the file of {}", other.by);
-                is_refused = self.refuse(output, other.source, &of, &mut shared);
+                let conflict = format!("is the file of {}", other.writer);
+                is_refused = self.refuse(output, other.source, &conflict, &mut errors);
                 if is_refused {
                     break;
                 }
@@ -147,65 +151,65 @@ impl WrittenFiles {
             if is_refused {
                 continue;
             }
-            let of_state = id.path.strip_prefix(&state).ok();
-            if of_state.is_some_and(is_host_file) {
-                let of = "is a file of the state directory";
-                self.refuse(output, None, of, &mut shared);
+            let path_in_state_dir = id.path.strip_prefix(&state).ok();
+            if path_in_state_dir.is_some_and(is_host_file) {
+                let conflict = "is a file of the state directory";
+                self.refuse(output, None, conflict, &mut errors);
                 continue;
             }
             used.push(FileUse {
-                by: output.by.clone(),
+                writer: output.location.clone(),
                 id,
                 source: None,
             });
         }
         let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
         for output in templates {
-            let written = TemplateUse::of(output, sources);
+            let template = TemplateUse::of(output, sources);
             let mut is_refused = false;
-            for (source, found) in written.shared(&used, &state, &earlier) {
-                let of = format!("{}, for source `{}`", found.of, source.name);
-                let of_directory = [Some(source), found.other]
+            for (source, shared) in template.shared_files(&used, &state, &earlier) {
+                let conflict = format!("{}, for source `{}`", shared.conflict, source.name);
+                let culprit = [Some(source), shared.other]
                     .into_iter()
                     .flatten()
                     .find(|source| self.is_of_directory(source));
-                is_refused = self.refuse(output, of_directory, &of, &mut shared);
+                is_refused = self.refuse(output, culprit, &conflict, &mut errors);
                 if is_refused {
                     break;
                 }
             }
             if !is_refused {
-                earlier.push(written);
+                earlier.push(template);
             }
         }
-        shared
+        errors
     }
 
-    /// Notes a file with two writers. Returns whether that is a mistake of the settings file, and
-    /// not of the source.
+    /// Adds the error for a file with two writers. Returns whether it is an error of the settings
+    /// file, and not of the source.
     fn refuse(
         &self,
         output: &OutputFiles,
         source: Option<&SourceSettings>,
-        of: &str,
-        shared: &mut SharedFiles,
+        conflict: &str,
+        errors: &mut SharedFileErrors,
     ) -> bool {
-        let at = at(&self.file, output.line);
-        let (by, path) = (&output.by, &output.path);
-        let mistake = format!("{at}: {by}: `path` is {path}, which {of}");
+        let at = file_location(&self.file, output.line);
+        let (location, path) = (&output.location, &output.path);
+        let problem = format!("{at}: {location}: `path` is {path}, which {conflict}");
         match source.filter(|source| self.is_of_directory(source)) {
             None => {
                 let advice = "give each a file of its own";
-                let failure = Failure::settings(format!("{mistake}; {advice}"));
-                shared.of_file.add(failure);
+                let failure = Failure::settings(format!("{problem}; {advice}"));
+                errors.main_file.add(failure);
                 true
             }
             Some(source) => {
                 let (file, name) = (source.file.display(), &source.name);
                 let advice = "give the source another name, or each a file of its own";
-                let of_source = shared.of_sources.entry(name.clone());
-                of_source.or_insert_with(|| {
-                    Failure::settings(format!("{file}: source `{name}`: {mistake}; {advice}"))
+                let source_error = errors.sources.entry(name.clone());
+                source_error.or_insert_with(|| {
+                    Failure::settings(format!("{file}: source `{name}`: {problem}; {advice}"))
                 });
                 false
             }
@@ -219,15 +223,15 @@ impl WrittenFiles {
     /// Returns the files that the host itself writes.
     fn host_files<'a>(&self, sources: &'a [SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
-            by: "the settings".to_owned(),
+            writer: "the settings".to_owned(),
             id: FileId::of(&self.file),
             source: None,
         }];
         for source in sources {
             let name = &source.name;
-            let mut add = |by: String, path: &Path| {
+            let mut add = |writer: String, path: &Path| {
                 files.push(FileUse {
-                    by,
+                    writer,
                     id: FileId::of(path),
                     source: Some(source),
                 });
@@ -253,9 +257,9 @@ impl<'a> TemplateUse<'a> {
             .iter()
             .filter(|source| name.is_none_or(|name| source.uses_output(name)));
         Self {
-            by: &output.by,
-            all: resolved_pattern(&output.path.pattern(None)),
-            of_source: sources
+            location: &output.location,
+            pattern: resolved_pattern(&output.path.pattern(None)),
+            source_patterns: sources
                 .map(|source| {
                     let pattern = output.path.pattern(Some(&source.name));
                     (source, resolved_pattern(&pattern))
@@ -264,42 +268,43 @@ impl<'a> TemplateUse<'a> {
         }
     }
 
-    /// The sources for which it can be a file with another writer, with the first such file.
-    fn shared(
+    /// Returns the sources for which it can be a file with another writer, with the first such
+    /// file.
+    fn shared_files(
         &self,
         used: &[FileUse<'a>],
         state: &Path,
         earlier: &[Self],
     ) -> Vec<(&'a SourceSettings, SharedFile<'a>)> {
         let used = used.iter().map(|other| {
-            let of = format!("can be the file of {}", other.by);
+            let conflict = format!("can be the file of {}", other.writer);
             let path = other.id.path.to_string_lossy().into_owned();
-            (path, other.source, of)
+            (path, other.source, conflict)
         });
-        let kept = [
-            format!("{ANY}{}", store::STATE_FILE_SUFFIX),
+        let host_patterns = [
+            format!("{PATTERN_WILDCARD}{}", store::STATE_FILE_SUFFIX),
             "lock".to_owned(),
-            format!("{CACHE_DIR}/{ANY}"),
+            format!("{CACHE_DIR}/{PATTERN_WILDCARD}"),
         ];
-        let kept = kept.iter().map(|name| {
-            let of = "can be a file of the state directory".to_owned();
+        let host_files = host_patterns.iter().map(|name| {
+            let conflict = "can be a file of the state directory".to_owned();
             let path = state.join(name).to_string_lossy().into_owned();
-            (path, None, of)
+            (path, None, conflict)
         });
-        let files = used.chain(kept);
+        let files = used.chain(host_files);
         let files: Vec<_> = files
-            .filter(|(path, ..)| overlap(&self.all, path))
+            .filter(|(path, ..)| overlap(&self.pattern, path))
             .collect();
         let earlier = earlier
             .iter()
-            .filter(|other| overlap(&self.all, &other.all));
+            .filter(|other| overlap(&self.pattern, &other.pattern));
         let earlier: Vec<&Self> = earlier.collect();
-        let of_sources = self.of_source.iter().filter_map(|(source, own)| {
+        let shared = self.source_patterns.iter().filter_map(|(source, own)| {
             let file = files.iter().find(|(path, ..)| overlap(own, path));
             let shared = match file {
-                Some((_, other, of)) => SharedFile {
+                Some((_, other, conflict)) => SharedFile {
                     other: *other,
-                    of: of.clone(),
+                    conflict: conflict.clone(),
                 },
                 None => earlier
                     .iter()
@@ -307,29 +312,29 @@ impl<'a> TemplateUse<'a> {
             };
             Some((*source, shared))
         });
-        of_sources.collect()
+        shared.collect()
     }
 
-    /// A file that it can be as well as that pattern of another output.
+    /// Returns a file that matches it as well as that pattern of another output.
     fn shared_with(&self, source: &SourceSettings, pattern: &str) -> Option<SharedFile<'a>> {
         // First the same source, which is the likely one.
-        let mut files = self.of_source.iter();
+        let mut files = self.source_patterns.iter();
         let same = files
             .find(|(own, _)| own.name == source.name)
             .filter(|(_, path)| overlap(path, pattern));
-        let mut files = self.of_source.iter();
+        let mut files = self.source_patterns.iter();
         let (other, _) = same.or_else(|| files.find(|(_, path)| overlap(path, pattern)))?;
         Some(SharedFile {
             other: Some(*other),
-            of: format!("can be a file of {} too", self.by),
+            conflict: format!("can be a file of {} too", self.location),
         })
     }
 }
 
-/// The pattern of a path whose directory, as far as it is known, has no links.
+/// Returns the pattern with the links in its directory resolved, as far as the directory is known.
 fn resolved_pattern(pattern: &Path) -> String {
     let text = pattern.to_string_lossy();
-    let known = text.split(ANY).next().unwrap_or_default();
+    let known = text.split(PATTERN_WILDCARD).next().unwrap_or_default();
     let end = known.rfind('/').map_or(0, |at| at + 1);
     let (directory, rest) = text.split_at(end);
     resolved(Path::new(directory))
@@ -338,38 +343,38 @@ fn resolved_pattern(pattern: &Path) -> String {
         .into_owned()
 }
 
-/// Whether two patterns have a path in common.
+/// Returns whether two patterns have a path in common.
 fn overlap(one: &str, other: &str) -> bool {
-    if !one.contains(ANY) && !other.contains(ANY) {
+    if !one.contains(PATTERN_WILDCARD) && !other.contains(PATTERN_WILDCARD) {
         return one == other;
     }
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     let mut seen = BTreeSet::new();
-    let mut open = vec![(0, 0)];
-    while let Some((i, j)) = open.pop() {
+    let mut pending = vec![(0, 0)];
+    while let Some((i, j)) = pending.pop() {
         if !seen.insert((i, j)) {
             continue;
         }
         let (a, b) = (one.get(i).copied(), other.get(j).copied());
         match (a, b) {
             (None, None) => return true,
-            (Some(a), Some(b)) if a == b && a != ANY => open.push((i + 1, j + 1)),
+            (Some(a), Some(b)) if a == b && a != PATTERN_WILDCARD => pending.push((i + 1, j + 1)),
             _ => {
-                let is_taken = |by: Option<char>, taken: Option<char>| {
-                    by == Some(ANY) && taken.is_some_and(|taken| taken != '/')
+                let matches_any = |pattern: Option<char>, next: Option<char>| {
+                    pattern == Some(PATTERN_WILDCARD) && next.is_some_and(|next| next != '/')
                 };
-                if a == Some(ANY) {
-                    open.push((i + 1, j));
+                if a == Some(PATTERN_WILDCARD) {
+                    pending.push((i + 1, j));
                 }
-                if b == Some(ANY) {
-                    open.push((i, j + 1));
+                if b == Some(PATTERN_WILDCARD) {
+                    pending.push((i, j + 1));
                 }
-                if is_taken(a, b) {
-                    open.push((i, j + 1));
+                if matches_any(a, b) {
+                    pending.push((i, j + 1));
                 }
-                if is_taken(b, a) {
-                    open.push((i + 1, j));
+                if matches_any(b, a) {
+                    pending.push((i + 1, j));
                 }
             }
         }
@@ -377,19 +382,19 @@ fn overlap(one: &str, other: &str) -> bool {
     false
 }
 
-/// The files that the settings file names to be written to, with their places.
+/// Returns the files that the outputs of a settings file write to, with their locations in it.
 fn output_files(settings: &Settings) -> Vec<OutputFiles> {
-    let several = settings.outputs.len() > 1;
+    let are_several = settings.outputs.len() > 1;
     let outputs = settings.outputs.iter().enumerate();
     let mut files: Vec<OutputFiles> = outputs
         .filter_map(|(index, output)| {
-            let by = if several {
+            let location = if are_several {
                 format!("[[output]] number {}", index + 1)
             } else {
                 "[[output]]".to_owned()
             };
             Some(OutputFiles {
-                by,
+                location,
                 line: output.lines.line("path"),
                 path: output.config.file()?.clone(),
                 name: Some(output.name.clone()),
@@ -402,7 +407,7 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
         Some(DeadLetterSettings::Output(config)) => config.file().cloned(),
     };
     files.extend(path.map(|path| OutputFiles {
-        by: "[dead_letter]".to_owned(),
+        location: "[dead_letter]".to_owned(),
         line: settings.dead_letter_lines.line("path"),
         path,
         name: None,
@@ -410,8 +415,8 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
     files
 }
 
-/// Returns whether a path in the state directory is a file of the host: also of a
-/// source that the settings file does not name for now.
+/// Returns whether a path in the state directory is a file of the host, also of a source that is
+/// not in the settings file now.
 fn is_host_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
     path.starts_with(CACHE_DIR)
@@ -422,10 +427,10 @@ fn is_host_file(path: &Path) -> bool {
 /// Resolves symlinks, `.` and `..`, even if the path does not exist yet.
 fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut left: VecDeque<OsString> = parts(&absolute);
+    let mut remaining: VecDeque<OsString> = components(&absolute);
     let mut resolved = PathBuf::new();
     let mut links = 0;
-    while let Some(part) = left.pop_front() {
+    while let Some(part) = remaining.pop_front() {
         if part == ".." {
             resolved.pop();
             continue;
@@ -437,9 +442,9 @@ fn resolved(path: &Path) -> PathBuf {
                 if target.is_absolute() {
                     resolved = PathBuf::new();
                 }
-                let mut through = parts(&target);
-                through.append(&mut left);
-                left = through;
+                let mut through_link = components(&target);
+                through_link.append(&mut remaining);
+                remaining = through_link;
             }
             // Not a symlink, or does not exist.
             _ => resolved = next,
@@ -448,7 +453,7 @@ fn resolved(path: &Path) -> PathBuf {
     resolved
 }
 
-fn parts(path: &Path) -> VecDeque<OsString> {
+fn components(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter(|part| !matches!(part, Component::CurDir))
         .map(|part| part.as_os_str().to_owned())
@@ -456,7 +461,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
 }
 
 #[cfg(unix)]
-fn node(path: &Path) -> Option<(u64, u64)> {
+fn inode(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
 
     let metadata = path.metadata().ok()?;
@@ -464,7 +469,7 @@ fn node(path: &Path) -> Option<(u64, u64)> {
 }
 
 #[cfg(not(unix))]
-fn node(_: &Path) -> Option<(u64, u64)> {
+fn inode(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
@@ -474,7 +479,7 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with these outputs in a file `m.toml` of a directory.
+    /// Returns why these outputs are refused in a file `m.toml` of a directory.
     fn refusal(directory: &Path, more: &str) -> Option<String> {
         let text = format!(
             "state_dir = \"state\"\n[[source]]\nname = \"acme\"\n[source.settings]\n{more}"
@@ -665,7 +670,7 @@ mod tests {
 
     #[test]
     fn patterns_overlap_where_a_path_fits_both() {
-        let any = ANY.to_string();
+        let any = PATTERN_WILDCARD.to_string();
         for (one, other, wanted) in [
             ("/a/*.json", "/a/x.json", true),
             ("/a/*.json", "/a/x/y.json", false),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_common::section::{Section, SettingsErrors};
 use source_outputs::NatsServers;
 
@@ -12,7 +12,7 @@ const STREAM_DEFAULT: &str = "TENANTS";
 const SUBJECT_DEFAULT: &str = "tenant";
 const BUCKET_DEFAULT: &str = "checkpoints";
 const LEASE_SECS_DEFAULT: u64 = 30;
-const LEASES_DEFAULT: u64 = 64;
+const LEASES_MAX_DEFAULT: u64 = 64;
 
 /// Where the tenants of a fleet are, and how many of them this host works on.
 #[derive(Clone, Debug)]
@@ -21,14 +21,14 @@ pub struct FleetSettings {
     pub servers: NatsServers,
     /// The stream with one message for each tenant.
     pub stream: String,
-    /// What the subjects of that stream begin with.
+    /// Prefix of the subjects of that stream, without the dot.
     pub subject: String,
     /// The key-value bucket of the checkpoints.
     pub bucket: String,
-    /// How many servers keep each of them. Used where they are made.
+    /// How many servers keep the stream and the bucket. Used when they are created.
     pub replicas: usize,
-    /// How long a host has a tenant without renewing the lease. Used where the consumer is created.
-    pub lease: Duration,
+    /// How long a host has a tenant without renewing the lease. Used when the consumer is created.
+    pub lease_duration: Duration,
     /// How many tenants this host works on at a time.
     pub leases_max: usize,
 }
@@ -41,16 +41,16 @@ impl FleetSettings {
         lines: KeyLineNumbers,
     ) -> Result<Self, Failure> {
         let mut section = Section::new(file, "[fleet]".to_owned(), table).with_lines(lines);
-        let mut mistakes = SettingsErrors::default();
-        let servers = mistakes.ok_or_push(NatsServers::read(&mut section));
-        let stream = mistakes.ok_or_push(name(&mut section, "stream", STREAM_DEFAULT));
-        let subject = mistakes.ok_or_push(name(&mut section, "subject", SUBJECT_DEFAULT));
-        let bucket = mistakes.ok_or_push(name(&mut section, "bucket", BUCKET_DEFAULT));
-        let replicas = mistakes.ok_or_push(section.number("replicas", 1..=5));
-        let lease_secs = mistakes.ok_or_push(section.number("lease_secs", 5..=600));
-        let leases = mistakes.ok_or_push(section.number("leases", 1..=10_000));
-        mistakes.ok_or_push(section.finish());
-        mistakes.into_result()?;
+        let mut errors = SettingsErrors::default();
+        let servers = errors.ok_or_push(NatsServers::read(&mut section));
+        let stream = errors.ok_or_push(name(&mut section, "stream", STREAM_DEFAULT));
+        let subject = errors.ok_or_push(name(&mut section, "subject", SUBJECT_DEFAULT));
+        let bucket = errors.ok_or_push(name(&mut section, "bucket", BUCKET_DEFAULT));
+        let replicas = errors.ok_or_push(section.number("replicas", 1..=5));
+        let lease_secs = errors.ok_or_push(section.number("lease_secs", 5..=600));
+        let leases_max = errors.ok_or_push(section.number("leases", 1..=10_000));
+        errors.ok_or_push(section.finish());
+        errors.into_result()?;
         let number = |value: Option<Option<u64>>, default| value.flatten().unwrap_or(default);
         let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
         match (servers, stream, subject, bucket) {
@@ -60,15 +60,15 @@ impl FleetSettings {
                 subject,
                 bucket,
                 replicas: size(number(replicas, 1)),
-                lease: Duration::from_secs(number(lease_secs, LEASE_SECS_DEFAULT)),
-                leases_max: size(number(leases, LEASES_DEFAULT)),
+                lease_duration: Duration::from_secs(number(lease_secs, LEASE_SECS_DEFAULT)),
+                leases_max: size(number(leases_max, LEASES_MAX_DEFAULT)),
             }),
             _ => Err(Failure::settings("[fleet] cannot be used")),
         }
     }
 }
 
-/// A name of an object in NATS.
+/// Parses the name of an object in NATS.
 fn name(section: &mut Section<'_>, key: &'static str, default: &str) -> Result<String, Failure> {
     let name = section.string(key)?.unwrap_or_else(|| default.to_owned());
     let is_name = !name.is_empty()
@@ -103,14 +103,14 @@ mod tests {
         let names = [&*fleet.stream, &*fleet.subject, &*fleet.bucket];
         assert_eq!(names, ["TENANTS", "tenant", "checkpoints"]);
         assert_eq!((fleet.replicas, fleet.leases_max), (1, 64));
-        assert_eq!(fleet.lease, Duration::from_secs(30));
+        assert_eq!(fleet.lease_duration, Duration::from_secs(30));
         let plain = "[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdout\"\n";
         let plain = Settings::parse(plain, Path::new("f.toml")).unwrap();
         assert!(plain.fleet.is_none());
     }
 
     #[test]
-    fn a_mistake_names_its_line_and_what_is_right() {
+    fn an_error_names_its_line_and_what_is_right() {
         for (before, fleet, reason) in [
             ("", "", "f.toml:2: [fleet]: `servers` is missing"),
             (

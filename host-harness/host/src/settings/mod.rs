@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_common::proxy::Proxies;
 use source_common::secret::Secret;
-use source_common::section::{Section, SettingsErrors, at};
+use source_common::section::{Section, SettingsErrors, file_location};
 use source_common::suggestion::nearest;
 use source_common::value_reference::{ValueReference, resolve_reference};
 use source_outputs::{self, OutputConfig};
@@ -27,7 +27,7 @@ use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
-pub use self::directory::{read_file, source_file, source_files};
+pub use self::directory::{read_source_file, source_file, source_files};
 pub(crate) use self::files::WrittenFiles;
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
@@ -64,8 +64,8 @@ pub struct Settings {
     pub faulty_sources: Vec<FaultySource>,
     /// The outputs, with different names; at least one.
     pub outputs: Vec<OutputSettings>,
-    /// The names of the outputs that [`Settings::read_for_sources`] has left out.
-    pub unread_outputs: Vec<String>,
+    /// The names of the outputs that [`Settings::read_for_sources`] has omitted.
+    pub omitted_outputs: Vec<String>,
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
@@ -77,7 +77,7 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The fleet whose tenants are the sources, where this host is one of several.
     pub fleet: Option<FleetSettings>,
-    /// What a running host does not change.
+    /// The settings that a running host does not apply when they change.
     pub restart_only: RestartOnlySettings,
 }
 
@@ -90,10 +90,10 @@ pub struct FaultySource {
     pub failure: Failure,
 }
 
-/// What a file of `sources_dir` needs from the settings file.
+/// The settings that a file of `sources_dir` inherits from the settings file.
 #[derive(Clone, Debug, Default)]
-pub struct Inherited {
-    /// The names of the outputs that there are.
+pub struct InheritedSettings {
+    /// The names of all outputs.
     pub outputs: Vec<String>,
     /// The URL of the proxy where the source names none of its own.
     pub proxy: Option<Secret>,
@@ -107,7 +107,7 @@ pub struct OutputSettings {
     /// Type of the output, such as `file`.
     pub kind: String,
     /// Its table, for messages.
-    pub place: String,
+    pub location: String,
     /// The lines of its keys.
     pub lines: KeyLineNumbers,
     /// Its settings.
@@ -222,32 +222,32 @@ impl SourceSettings {
             && settings.table == other.settings.table
     }
 
-    /// The files, besides its component, that are read when the source is started.
+    /// Returns the files, besides its component, that are read when the source is started.
     #[must_use]
-    pub fn named_files(&self) -> Vec<PathBuf> {
+    pub fn referenced_files(&self) -> Vec<PathBuf> {
         let values = self.settings.table.values();
-        let referred = values.filter_map(|value| ValueReference::parse(value)?.path(&self.file));
-        let referred = referred.chain(self.ca_file.clone());
-        referred.chain(self.proxy_file.clone()).collect()
+        let files = values.filter_map(|value| ValueReference::parse(value)?.path(&self.file));
+        let files = files.chain(self.ca_file.clone());
+        files.chain(self.proxy_file.clone()).collect()
     }
 
-    /// The source with its file, and the line of a key of it, for messages.
+    /// Returns the source with its file, and the line of one of its keys, for messages.
     #[must_use]
-    pub fn place(&self, key: &str) -> String {
-        let at = at(&self.file, self.settings.source_lines.line(key));
+    pub fn location(&self, key: &str) -> String {
+        let at = file_location(&self.file, self.settings.source_lines.line(key));
         format!("{at}: [[source]] `{}`", self.name)
     }
 
-    /// Whether its events go to an output of that name.
+    /// Returns whether its events go to an output of that name.
     #[must_use]
     pub fn uses_output(&self, output: &str) -> bool {
-        let chosen = self.outputs.as_ref();
-        chosen.is_none_or(|names| names.iter().any(|name| name == output))
+        let selected = self.outputs.as_ref();
+        selected.is_none_or(|names| names.iter().any(|name| name == output))
     }
 
     /// Rejects an unknown output, with the nearest known name.
     pub fn check_outputs(&self, known: &[String]) -> Result<(), Failure> {
-        let mut mistakes = SettingsErrors::default();
+        let mut errors = SettingsErrors::default();
         for name in self.outputs.iter().flatten() {
             if known.contains(name) {
                 continue;
@@ -256,13 +256,13 @@ impl SourceSettings {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("there are: {}", known.join(", ")),
             };
-            mistakes.add(Failure::settings(format!(
+            errors.add(Failure::settings(format!(
                 "{}: `outputs` of source `{}`: there is no output `{name}`; {meant}",
-                at(&self.file, self.settings.source_lines.line("outputs")),
+                file_location(&self.file, self.settings.source_lines.line("outputs")),
                 self.name
             )));
         }
-        mistakes.into_result()
+        errors.into_result()
     }
 }
 
@@ -272,50 +272,51 @@ impl Settings {
         Self::parse(&read_text(file)?, file)
     }
 
-    /// The same for a command that delivers nothing, and that may not have the environment and the
-    /// secrets of the host. What names a value that cannot be read, other than a source, is left out.
+    /// Reads a settings file for a command that delivers nothing, and that may not have the
+    /// environment and the secrets of the host. Omits what refers to a value that cannot be read,
+    /// except sources.
     pub fn read_for_sources(file: &Path) -> Result<Self, Failure> {
-        Self::parse_with(&read_text(file)?, file, Unresolved::LeftOut)
+        Self::parse_with(&read_text(file)?, file, OnUnresolved::Omit)
     }
 
     /// Parses the text of a settings file. Relative paths in it are resolved against
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
-        Self::parse_with(text, file, Unresolved::Refused)
+        Self::parse_with(text, file, OnUnresolved::Refuse)
     }
 
-    fn parse_with(text: &str, file: &Path, unresolved: Unresolved) -> Result<Self, Failure> {
+    fn parse_with(text: &str, file: &Path, on_unresolved: OnUnresolved) -> Result<Self, Failure> {
         let mut table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
         let restart_only = RestartOnlySettings::of(&table);
         let has_fleet = table.contains_key(FLEET);
-        let unread_outputs = match unresolved {
-            Unresolved::LeftOut => leave_out_unresolved(&mut table, file),
-            Unresolved::Refused => Vec::new(),
+        let omitted_outputs = match on_unresolved {
+            OnUnresolved::Omit => omit_unresolved(&mut table, file),
+            OnUnresolved::Refuse => Vec::new(),
         };
-        let lines = KeyLineNumbers::of(text);
+        let lines = KeyLineNumbers::parse(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
-        let mut mistakes = SettingsErrors::default();
-        let state_dir = mistakes.ok_or_push(root.path("state_dir")).flatten();
+        let mut errors = SettingsErrors::default();
+        let state_dir = errors.ok_or_push(root.path("state_dir")).flatten();
         let state_dir = state_dir.unwrap_or_else(|| root.resolve("state"));
-        let sources_dir = mistakes.ok_or_push(root.path(SOURCES_DIR));
+        let sources_dir = errors.ok_or_push(root.path(SOURCES_DIR));
         let proxy_file = root.referenced_file(PROXY);
-        let proxy = mistakes.ok_or_push(root.proxies());
-        // A mistake in it is reported once, not for each source.
+        let proxy = errors.ok_or_push(root.proxies());
+        // An error in it is reported once, not for each source.
         let proxy = proxy.map_or_else(|| Some(Secret::new("none".to_owned())), |(_, url)| url);
-        let sources = mistakes.ok_or_push(root.tables(SOURCE));
-        let outputs = mistakes.ok_or_push(root.tables(OUTPUT));
-        let outputs = outputs.filter(|_| unread_outputs.is_empty());
-        let dead_letter = mistakes.ok_or_push(root.table("dead_letter")).flatten();
-        let admin = mistakes.ok_or_push(root.table("admin")).flatten();
-        let fleet = mistakes.ok_or_push(root.table(FLEET));
-        mistakes.ok_or_push(root.finish());
-        // What could not be read is not missing.
+        let sources = errors.ok_or_push(root.tables(SOURCE));
+        let outputs = errors.ok_or_push(root.tables(OUTPUT));
+        let outputs = outputs.filter(|_| omitted_outputs.is_empty());
+        let dead_letter = errors.ok_or_push(root.table("dead_letter")).flatten();
+        let admin = errors.ok_or_push(root.table("admin")).flatten();
+        let fleet = errors.ok_or_push(root.table(FLEET));
+        errors.ok_or_push(root.finish());
+        // A key that could not be read is not missing.
         let is_readable = sources.is_some() && sources_dir.is_some() && fleet.is_some();
         let (fleet, sources_dir) = (fleet.flatten(), sources_dir.flatten());
         let sources = sources.unwrap_or_default();
         if fleet.is_some() && (!sources.is_empty() || sources_dir.is_some()) {
-            let at = at(file, lines.line(FLEET));
-            mistakes.add(Failure::settings(format!(
+            let at = file_location(file, lines.line(FLEET));
+            errors.add(Failure::settings(format!(
                 "{at}: [fleet] stands beside [[source]] or `sources_dir`; the sources of a fleet \
                  are its tenants: move these to it with `source-host fleet import`, or leave \
                  [fleet] out"
@@ -323,25 +324,25 @@ impl Settings {
         } else if !has_fleet && sources.is_empty() && sources_dir.is_none() && is_readable {
             let hint = "no [[source]]; a source needs a name and [source.settings], or \
                         `sources_dir` names a directory with a file for each source";
-            mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
+            errors.add(Failure::settings(format!("{}: {hint}", file.display())));
         }
-        let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut mistakes);
+        let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut errors);
         let (outputs, mut output_names) =
-            parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut mistakes);
-        output_names.extend_from_slice(&unread_outputs);
+            parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut errors);
+        output_names.extend_from_slice(&omitted_outputs);
         for source in &sources {
-            mistakes.ok_or_push(source.check_outputs(&output_names));
+            errors.ok_or_push(source.check_outputs(&output_names));
         }
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
-            .and_then(|parsed| mistakes.ok_or_push(parsed));
+            .and_then(|parsed| errors.ok_or_push(parsed));
         let admin = admin
             .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
-            .and_then(|parsed| mistakes.ok_or_push(parsed));
+            .and_then(|parsed| errors.ok_or_push(parsed));
         let fleet = fleet
             .map(|table| FleetSettings::parse(file, table, lines.table(FLEET)))
-            .and_then(|parsed| mistakes.ok_or_push(parsed));
-        mistakes.into_result()?;
+            .and_then(|parsed| errors.ok_or_push(parsed));
+        errors.into_result()?;
 
         let mut settings = Self {
             file: file.to_owned(),
@@ -352,7 +353,7 @@ impl Settings {
             sources,
             faulty_sources: Vec::new(),
             outputs,
-            unread_outputs,
+            omitted_outputs,
             dead_letter: dead_letter.flatten(),
             dead_letter_lines: lines.table("dead_letter"),
             state_dir_line: lines.line("state_dir"),
@@ -360,12 +361,12 @@ impl Settings {
             fleet,
             restart_only,
         };
-        let mut mistakes = SettingsErrors::default();
-        mistakes.ok_or_push(settings.refuse_two_stdouts());
-        mistakes.ok_or_push(settings.read_directory());
-        mistakes.ok_or_push(settings.refuse_former_names_in_use());
-        mistakes.ok_or_push(settings.refuse_shared_files());
-        mistakes.into_result()?;
+        let mut errors = SettingsErrors::default();
+        errors.ok_or_push(settings.refuse_two_stdouts());
+        errors.ok_or_push(settings.read_directory());
+        errors.ok_or_push(settings.refuse_former_names_in_use());
+        errors.ok_or_push(settings.refuse_shared_files());
+        errors.into_result()?;
         Ok(settings)
     }
 
@@ -375,28 +376,28 @@ impl Settings {
         outputs.map(|output| (output.name.as_str(), &*output.config))
     }
 
-    /// What the files of its sources need from it.
+    /// Returns what the files of its sources need from it.
     #[must_use]
-    pub fn inherited(&self) -> Inherited {
-        Inherited {
+    pub fn inherited(&self) -> InheritedSettings {
+        InheritedSettings {
             outputs: self.output_names(),
             proxy: self.proxy.clone(),
         }
     }
 
-    /// The names of the sources that are in the file itself.
+    /// Returns the names of the sources that are in the file itself.
     #[must_use]
-    pub fn sources_of_file(&self) -> BTreeSet<String> {
+    pub fn main_file_source_names(&self) -> BTreeSet<String> {
         let sources = self.sources.iter();
         let sources = sources.filter(|source| source.file == self.file);
         sources.map(|source| source.name.clone()).collect()
     }
 
-    /// The names of its outputs.
+    /// Returns the names of its outputs.
     #[must_use]
     pub fn output_names(&self) -> Vec<String> {
         let names = self.outputs.iter().map(|output| output.name.clone());
-        names.chain(self.unread_outputs.iter().cloned()).collect()
+        names.chain(self.omitted_outputs.iter().cloned()).collect()
     }
 
     /// Keeps only the source of that name. If there is none, the error suggests a name.
@@ -438,16 +439,16 @@ impl Settings {
     }
 }
 
-/// What is done with a reference to a value that cannot be read, other than one of a source.
+/// How to handle a reference to a value that cannot be read, other than one of a source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Unresolved {
-    LeftOut,
-    Refused,
+enum OnUnresolved {
+    Omit,
+    Refuse,
 }
 
-/// Removes what cannot be read without values that this process does not have. Returns the names of
-/// the outputs, where those are removed.
-fn leave_out_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
+/// Removes what refers to values that this process does not have. Returns the names of the outputs,
+/// if those are removed.
+fn omit_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
     let env = |name: &str| std::env::var(name).ok();
     let is_resolvable = |value: &toml::Value| {
         let references = ValueReference::all_in(value);
@@ -474,7 +475,7 @@ fn leave_out_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
     outputs
 }
 
-/// Returns the files that a settings file refers to, which need not be one that can be used.
+/// Returns the files that a settings file refers to, also if the settings file is invalid.
 #[must_use]
 pub fn referenced_files(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap_or_default();
@@ -524,21 +525,20 @@ fn parse_sources(
     tables: Vec<toml::Table>,
     lines: &KeyLineNumbers,
     proxy: Option<&Secret>,
-    mistakes: &mut SettingsErrors,
+    errors: &mut SettingsErrors,
 ) -> Vec<SourceSettings> {
     let mut names = BTreeSet::new();
     let mut sources = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let lines = lines.element("source", index);
         let line = lines.line("name");
-        let Some(source) = mistakes.ok_or_push(parse_source(file, index, table, lines, proxy))
-        else {
+        let Some(source) = errors.ok_or_push(parse_source(file, index, table, lines, proxy)) else {
             continue;
         };
         if !names.insert(source.name.clone()) {
-            mistakes.add(Failure::settings(format!(
+            errors.add(Failure::settings(format!(
                 "{}: two sources are named `{}`; each has its own checkpoint and needs its own name",
-                at(file, line),
+                file_location(file, line),
                 source.name
             )));
         }
@@ -554,24 +554,24 @@ fn parse_source(
     lines: KeyLineNumbers,
     proxy: Option<&Secret>,
 ) -> Result<SourceSettings, Failure> {
-    let place = match table.get("name").and_then(toml::Value::as_str) {
+    let location = match table.get("name").and_then(toml::Value::as_str) {
         Some(name) => format!("[[source]] `{name}`"),
         None => format!("[[source]] number {}", index + 1),
     };
-    let mut section = Section::new(file, place, table)
+    let mut section = Section::new(file, location, table)
         .with_lines(lines.clone())
         .with_proxy(proxy.cloned());
-    let mut mistakes = SettingsErrors::default();
-    let name = mistakes.ok_or_push(section.required_string("name"));
+    let mut errors = SettingsErrors::default();
+    let name = errors.ok_or_push(section.required_string("name"));
     if let Some(name) = &name
         && !is_file_name(name)
     {
-        mistakes.add(section.error("name", FILE_NAME_RULE));
+        errors.add(section.error("name", FILE_NAME_RULE));
     }
     let name = name.unwrap_or_default();
     let source = parse_source_keys(file, name, section, &lines, "[source.settings]");
-    let source = mistakes.ok_or_push(source);
-    mistakes.into_value(source)
+    let source = errors.ok_or_push(source);
+    errors.into_value(source)
 }
 
 /// Parses the keys of a source other than its name.
@@ -580,48 +580,46 @@ fn parse_source_keys(
     name: String,
     section: Section<'_>,
     lines: &KeyLineNumbers,
-    settings_place: &'static str,
+    settings_header: &'static str,
 ) -> Result<SourceSettings, Failure> {
-    let mut section = section.with_hint(match settings_place {
+    let mut section = section.with_hint(match settings_header {
         "[settings]" => "what is a setting of the component belongs below [settings]",
         _ => "what is a setting of the component belongs below [source.settings]",
     });
-    let mut mistakes = SettingsErrors::default();
-    let memory_mib = mistakes
+    let mut errors = SettingsErrors::default();
+    let memory_mib = errors
         .ok_or_push(section.number("memory_mib", 1..=MEMORY_MIB_MAX))
         .flatten();
     let memory_bytes = memory_mib.map(|mib| usize::try_from(mib.saturating_mul(MIB)));
-    let timeout_secs = mistakes
+    let timeout_secs = errors
         .ok_or_push(section.number("poll_timeout_secs", 1..=86_400))
         .flatten();
-    let outputs = mistakes.ok_or_push(section.strings("outputs")).flatten();
+    let outputs = errors.ok_or_push(section.strings("outputs")).flatten();
     if outputs.as_ref().is_some_and(Vec::is_empty) {
         let reason = "names no output; leave it out to deliver to all of them";
-        mistakes.add(section.error("outputs", reason));
+        errors.add(section.error("outputs", reason));
     }
-    let renamed_from = mistakes
-        .ok_or_push(section.string("renamed_from"))
-        .flatten();
+    let renamed_from = errors.ok_or_push(section.string("renamed_from")).flatten();
     if let Some(former) = &renamed_from
         && (!is_file_name(former) || *former == name)
     {
         let reason = format!("is `{former}`; it must be the former name of the source");
-        mistakes.add(section.error("renamed_from", &reason));
+        errors.add(section.error("renamed_from", &reason));
     }
-    let allow = mistakes.ok_or_push(parse_allow(&mut section));
+    let allow = errors.ok_or_push(parse_allow(&mut section));
     let proxy_file = section.referenced_file(PROXY);
-    let proxies = mistakes.ok_or_push(section.proxies());
-    let limits = mistakes.ok_or_push(parse_limits(&mut section));
+    let proxies = errors.ok_or_push(section.proxies());
+    let limits = errors.ok_or_push(parse_limits(&mut section));
     let source = SourceSettings {
         file: file.to_owned(),
         renamed_from,
         outputs,
-        component: mistakes.ok_or_push(section.path("component")).flatten(),
+        component: errors.ok_or_push(section.path("component")).flatten(),
         allow: allow.unwrap_or_default(),
         proxies: proxies.map_or_else(Proxies::default, |(proxies, _)| proxies),
         proxy_file,
-        ca_file: mistakes.ok_or_push(section.path("ca_file")).flatten(),
-        enabled: mistakes
+        ca_file: errors.ok_or_push(section.path("ca_file")).flatten(),
+        enabled: errors
             .ok_or_push(section.boolean("enabled"))
             .flatten()
             .unwrap_or(true),
@@ -631,18 +629,18 @@ fn parse_source_keys(
         poll_timeout: timeout_secs.map_or(POLL_TIMEOUT_DEFAULT, Duration::from_secs),
         limits: limits.unwrap_or(LIMITS_DEFAULT),
         settings: SettingsTable {
-            table: mistakes
+            table: errors
                 .ok_or_push(section.table("settings"))
                 .flatten()
                 .unwrap_or_default(),
             lines: lines.table("settings"),
-            place: settings_place,
+            header: settings_header,
             source_lines: lines.clone(),
         },
         name,
     };
-    mistakes.ok_or_push(section.finish());
-    mistakes.into_value(Some(source))
+    errors.ok_or_push(section.finish());
+    errors.into_value(Some(source))
 }
 
 fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
@@ -659,13 +657,13 @@ fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
 }
 
 fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let mut number = |key, max| mistakes.ok_or_push(section.number(key, 1..=max)).flatten();
+    let mut errors = SettingsErrors::default();
+    let mut number = |key, max| errors.ok_or_push(section.number(key, 1..=max)).flatten();
     let events = number("max_events", LIMIT_EVENTS_MAX);
     let bytes = number("max_bytes", LIMIT_BYTES_MAX);
     let requests = number("max_requests", LIMIT_REQUESTS_MAX);
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    mistakes.into_result()?;
+    errors.into_result()?;
     Ok(Limits {
         max_events: events.map_or(LIMITS_DEFAULT.max_events, narrow),
         max_bytes: bytes.unwrap_or(LIMITS_DEFAULT.max_bytes),
@@ -679,7 +677,7 @@ fn parse_outputs(
     tables: Option<Vec<toml::Table>>,
     lines: &KeyLineNumbers,
     proxy: Option<&Secret>,
-    mistakes: &mut SettingsErrors,
+    errors: &mut SettingsErrors,
 ) -> (Vec<OutputSettings>, Vec<String>) {
     let Some(tables) = tables else {
         return (Vec::new(), Vec::new());
@@ -687,14 +685,14 @@ fn parse_outputs(
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
-        mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
+        errors.add(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let names = output_names(&tables);
-    let several = tables.len() > 1;
+    let are_several = tables.len() > 1;
     let mut outputs = Vec::with_capacity(tables.len());
     let mut taken = BTreeSet::new();
     for (index, (table, name)) in tables.into_iter().zip(&names).enumerate() {
-        let place = if several {
+        let location = if are_several {
             format!("[[output]] number {}", index + 1)
         } else {
             "[[output]]".to_owned()
@@ -702,22 +700,22 @@ fn parse_outputs(
         let kind = table.get("type").and_then(toml::Value::as_str);
         let kind = kind.unwrap_or_default().to_owned();
         let lines = lines.element("output", index);
-        let mut section = Section::new(file, place.clone(), table)
+        let mut section = Section::new(file, location.clone(), table)
             .with_lines(lines.clone())
             .with_proxy(proxy.cloned());
-        let named = mistakes.ok_or_push(section.string("name")).flatten();
+        let named = errors.ok_or_push(section.string("name")).flatten();
         if named.is_some() && !is_file_name(name) {
-            mistakes.add(section.error("name", FILE_NAME_RULE));
+            errors.add(section.error("name", FILE_NAME_RULE));
         }
         if !taken.insert(name.clone()) {
             let reason = format!("is `{name}`, which is the name of another output");
-            mistakes.add(section.error("name", &reason));
+            errors.add(section.error("name", &reason));
         }
         let parsed = source_outputs::parse_output(section);
-        outputs.extend(mistakes.ok_or_push(parsed).map(|config| OutputSettings {
+        outputs.extend(errors.ok_or_push(parsed).map(|config| OutputSettings {
             name: name.clone(),
             kind,
-            place,
+            location,
             lines,
             config,
         }));
@@ -739,9 +737,9 @@ fn output_names(tables: &[toml::Table]) -> Vec<String> {
         text(table, "name").unwrap_or_else(|| {
             let kind = text(table, "type").unwrap_or_default();
             match counts.get_mut(&kind) {
-                Some((all, so_far)) if *all > 1 => {
-                    *so_far += 1;
-                    format!("{kind}-{so_far}")
+                Some((count, number)) if *count > 1 => {
+                    *number += 1;
+                    format!("{kind}-{number}")
                 }
                 _ => kind,
             }
@@ -765,19 +763,19 @@ fn parse_dead_letter(
         return source_outputs::parse_output(section)
             .map(|config| Some(DeadLetterSettings::Output(config)));
     }
-    section.string("type")?; // not there; it belongs to what a message lists
-    let mut mistakes = SettingsErrors::default();
-    let path = mistakes.ok_or_push(section.path("path"));
+    section.string("type")?; // absent; read so that error messages list the key
+    let mut errors = SettingsErrors::default();
+    let path = errors.ok_or_push(section.path("path"));
     if path
         .iter()
         .flatten()
         .any(|path| path.to_string_lossy().contains('{'))
     {
         let reason = "has a `{`; for a file for each source write type = \"file\" as well";
-        mistakes.add(section.error("path", reason));
+        errors.add(section.error("path", reason));
     }
-    mistakes.ok_or_push(section.finish());
-    mistakes.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
+    errors.ok_or_push(section.finish());
+    errors.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
 }
 
 const OUTPUT: &str = "output";
@@ -786,12 +784,12 @@ const SOURCE: &str = "source";
 const SOURCES_DIR: &str = "sources_dir";
 const FLEET: &str = "fleet";
 
-/// What a name may be that is part of the name of a file.
+/// The rule for names that become part of file names.
 const FILE_NAME_RULE: &str = "may have letters, digits, `-`, `_` and `.` only, as it names files; at most 100 characters, \
      of which the first is no `.`";
 
 /// Refuses a name that a source cannot have. The error is a clause about it.
-pub fn check_name(name: &str) -> Result<(), &'static str> {
+pub fn check_source_name(name: &str) -> Result<(), &'static str> {
     is_file_name(name).then_some(()).ok_or(FILE_NAME_RULE)
 }
 
@@ -805,7 +803,8 @@ fn is_file_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// Whether a tenant of a fleet may have the name, which is also part of subjects and keys in NATS.
+/// Returns whether a tenant of a fleet may have the name, which is also part of subjects and keys
+/// in NATS.
 #[must_use]
 pub fn is_tenant_name(name: &str) -> bool {
     is_file_name(name) && !name.contains('.')

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use source_common::secret::{Redactor, Secret};
-use source_common::section::{SettingsErrors, at, literal_advice, not_expanded};
+use source_common::section::{
+    SettingsErrors, file_location, literal_secret_advice, unexpanded_variable_error,
+};
 use source_common::suggestion::{nearest, unknown_key};
 use source_common::value_reference::{ValueReference, resolve_reference};
 use source_runtime::source::set_default_tenant;
@@ -19,8 +21,8 @@ pub struct SettingsTable {
     pub table: toml::Table,
     /// Line numbers of its keys.
     pub lines: KeyLineNumbers,
-    /// The name of the table in its file.
-    pub place: &'static str,
+    /// The header of the table in its file.
+    pub header: &'static str,
     /// The lines of the keys of its source.
     pub source_lines: KeyLineNumbers,
 }
@@ -30,7 +32,7 @@ impl Default for SettingsTable {
         Self {
             table: toml::Table::new(),
             lines: KeyLineNumbers::default(),
-            place: "[source.settings]",
+            header: "[source.settings]",
             source_lines: KeyLineNumbers::default(),
         }
     }
@@ -60,88 +62,91 @@ pub fn resolve(
     schema: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<ResolvedSettings, Failure> {
-    let place = |key: &str| {
-        let at = at(file, settings.lines.line(key));
-        format!("{at}: {} of `{source}`", settings.place)
+    let location = |key: &str| {
+        let at = file_location(file, settings.lines.line(key));
+        format!("{at}: {} of `{source}`", settings.header)
     };
-    let fail = |reason: String| Failure::settings(format!("{}: {reason}", place("")));
+    let fail = |reason: String| Failure::settings(format!("{}: {reason}", location("")));
     let schema: Value = serde_json::from_str(schema).map_err(|error| {
         fail(format!(
             "the component's settings schema is not JSON: {error}"
         ))
     })?;
-    let nothing = Map::new();
+    let no_properties = Map::new();
     let properties = schema
         .get("properties")
         .and_then(Value::as_object)
-        .unwrap_or(&nothing);
-    let open = schema.get("additionalProperties") == Some(&Value::Bool(true));
+        .unwrap_or(&no_properties);
+    let allows_unknown_keys = schema.get("additionalProperties") == Some(&Value::Bool(true));
 
     let mut object = Map::new();
     let mut secrets = Vec::new();
-    let mut literal = Vec::new();
-    let mut mistakes = SettingsErrors::default();
+    let mut literal_secrets = Vec::new();
+    let mut errors = SettingsErrors::default();
     let mut keys: Vec<(&String, &toml::Value)> = settings.table.iter().collect();
     keys.sort_by_key(|(key, _)| settings.lines.line(key));
     for (key, value) in keys {
-        let place = place(key);
-        let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
+        let location = location(key);
+        let fail = |reason: String| Failure::settings(format!("{location}: {reason}"));
         let property = match properties.get(key) {
             Some(property) => property,
-            None if open => &Value::Null,
+            None if allows_unknown_keys => &Value::Null,
             None => {
                 let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                mistakes.add(fail(unknown_key(key, &known, None)));
+                errors.add(fail(unknown_key(key, &known, None)));
                 continue;
             }
         };
-        let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
+        let is_secret = property.get("writeOnly") == Some(&Value::Bool(true));
         let json = match ValueReference::parse(value).filter(|_| !is_type(property, "object")) {
-            Some(indirect) => match resolve_reference(&indirect, file, env) {
+            Some(reference) => match resolve_reference(&reference, file, env) {
                 Ok(text) => {
                     secrets.push(text.clone());
                     parse_typed(text, property)
                 }
                 Err(reason) => {
                     let failure = fail(format!("`{key}` {reason}"));
-                    mistakes.add(match indirect {
+                    errors.add(match reference {
                         // Environment variables do not change while the process runs.
                         ValueReference::Env(_) => failure,
                         ValueReference::File(_) => failure.retryable(),
                     });
-                    // It is there, and nothing more is known about it.
+                    // Inserted, so that it is not reported as missing too.
                     object.insert(key.clone(), Value::Null);
                     continue;
                 }
             },
             None => {
                 let json = to_json(value);
-                if let Some(reason) = json.as_str().and_then(|text| not_expanded(key, text)) {
-                    mistakes.add(fail(format!("`{key}` {reason}")));
+                if let Some(reason) = json
+                    .as_str()
+                    .and_then(|text| unexpanded_variable_error(key, text))
+                {
+                    errors.add(fail(format!("`{key}` {reason}")));
                     object.insert(key.clone(), Value::Null);
                     continue;
                 }
-                if write_only && let Value::String(text) = &json {
+                if is_secret && let Value::String(text) = &json {
                     secrets.push(text.clone());
-                    literal.push(key.as_str());
+                    literal_secrets.push(key.as_str());
                 }
                 json
             }
         };
         let json = with_scheme(json, property);
         if let Err(reason) = check(&json, property) {
-            mistakes.add(fail(format!("`{key}` {reason}")));
+            errors.add(fail(format!("`{key}` {reason}")));
         }
         object.insert(key.clone(), json);
     }
     set_default_tenant(&mut object, &schema, source);
-    if let Some(key) = missing(&schema, &object) {
-        mistakes.add(fail(format!("`{key}` is missing")));
+    if let Some(key) = missing_key(&schema, &object) {
+        errors.add(fail(format!("`{key}` is missing")));
     }
-    mistakes.into_result()?;
-    let warnings = literal.first().map(|first| {
-        let advice = literal_advice(&literal);
-        format!("{}: {advice}", place(first))
+    errors.into_result()?;
+    let warnings = literal_secrets.first().map(|first| {
+        let advice = literal_secret_advice(&literal_secrets);
+        format!("{}: {advice}", location(first))
     });
     let json = Value::Object(object).to_string();
     if json.len() > SETTINGS_BYTES_MAX {
@@ -158,7 +163,7 @@ pub fn resolve(
     })
 }
 
-/// An origin without a scheme is one of `https`.
+/// Adds the scheme `https` to an origin without one.
 fn with_scheme(json: Value, property: &Value) -> Value {
     if property.get("format") == Some(&Value::from("origin"))
         && let Value::String(text) = &json
@@ -172,10 +177,10 @@ fn with_scheme(json: Value, property: &Value) -> Value {
 
 /// Converts an environment variable's or file's text to the type in the schema.
 fn parse_typed(text: String, property: &Value) -> Value {
-    let parses = ["boolean", "integer", "number"]
+    let is_parsed = ["boolean", "integer", "number"]
         .iter()
         .any(|name| is_type(property, name));
-    if parses && let Ok(value) = serde_json::from_str(&text) {
+    if is_parsed && let Ok(value) = serde_json::from_str(&text) {
         return value;
     }
     Value::String(text)
@@ -205,11 +210,12 @@ pub fn to_json(value: &toml::Value) -> Value {
 fn check(value: &Value, property: &Value) -> Result<(), String> {
     let types = type_names(property);
     if !types.is_empty() && !types.iter().any(|name| has_type(value, name)) {
-        let wanted: Vec<String> = types.iter().map(|name| in_words(name, property)).collect();
+        let expected = types.iter().map(|name| expected_in_words(name, property));
+        let expected: Vec<String> = expected.collect();
         return Err(format!(
             "must be {}, not {}",
-            wanted.join(" or "),
-            found(value)
+            expected.join(" or "),
+            type_in_words(value)
         ));
     }
     if let Some(options) = property.get("enum").and_then(Value::as_array)
@@ -233,8 +239,8 @@ fn check(value: &Value, property: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// A type as a person writes it, with an example where the schema has one.
-fn in_words(name: &str, property: &Value) -> String {
+/// Returns an expected type in words for messages, with an example where the schema has one.
+fn expected_in_words(name: &str, property: &Value) -> String {
     let default = property
         .get("default")
         .filter(|default| has_type(default, name));
@@ -255,8 +261,8 @@ fn in_words(name: &str, property: &Value) -> String {
     }
 }
 
-/// What a value is, in words for messages.
-fn found(value: &Value) -> &'static str {
+/// Returns the type of a value in words for messages.
+fn type_in_words(value: &Value) -> &'static str {
     match value {
         Value::Array(_) => "a list",
         Value::Bool(_) => "true or false",
@@ -292,7 +298,7 @@ fn has_type(value: &Value, name: &str) -> bool {
     }
 }
 
-fn missing<'a>(schema: &'a Value, object: &Map<String, Value>) -> Option<&'a str> {
+fn missing_key<'a>(schema: &'a Value, object: &Map<String, Value>) -> Option<&'a str> {
     schema
         .get("required")?
         .as_array()?

@@ -27,7 +27,7 @@ fn message(text: &str) -> String {
 fn resolved(settings: &str) -> Result<ResolvedSettings, Failure> {
     let table = SettingsTable {
         table: parse_table(settings),
-        lines: KeyLineNumbers::of(settings),
+        lines: KeyLineNumbers::parse(settings),
         ..SettingsTable::default()
     };
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());

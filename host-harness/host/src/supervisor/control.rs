@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::lines::KeyLineNumbers;
+use source_common::line_numbers::KeyLineNumbers;
 use tokio::task::spawn_blocking;
 
 use super::files::{LoadedSettings, SettingsFiles};
@@ -18,7 +18,7 @@ use crate::admin::{Control, ControlError};
 use crate::connection_check::test_connection;
 use crate::description::schema;
 use crate::rewind::{RewindError, rewind};
-use crate::settings::{SourceSettings, check_name, read_file, source_file};
+use crate::settings::{SourceSettings, check_source_name, read_source_file, source_file};
 use crate::source::component_at;
 use crate::source_file::{Draft, SourceFile};
 
@@ -60,9 +60,9 @@ impl Control for FileControl {
     }
 
     async fn check(&self, source: &str) -> Result<Value, ControlError> {
-        let run = good_settings(&self.files, source)?;
+        let run_settings = usable_settings(&self.files, source)?;
         let components = &self.files.supervisor().context().components;
-        let report = test_connection(components, &run.settings).await;
+        let report = test_connection(components, &run_settings.settings).await;
         serde_json::to_value(report).map_err(|error| ControlError::Failed(error.to_string()))
     }
 
@@ -79,13 +79,13 @@ impl Control for FileControl {
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
         match self.files.supervisor().find(source) {
             None => Err(no_source(source)),
-            Some(Ok(run)) => Ok(run.settings.file.clone()),
+            Some(Ok(run_settings)) => Ok(run_settings.settings.file.clone()),
             Some(Err(_)) => {
-                let known = self.files.lock().await;
-                if known.of_main_file.contains(source) {
+                let loaded = self.files.lock().await;
+                if loaded.main_file_sources.contains(source) {
                     return Ok(self.files.main_file().to_owned());
                 }
-                let directory = known.sources_dir.as_ref();
+                let directory = loaded.sources_dir.as_ref();
                 directory
                     .map(|directory| source_file(directory, source))
                     .ok_or_else(|| no_source(source))
@@ -94,7 +94,7 @@ impl Control for FileControl {
     }
 }
 
-/// Carries out a change whatever becomes of the request.
+/// Carries out a change even if the request is cancelled.
 async fn run_uncancelled<T: Send + 'static>(
     change: impl Future<Output = Result<T, ControlError>> + Send + 'static,
 ) -> Result<T, ControlError> {
@@ -108,11 +108,11 @@ fn no_source(name: &str) -> ControlError {
     ))
 }
 
-/// The settings that a source runs with, or would.
-fn good_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, ControlError> {
+/// Returns the settings that a source runs with, or would run with.
+fn usable_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, ControlError> {
     match files.supervisor().find(name) {
         None => Err(no_source(name)),
-        Some(Ok(run)) => Ok(run),
+        Some(Ok(run_settings)) => Ok(run_settings),
         Some(Err(failure)) => Err(ControlError::Conflict(format!(
             "the settings of source {name:?} cannot be used; correct them first: {failure}"
         ))),
@@ -121,14 +121,14 @@ fn good_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, 
 
 async fn pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(), ControlError> {
     let supervisor = files.supervisor();
-    let run = supervisor.find(name).ok_or_else(|| no_source(name))?;
-    if let Ok(run) = run
-        && !run.settings.enabled
+    let run_settings = supervisor.find(name).ok_or_else(|| no_source(name))?;
+    if let Ok(run_settings) = run_settings
+        && !run_settings.settings.enabled
     {
         return Err(ControlError::Conflict(format!(
             "source {name:?} is paused by `enabled = false` in {}; set `enabled = true` there to \
              resume it",
-            run.settings.file.display()
+            run_settings.settings.file.display()
         )));
     }
     supervisor
@@ -148,22 +148,22 @@ async fn reset(
     streams: &[String],
     from_ms: i64,
 ) -> Result<(), ControlError> {
-    good_settings(files, name)?;
+    usable_settings(files, name)?;
     let supervisor = files.supervisor();
-    // Another reset of the source changes the checkpoint that is read here.
-    let suspended = supervisor.suspend(name, STOP_MAX).await;
-    let _suspended = suspended.map_err(|_| {
+    // Otherwise another reset of the source could change the checkpoint that is read here.
+    let suspension = supervisor.suspend(name, STOP_MAX).await;
+    let _suspension = suspension.map_err(|_| {
         ControlError::Failed(format!(
             "source {name:?} does not stop; look into the log of the host, then try again"
         ))
     })?;
     // It may have been changed or removed meanwhile.
-    let run = good_settings(files, name)?;
+    let run_settings = usable_settings(files, name)?;
     let context = supervisor.context();
     let components = &context.components;
     let rewound = rewind(
         components,
-        &run.settings,
+        &run_settings.settings,
         &context.state_dir,
         streams,
         from_ms,
@@ -179,9 +179,9 @@ async fn reset(
     })
 }
 
-/// The directory for sources of the API.
-fn directory(files: &SettingsFiles, known: &LoadedSettings) -> Result<PathBuf, ControlError> {
-    known.sources_dir.clone().ok_or_else(|| {
+/// Returns the directory for sources of the API.
+fn directory(files: &SettingsFiles, loaded: &LoadedSettings) -> Result<PathBuf, ControlError> {
+    loaded.sources_dir.clone().ok_or_else(|| {
         ControlError::Conflict(format!(
             "{} has no `sources_dir`, where a source would be written; make a directory, set \
              `sources_dir` to it, and restart source-host",
@@ -191,12 +191,12 @@ fn directory(files: &SettingsFiles, known: &LoadedSettings) -> Result<PathBuf, C
 }
 
 /// Refuses to change a source that the settings file describes.
-fn refuse_of_main_file(
+fn refuse_main_file_source(
     files: &SettingsFiles,
-    known: &LoadedSettings,
+    loaded: &LoadedSettings,
     name: &str,
 ) -> Result<(), ControlError> {
-    if known.of_main_file.contains(name) {
+    if loaded.main_file_sources.contains(name) {
         return Err(ControlError::Conflict(format!(
             "source {name:?} is in {}; change it there, then reload source-host",
             files.main_file().display()
@@ -206,18 +206,18 @@ fn refuse_of_main_file(
 }
 
 async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), ControlError> {
-    check_name(name).map_err(|reason| {
+    check_source_name(name).map_err(|reason| {
         ControlError::Invalid(vec![format!(
             "the name of a source {reason}; it is {name:?}"
         )])
     })?;
-    let known = files.lock().await;
-    let directory = directory(files, &known)?;
-    refuse_of_main_file(files, &known, name)?;
-    let inherited = files.inherited(&known);
+    let loaded = files.lock().await;
+    let directory = directory(files, &loaded)?;
+    refuse_main_file_source(files, &loaded, name)?;
+    let inherited = files.inherited(&loaded);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
-    let is_secret = secret_settings(files, name).await?;
+    let is_secret = secret_predicate(files, name).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
         .map_err(|error| ControlError::Failed(error.to_string()))?
@@ -227,7 +227,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
         SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
     files.refuse_shared_files(&settings).map_err(invalid)?;
-    files.usable(&settings).await.map_err(invalid)?;
+    files.validate(&settings).await.map_err(invalid)?;
     write(draft).await.map_err(|error| {
         ControlError::Failed(format!(
             "{}: cannot be written: {error}; repair that, then save again",
@@ -235,7 +235,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
         ))
     })?;
     // As it will be read from now on, with references in place of secrets.
-    let written = read_file(&path, name, &inherited);
+    let written = read_source_file(&path, name, &inherited);
     let settings = written.map_err(|failure| ControlError::Failed(failure.message))?;
     files
         .supervisor()
@@ -253,10 +253,10 @@ async fn write(draft: Draft) -> std::io::Result<()> {
 
 type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
-/// Tells which settings of the component of a source are secrets.
-async fn secret_settings(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
-    let run = files.supervisor().find(name).and_then(Result::ok);
-    let component = run.and_then(|run| run.settings.component.clone());
+/// Returns a function that reports whether a setting of the component of a source is secret.
+async fn secret_predicate(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
+    let run_settings = files.supervisor().find(name).and_then(Result::ok);
+    let component = run_settings.and_then(|run_settings| run_settings.settings.component.clone());
     let components = &files.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
@@ -275,9 +275,9 @@ async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
     if supervisor.find(name).is_none() {
         return Err(no_source(name));
     }
-    let known = files.lock().await;
-    refuse_of_main_file(files, &known, name)?;
-    let file = SourceFile::new(&directory(files, &known)?, name);
+    let loaded = files.lock().await;
+    refuse_main_file_source(files, &loaded, name)?;
+    let file = SourceFile::new(&directory(files, &loaded)?, name);
     let path = file.path().to_owned();
     let removed = source_common::disk::blocking(move || file.remove()).await;
     removed.map_err(|error| {

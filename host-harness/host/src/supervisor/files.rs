@@ -13,28 +13,28 @@ use tracing::{error, info, warn};
 
 use super::{ChangeOutcome, SourceChange, Supervisor};
 use crate::settings::{
-    FaultySource, Inherited, RestartOnlySettings, Settings, SourceSettings, WrittenFiles,
+    FaultySource, InheritedSettings, RestartOnlySettings, Settings, SourceSettings, WrittenFiles,
     source_file,
 };
 use crate::source;
 
-/// The files, and whom they are applied to.
+/// The settings files, and the supervisor that they are applied to.
 pub(crate) struct SettingsFiles {
     supervisor: Supervisor,
     /// The settings file.
     file: PathBuf,
-    /// Held from before files are read or written until that is applied, so that what was read
-    /// first is also applied first.
-    known: Mutex<LoadedSettings>,
-    /// What the outputs of the run write to.
+    /// Locked from before files are read or written until the change is applied, so that what was
+    /// read first is also applied first.
+    loaded: Mutex<LoadedSettings>,
+    /// The files that the outputs of the run write to.
     written: WrittenFiles,
 }
 
-/// What is known of the settings file, besides its sources.
+/// The settings file as it was last read, except its sources.
 pub(super) struct LoadedSettings {
     pub(super) sources_dir: Option<PathBuf>,
-    /// The names of the sources of the file itself.
-    pub(super) of_main_file: BTreeSet<String>,
+    /// The names of the sources that are in the file itself.
+    pub(super) main_file_sources: BTreeSet<String>,
     /// The URL of the proxy of sources that name none of their own.
     proxy: Option<Secret>,
     /// The file that this URL is in, where it is in one.
@@ -44,7 +44,7 @@ pub(super) struct LoadedSettings {
     restart_only: RestartOnlySettings,
 }
 
-/// How many sources something was done to.
+/// Counts of sources by the outcome of their change.
 #[derive(Debug, Default)]
 struct ChangeCounts {
     added: usize,
@@ -55,8 +55,8 @@ struct ChangeCounts {
 }
 
 impl ChangeCounts {
-    fn count(&mut self, applied: ChangeOutcome) {
-        let count = match applied {
+    fn count(&mut self, outcome: ChangeOutcome) {
+        let count = match outcome {
             ChangeOutcome::Added => &mut self.added,
             ChangeOutcome::Changed => &mut self.changed,
             ChangeOutcome::Refused => &mut self.refused,
@@ -67,7 +67,7 @@ impl ChangeCounts {
     }
 }
 
-/// The files of sources of `sources_dir` that cannot be used.
+/// Returns the files of sources of `sources_dir` that cannot be used.
 fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
     let directory = settings.sources_dir.iter();
     let files = directory.flat_map(|directory| {
@@ -78,14 +78,14 @@ fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
 }
 
 impl SettingsFiles {
-    /// The files of settings that were read.
+    /// Creates the files of settings that were read.
     pub(crate) fn new(supervisor: Supervisor, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             supervisor,
             file: settings.file.clone(),
-            known: Mutex::new(LoadedSettings {
+            loaded: Mutex::new(LoadedSettings {
                 sources_dir: settings.sources_dir.clone(),
-                of_main_file: settings.sources_of_file(),
+                main_file_sources: settings.main_file_source_names(),
                 proxy: settings.proxy.clone(),
                 proxy_file: settings.proxy_file.clone(),
                 refused: refused_files(settings),
@@ -101,7 +101,7 @@ impl SettingsFiles {
             self.supervisor.apply(SourceChange::Set(Box::new(source)));
         }
         for faulty in faulty {
-            self.supervisor.apply(SourceChange::Refuse(faulty));
+            self.supervisor.apply(SourceChange::Faulty(faulty));
         }
     }
 
@@ -109,40 +109,40 @@ impl SettingsFiles {
         &self.supervisor
     }
 
-    /// The settings file.
+    /// Returns the settings file.
     pub(super) fn main_file(&self) -> &Path {
         &self.file
     }
 
     pub(super) async fn lock(&self) -> MutexGuard<'_, LoadedSettings> {
-        self.known.lock().await
+        self.loaded.lock().await
     }
 
-    /// What a file of `sources_dir` takes from the settings file as it was last read. Outputs are
-    /// those that the run began with.
-    pub(super) fn inherited(&self, known: &LoadedSettings) -> Inherited {
-        Inherited {
+    /// Returns what a file of `sources_dir` inherits from the settings file as it was last read.
+    /// The outputs are those that the run began with.
+    pub(super) fn inherited(&self, loaded: &LoadedSettings) -> InheritedSettings {
+        InheritedSettings {
             outputs: self.supervisor.context().inherited.outputs.clone(),
-            proxy: known.proxy.clone(),
+            proxy: loaded.proxy.clone(),
         }
     }
 
     /// Reads the files again and applies what has changed.
     pub(crate) async fn reload(&self) {
-        let mut known = self.known.lock().await;
+        let mut loaded = self.loaded.lock().await;
         let file = self.file.clone();
         let read = spawn_blocking(move || Settings::read(&file)).await;
         let read = read.unwrap_or_else(|error| Err(Failure::failed(error.to_string())));
         let settings = match read {
             Ok(settings) => settings,
             Err(failure) => {
-                known.refused = BTreeSet::from([self.file.clone()]);
+                loaded.refused = BTreeSet::from([self.file.clone()]);
                 self.supervisor.note_settings_error(&failure.message);
                 error!("{failure}; every source goes on with its last good settings");
                 return;
             }
         };
-        let changed = known.restart_only.changed_keys(&settings.restart_only);
+        let changed = loaded.restart_only.changed_keys(&settings.restart_only);
         for key in &changed {
             let file = self.file.display();
             if key == "proxy" {
@@ -153,12 +153,12 @@ impl SettingsFiles {
                 warn!("{file}: `{key}` has changed; restart source-host to use that");
             }
         }
-        known.sources_dir.clone_from(&settings.sources_dir);
-        known.of_main_file = settings.sources_of_file();
-        known.proxy.clone_from(&settings.proxy);
-        known.proxy_file.clone_from(&settings.proxy_file);
-        known.refused = refused_files(&settings);
-        let counts = self.apply_all(settings, &mut known.refused).await;
+        loaded.sources_dir.clone_from(&settings.sources_dir);
+        loaded.main_file_sources = settings.main_file_source_names();
+        loaded.proxy.clone_from(&settings.proxy);
+        loaded.proxy_file.clone_from(&settings.proxy_file);
+        loaded.refused = refused_files(&settings);
+        let counts = self.apply_all(settings, &mut loaded.refused).await;
         info!(
             added = counts.added,
             changed = counts.changed,
@@ -169,46 +169,47 @@ impl SettingsFiles {
         );
     }
 
-    /// Adds the files of sources that are refused to `refused`.
+    /// Applies the settings of all sources. Adds the files of sources that are refused to
+    /// `refused`.
     async fn apply_all(&self, settings: Settings, refused: &mut BTreeSet<PathBuf>) -> ChangeCounts {
         let mut counts = ChangeCounts::default();
         let sources = settings.sources.iter().map(|source| &source.name);
         let faulty = settings.faulty_sources.iter().map(|faulty| &faulty.name);
         let present: BTreeSet<&String> = sources.chain(faulty).collect();
         let names = self.supervisor.names().into_iter();
-        let gone: Vec<String> = names.filter(|name| !present.contains(name)).collect();
-        // First, as another source may have the checkpoint of one that is gone.
-        for name in gone {
+        let removed: Vec<String> = names.filter(|name| !present.contains(name)).collect();
+        // First, as another source may take over the checkpoint of a removed one.
+        for name in removed {
             counts.count(self.supervisor.apply(SourceChange::Remove(name)));
         }
         for faulty in settings.faulty_sources {
-            counts.count(self.supervisor.apply(SourceChange::Refuse(faulty)));
+            counts.count(self.supervisor.apply(SourceChange::Faulty(faulty)));
         }
         for source in settings.sources {
             let file = source.file.clone();
-            let applied = self.set(source).await;
-            if applied == ChangeOutcome::Refused {
+            let outcome = self.set(source).await;
+            if outcome == ChangeOutcome::Refused {
                 refused.insert(file);
             }
-            counts.count(applied);
+            counts.count(outcome);
         }
-        // A source that is refused may be one that is gone, under another name.
+        // A refused source may be a removed one under a new name.
         if counts.refused == 0 {
             self.supervisor.forget_pauses_of_absent().await;
         }
         counts
     }
 
-    /// Applies settings that were read, where they can be used.
+    /// Validates settings that were read, and applies them or the error.
     pub(super) async fn set(&self, settings: SourceSettings) -> ChangeOutcome {
-        let usable = if self.supervisor.would_replace(&settings) {
-            self.usable(&settings).await
+        let validated = if self.supervisor.would_replace(&settings) {
+            self.validate(&settings).await
         } else {
             self.check_outputs(&settings)
         };
-        let change = match usable {
+        let change = match validated {
             Ok(()) => SourceChange::Set(Box::new(settings)),
-            Err(failure) => SourceChange::Refuse(FaultySource {
+            Err(failure) => SourceChange::Faulty(FaultySource {
                 name: settings.name,
                 failure,
             }),
@@ -216,22 +217,22 @@ impl SettingsFiles {
         self.supervisor.apply(change)
     }
 
-    /// Refuses a source whose events or files would get into a file that has another writer.
+    /// Refuses a source whose events would be written to a file that has another writer.
     pub(super) fn refuse_shared_files(&self, settings: &SourceSettings) -> Result<(), Failure> {
         self.written.refuse_shared_by(settings)
     }
 
-    /// Whether a source can be run with settings that were not yet tried: the component is asked,
-    /// without the network.
-    pub(super) async fn usable(&self, settings: &SourceSettings) -> Result<(), Failure> {
+    /// Checks that a source can be run with settings that were not tried yet. The component checks
+    /// them without the network.
+    pub(super) async fn validate(&self, settings: &SourceSettings) -> Result<(), Failure> {
         self.check_outputs(settings)?;
         source::validate(&self.supervisor.context().components, settings).await
     }
 
-    /// The outputs are those that the run began with.
+    /// Checks the outputs of a source against those that the run began with.
     fn check_outputs(&self, settings: &SourceSettings) -> Result<(), Failure> {
-        let running = &self.supervisor.context().inherited.outputs;
-        settings.check_outputs(running).map_err(|failure| Failure {
+        let outputs = &self.supervisor.context().inherited.outputs;
+        settings.check_outputs(outputs).map_err(|failure| Failure {
             message: format!("{failure} (a new output is used after a restart)"),
             ..failure
         })

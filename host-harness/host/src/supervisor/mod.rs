@@ -1,9 +1,9 @@
 //! The sources that a host runs. Each has a task of its own that starts it, stops it and starts it
 //! again, so that a change of one source waits for that source and for no other.
 //!
-//! Where sources come from is not known here. Whoever knows it calls [`Supervisor::apply`] with one
-//! [`SourceChange`] for each source that was added, changed or removed, and learns by
-//! [`Supervisor::stopped`] that a source does nothing any more.
+//! The supervisor does not know where sources come from. Its callers pass one [`SourceChange`] for
+//! each source that was added, changed or removed to [`Supervisor::apply`], and wait with
+//! [`Supervisor::stopped`] until a source no longer runs.
 
 mod control;
 mod files;
@@ -23,7 +23,7 @@ use source_common::disk::{FileVersion, blocking};
 use source_common::exit::Failure;
 use source_outputs::Outputs;
 use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
-use source_runtime::source::Components;
+use source_runtime::source::ComponentLoader;
 use source_runtime::source_loop::SourceExit;
 use source_runtime::store::{StateDir, StoredSource};
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
@@ -43,34 +43,34 @@ use crate::dead_letter::DeadLetterSinks;
 use crate::progress::ProgressBars;
 use crate::registry::{Registry, SourceEntry};
 use crate::report::{PausedBy, RunState};
-use crate::settings::{FaultySource, Inherited, SourceSettings};
+use crate::settings::{FaultySource, InheritedSettings, SourceSettings};
 
 pub(crate) const STDOUT_CLOSED: &str = "standard output was closed by its reader";
 
 /// What all sources share.
 pub(crate) struct HostContext {
-    /// Where components are loaded.
-    pub(crate) components: Components,
+    /// Loads components.
+    pub(crate) components: ComponentLoader,
     /// Where checkpoints are kept.
     pub(crate) state_dir: Arc<StateDir>,
     /// Where events go.
     pub(crate) outputs: Arc<Outputs>,
-    /// What a file of `sources_dir` takes from the settings file.
-    pub(crate) inherited: Inherited,
+    /// The settings that a file of `sources_dir` inherits from the settings file.
+    pub(crate) inherited: InheritedSettings,
     /// Where rejected records go.
     pub(crate) dead_letters: DeadLetterSinks,
-    /// What a person at a terminal sees.
+    /// The progress on a terminal.
     pub(crate) bars: Arc<ProgressBars>,
-    /// What is reported.
+    /// The state that is reported.
     pub(crate) registry: Registry,
     /// Whether a source ends when it is caught up.
     pub(crate) once: bool,
-    /// Whether the run goes on when every source has ended, since others may be added.
+    /// Whether the run continues when every source has ended, since others may be added.
     pub(crate) outlives_sources: bool,
-    /// What the first tries of the sources at the start have come to.
-    pub(crate) startup: StartupTracker,
-    /// Asks for a stop, where one source finds that none can go on.
-    pub(crate) stopper: ShutdownTrigger,
+    /// Tracks the first attempts of the sources that the run begins with.
+    pub(crate) startup_tracker: StartupTracker,
+    /// Requests a stop of the host, when one source finds that none can continue.
+    pub(crate) shutdown_trigger: ShutdownTrigger,
     /// The request to stop.
     pub(crate) shutdown: Shutdown,
 }
@@ -78,17 +78,17 @@ pub(crate) struct HostContext {
 /// A change of one source, from the settings files or from the admin server.
 #[derive(Debug)]
 pub(crate) enum SourceChange {
-    /// The source is there, with these settings. Where they are those that it runs with, it is left
-    /// alone; one that has ended, or waits to be started again, is started.
+    /// The source is there, with these settings. A source that runs with the same settings is not
+    /// changed; one that has ended, or waits to be started again, is started.
     Set(Box<SourceSettings>),
-    /// The source is there, and its settings cannot be used. Where it runs, it goes on with the
-    /// last ones that could.
-    Refuse(FaultySource),
+    /// The source is there, and its settings cannot be used. If it runs, it continues with the last
+    /// ones that could.
+    Faulty(FaultySource),
     /// The source is no longer there. Its checkpoint is kept.
     Remove(String),
 }
 
-/// What a change came to.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ChangeOutcome {
     Added,
@@ -119,7 +119,7 @@ struct Shared {
     context: HostContext,
     pauses: Pauses,
     sources: Mutex<Sources>,
-    /// Is sent to whenever a source has ended by itself.
+    /// Notified whenever a source has ended by itself.
     ended: watch::Sender<()>,
 }
 
@@ -132,10 +132,10 @@ struct Sources {
     added: usize,
 }
 
-/// One source, as others see it.
+/// One source: its state, and the channels to its task.
 struct SupervisedSource {
-    /// Its place in the order in which sources were added.
-    place: usize,
+    /// Its index in the order in which sources were added.
+    index: usize,
     target: watch::Sender<Target>,
     phase: watch::Receiver<Phase>,
     retry: Arc<Notify>,
@@ -143,12 +143,12 @@ struct SupervisedSource {
     end: Option<(SourceExit, StoredSource)>,
 }
 
-/// What one source should do. Its task sees to it.
+/// The target state of one source, which its task brings about.
 #[derive(Clone)]
 struct Target {
     entry: SourceEntry,
-    /// How to run it; or why no version of its settings can be used.
-    run: Result<Arc<RunSettings>, Failure>,
+    /// The settings to run it with, or why no version of them can be used.
+    run_settings: Result<Arc<RunSettings>, Failure>,
     /// A run that began with another number is replaced.
     generation: u64,
     paused_by: Option<PausedBy>,
@@ -158,80 +158,82 @@ struct Target {
 }
 
 impl Target {
-    /// Has the present run replaced.
+    /// Requests that the present run be replaced.
     fn replace(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// What to run now.
+    /// Returns the settings to run the source with now; `None` where it should not run.
     fn runnable(&self) -> Option<&Arc<RunSettings>> {
         let may_run = self.paused_by.is_none() && !self.is_suspended && !self.is_removed;
-        self.run.as_ref().ok().filter(|_| may_run)
+        self.run_settings.as_ref().ok().filter(|_| may_run)
     }
 }
 
-/// The settings that a source runs with, and the files that they name.
+/// The settings that a source runs with, and the files that they refer to.
 struct RunSettings {
     settings: SourceSettings,
-    files: NamedFiles,
+    files: ReferencedFiles,
 }
 
 impl RunSettings {
     fn new(settings: SourceSettings) -> Arc<Self> {
-        let files = NamedFiles::new(settings.named_files());
+        let files = ReferencedFiles::new(settings.referenced_files());
         Arc::new(Self { settings, files })
     }
 
-    /// Whether a run with these settings would be the same, and reads the same.
+    /// Returns whether a run with these settings would be the same, and its files are unchanged.
     fn is_same(&self, settings: &SourceSettings) -> bool {
         self.settings.is_same_run(settings) && !self.files.have_changed()
     }
 }
 
 /// Files that are read at the start of a source, such as those of secrets.
-struct NamedFiles {
+struct ReferencedFiles {
     paths: Vec<PathBuf>,
-    /// As they were when they were last read.
-    read: Mutex<Vec<FileVersion>>,
+    /// Their versions when they were last read.
+    last_read: Mutex<Vec<FileVersion>>,
 }
 
-impl NamedFiles {
+impl ReferencedFiles {
     fn new(paths: Vec<PathBuf>) -> Self {
-        let read = Mutex::new(versions(&paths));
-        Self { paths, read }
+        let last_read = Mutex::new(versions(&paths));
+        Self { paths, last_read }
     }
 
     /// Notes that they are read now.
     fn note_read(&self) {
-        self.note_read_as(self.now());
+        self.note_read_versions(self.current_versions());
     }
 
-    /// Their present versions, for [`Self::note_read_as`].
-    fn now(&self) -> Vec<FileVersion> {
+    /// Returns their present versions, for [`Self::note_read_versions`].
+    fn current_versions(&self) -> Vec<FileVersion> {
         versions(&self.paths)
     }
 
     /// Notes that they were read when they had these versions, or later.
-    fn note_read_as(&self, versions: Vec<FileVersion>) {
+    fn note_read_versions(&self, versions: Vec<FileVersion>) {
         *self.lock() = versions;
     }
 
-    /// The files as they were when they were last read.
-    fn as_read(&self) -> Vec<(PathBuf, FileVersion)> {
-        let read = self.lock();
+    /// Returns the files with their versions when they were last read.
+    fn last_read(&self) -> Vec<(PathBuf, FileVersion)> {
+        let versions = self.lock();
         self.paths
             .iter()
             .cloned()
-            .zip(read.iter().copied())
+            .zip(versions.iter().copied())
             .collect()
     }
 
     fn have_changed(&self) -> bool {
-        *self.lock() != self.now()
+        *self.lock() != self.current_versions()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<FileVersion>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,25 +241,25 @@ fn versions(paths: &[PathBuf]) -> Vec<FileVersion> {
     paths.iter().map(|path| FileVersion::of(path)).collect()
 }
 
-/// A source that does nothing while this lives.
-struct StoppedSource {
+/// Keeps a source suspended until it is dropped.
+struct SuspensionGuard {
     shared: Arc<Shared>,
     name: String,
-    /// Keeps others out who suspend the same source. `None` while this waits for them.
-    turn: Option<OwnedMutexGuard<()>>,
+    /// Exclusive access to what is stored of the source. `None` while this waits for it.
+    access: Option<OwnedMutexGuard<()>>,
 }
 
-impl Drop for StoppedSource {
+impl Drop for SuspensionGuard {
     fn drop(&mut self) {
         let mut sources = self.shared.lock();
-        drop(self.turn.take());
+        drop(self.access.take());
         sources.suspensions.remove(&self.name);
-        sources.note_suspension(&self.name);
+        sources.update_suspension(&self.name);
     }
 }
 
 impl Supervisor {
-    /// One without sources.
+    /// Creates a supervisor without sources.
     pub(crate) fn new(context: HostContext) -> Result<Self, Failure> {
         let pauses = Pauses::read(context.state_dir.path())?;
         Ok(Self {
@@ -270,7 +272,7 @@ impl Supervisor {
         })
     }
 
-    /// What all sources share.
+    /// Returns what all sources share.
     pub(crate) fn context(&self) -> &HostContext {
         &self.shared.context
     }
@@ -279,7 +281,7 @@ impl Supervisor {
     pub(crate) fn apply(&self, change: SourceChange) -> ChangeOutcome {
         match change {
             SourceChange::Set(settings) => self.set(*settings),
-            SourceChange::Refuse(faulty) => self.refuse(faulty),
+            SourceChange::Faulty(faulty) => self.set_faulty(faulty),
             SourceChange::Remove(name) => self.remove(&name),
         }
     }
@@ -301,8 +303,8 @@ impl Supervisor {
             if paused_by.is_some() {
                 log_pause(&name, paused_by);
             }
-            let run = Ok(RunSettings::new(settings));
-            self.add(&mut sources, entry, run, paused_by);
+            let run_settings = Ok(RunSettings::new(settings));
+            self.add(&mut sources, entry, run_settings, paused_by);
             return ChangeOutcome::Added;
         };
         let target = source.target.borrow().clone();
@@ -311,9 +313,9 @@ impl Supervisor {
         target.entry.set_paused(paused_by);
         // The former name counts until the source has started: its checkpoint is taken over then.
         let has_started = target.entry.run_state() == RunState::Running;
-        let is_same_run = target.run.is_ok_and(|run| {
-            let is_same_name = run.settings.renamed_from == settings.renamed_from;
-            (has_started || is_same_name) && run.is_same(&settings)
+        let is_same_run = target.run_settings.is_ok_and(|run_settings| {
+            let is_same_name = run_settings.settings.renamed_from == settings.renamed_from;
+            (has_started || is_same_name) && run_settings.is_same(&settings)
         });
         let is_same_pause = target.paused_by == paused_by;
         let has_ended = *source.phase.borrow() == Phase::Ended;
@@ -329,7 +331,7 @@ impl Supervisor {
             target.paused_by = paused_by;
             // Other settings may differ in nothing but what pauses the source.
             if !is_same_run || !is_same_pause {
-                target.run = Ok(RunSettings::new(settings));
+                target.run_settings = Ok(RunSettings::new(settings));
             }
             if !is_same_run || has_ended {
                 target.replace();
@@ -338,14 +340,14 @@ impl Supervisor {
         ChangeOutcome::Changed
     }
 
-    fn refuse(&self, faulty: FaultySource) -> ChangeOutcome {
+    fn set_faulty(&self, faulty: FaultySource) -> ChangeOutcome {
         let FaultySource { name, failure } = faulty;
         let message = failure.message.clone();
         let mut sources = self.shared.lock();
         if let Some(source) = sources.present(&name) {
             let target = source.target.borrow();
             target.entry.set_settings_error(Some(message));
-            if target.run.is_ok() {
+            if target.run_settings.is_ok() {
                 error!(source = %name, "{failure}; it goes on with its last good settings");
             } else {
                 error!(source = %name, "{failure}");
@@ -370,7 +372,7 @@ impl Supervisor {
         ChangeOutcome::Removed
     }
 
-    /// The names of the sources that are there.
+    /// Returns the names of the sources that are not removed.
     fn names(&self) -> Vec<String> {
         let sources = self.shared.lock();
         let present = sources.by_name.iter();
@@ -378,34 +380,38 @@ impl Supervisor {
         present.map(|(name, _)| name.clone()).collect()
     }
 
-    /// How a source is run, or why it cannot be; `None` where there is no such source.
+    /// Returns the settings that a source runs with, or why it cannot run; `None` where there is no
+    /// such source.
     fn find(&self, name: &str) -> Option<Result<Arc<RunSettings>, Failure>> {
         let mut sources = self.shared.lock();
         let source = sources.present(name)?;
-        let run = source.target.borrow().run.clone();
-        Some(run)
+        let run_settings = source.target.borrow().run_settings.clone();
+        Some(run_settings)
     }
 
-    /// The files that the settings of sources name, as they were when they were last read.
-    fn named_files(&self) -> BTreeMap<PathBuf, FileVersion> {
+    /// Returns the files that the settings of sources refer to, with their versions when they were
+    /// last read.
+    fn referenced_files(&self) -> BTreeMap<PathBuf, FileVersion> {
         let sources = self.shared.lock();
-        let runs = sources.by_name.values();
-        let runs = runs.filter_map(|source| source.target.borrow().run.clone().ok());
-        let runs: Vec<Arc<RunSettings>> = runs.collect();
+        let running = sources.by_name.values();
+        let running = running.filter_map(|source| source.target.borrow().run_settings.clone().ok());
+        let running: Vec<Arc<RunSettings>> = running.collect();
         drop(sources);
-        let files = runs.iter().flat_map(|run| run.files.as_read());
+        let files = running
+            .iter()
+            .flat_map(|run_settings| run_settings.files.last_read());
         files.collect()
     }
 
-    /// Whether these settings would take the place of others that can be used.
+    /// Returns whether these settings would replace others that can be used.
     fn would_replace(&self, settings: &SourceSettings) -> bool {
         match self.find(&settings.name) {
-            Some(Ok(run)) => !run.is_same(settings),
+            Some(Ok(run_settings)) => !run_settings.is_same(settings),
             Some(Err(_)) | None => false,
         }
     }
 
-    /// Notes of every source why the present settings are not used.
+    /// Notes for every source why the present settings are not used.
     fn note_settings_error(&self, message: &str) {
         for source in self.shared.lock().by_name.values() {
             let target = source.target.borrow();
@@ -419,9 +425,9 @@ impl Supervisor {
         blocking(move || shared.pauses.set(&source, is_paused)).await?;
         if let Some(source) = self.shared.lock().present(name) {
             // The settings may pause it as well, since a moment ago.
-            let run = source.target.borrow().run.clone();
-            let paused_by = match &run {
-                Ok(run) => self.shared.paused_by(&run.settings),
+            let run_settings = source.target.borrow().run_settings.clone();
+            let paused_by = match &run_settings {
+                Ok(run_settings) => self.shared.paused_by(&run_settings.settings),
                 Err(_) => is_paused.then_some(PausedBy::Api),
             };
             let is_changed = source.target.send_if_modified(|target| {
@@ -438,7 +444,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Forgets that a source was paused that is no longer there.
+    /// Forgets the pause of a source that was removed.
     async fn forget_pause(&self, name: &str) {
         let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
         if let Err(error) = blocking(move || shared.pauses.set(&source, false)).await {
@@ -447,7 +453,7 @@ impl Supervisor {
         }
     }
 
-    /// Forgets the pauses of all sources that are not there.
+    /// Forgets the pauses of all sources that do not exist.
     async fn forget_pauses_of_absent(&self) {
         let shared = Arc::clone(&self.shared);
         let present: BTreeSet<String> = self.names().into_iter().collect();
@@ -457,12 +463,13 @@ impl Supervisor {
         }
     }
 
-    /// Waits until a source does nothing, and keeps it so for as long as the value lives. Those who
-    /// ask for one source get it one after the other. The error is that it has not stopped in time.
-    async fn suspend(&self, name: &str, stop_max: Duration) -> Result<StoppedSource, Elapsed> {
-        let suspended = self.shared.suspend(name).await;
+    /// Stops a source and keeps it suspended until the guard is dropped. Concurrent calls for the
+    /// same source succeed one after the other. The error is that the source has not stopped in
+    /// time.
+    async fn suspend(&self, name: &str, stop_max: Duration) -> Result<SuspensionGuard, Elapsed> {
+        let suspension = self.shared.suspend(name).await;
         timeout(stop_max, self.stopped(name)).await?;
-        Ok(suspended)
+        Ok(suspension)
     }
 
     /// Waits until a source does not run: it is paused, suspended, removed, or has ended.
@@ -478,22 +485,22 @@ impl Supervisor {
         &self,
         sources: &mut Sources,
         entry: SourceEntry,
-        run: Result<Arc<RunSettings>, Failure>,
+        run_settings: Result<Arc<RunSettings>, Failure>,
         paused_by: Option<PausedBy>,
     ) {
         let name = entry.name().to_owned();
         let target = Target {
             entry,
-            run,
+            run_settings,
             generation: 0,
             paused_by,
             is_suspended: sources.suspensions.contains(&name),
             is_removed: false,
         };
-        if let Some(leaving) = sources.by_name.get_mut(&name) {
+        if let Some(removed) = sources.by_name.get_mut(&name) {
             // It was removed, and has not yet stopped: its task starts it again then.
-            leaving.end = None;
-            leaving.target.send_modify(|present| {
+            removed.end = None;
+            removed.target.send_modify(|present| {
                 let generation = present.generation.wrapping_add(1);
                 *present = Target {
                     generation,
@@ -502,24 +509,24 @@ impl Supervisor {
             });
             return;
         }
-        let starts = &self.context().startup;
-        let startup = target.runnable().and_then(|_| starts.add());
-        let (target, wanted) = watch::channel(target);
-        let (reported, phase) = watch::channel(Phase::Idle);
+        let startup_tracker = &self.context().startup_tracker;
+        let startup = target.runnable().and_then(|_| startup_tracker.add());
+        let (target, target_receiver) = watch::channel(target);
+        let (phase_sender, phase) = watch::channel(Phase::Idle);
         let retry = Arc::new(Notify::new());
         let worker = Worker {
             shared: Arc::clone(&self.shared),
             name: name.clone(),
-            target: wanted,
-            phase: reported,
+            target: target_receiver,
+            phase: phase_sender,
             retry: Arc::clone(&retry),
             startup,
         };
-        // Those that have ended are let go of.
+        // Removes tasks that have ended.
         while sources.tasks.try_join_next().is_some() {}
         sources.tasks.spawn(worker.run());
         let source = SupervisedSource {
-            place: sources.added,
+            index: sources.added,
             target,
             phase,
             retry,
@@ -529,7 +536,7 @@ impl Supervisor {
         sources.by_name.insert(name, source);
     }
 
-    /// Waits until every source has ended by itself; for ever where the run outlives its sources.
+    /// Waits until every source has ended by itself; forever if the run outlives its sources.
     pub(crate) async fn all_ended(&self) {
         let mut ended = self.shared.ended.subscribe();
         loop {
@@ -544,8 +551,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until the sources have stopped, if that is requested, and not longer than so long
-    /// after it. Returns how they ended, in the order in which they were added.
+    /// Waits until the sources have stopped, if a stop was requested, and at most `stop_max` after
+    /// the request. Returns how they ended, in the order in which they were added.
     pub(crate) async fn finish(self, stop_max: Duration) -> Vec<SourceSummary> {
         let mut shutdown = self.context().shutdown.clone();
         let mut tasks = std::mem::take(&mut self.shared.lock().tasks);
@@ -553,7 +560,7 @@ impl Supervisor {
             loop {
                 tokio::select! {
                     joined = tasks.join_next() => if joined.is_none() { break },
-                    // What has not ended by now is cut off; its position has not moved.
+                    // A source that has not ended by now is aborted; its position has not moved.
                     () = shutdown.grace_elapsed(stop_max) => break,
                 }
             }
@@ -561,11 +568,11 @@ impl Supervisor {
         tasks.shutdown().await;
         let by_name = std::mem::take(&mut self.shared.lock().by_name);
         let mut sources: Vec<(String, SupervisedSource)> = by_name.into_iter().collect();
-        sources.sort_by_key(|(_, source)| source.place);
+        sources.sort_by_key(|(_, source)| source.index);
         let once = self.context().once;
         let summaries = sources.into_iter().filter_map(|(name, source)| {
             let target = source.target.borrow();
-            let (end, source_state) = match (source.end, &target.run) {
+            let (end, source_state) = match (source.end, &target.run_settings) {
                 (Some(ended), _) => ended,
                 (None, Ok(_)) if target.runnable().is_some() => {
                     (SourceExit::Stopped, StoredSource::new(&name))
@@ -587,14 +594,14 @@ impl Supervisor {
 }
 
 impl Sources {
-    /// A source that is not being removed.
+    /// Returns a source, unless it is being removed.
     fn present(&mut self, name: &str) -> Option<&mut SupervisedSource> {
         let source = self.by_name.get_mut(name);
         source.filter(|source| !source.target.borrow().is_removed)
     }
 
-    /// Stops a source that is suspended, and lets it go on where it no longer is.
-    fn note_suspension(&self, name: &str) {
+    /// Stops a source that is suspended, and lets it run again if it no longer is.
+    fn update_suspension(&self, name: &str) {
         let is_suspended = self.suspensions.contains(name);
         if let Some(source) = self.by_name.get(name) {
             source.target.send_if_modified(|target| {
@@ -605,18 +612,18 @@ impl Sources {
         }
     }
 
-    /// Whether no source runs or may be resumed, and so nothing is left to wait for. A run with
-    /// `--once` does not wait for an operator.
+    /// Returns whether no source runs or may be resumed, so that there is nothing to wait for. A
+    /// run with `--once` does not wait for an operator.
     fn have_ended(&self, once: bool) -> bool {
         let mut ends = self.by_name.values().map(|source| {
             let target = source.target.borrow();
-            let is_at_rest = target.run.is_err()
+            let is_inactive = target.run_settings.is_err()
                 || target.paused_by == Some(PausedBy::Settings)
                 || (once && target.paused_by.is_some());
-            (source.end.is_some(), is_at_rest)
+            (source.end.is_some(), is_inactive)
         });
         let has_any = once || self.by_name.values().any(|source| source.end.is_some());
-        has_any && ends.all(|(has_ended, is_at_rest)| has_ended || is_at_rest)
+        has_any && ends.all(|(has_ended, is_inactive)| has_ended || is_inactive)
     }
 }
 
@@ -625,23 +632,23 @@ impl Shared {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops a source, which does not start again for as long as the value lives, and waits until nobody
-    /// else suspends it. It may still be stopping then.
-    async fn suspend(self: &Arc<Self>, name: &str) -> StoppedSource {
-        let turn = {
+    /// Suspends a source until the guard is dropped, and waits until nobody else suspends it. When
+    /// this returns, the source may still be stopping.
+    async fn suspend(self: &Arc<Self>, name: &str) -> SuspensionGuard {
+        let access = {
             let mut sources = self.lock();
-            let turn = sources.suspensions.add(name);
-            sources.note_suspension(name);
-            turn
+            let access = sources.suspensions.add(name);
+            sources.update_suspension(name);
+            access
         };
-        // Made before the wait, so that the suspension ends also where the wait is given up.
-        let mut suspended = StoppedSource {
+        // Created before the wait, so that the suspension ends also if the wait is cancelled.
+        let mut suspension = SuspensionGuard {
             shared: Arc::clone(self),
             name: name.to_owned(),
-            turn: None,
+            access: None,
         };
-        suspended.turn = Some(turn.lock_owned().await);
-        suspended
+        suspension.access = Some(access.lock_owned().await);
+        suspension
     }
 
     /// Notes how a source has ended by itself.
@@ -655,7 +662,7 @@ impl Shared {
             SourceExit::Output(None) => {
                 error!(source = %name, "{STDOUT_CLOSED}");
                 // No other source can deliver either.
-                self.context.stopper.stop();
+                self.context.shutdown_trigger.stop();
             }
             SourceExit::Stopped => info!(source = %name, "stopped"),
         }
@@ -677,7 +684,7 @@ impl Shared {
     }
 
     /// Waits until a source that was removed has stopped. The error is that it is not removed.
-    async fn until_gone(&self, name: &str) -> Result<(), Failure> {
+    async fn wait_until_removed(&self, name: &str) -> Result<(), Failure> {
         let is_removed = {
             let sources = self.lock();
             let source = sources.by_name.get(name);
@@ -695,13 +702,13 @@ impl Shared {
         Ok(())
     }
 
-    /// What the task of a source does, from now on.
+    /// Returns a receiver for what the task of a source does.
     fn phase(&self, name: &str) -> Option<watch::Receiver<Phase>> {
         let sources = self.lock();
         sources.by_name.get(name).map(|source| source.phase.clone())
     }
 
-    /// What pauses a source with these settings.
+    /// Returns what pauses a source with these settings.
     fn paused_by(&self, settings: &SourceSettings) -> Option<PausedBy> {
         if !settings.enabled {
             Some(PausedBy::Settings)
@@ -732,7 +739,7 @@ mod tests {
     use std::task::Poll;
 
     use serde_json::json;
-    use source_common::lines::KeyLineNumbers;
+    use source_common::line_numbers::KeyLineNumbers;
     use source_runtime::shutdown;
 
     use super::*;
@@ -750,9 +757,9 @@ mod tests {
         let state_dir = Arc::new(StateDir::open(&settings.state_dir).unwrap());
         let outputs = Outputs::open(settings.named_outputs(), None).await.unwrap();
         let dead_letters = DeadLetterSinks::open(&settings, &state_dir, None).await;
-        let (stopper, shutdown) = shutdown::channel();
+        let (shutdown_trigger, shutdown) = shutdown::channel();
         Supervisor::new(HostContext {
-            components: Components::new(None, 0).unwrap(),
+            components: ComponentLoader::new(None, 0).unwrap(),
             state_dir,
             outputs: Arc::new(outputs),
             inherited: settings.inherited(),
@@ -761,8 +768,8 @@ mod tests {
             registry: Registry::new(),
             once: false,
             outlives_sources: true,
-            startup: StartupTracker::new(),
-            stopper,
+            startup_tracker: StartupTracker::new(),
+            shutdown_trigger,
             shutdown,
         })
         .unwrap()
@@ -771,7 +778,7 @@ mod tests {
     /// Adds a source that cannot run.
     fn add(supervisor: &Supervisor) {
         let failure = Failure::settings("cannot be used");
-        supervisor.apply(SourceChange::Refuse(FaultySource {
+        supervisor.apply(SourceChange::Faulty(FaultySource {
             name: "acme".to_owned(),
             failure,
         }));
@@ -829,7 +836,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         add(&supervisor);
-        let suspended = supervisor.suspend("acme", STOP_MAX).await.unwrap();
+        let suspension = supervisor.suspend("acme", STOP_MAX).await.unwrap();
         supervisor.apply(SourceChange::Remove("acme".to_owned()));
         add(&supervisor);
         assert!(is_suspended(&supervisor), "before its task has noticed");
@@ -839,7 +846,7 @@ mod tests {
         }
         add(&supervisor);
         assert!(is_suspended(&supervisor));
-        drop(suspended);
+        drop(suspension);
         assert!(!is_suspended(&supervisor));
     }
 
@@ -849,8 +856,8 @@ mod tests {
         let supervisor = supervisor(directory.path()).await;
         let set = |text| set(&supervisor, directory.path(), text);
         let former = || {
-            let run = supervisor.find("acme").unwrap().unwrap();
-            run.settings.renamed_from.clone()
+            let run_settings = supervisor.find("acme").unwrap().unwrap();
+            run_settings.settings.renamed_from.clone()
         };
         assert_eq!(set("renamed_from = \"odl\""), ChangeOutcome::Added);
         assert_eq!(set("renamed_from = \"old\""), ChangeOutcome::Changed);
@@ -858,7 +865,7 @@ mod tests {
         assert_eq!(set(""), ChangeOutcome::Changed);
         assert_eq!(former(), None);
         let entry = supervisor.context().registry.entry("acme").unwrap();
-        entry.set_run(RunState::Running);
+        entry.set_run_state(RunState::Running);
         assert_eq!(set("renamed_from = \"old\""), ChangeOutcome::Unchanged);
     }
 
@@ -869,8 +876,8 @@ mod tests {
         set(&supervisor, directory.path(), "");
         let changed = set(&supervisor, directory.path(), "enabled = false");
         assert_eq!(changed, ChangeOutcome::Changed);
-        let run = supervisor.find("acme").unwrap().unwrap();
-        assert!(!run.settings.enabled);
+        let run_settings = supervisor.find("acme").unwrap().unwrap();
+        assert!(!run_settings.settings.enabled);
         supervisor.set_pause("acme", false).await.unwrap();
         assert_eq!(paused_by(&supervisor), Some(PausedBy::Settings));
         supervisor.set_pause("acme", true).await.unwrap();

@@ -21,7 +21,7 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// Those that the state directory holds.
+    /// Reads the names that are stored in the state directory.
     pub(super) fn read(state_dir: &Path) -> Result<Self, Failure> {
         let path = state_dir.join(PAUSED_FILE);
         let unusable = |reason: &dyn std::fmt::Display| {
@@ -44,20 +44,20 @@ impl Pauses {
         self.lock().contains(source)
     }
 
-    /// Gives the pause of a source to its new name.
+    /// Moves the pause of a source to its new name.
     pub(super) fn rename(&self, from: &str, to: &str) {
         if self.contains(from) {
             let moved = self.set(to, true).and_then(|()| self.set(from, false));
             if let Err(error) = moved {
                 let path = self.path.display();
                 warn!(source = %to, "its pause is not stored in {path}: {error}");
-                // It holds for this run.
+                // The pause applies to this run at least.
                 self.lock().insert(to.to_owned());
             }
         }
     }
 
-    /// Notes whether a source is paused. It is on the disk when this returns.
+    /// Stores whether a source is paused. It is on the disk when this returns.
     pub(super) fn set(&self, source: &str, is_paused: bool) -> io::Result<()> {
         self.change(|names| {
             if is_paused {

@@ -16,40 +16,41 @@ use tracing::warn;
 use super::SettingsFiles;
 use crate::settings::{referenced_files, source_files};
 
-/// Programs write a file in several steps, and some write several files.
+/// Wait after an event: programs write a file in several steps, and some write several files.
 const DEBOUNCE: Duration = Duration::from_millis(500);
-/// Looking at many files takes time: while they change all the time, that is done at most this often.
+/// The same wait with many files, whose scan takes longer: it bounds how often they are scanned
+/// while they change all the time.
 const DEBOUNCE_MANY_FILES: Duration = Duration::from_secs(2);
-/// How many files are looked at within a few milliseconds.
-const FILES_FEW: usize = 1_000;
-/// Files are looked at this often without an event too: a link to a file of another directory, a
-/// directory that is replaced, and some network file systems send none.
+/// Number of files up to which a scan takes a few milliseconds only.
+const FEW_FILES_MAX: usize = 1_000;
+/// Interval of scans without an event: a link to a file of another directory, a directory that is
+/// replaced, and some network file systems send no events.
 const SCAN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The files of the settings with their versions, and the directories that hold them.
 #[derive(Default)]
-struct Files {
+struct FilesSnapshot {
     /// The settings file, and those of `sources_dir`.
-    of_settings: BTreeMap<PathBuf, FileVersion>,
-    /// Those that the settings name, such as files of secrets. Settings that cannot be used may lack
-    /// one that is written later.
-    named: BTreeMap<PathBuf, FileVersion>,
+    settings: BTreeMap<PathBuf, FileVersion>,
+    /// The files that the settings refer to, such as files of secrets. Invalid settings may refer
+    /// to a file that does not exist yet.
+    referenced: BTreeMap<PathBuf, FileVersion>,
     directories: BTreeSet<PathBuf>,
 }
 
-impl Files {
-    /// Whether the settings would be read otherwise than when the files were as `seen`. A file that
-    /// is no longer named is no change.
-    fn differ_from(&self, seen: &Self) -> bool {
-        let mut named = self.named.iter();
-        self.of_settings != seen.of_settings
-            || named.any(|(path, version)| seen.named.get(path) != Some(version))
+impl FilesSnapshot {
+    /// Returns whether the settings may differ from those that were read when the files were as in
+    /// `seen`. A file that is no longer referenced is no change.
+    fn differs_from(&self, seen: &Self) -> bool {
+        let mut referenced = self.referenced.iter();
+        self.settings != seen.settings
+            || referenced.any(|(path, version)| seen.referenced.get(path) != Some(version))
     }
 
-    /// Leaves out the files of settings that were written since a time.
+    /// Removes the settings files that were written since a time.
     fn forget_written_since(&mut self, since: SystemTime) {
-        self.of_settings
-            .retain(|_, version| !version.may_be_written_since(since));
+        self.settings
+            .retain(|_, version| !version.may_have_changed_since(since));
     }
 }
 
@@ -59,10 +60,10 @@ pub(crate) struct SettingsWatch {
     watcher: RecommendedWatcher,
     changed: Arc<Notify>,
     /// The files as they were when the settings were last read, or before.
-    seen: Files,
-    /// When that began.
+    seen: FilesSnapshot,
+    /// When that reading began.
     read_at: SystemTime,
-    /// Directories that a warning names, because they cannot be watched.
+    /// Directories that cannot be watched, for which a warning was logged.
     unwatched: BTreeSet<PathBuf>,
 }
 
@@ -92,14 +93,14 @@ impl SettingsWatch {
             files,
             watcher,
             changed,
-            seen: Files::default(),
+            seen: FilesSnapshot::default(),
             read_at,
             unwatched: BTreeSet::new(),
         };
         watch.seen = watch.scan().await;
         watch.seen.forget_written_since(read_at);
-        watch.seen.named.clear();
-        watch.note_read().await;
+        watch.seen.referenced.clear();
+        watch.end_reading().await;
         Ok(watch)
     }
 
@@ -108,14 +109,14 @@ impl SettingsWatch {
         loop {
             self.watch_directories();
             let now = self.scan().await;
-            if now.differ_from(&self.seen) {
+            if now.differs_from(&self.seen) {
                 return;
             }
             self.seen.directories = now.directories;
-            // Either is a reason to look.
+            // An event and the timeout are both a reason to scan.
             let _ = timeout(SCAN_INTERVAL, self.changed.notified()).await;
-            let is_few = now.of_settings.len() + now.named.len() < FILES_FEW;
-            sleep(if is_few {
+            let are_few = now.settings.len() + now.referenced.len() < FEW_FILES_MAX;
+            sleep(if are_few {
                 DEBOUNCE
             } else {
                 DEBOUNCE_MANY_FILES
@@ -125,62 +126,62 @@ impl SettingsWatch {
     }
 
     /// Notes that the settings are about to be read.
-    pub(crate) async fn note_reading(&mut self) {
+    pub(crate) async fn begin_reading(&mut self) {
         self.read_at = SystemTime::now();
         self.seen = self.scan().await;
     }
 
-    /// Notes that the settings were read. Files that they name now and did not name before count as
-    /// they were when they were read; where that is not known, one that has been written since counts
-    /// as changed.
-    pub(crate) async fn note_read(&mut self) {
-        let mut named = self.scan().await.named;
-        named.retain(|_, version| !version.may_be_written_since(self.read_at));
-        named.extend(self.files.supervisor().named_files());
-        for (path, version) in named {
+    /// Notes that the settings were read. For files that they refer to now and did not before, the
+    /// versions that were read are used; where these are not known, a file that was written since
+    /// counts as changed.
+    pub(crate) async fn end_reading(&mut self) {
+        let mut referenced = self.scan().await.referenced;
+        referenced.retain(|_, version| !version.may_have_changed_since(self.read_at));
+        referenced.extend(self.files.supervisor().referenced_files());
+        for (path, version) in referenced {
             let directory = directory_of(&path);
             self.seen.directories.insert(directory.to_owned());
-            self.seen.named.entry(path).or_insert(version);
+            self.seen.referenced.entry(path).or_insert(version);
         }
     }
 
-    /// Looks at every file.
-    async fn scan(&self) -> Files {
+    /// Reads the version of every file.
+    async fn scan(&self) -> FilesSnapshot {
         let main_file = self.files.main_file().to_owned();
         let (sources_dir, proxy_file, refused) = {
-            let known = self.files.lock().await;
-            let (proxy_file, refused) = (known.proxy_file.clone(), known.refused.clone());
-            (known.sources_dir.clone(), proxy_file, refused)
+            let loaded = self.files.lock().await;
+            let (proxy_file, refused) = (loaded.proxy_file.clone(), loaded.refused.clone());
+            (loaded.sources_dir.clone(), proxy_file, refused)
         };
-        let named = self.files.supervisor().named_files();
-        let looked = spawn_blocking(move || {
+        let of_sources = self.files.supervisor().referenced_files();
+        let scanned = spawn_blocking(move || {
             let of_directory = sources_dir.iter().flat_map(|directory| {
-                // One that cannot be read is an error of the settings when they are read.
+                // A directory that cannot be read is an error when the settings are read.
                 source_files(&main_file, directory).unwrap_or_default()
             });
-            let of_settings: Vec<PathBuf> = [main_file.clone()]
+            let settings: Vec<PathBuf> = [main_file.clone()]
                 .into_iter()
                 .chain(of_directory)
                 .collect();
             let of_refused = refused.iter().flat_map(|file| referenced_files(file));
-            let named: BTreeSet<PathBuf> = named
+            let referenced: BTreeSet<PathBuf> = of_sources
                 .into_keys()
                 .chain(proxy_file)
                 .chain(of_refused)
                 .collect();
-            let files = of_settings.iter().chain(&named);
+            let files = settings.iter().chain(&referenced);
             let directories = files.map(|file| directory_of(file).to_owned());
-            Files {
+            FilesSnapshot {
                 directories: directories.chain(sources_dir.clone()).collect(),
-                of_settings: versions(of_settings),
-                named: versions(named),
+                settings: versions(settings),
+                referenced: versions(referenced),
             }
         });
-        looked.await.unwrap_or_default()
+        scanned.await.unwrap_or_default()
     }
 
-    /// Watches the directories of the files. One that is watched already is watched anew, as it may
-    /// be another one by the same name.
+    /// Watches the directories of the files. A directory that is watched already is watched again,
+    /// as it may have been replaced.
     fn watch_directories(&mut self) {
         for directory in &self.seen.directories {
             match self.watcher.watch(directory, RecursiveMode::NonRecursive) {
@@ -229,16 +230,16 @@ mod tests {
                         proxy = { file = \"proxy.url\" }\n\
                         [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
 
-    /// Has the settings read again.
+    /// Reads the settings again.
     async fn reload(watch: &mut SettingsWatch) {
-        watch.note_reading().await;
+        watch.begin_reading().await;
         watch.files.reload().await;
-        watch.note_read().await;
+        watch.end_reading().await;
         assert!(!has_changed(watch).await);
     }
 
     async fn has_changed(watch: &SettingsWatch) -> bool {
-        watch.scan().await.differ_from(&watch.seen)
+        watch.scan().await.differs_from(&watch.seen)
     }
 
     #[tokio::test]
@@ -278,9 +279,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("acme.toml");
         fs::write(&file, "enabled = true").unwrap();
-        let look = || Files {
-            of_settings: versions([file.clone()]),
-            ..Files::default()
+        let snapshot = || FilesSnapshot {
+            settings: versions([file.clone()]),
+            ..FilesSnapshot::default()
         };
         let written = fs::metadata(&file).unwrap().modified().unwrap();
         for (read_at, is_change) in [
@@ -288,24 +289,27 @@ mod tests {
             (written + Duration::from_secs(1), true),
             (written + Duration::from_secs(3), false),
         ] {
-            let mut seen = look();
+            let mut seen = snapshot();
             seen.forget_written_since(read_at);
-            assert_eq!(look().differ_from(&seen), is_change, "{read_at:?}");
+            assert_eq!(snapshot().differs_from(&seen), is_change, "{read_at:?}");
         }
     }
 
     #[test]
-    fn a_new_or_changed_file_is_a_change_and_one_that_is_no_longer_named_is_none() {
-        let named = |paths: &[&str]| Files {
-            named: versions(paths.iter().map(PathBuf::from)),
-            ..Files::default()
+    fn a_new_or_changed_file_is_a_change_and_one_that_is_no_longer_referenced_is_none() {
+        let snapshot = |paths: &[&str]| FilesSnapshot {
+            referenced: versions(paths.iter().map(PathBuf::from)),
+            ..FilesSnapshot::default()
         };
-        let (one, both) = (named(&["/dev/null"]), named(&["/dev/null", "/dev/zero"]));
-        assert!(both.differ_from(&one));
-        assert!(!one.differ_from(&both));
-        let mut other = named(&["/dev/null"]);
+        let (one, both) = (
+            snapshot(&["/dev/null"]),
+            snapshot(&["/dev/null", "/dev/zero"]),
+        );
+        assert!(both.differs_from(&one));
+        assert!(!one.differs_from(&both));
+        let mut other = snapshot(&["/dev/null"]);
         let missing = FileVersion::of(Path::new("/nonexistent"));
-        other.named.insert("/dev/null".into(), missing);
-        assert!(one.differ_from(&other));
+        other.referenced.insert("/dev/null".into(), missing);
+        assert!(one.differs_from(&other));
     }
 }

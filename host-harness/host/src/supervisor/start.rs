@@ -11,9 +11,9 @@ use source_common::exit::{Exit, Failure};
 use source_common::secret::Secret;
 use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
-use source_runtime::source::{Components, NetworkAccess, Source};
+use source_runtime::source::{ComponentLoader, NetworkAccess, Source};
 use source_runtime::source_loop::{SettingsReloader, SourceExit, SourceLoop};
-use source_runtime::store::{Renamed, State, StateDir, StoredSource, state_path};
+use source_runtime::store::{RenameOutcome, State, StateDir, StoredSource, state_path};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -27,31 +27,31 @@ use crate::report::RunState;
 use crate::settings::SourceSettings;
 use crate::source;
 
-/// All that a source needs to start, and to start again.
-pub(super) struct SourceStarter {
+/// Starts one source, again where that can help, and runs it until it ends.
+pub(super) struct SourceRunner {
     /// What all sources share.
     pub(super) shared: Arc<Shared>,
-    /// What the settings say of it.
-    pub(super) run: Arc<RunSettings>,
-    /// What is reported of it.
+    /// Its settings.
+    pub(super) run_settings: Arc<RunSettings>,
+    /// Its entry in the registry, to which its state is reported.
     pub(super) entry: SourceEntry,
     /// The request to stop this source.
     pub(super) shutdown: Shutdown,
     /// Ends the wait before the next try.
     pub(super) retry: Arc<Notify>,
-    /// Of a source that the run began with.
-    pub(super) startup: Option<Startup>,
+    /// The first attempt of a source that the run began with.
+    pub(super) startup: Option<StartupAttempt>,
 }
 
-/// A source that is ready, and what is kept of it.
+/// A source that is ready to run, and its stored state.
 type PreparedSource = (Source, StoredSource);
 
-impl SourceStarter {
-    /// Start the source and run it until the end.
+impl SourceRunner {
+    /// Starts the source and runs it until it ends.
     pub(super) async fn run(self) -> (SourceExit, StoredSource) {
         let entry = self.entry.clone();
         let ended = self.run_until_end().await;
-        entry.set_run(RunState::Ended);
+        entry.set_run_state(RunState::Ended);
         ended
     }
 
@@ -61,12 +61,12 @@ impl SourceStarter {
         let progress = bars.source(self.name(), &self.empty_state());
         loop {
             let mut shutdown = self.shutdown.clone();
-            let readied = tokio::select! {
+            let prepared = tokio::select! {
                 // Allocated for the preparation, since the task lives for as long as the source.
-                readied = Box::pin(self.prepare()) => readied,
+                prepared = Box::pin(self.prepare()) => prepared,
                 _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
             };
-            let failure = match readied {
+            let failure = match prepared {
                 Ok((source, source_state)) => {
                     return self.start(source, source_state, progress).await;
                 }
@@ -97,8 +97,8 @@ impl SourceStarter {
         }
     }
 
-    /// Whether no source that the run began with could be started. Such a run ends, so that
-    /// whoever started it learns of that.
+    /// Returns whether no source that the run began with could be started. Such a run ends, so that
+    /// whoever started it notices.
     async fn no_source_could_start(&mut self, failures: u32) -> bool {
         let startup = self.startup.take().filter(|_| failures == 1);
         let Some(startup) = startup else {
@@ -106,7 +106,7 @@ impl SourceStarter {
         };
         drop(startup);
         let context = self.context();
-        !context.outlives_sources && !context.startup.any_started().await
+        !context.outlives_sources && !context.startup_tracker.any_started().await
     }
 
     fn context(&self) -> &HostContext {
@@ -114,12 +114,12 @@ impl SourceStarter {
     }
 
     fn name(&self) -> &str {
-        &self.run.settings.name
+        &self.run_settings.settings.name
     }
 
-    /// Loads what is kept of the source, its component and its settings.
+    /// Loads the stored state of the source, its component and its settings.
     async fn prepare(&self) -> Result<PreparedSource, Failure> {
-        self.take_over().await?;
+        self.take_over_checkpoint().await?;
         let mut source_state = self.context().state_dir.load(self.name())?;
         match self.prepare_source().await {
             Ok(source) => Ok((source, source_state)),
@@ -132,9 +132,10 @@ impl SourceStarter {
         }
     }
 
-    /// Takes over the checkpoint of the source that this one was, once that has stopped.
-    async fn take_over(&self) -> Result<(), Failure> {
-        let settings = &self.run.settings;
+    /// Takes over the checkpoint that the source has under its former name, once the source of that
+    /// name has stopped.
+    async fn take_over_checkpoint(&self) -> Result<(), Failure> {
+        let settings = &self.run_settings.settings;
         let Some(former) = settings.renamed_from.clone() else {
             return Ok(());
         };
@@ -143,18 +144,21 @@ impl SourceStarter {
             message: format!("{file}: source `{name}`: {failure}"),
             ..failure
         };
-        self.shared.until_gone(&former).await.map_err(failed)?;
+        self.shared
+            .wait_until_removed(&former)
+            .await
+            .map_err(failed)?;
         // A reset of it that is under way reads and writes the checkpoint too.
-        let _suspended = self.shared.suspend(&former).await;
+        let _suspension = self.shared.suspend(&former).await;
         let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
         let moved = blocking(move || Ok(state.rename(&from, &to))).await;
         let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
         match moved.map_err(failed)? {
-            Renamed::Moved => {
+            RenameOutcome::Moved => {
                 info!(source = %name, "has the checkpoint of `{former}`, its former name");
             }
-            Renamed::HasOwn => {
+            RenameOutcome::TargetHasCheckpoint => {
                 let own = state_path(self.context().state_dir.path(), &name);
                 warn!(
                     source = %name,
@@ -164,14 +168,14 @@ impl SourceStarter {
                     own.display()
                 );
             }
-            Renamed::Nothing => {}
+            RenameOutcome::NothingToRename => {}
         }
         Ok(())
     }
 
     async fn prepare_source(&self) -> Result<Source, Failure> {
-        let settings = &self.run.settings;
-        self.run.files.note_read();
+        let settings = &self.run_settings.settings;
+        self.run_settings.files.note_read();
         let components = &self.context().components;
         let source = source::prepare(components, settings, NetworkAccess::Online).await?;
         // Settings that the component refuses end the source here. One that
@@ -182,7 +186,7 @@ impl SourceStarter {
         Ok(source)
     }
 
-    /// Best effort: `status` shows what is stored, and the log has it too.
+    /// Stores the state, so that `status` shows it. A failure to do so is only logged.
     async fn store(&self, source_state: StoredSource) {
         let state_dir = Arc::clone(&self.context().state_dir);
         if let Err(error) = blocking(move || state_dir.store(&source_state)).await {
@@ -202,7 +206,7 @@ impl SourceStarter {
             startup.started();
         }
         self.entry.update(&source_state);
-        self.entry.set_run(RunState::Running);
+        self.entry.set_run_state(RunState::Running);
         let description = &source.description;
         info!(
             source = %source.name,
@@ -212,25 +216,25 @@ impl SourceStarter {
         );
         let context = &self.shared.context;
         let reloader = Reloader {
-            run: Arc::clone(&self.run),
+            run_settings: Arc::clone(&self.run_settings),
             components: context.components.clone(),
-            requests: Arc::new(RequestReporter {
+            request_observer: Arc::new(RequestReporter {
                 entry: self.entry.clone(),
                 registry: context.registry.clone(),
             }),
         };
-        source.observe_requests(Arc::clone(&reloader.requests));
+        source.observe_requests(Arc::clone(&reloader.request_observer));
         let wake = self.entry.wake_signal();
         let destination = Destination {
             progress,
             outputs: Arc::clone(&context.outputs),
-            chosen: self.run.settings.outputs.clone(),
+            output_names: self.run_settings.settings.outputs.clone(),
             namespace: description.namespace.clone(),
             dead_letter: context.dead_letters.of(&source.name),
             entry: self.entry,
             registry: context.registry.clone(),
         };
-        let looped = SourceLoop {
+        let source_loop = SourceLoop {
             source: Arc::new(source),
             source_state,
             store: Arc::<StateDir>::clone(&context.state_dir),
@@ -240,8 +244,11 @@ impl SourceStarter {
             reloader: Some(Arc::new(reloader)),
             shutdown: self.shutdown,
         };
-        let (end, source_state) = looped.run().await;
-        match (end, refused_streams(&self.run.settings, &source_state)) {
+        let (end, source_state) = source_loop.run().await;
+        match (
+            end,
+            missing_permissions(&self.run_settings.settings, &source_state),
+        ) {
             (SourceExit::CaughtUp, Some(refused)) => (SourceExit::Failed(refused), source_state),
             (end, _) => (end, source_state),
         }
@@ -252,8 +259,9 @@ impl SourceStarter {
     }
 }
 
-/// Streams that are named in the settings and not permitted: whoever names a stream wants it.
-fn refused_streams(settings: &SourceSettings, source_state: &StoredSource) -> Option<Failure> {
+/// Returns the failure for streams that the settings name and that are not permitted: whoever names
+/// a stream wants it.
+fn missing_permissions(settings: &SourceSettings, source_state: &StoredSource) -> Option<Failure> {
     let wanted = settings.settings.table.get(STREAMS)?.as_array()?;
     // A stream by its name, or by that of its family.
     let is_wanted = |stream: &str| {
@@ -275,11 +283,11 @@ fn refused_streams(settings: &SourceSettings, source_state: &StoredSource) -> Op
     )))
 }
 
-/// Reads what the settings of a source refer to again.
+/// Reads the files again that the settings of a source refer to.
 struct Reloader {
-    run: Arc<RunSettings>,
-    components: Components,
-    requests: Arc<dyn RequestObserver>,
+    run_settings: Arc<RunSettings>,
+    components: ComponentLoader,
+    request_observer: Arc<dyn RequestObserver>,
 }
 
 #[async_trait]
@@ -290,21 +298,22 @@ impl SettingsReloader for Reloader {
 }
 
 impl Reloader {
-    /// Makes the source anew where its settings are not these any more. Only that counts as reading
-    /// its files: one that changes nothing here, as `ca_file` does, is used by the next run.
+    /// Prepares the source again if its settings differ from `current`. Only then its files count
+    /// as read: a changed file that does not change the settings, such as `ca_file`, is used by the
+    /// next run.
     async fn read_if_changed(&self, current: &Secret) -> Result<Option<Source>, Failure> {
-        let (settings, access) = (&self.run.settings, NetworkAccess::Online);
-        let versions = self.run.files.now();
+        let (settings, access) = (&self.run_settings.settings, NetworkAccess::Online);
+        let versions = self.run_settings.files.current_versions();
         let read = source::prepare_if_changed(&self.components, settings, access, current).await?;
         if let Some(source) = &read {
-            self.run.files.note_read_as(versions);
-            source.observe_requests(Arc::clone(&self.requests));
+            self.run_settings.files.note_read_versions(versions);
+            source.observe_requests(Arc::clone(&self.request_observer));
         }
         Ok(read)
     }
 }
 
-/// What the first tries of the sources that a run begins with have come to. Clones share it.
+/// Tracks the first attempts to start the sources that a run begins with. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct StartupTracker {
     counts: watch::Sender<StartCounts>,
@@ -324,29 +333,29 @@ impl StartCounts {
     }
 }
 
-/// The first try of one source, which counts as failed when this is dropped.
+/// The first attempt to start one source, which counts as failed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Startup {
+pub(super) struct StartupAttempt {
     counts: watch::Sender<StartCounts>,
 }
 
 impl StartupTracker {
-    /// One without sources.
+    /// Creates a tracker without sources.
     pub(crate) fn new() -> Self {
         Self {
             counts: watch::Sender::default(),
         }
     }
 
-    /// Counts a source, where the run begins with it.
-    pub(super) fn add(&self) -> Option<Startup> {
+    /// Counts a source, if the run begins with it.
+    pub(super) fn add(&self) -> Option<StartupAttempt> {
         let is_first = self.counts.send_if_modified(|counts| {
             if !counts.is_complete {
                 counts.undecided = counts.undecided.saturating_add(1);
             }
             !counts.is_complete
         });
-        is_first.then(|| Startup {
+        is_first.then(|| StartupAttempt {
             counts: self.counts.clone(),
         })
     }
@@ -359,11 +368,11 @@ impl StartupTracker {
     /// Waits until every source has started or failed to.
     pub(crate) async fn all_decided(&self) {
         let mut counts = self.counts.subscribe();
-        // The sender is one of this.
+        // `self` holds a sender, so this does not fail.
         let _ = counts.wait_for(|counts| counts.are_decided()).await;
     }
 
-    /// Wait until a source has started, or none can. Whether one has.
+    /// Waits until a source has started, or none can. Returns whether one has.
     async fn any_started(&self) -> bool {
         let mut counts = self.counts.subscribe();
         let decided = counts.wait_for(|counts| counts.started > 0 || counts.are_decided());
@@ -371,7 +380,7 @@ impl StartupTracker {
     }
 }
 
-impl Startup {
+impl StartupAttempt {
     fn started(self) {
         self.counts.send_modify(|counts| {
             counts.started = counts.started.saturating_add(1);
@@ -379,7 +388,7 @@ impl Startup {
     }
 }
 
-impl Drop for Startup {
+impl Drop for StartupAttempt {
     fn drop(&mut self) {
         self.counts.send_modify(|counts| {
             counts.undecided = counts.undecided.saturating_sub(1);
@@ -405,19 +414,19 @@ mod tests {
         let mut settings = Settings::parse(text, &directory.path().join("host.toml")).unwrap();
         let registry = Registry::new();
         let reloader = Reloader {
-            run: RunSettings::new(settings.sources.remove(0)),
-            components: Components::new(None, 0).unwrap(),
-            requests: Arc::new(RequestReporter {
+            run_settings: RunSettings::new(settings.sources.remove(0)),
+            components: ComponentLoader::new(None, 0).unwrap(),
+            request_observer: Arc::new(RequestReporter {
                 entry: registry.add_source("acme", Vec::new()),
                 registry,
             }),
         };
-        assert!(!reloader.run.files.have_changed());
+        assert!(!reloader.run_settings.files.have_changed());
         fs::write(&ca_file, "another").unwrap();
         let read = reloader
             .read_if_changed(&Secret::new("{}".to_owned()))
             .await;
         assert!(read.is_err(), "there is no component");
-        assert!(reloader.run.files.have_changed());
+        assert!(reloader.run_settings.files.have_changed());
     }
 }

@@ -1,24 +1,24 @@
-//! The sources that must not run, since what is stored of them is read and written.
+//! The sources that must not run because a command reads and writes what is stored of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-/// The sources that are suspended, by name. They need not be there: one that is added meanwhile must
-/// not run either.
+/// The suspended sources, by name. A source need not exist: one that is added meanwhile must not
+/// run either.
 #[derive(Default)]
 pub(super) struct Suspensions {
     by_name: BTreeMap<String, Suspension>,
 }
 
-/// Why one source is suspended: commands that work on what is stored of it, one at a time.
+/// The suspension of one source by commands that use what is stored of it, one at a time.
 #[derive(Default)]
 struct Suspension {
-    /// How many work on it, or wait for their turn.
+    /// How many commands use it, or wait to do so.
     count: usize,
-    /// Is locked by the one whose turn it is.
-    turn: Arc<Mutex<()>>,
+    /// Locked by the command that uses it.
+    access: Arc<Mutex<()>>,
 }
 
 impl Suspensions {
@@ -27,14 +27,15 @@ impl Suspensions {
         self.by_name.contains_key(name)
     }
 
-    /// Adds one who suspends a source. Returns what to lock before anything of it is read or written.
+    /// Adds a suspension of a source. Returns the mutex to lock before anything stored of it is
+    /// read or written.
     pub(super) fn add(&mut self, name: &str) -> Arc<Mutex<()>> {
         let suspension = self.by_name.entry(name.to_owned()).or_default();
         suspension.count = suspension.count.saturating_add(1);
-        Arc::clone(&suspension.turn)
+        Arc::clone(&suspension.access)
     }
 
-    /// Removes one who suspended a source, or waited for it.
+    /// Removes a suspension of a source, also one that still waited for access.
     pub(super) fn remove(&mut self, name: &str) {
         if let Some(suspension) = self.by_name.get_mut(name) {
             suspension.count = suspension.count.saturating_sub(1);

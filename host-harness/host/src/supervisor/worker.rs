@@ -11,11 +11,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 
-use super::start::{SourceStarter, Startup};
+use super::start::{SourceRunner, StartupAttempt};
 use super::{RunSettings, Shared, Target};
 use crate::report::RunState;
 
-/// What the task does.
+/// What the task of a source does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
     /// The source has ended by itself.
@@ -33,8 +33,8 @@ pub(super) struct Worker {
     pub(super) phase: watch::Sender<Phase>,
     /// Ends the wait before the next try.
     pub(super) retry: Arc<Notify>,
-    /// Of its first run.
-    pub(super) startup: Option<Startup>,
+    /// The attempt that the first run of the source counts as.
+    pub(super) startup: Option<StartupAttempt>,
 }
 
 impl Worker {
@@ -43,7 +43,7 @@ impl Worker {
         while !shutdown.is_requested() {
             let target = self.next_target();
             match target.runnable() {
-                Some(run) => self.run_source(&target, run).await,
+                Some(run_settings) => self.run_source(&target, run_settings).await,
                 None if target.is_removed && self.shared.forget(&self.name) => return,
                 None => self.startup = None,
             }
@@ -54,8 +54,8 @@ impl Worker {
         }
     }
 
-    /// What the source should do now. The phase is that of it before anyone can change it again,
-    /// so that who changes it can wait for the phase.
+    /// Returns what the source should do now. Sets the matching phase before the target can change
+    /// again, so that whoever changes it can wait for the phase.
     fn next_target(&mut self) -> Target {
         let target = self.target.borrow_and_update();
         let phase = match target.runnable() {
@@ -66,39 +66,39 @@ impl Worker {
         target.clone()
     }
 
-    /// Runs the source until it ends, or should no longer run like this.
-    async fn run_source(&mut self, target: &Target, run: &Arc<RunSettings>) {
-        let (stopper, shutdown) = shutdown::channel();
-        let starter = SourceStarter {
+    /// Runs the source until it ends, or until its target requires another run or none.
+    async fn run_source(&mut self, target: &Target, run_settings: &Arc<RunSettings>) {
+        let (shutdown_trigger, shutdown) = shutdown::channel();
+        let runner = SourceRunner {
             shared: Arc::clone(&self.shared),
-            run: Arc::clone(run),
+            run_settings: Arc::clone(run_settings),
             entry: target.entry.clone(),
             shutdown,
             retry: Arc::clone(&self.retry),
             startup: self.startup.take(),
         };
-        target.entry.set_run(RunState::Starting);
-        // A set, so that what runs is aborted where this is.
+        target.entry.set_run_state(RunState::Starting);
+        // A set, so that the run is aborted if this task is.
         let mut task = JoinSet::new();
-        task.spawn(starter.run());
+        task.spawn(runner.run());
         let generation = target.generation;
-        let is_other = |now: &Target| now.generation != generation || now.runnable().is_none();
+        let is_replaced = |now: &Target| now.generation != generation || now.runnable().is_none();
         let mut host_shutdown = self.shared.context.shutdown.clone();
         let ended = tokio::select! {
             joined = task.join_next() => Some(joined),
-            _ = self.target.wait_for(is_other) => None,
+            _ = self.target.wait_for(is_replaced) => None,
             _ = host_shutdown.requested() => None,
         };
         if let Some(joined) = ended {
             return self.note_end(joined);
         }
-        stopper.stop();
+        shutdown_trigger.stop();
         // Without a time limit: a late write would overwrite what the next run stores.
         let joined = task.join_next().await;
         if host_shutdown.is_requested() {
             self.note_end(joined);
         } else {
-            // The target that it was stopped for is the next one.
+            // The changed target that it was stopped for is handled next.
             self.target.mark_changed();
         }
     }

@@ -1,5 +1,5 @@
-//! A receiver of Elasticsearch's `_bulk` that answers for each event by itself: most are created,
-//! some were there before, and now and then some of a request are refused for the moment.
+//! A receiver of Elasticsearch's `_bulk`, which has a result for each event: most are created, some
+//! existed before, and sometimes a part of a request is refused temporarily.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::http_receiver::{Answer, HttpServer, reply};
 use crate::receiver::{ReceiverState, Treatment};
 
-/// One request in this many is answered in parts.
-const PARTLY: u8 = 40;
+/// One request in this many is refused in part.
+const PARTIAL_REFUSAL_INTERVAL: u8 = 40;
 
 pub(crate) struct BulkReceiver {
     pub(crate) state: ReceiverState,
@@ -24,12 +24,12 @@ pub(crate) struct BulkReceiver {
     store: Arc<Mutex<Store>>,
 }
 
-/// What outlives the process of the receiver, as an index does.
+/// The state that outlives the process of the receiver, as an index does.
 struct Store {
     ids: BTreeSet<String>,
     random: Rng,
-    /// Requests of which some events were refused for the moment.
-    partly: u64,
+    /// Number of requests of which some events were refused temporarily.
+    partial_refusals: u64,
 }
 
 impl BulkReceiver {
@@ -37,7 +37,7 @@ impl BulkReceiver {
         let store = Arc::new(Mutex::new(Store {
             ids: BTreeSet::new(),
             random: Rng::with_seed(seed),
-            partly: 0,
+            partial_refusals: 0,
         }));
         let answering = (state.clone(), Arc::clone(&store));
         let server = HttpServer::start(move |request| {
@@ -58,8 +58,8 @@ impl BulkReceiver {
         )
     }
 
-    pub(crate) fn answered_partly(&self) -> u64 {
-        self.store.lock().unwrap().partly
+    pub(crate) fn partial_refusals(&self) -> u64 {
+        self.store.lock().unwrap().partial_refusals
     }
 }
 
@@ -106,7 +106,7 @@ impl Store {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let partly = self.random.u8(..PARTLY) == 0;
+        let is_partial = self.random.u8(..PARTIAL_REFUSAL_INTERVAL) == 0;
         let (mut created, mut items) = (Vec::new(), Vec::new());
         let (mut errors, mut refused) = (false, false);
         for pair in lines.chunks(2) {
@@ -115,7 +115,7 @@ impl Store {
             let key = format!("{index} {id}");
             let (status, kind) = if self.ids.contains(&key) {
                 (409, "version_conflict_engine_exception")
-            } else if partly && self.random.bool() {
+            } else if is_partial && self.random.bool() {
                 refused = true;
                 (
                     self.random.choice([429, 503]).unwrap(),
@@ -133,7 +133,7 @@ impl Store {
             }
             items.push(json!({"create": item}));
         }
-        self.partly += u64::from(refused);
+        self.partial_refusals += u64::from(refused);
         state.take(created);
         json!({"took": 1, "errors": errors, "items": items})
     }

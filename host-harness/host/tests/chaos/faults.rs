@@ -2,18 +2,18 @@
 //! and that passes by itself within seconds.
 //!
 //! What takes longer is left to the session in virtual time: an API call that is forbidden or not
-//! found rests its stream for an hour, a page without its token for five minutes, and a body that
-//! stands still ends after one. An empty page of a log by time is its end, whatever its `next`
+//! found pauses its stream for an hour, a page without its token for five minutes, and a body that
+//! stalls is ended after one. An empty page of a log by time is its end, whatever its `next`
 //! says: as a fault it could not be detected.
 
 use mimecast_simulator::{Effect, Endpoint, FailShape};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// A fault: what it is called, where it happens, and what happens.
+/// A fault: its name, its endpoint, and its effect.
 pub(crate) type EndpointFault = (&'static str, Endpoint, fn() -> Effect);
 
-/// A fault whose place is known: what it is called, and what happens.
+/// A fault whose endpoint is given elsewhere: its name, and its effect.
 type NamedAnswer = (&'static str, fn() -> Effect);
 
 const API: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
@@ -24,10 +24,10 @@ const EVERYWHERE: [Endpoint; 4] = [
     Endpoint::Token,
 ];
 
-/// Every fault, those that can happen at several places once for each.
+/// Returns every fault, once for each endpoint to which it can apply.
 pub(crate) fn rows() -> Vec<EndpointFault> {
-    let at = |places: &[Endpoint], name, effect| {
-        let rows = places.iter().map(|place| (name, *place, effect));
+    let at = |endpoints: &[Endpoint], name, effect| {
+        let rows = endpoints.iter().map(|endpoint| (name, *endpoint, effect));
         rows.collect::<Vec<EndpointFault>>()
     };
     let mut rows = FILES

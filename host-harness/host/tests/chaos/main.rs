@@ -71,10 +71,10 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_to_the_host_loses_nothing() {
-    let asked = ["CHAOS_SEED", "CHAOS_SEEDS", "CHAOS_EVENTS"].map(number);
-    let seeds = asked[1].unwrap_or(1);
-    let first = asked[0].unwrap_or(1);
-    let size = match asked {
+    let requested = ["CHAOS_SEED", "CHAOS_SEEDS", "CHAOS_EVENTS"].map(number);
+    let seeds = requested[1].unwrap_or(1);
+    let first = requested[0].unwrap_or(1);
+    let size = match requested {
         [None, None, None] => SHORT_RUN,
         [_, _, events] => Size {
             events: events.map_or(LONG_RUN.events, |events| usize::try_from(events).unwrap()),
@@ -117,7 +117,7 @@ fn whatever_happens_to_the_host_loses_nothing() {
         sum.figures(),
         begun.elapsed().as_secs_f64()
     );
-    for (name, times) in &sum.happened {
+    for (name, times) in &sum.fault_counts {
         println!("{times:>7}  {name}");
     }
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");

@@ -34,24 +34,24 @@ pub(crate) struct Plan {
     /// Lines of `[source.settings]`.
     pub(crate) settings: String,
     pub(crate) receivers: &'static [Kind],
-    /// What a second source does whose component is broken.
+    /// The fault of a second source, whose component is broken.
     pub(crate) broken: Option<&'static str>,
-    /// What happens, and after how many events that a receiver has taken.
+    /// The actions, each with the number of events that a receiver has taken before it.
     pub(crate) actions: Vec<(usize, Action)>,
 }
 
-/// Something that happens.
+/// Something that is done to the host, the upstream or a receiver.
 #[derive(Clone)]
 pub(crate) enum Action {
-    /// The upstream's clock goes ahead: links, tokens and pages end.
+    /// The upstream's clock is set forward: links, tokens and page tokens expire.
     Advance(i64),
-    /// A file is gone for ever.
+    /// A file is deleted.
     Delete(usize),
     /// A receiver is killed, and comes up again later; the host may be killed meanwhile.
     Down(usize, Duration, bool),
-    /// Every access token ends.
+    /// Every access token expires.
     ExpireTokens,
-    /// The receivers keep their answers back.
+    /// The receivers hold back their answers.
     Hold(Duration),
     /// SIGKILL, a little later.
     Kill(Duration),
@@ -61,7 +61,7 @@ pub(crate) enum Action {
     Terminate,
     /// How the receivers treat a request.
     Treat(Treatment),
-    /// Something is wrong with the next answer to which it can happen.
+    /// A fault applies to the next answer of its endpoint.
     Upstream(EndpointFault),
 }
 
@@ -167,7 +167,7 @@ fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
         malformed_per_mille: random.choice([0, 1, 4]).unwrap(),
         repeated_records: random.choice([0, 20]).unwrap(),
         quota_calls: 1_000_000,
-        // Who is told to wait until the quota begins anew waits no longer than this.
+        // A throttled caller waits until the window ends, so no longer than this.
         quota_window_ms: 2_000,
         // A second such fault is one of the page, and a third would be the end of the file.
         faults_per_file_max: 1,

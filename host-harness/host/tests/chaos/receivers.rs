@@ -12,7 +12,7 @@ use crate::http_receiver::HttpReceiver;
 use crate::receiver::{ReceiverState, Treatment};
 use crate::setup::stream_and_id_of;
 
-/// What kind of output.
+/// The kind of an output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Elasticsearch,
@@ -24,13 +24,13 @@ pub(crate) enum Kind {
 /// The receiving end of one output.
 pub(crate) enum Receiver {
     Bulk(BulkReceiver),
-    File(Lines),
+    File(OutputFile),
     Forward(ForwardReceiver),
     Http(HttpReceiver),
 }
 
-/// The lines of a file that grows.
-pub(crate) struct Lines {
+/// A file that an output appends to.
+pub(crate) struct OutputFile {
     path: PathBuf,
     read_bytes: u64,
     count: usize,
@@ -38,10 +38,10 @@ pub(crate) struct Lines {
 
 impl Receiver {
     pub(crate) async fn start(kind: Kind, directory: &Path, seed: u64) -> Self {
-        let state = ReceiverState::keeping(brief);
+        let state = ReceiverState::keeping(digest);
         match kind {
             Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(state, seed).await),
-            Kind::File => Self::File(Lines {
+            Kind::File => Self::File(OutputFile {
                 path: directory.join("events.ndjson"),
                 read_bytes: 0,
                 count: 0,
@@ -80,7 +80,7 @@ impl Receiver {
         }
     }
 
-    /// What has come, in brief.
+    /// Returns a digest of each event that has come.
     pub(crate) fn taken(&self) -> Vec<Value> {
         match self {
             Self::Bulk(receiver) => receiver.state.taken(),
@@ -91,9 +91,9 @@ impl Receiver {
     }
 
     /// How many requests it has answered with a refusal of some of their events.
-    pub(crate) fn answered_partly(&self) -> u64 {
+    pub(crate) fn partial_refusals(&self) -> u64 {
         match self {
-            Self::Bulk(receiver) => receiver.answered_partly(),
+            Self::Bulk(receiver) => receiver.partial_refusals(),
             Self::File(_) | Self::Forward(_) | Self::Http(_) => 0,
         }
     }
@@ -136,9 +136,9 @@ impl Receiver {
     }
 }
 
-impl Lines {
-    /// A torn line is cut off at the next start, and its bytes come again: for this count that
-    /// makes no difference.
+impl OutputFile {
+    /// Counts the whole lines. An incomplete line is truncated at the next start and written again,
+    /// which makes no difference for the count.
     fn count(&mut self) -> usize {
         let Ok(mut file) = std::fs::File::open(&self.path) else {
             return 0;
@@ -155,30 +155,31 @@ impl Lines {
 
     fn taken(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.path).unwrap();
-        let event = |line| brief(serde_json::from_str(line).unwrap());
+        let event = |line| digest(serde_json::from_str(line).unwrap());
         text.lines().map(event).collect()
     }
 }
 
-/// What is kept of an event: stream and id, plus the record if the id does not match it. Where the
-/// subject has a replacement character, the id cannot be compared, and only that is kept.
-fn brief(event: Value) -> Value {
+/// Returns what is kept of an event: stream and id, plus the record if the id does not match it. If
+/// the subject has a replacement character, the id cannot be compared; then that fact is kept
+/// instead.
+fn digest(event: Value) -> Value {
     let (stream, id) = stream_and_id_of(&event);
-    let mut brief = json!({"stream": stream, "id": id});
+    let mut digest = json!({"stream": stream, "id": id});
     let replaced = |value: &Value| value.as_str().is_some_and(|text| text.contains('\u{fffd}'));
     let subject = ["/record/subject", "/email/subject"];
     if subject
         .iter()
         .any(|place| event.pointer(place).is_some_and(replaced))
     {
-        brief["replaced"] = true.into();
+        digest["replaced"] = true.into();
     } else if let Some(record) = event.get("record")
         && identity(&stream, record)
             .map(|base| first_event_id(&base, "acme"))
             .as_ref()
             != Some(&id)
     {
-        brief["id_mismatch"] = record.clone();
+        digest["id_mismatch"] = record.clone();
     }
-    brief
+    digest
 }

@@ -22,12 +22,12 @@ pub(crate) struct Reconciliation {
     pub(crate) duplicates: u64,
     /// Records of files that the upstream deleted.
     pub(crate) lost_by_design: usize,
-    /// What happened, by name.
-    pub(crate) happened: BTreeMap<String, u64>,
+    /// How often each fault was applied, by name.
+    pub(crate) fault_counts: BTreeMap<String, u64>,
     /// What is missing and not by design: `output stream identity`.
     pub(crate) missing: Vec<String>,
-    /// Everything else that is not as it should be.
-    wrong: Vec<String>,
+    /// All other errors.
+    errors: Vec<String>,
 }
 
 impl Reconciliation {
@@ -35,7 +35,7 @@ impl Reconciliation {
         let ledger = run.setup.ledger();
         let mut reconciliation = Self {
             expected: ledger.expected_count(),
-            happened: run.happened.clone(),
+            fault_counts: run.fault_counts.clone(),
             ..Self::default()
         };
         let log = run.log();
@@ -68,7 +68,7 @@ impl Reconciliation {
             for (path, identities) in ledger.deleted(stream) {
                 let lost: Vec<_> = missing.intersection(identities).cloned().collect();
                 if !log.contains(path) {
-                    self.wrong
+                    self.errors
                         .push(format!("{output} {stream}: {path} was not reported"));
                 }
                 self.lost_by_design += lost.len();
@@ -79,7 +79,7 @@ impl Reconciliation {
                     .iter()
                     .map(|identity| format!("{output} {stream} {identity}")),
             );
-            self.wrong.extend(ids.values().filter_map(|event| {
+            self.errors.extend(ids.values().filter_map(|event| {
                 let record = event.get("id_mismatch")?;
                 Some(format!(
                     "{output} {stream}: {} is not the id of {record}",
@@ -89,12 +89,12 @@ impl Reconciliation {
             for identity in ledger.unexpected(stream, ids.keys()) {
                 let event = ids.get(identity.as_str());
                 if event.is_none_or(|event| event.get("replaced").is_none()) {
-                    self.wrong
+                    self.errors
                         .push(format!("{output} {stream}: {identity} was never served"));
                 }
             }
         }
-        self.wrong.extend(
+        self.errors.extend(
             ids.keys()
                 .map(|stream| format!("{output}: {stream} has no records")),
         );
@@ -109,7 +109,7 @@ impl Reconciliation {
             .collect();
         let gaps = log.lines().filter(|line| line.contains(" gap: "));
         let other = gaps.filter(|line| !deleted.iter().any(|path| line.contains(path)));
-        self.wrong
+        self.errors
             .extend(other.map(|line| format!("a gap: {line}")));
     }
 
@@ -128,7 +128,7 @@ impl Reconciliation {
                     .filter(|rejected_record| rejected_record.0 == stream)
                     .map(|rejected_record| rejected_record.2.as_str())
                     .collect();
-                self.wrong.push(format!(
+                self.errors.push(format!(
                     "{stream}: {of_stream} records were rejected, {malformed} are malformed: {reasons:?}"
                 ));
             }
@@ -136,11 +136,11 @@ impl Reconciliation {
     }
 
     pub(crate) fn faults(&self) -> u64 {
-        self.happened.values().sum()
+        self.fault_counts.values().sum()
     }
 
     pub(crate) fn kills(&self) -> u64 {
-        self.happened.get("SIGKILL").copied().unwrap_or(0)
+        self.fault_counts.get("SIGKILL").copied().unwrap_or(0)
     }
 
     /// The figures of a run, or of several.
@@ -168,8 +168,8 @@ impl Reconciliation {
         self.rejected += other.rejected;
         self.duplicates += other.duplicates;
         self.lost_by_design += other.lost_by_design;
-        for (name, times) in other.happened {
-            *self.happened.entry(name).or_default() += times;
+        for (name, times) in other.fault_counts {
+            *self.fault_counts.entry(name).or_default() += times;
         }
     }
 
@@ -179,13 +179,13 @@ impl Reconciliation {
         assert!(
             missing == 0,
             "{name}: {missing} are missing: {some:?}\n{:?}",
-            self.happened
+            self.fault_counts
         );
-        let some: Vec<_> = self.wrong.iter().take(5).collect();
+        let some: Vec<_> = self.errors.iter().take(5).collect();
         assert!(
-            self.wrong.is_empty(),
+            self.errors.is_empty(),
             "{name}: {some:#?}\n{:?}",
-            self.happened
+            self.fault_counts
         );
     }
 }

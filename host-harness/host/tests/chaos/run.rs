@@ -1,4 +1,4 @@
-//! One run: the host as a process, everything that happens to it, and an orderly end.
+//! One run: the host as a process, the faults that are applied to it, and its regular end.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -17,12 +17,12 @@ use crate::receivers::Receiver;
 use crate::reconciliation::Reconciliation;
 use crate::setup::{Setup, link_machine_code};
 
-/// How long nothing may come before it counts as a standstill.
-const STILL_MAX: Duration = Duration::from_secs(120);
-/// After how long without an event an operator looks into the log.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// How often a run that ends by itself may be begun again until all is there.
-const ENDINGS_MAX: u32 = 6;
+/// How long no event may come before the run counts as stalled.
+const STALL_MAX: Duration = Duration::from_secs(120);
+/// After how long without an event the log is checked for refused credentials.
+const LOG_CHECK_AFTER: Duration = Duration::from_secs(1);
+/// How often `run --once` may be started until every record is delivered.
+const FINAL_RUNS_MAX: u32 = 6;
 
 /// A run under way.
 pub(crate) struct Run {
@@ -32,10 +32,10 @@ pub(crate) struct Run {
     host: Option<Child>,
     /// The faults of the upstream, in the order of scripting.
     scripted: Vec<EndpointFault>,
-    /// How often the log has said that the credentials are refused.
+    /// How often the log has reported refused credentials.
     refusals: usize,
-    /// What has happened, by name.
-    pub(crate) happened: BTreeMap<String, u64>,
+    /// How often each fault was applied, by name.
+    pub(crate) fault_counts: BTreeMap<String, u64>,
 }
 
 impl Run {
@@ -60,14 +60,14 @@ impl Run {
             host: None,
             scripted: Vec::new(),
             refusals: 0,
-            happened: BTreeMap::new(),
+            fault_counts: BTreeMap::new(),
         };
         run.write_settings();
         if let Some(fault) = run.plan.broken {
             run.add_broken(fault).await;
         }
         run.drive().await;
-        // The honest source alone ends in order.
+        // Without the broken source the run can end with code 0.
         run.write_settings();
         run.finish().await
     }
@@ -81,7 +81,7 @@ impl Run {
         );
     }
 
-    /// A component beside the honest one that does not return, traps or takes all memory.
+    /// Adds a source whose component does not return, traps, or takes all memory.
     async fn add_broken(&mut self, fault: &'static str) {
         let folder = self.setup.folder.path().to_owned();
         let component = tokio::task::spawn_blocking(move || compile(&folder, fault))
@@ -100,7 +100,7 @@ impl Run {
     async fn drive(&mut self) {
         for (at, action) in std::mem::take(&mut self.plan.actions) {
             self.wait_for_events(at).await;
-            self.act(action).await;
+            self.perform(action).await;
         }
         self.terminate().await;
     }
@@ -117,13 +117,13 @@ impl Run {
             if now > before {
                 (begun, before) = (Instant::now(), now);
             }
-            if begun.elapsed() > LOOK_AFTER && self.take_new_refusals() {
+            if begun.elapsed() > LOG_CHECK_AFTER && self.take_new_refusals() {
                 self.terminate().await;
                 self.note("begun again after refused credentials");
                 begun = Instant::now();
                 continue;
             }
-            if begun.elapsed() > STILL_MAX {
+            if begun.elapsed() > STALL_MAX {
                 panic!(
                     "{}: {now} of {count} events, and no more:\n{}",
                     self.name(),
@@ -134,7 +134,7 @@ impl Run {
         }
     }
 
-    /// Starts the host where it is not running. It never ends by itself.
+    /// Starts the host if it is not running. It must not end by itself.
     fn keep_running(&mut self) {
         let ended = self.host.as_mut().map(|host| host.try_wait().unwrap());
         match ended {
@@ -165,7 +165,7 @@ impl Run {
         command
     }
 
-    async fn act(&mut self, action: Action) {
+    async fn perform(&mut self, action: Action) {
         match action {
             Action::Advance(ms) => {
                 self.setup.simulator.advance_ms(ms);
@@ -258,7 +258,7 @@ impl Run {
         }
     }
 
-    /// SIGTERM.
+    /// Stops the host with SIGTERM.
     async fn terminate(&mut self) {
         let Some(mut host) = self.host.take() else {
             return;
@@ -292,24 +292,24 @@ impl Run {
         }
     }
 
-    /// The faults end, and the host is run until it is caught up.
+    /// Ends the faults, and runs the host until it is caught up.
     async fn finish(mut self) -> Reconciliation {
-        for (row, struck) in self
+        for (row, count) in self
             .scripted
             .iter()
             .zip(self.setup.simulator.fault_counts())
         {
             let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
-            *self.happened.entry(name).or_default() += struck;
+            *self.fault_counts.entry(name).or_default() += count;
         }
-        let partly = self.receivers.iter().map(Receiver::answered_partly).sum();
-        self.happened.insert(
+        let partly = self.receivers.iter().map(Receiver::partial_refusals).sum();
+        self.fault_counts.insert(
             "receiver: refused some events of a request".to_owned(),
             partly,
         );
-        self.happened.retain(|_, times| *times > 0);
+        self.fault_counts.retain(|_, times| *times > 0);
         self.setup.simulator.clear_faults();
-        for _ in 0..ENDINGS_MAX {
+        for _ in 0..FINAL_RUNS_MAX {
             let mut command = self.command(&["--once"]);
             let ended = tokio::task::spawn_blocking(move || command.status().unwrap()).await;
             let ended = ended.unwrap();
@@ -352,7 +352,7 @@ impl Run {
     }
 
     fn note(&mut self, name: &str) {
-        *self.happened.entry(name.to_owned()).or_default() += 1;
+        *self.fault_counts.entry(name.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn name(&self) -> String {

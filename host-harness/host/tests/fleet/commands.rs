@@ -45,11 +45,11 @@ impl FleetFixture {
     }
 
     /// Waits until `status` is as wanted. Returns it.
-    async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    async fn wait_until(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let status = self.status();
-            if is_so(&status) {
+            if condition(&status) {
                 return status;
             }
             let waited = begun.elapsed();
@@ -139,7 +139,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     };
     let names = ["tenant-1", "tenant-2", "tenant-3"];
     let all_polled = |status: &Value| names.iter().all(is_polled) && is_active(3)(status);
-    let status = fixture.until("all are polled", all_polled).await;
+    let status = fixture.wait_until("all are polled", all_polled).await;
     assert_eq!(status["tenants"], 3, "{status:#}");
     assert_eq!(status["oldest_due"], Value::Null, "{status:#}");
     // Those that were imported went on where they were.
@@ -154,14 +154,14 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         "tenant `tenant-1`: paused\n"
     );
     let is_paused = |status: &Value| status["states"]["paused"] == 1;
-    fixture.until("one is paused", is_paused).await;
+    fixture.wait_until("one is paused", is_paused).await;
     let again = fixture.host.fleet(&["pause", "tenant-1"]);
     assert_eq!(again, "tenant `tenant-1`: was paused already\n");
     assert_eq!(
         fixture.host.fleet(&["resume", "tenant-1"]),
         "tenant `tenant-1`: resumed\n"
     );
-    fixture.until("it is resumed", is_active(3)).await;
+    fixture.wait_until("it is resumed", is_active(3)).await;
 
     // A change takes effect at once: the secret is that of another file, which is not there.
     fixture.write("tenant-3.toml", "tenant-3", "");
@@ -178,7 +178,9 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         "{changed}"
     );
     let fails = |status: &Value| status["states"]["failing"] == 1;
-    let status = fixture.until("the host has no such secret", fails).await;
+    let status = fixture
+        .wait_until("the host has no such secret", fails)
+        .await;
     let tenants = status["sources"].as_array().unwrap();
     let tenant = tenants
         .iter()
@@ -194,16 +196,18 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     assert!(text.contains("tenants: 3 (2 active, 1 failing)"), "{text}");
     fixture.write("tenant-3.toml", "tenant-3", "max_requests = 40");
     fixture.host.fleet(&["change", "tenant-3.toml"]);
-    fixture.until("the secret is there", is_active(3)).await;
+    fixture
+        .wait_until("the secret is there", is_active(3))
+        .await;
 
     let removed = fixture.host.fleet(&["remove", "tenant-3"]);
     assert_eq!(removed, "tenant `tenant-3`: removed, with its position\n");
     assert_eq!(fixture.host.fleet(&["list"]), "tenant-1\ntenant-2\n");
-    let status = fixture.until("one is removed", is_active(2)).await;
+    let status = fixture.wait_until("one is removed", is_active(2)).await;
     assert_eq!(status["tenants"], 2, "{status:#}");
     // Nothing is left of it: added again, it begins at `start`.
     fixture.host.fleet(&["add", "tenant-3.toml"]);
-    fixture.until("it is added again", is_active(3)).await;
+    fixture.wait_until("it is added again", is_active(3)).await;
     assert_eq!(fixture.events().len(), 2 * EVENTS);
     let (code, _) = fixture.host.terminate();
     assert_eq!(code, Some(0), "{}", fixture.host.log());
@@ -232,7 +236,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
     }
     fixture.host.start();
     let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
-    fixture.until("all are polled", are_active).await;
+    fixture.wait_until("all are polled", are_active).await;
     let (code, _) = fixture.host.terminate();
     assert_eq!(code, Some(0), "{}", fixture.host.log());
     assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
@@ -268,7 +272,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
             .is_some_and(|(_, at)| at > begun)
     };
     let are_polled = |_: &Value| TENANTS.iter().all(is_polled);
-    fixture.until("all are polled again", are_polled).await;
+    fixture.wait_until("all are polled again", are_polled).await;
     let (code, _) = fixture.host.terminate();
     assert_eq!(code, Some(0), "{}", fixture.host.log());
     // They went on where they were.
@@ -312,8 +316,8 @@ async fn jetstream(port: u16) -> Context {
     async_nats::jetstream::new(client)
 }
 
-/// What an import and a removal have done when they are interrupted does not stand in the way of the
-/// next one.
+/// What an import and a removal have done when they are interrupted does not stand in the way of
+/// the next one.
 async fn interrupted(fixture: &FleetFixture, port: u16) {
     let arguments = ["import", "sources", "--state-dir", "single"];
     fixture.host.fleet(&arguments);
@@ -321,7 +325,8 @@ async fn interrupted(fixture: &FleetFixture, port: u16) {
     let tenants = context.get_stream("TENANTS").await.unwrap();
     let purged = tenants.purge().filter("tenant.*").await.unwrap();
     assert_eq!(purged.purged, 2);
-    // Both positions are there, and no tenant: as an import or a removal that is interrupted leaves them.
+    // Both positions are there, and no tenant: as an import or a removal that is interrupted leaves
+    // them.
     let imported = fixture.host.fleet(&arguments);
     let again = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
     assert_eq!(imported, again);

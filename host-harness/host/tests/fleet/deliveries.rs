@@ -47,7 +47,7 @@ impl Deliveries {
         }
     }
 
-    /// The tenants that have not all of their events.
+    /// Returns the tenants whose events are not all delivered.
     pub(crate) fn incomplete(&self, tenants: &BTreeSet<String>, events: usize) -> Vec<String> {
         let missing = tenants.iter().filter_map(|tenant| {
             let there = self.events.get(tenant).map_or(0, BTreeMap::len);
@@ -70,7 +70,7 @@ impl Deliveries {
         repeated
     }
 
-    /// Checks that events that came twice are the same but for when they were made.
+    /// Checks that repeated events are equal except for the time when they were created.
     pub(crate) fn check_repeats(&self) {
         let mut first: BTreeMap<(String, usize), Value> = BTreeMap::new();
         for (file, _) in &self.files {
@@ -78,8 +78,8 @@ impl Deliveries {
                 let (tenant, number) = identity(line);
                 if self.events[&tenant][&number] > 1 {
                     let mut event: Value = serde_json::from_str(line).unwrap();
-                    let made = event["event"].as_object_mut().unwrap().remove("created");
-                    assert!(made.is_some_and(|made| made.is_string()), "{line}");
+                    let created = event["event"].as_object_mut().unwrap().remove("created");
+                    assert!(created.is_some_and(|created| created.is_string()), "{line}");
                     assert!(event["event"]["id"].is_string(), "{line}");
                     let former = first
                         .entry((tenant, number))

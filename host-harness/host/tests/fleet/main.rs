@@ -40,14 +40,14 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use upstream::{PAGE, Upstream};
 
-const LEASE: Duration = Duration::from_secs(5);
+const LEASE_DURATION: Duration = Duration::from_secs(5);
 /// How long after its host was lost a tenant is worked on elsewhere, at most.
 const RESUMED_MAX: Duration = Duration::from_secs(7);
-/// Nothing takes this long, however busy the machine is.
+/// Longer than anything takes, however busy the machine is.
 const DEADLINE: Duration = Duration::from_secs(240);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the events of a tenant take, if nothing happens.
-const WORK: Duration = Duration::from_secs(60);
+/// How long the collection of a tenant takes without interruptions.
+const COLLECTION_DURATION: Duration = Duration::from_secs(60);
 /// Shorter than a lease, as a real answer of the upstream is.
 const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
@@ -57,10 +57,10 @@ fn report_left_out(what: &str) {
     writeln!(stderr, "LEFT OUT: {what}: no nats-server").unwrap();
 }
 
-/// How many tenants a test has.
-fn tenants_wanted(short: usize) -> usize {
-    let wanted = std::env::var("FLEET_TENANTS").ok();
-    wanted.map_or(short, |wanted| wanted.parse().unwrap())
+/// Returns how many tenants a test has: `default`, unless the environment sets the number.
+fn tenant_count(default: usize) -> usize {
+    let count = std::env::var("FLEET_TENANTS").ok();
+    count.map_or(default, |count| count.parse().unwrap())
 }
 
 /// Hosts, tenants, and where they are.
@@ -100,9 +100,9 @@ impl Fleet {
         let lines = format!("leases = {leases}\n{lines}");
         let hosts = nats_ports.iter().zip(&upstream.ports).enumerate();
         let mut hosts: Vec<Host> = hosts
-            .map(|(place, (nats, port))| {
+            .map(|(index, (nats, port))| {
                 Host::new(
-                    &folder.path().join(format!("h{place}")),
+                    &folder.path().join(format!("h{index}")),
                     nats,
                     *port,
                     &lines,
@@ -202,10 +202,10 @@ impl Fleet {
         self.note(&format!("{percent} % delivered"));
     }
 
-    /// Waits until something is so.
-    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    /// Waits until a condition holds.
+    async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let begun = Instant::now();
-        while !is_so() {
+        while !condition() {
             assert!(
                 begun.elapsed() < DEADLINE,
                 "{what}: not after {DEADLINE:?}:\n{}",
@@ -215,7 +215,7 @@ impl Fleet {
         }
     }
 
-    /// The tenants that have not all of their events.
+    /// Returns the tenants whose events are not all delivered.
     fn incomplete(&self) -> Vec<String> {
         self.deliveries().incomplete(&self.tenants, self.events)
     }
@@ -238,15 +238,16 @@ impl Fleet {
         logs.collect::<Vec<_>>().join("\n--\n")
     }
 
-    /// How often a host said that it stops to work on a tenant, as another has it or may have it.
-    fn stopped_work(&self, tenant: &str) -> usize {
-        let said = [
+    /// Returns how often a host logged that it stopped work on a tenant because another has it or
+    /// may have it.
+    fn stopped_work_count(&self, tenant: &str) -> usize {
+        let messages = [
             "another host has the tenant",
             "lease of the tenant has ended",
         ];
         let is_of_tenant = |line: &&str| {
             let mut words = line.split(|char: char| !char.is_ascii_alphanumeric() && char != '-');
-            said.iter().any(|said| line.contains(said)) && words.any(|word| word == tenant)
+            messages.iter().any(|text| line.contains(text)) && words.any(|word| word == tenant)
         };
         let logs = self.hosts.iter().map(Host::log);
         logs.map(|log| log.lines().filter(is_of_tenant).count())
@@ -286,16 +287,16 @@ impl Fleet {
     }
 
     /// Waits until a host works on some tenants. Returns them.
-    async fn wait_until_at_work(&self, host: usize) -> BTreeSet<String> {
-        self.until("a host works", || self.upstream.at_work(host).len() > 1)
+    async fn wait_until_working(&self, host: usize) -> BTreeSet<String> {
+        self.wait_until("a host works", || self.upstream.tenants_of(host).len() > 1)
             .await;
-        self.upstream.at_work(host)
+        self.upstream.tenants_of(host)
     }
 
     /// Waits until a host asks for something after a moment.
     async fn wait_until_works_again(&self, host: usize, since: Instant) {
         let asked = || self.upstream.last_of(host).is_some_and(|at| at > since);
-        self.until("a host works again", asked).await;
+        self.wait_until("a host works again", asked).await;
     }
 
     /// Waits for all events, ends the hosts, and compares.
@@ -331,11 +332,11 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     };
     let proxy = Proxy::start(server.port).await;
     let nats_ports = [vec![server.port], vec![proxy.port], vec![server.port]];
-    let mut fleet = Fleet::start(nats_ports, tenants_wanted(12), WORK, "").await;
+    let mut fleet = Fleet::start(nats_ports, tenant_count(12), COLLECTION_DURATION, "").await;
 
     add_tenant(&mut fleet).await;
     fleet.wait_for_percent(5).await;
-    let lost = fleet.wait_until_at_work(2).await;
+    let lost = fleet.wait_until_working(2).await;
     fleet.expect_interruption();
     fleet.hosts[2].kill();
     let took = fleet.wait_until_resumed(2, &lost, Instant::now()).await;
@@ -347,12 +348,12 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     fleet.hosts[2].start();
 
     fleet.wait_for_percent(15).await;
-    let lost = fleet.wait_until_at_work(0).await;
+    let lost = fleet.wait_until_working(0).await;
     fleet.expect_interruption();
     fleet.hosts[0].signal("-STOP");
     let stopped = Instant::now();
     let took = fleet.wait_until_resumed(0, &lost, stopped).await;
-    sleep((LEASE * 2).saturating_sub(stopped.elapsed())).await; // what is suspended cannot say so
+    sleep((LEASE_DURATION * 2).saturating_sub(stopped.elapsed())).await; // what is suspended cannot say so
     fleet.hosts[0].signal("-CONT");
     fleet.wait_until_works_again(0, Instant::now()).await;
     fleet.note(&format!(
@@ -362,7 +363,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     assert!(took <= RESUMED_MAX, "{took:?}");
 
     fleet.wait_for_percent(30).await;
-    let lost = fleet.wait_until_at_work(2).await;
+    let lost = fleet.wait_until_working(2).await;
     fleet.expect_interruption();
     let asked = Instant::now();
     let (code, ended) = fleet.hosts[2].terminate();
@@ -372,7 +373,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
         lost.len()
     ));
     assert_eq!(code, Some(0), "{}", fleet.hosts[2].log());
-    assert!(took < LEASE, "{took:?}");
+    assert!(took < LEASE_DURATION, "{took:?}");
     fleet.hosts[2].start();
 
     fleet.wait_for_percent(40).await;
@@ -389,7 +390,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     fleet.note("NATS was killed and started again");
 
     fleet.wait_for_percent(50).await;
-    let lost = fleet.wait_until_at_work(1).await;
+    let lost = fleet.wait_until_working(1).await;
     fleet.expect_interruption();
     proxy.cut(true);
     let cut = Instant::now();
@@ -399,13 +400,13 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
         lost.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
-    sleep((LEASE * 2).saturating_sub(cut.elapsed())).await; // nor can what is cut off
+    sleep((LEASE_DURATION * 2).saturating_sub(cut.elapsed())).await; // nor can what is cut off
     let mended = Instant::now();
     assert!(
         fleet
             .upstream
             .last_of(1)
-            .is_some_and(|last| last < cut + LEASE),
+            .is_some_and(|last| last < cut + LEASE_DURATION),
         "a host that has lost NATS works on"
     );
     proxy.cut(false);
@@ -431,7 +432,9 @@ async fn add_tenant(fleet: &mut Fleet) {
     let again = admin.fleet_output(&["add", file]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let is_asked = || fleet.upstream.last("tenant-900").is_some();
-    fleet.until("the new tenant is worked on", is_asked).await;
+    fleet
+        .wait_until("the new tenant is worked on", is_asked)
+        .await;
     fleet.tenants.insert("tenant-900".to_owned());
 }
 
@@ -468,13 +471,13 @@ async fn change_tenants(fleet: &mut Fleet) {
     // restore it, until it expires.
     let hosts = || status()["hosts"].as_array().unwrap().len();
     fleet
-        .until("the hosts that stopped are gone", || hosts() == HOSTS)
+        .wait_until("the hosts that stopped are gone", || hosts() == HOSTS)
         .await;
     let status = status();
     assert_eq!(status["tenants"], fleet.tenants.len(), "{status:#}");
-    sleep(LEASE).await; // a lease that it had is over
+    sleep(LEASE_DURATION).await; // a lease that it had is over
     let quiet = Instant::now();
-    sleep(LEASE / 2).await; // nothing shows that nothing comes
+    sleep(LEASE_DURATION / 2).await; // nothing shows that nothing comes
     for gone in [paused, removed] {
         let last = fleet.upstream.last(gone);
         assert!(last.is_none_or(|(_, at)| at < quiet), "{gone} is polled");
@@ -508,12 +511,12 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
         };
         let tenant = message.subject.strip_prefix("tenant.").unwrap().to_owned();
         fleet.expect_interruption_of(&tenant);
-        let before = fleet.stopped_work(&tenant);
+        let before = fleet.stopped_work_count(&tenant);
         client.publish(answer.subject, "-NAK".into()).await.unwrap();
         client.flush().await.unwrap();
         let sent = Instant::now();
-        while sent.elapsed() < LEASE {
-            if fleet.stopped_work(&tenant) > before {
+        while sent.elapsed() < LEASE_DURATION {
+            if fleet.stopped_work_count(&tenant) > before {
                 fleet.note(&format!(
                     "a NAK was forged: the old host of {tenant} stopped"
                 ));
@@ -534,14 +537,22 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     };
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
     let nats_ports = [ports.clone(), ports.clone(), ports.clone()];
-    let mut fleet = Fleet::start(nats_ports, tenants_wanted(12), WORK / 2, "replicas = 3").await;
+    let mut fleet = Fleet::start(
+        nats_ports,
+        tenant_count(12),
+        COLLECTION_DURATION / 2,
+        "replicas = 3",
+    )
+    .await;
     fleet.wait_for_percent(20).await;
     fleet.expect_interruption();
     servers[0].kill();
     let killed = Instant::now();
     fleet.note("a server of three was killed");
     for host in 0..HOSTS {
-        fleet.wait_until_works_again(host, killed + LEASE).await;
+        fleet
+            .wait_until_works_again(host, killed + LEASE_DURATION)
+            .await;
     }
     fleet.finish().await;
 }

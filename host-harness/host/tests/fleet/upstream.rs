@@ -1,5 +1,6 @@
-//! An audit log for any number of tenants, which watches who asks: each host has an address of its
-//! own, and no host may ask for a tenant while another waits for an answer about it.
+//! An audit log for any number of tenants, which monitors the hosts that request it: each host has
+//! an address of its own, and no host may send a request for a tenant while another waits for an
+//! answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -42,8 +43,9 @@ struct Tenant {
 }
 
 impl Upstream {
-    /// With an address for each host. Each tenant has `events` events, and an answer about them
-    /// takes its time: polls of one tenant that overlap, do so there.
+    /// Starts the upstream with an address for each host. Each tenant has `events` events, and an
+    /// answer about them takes `answer_after`, so that polls of one tenant by two hosts would
+    /// overlap here.
     pub(crate) async fn start(hosts: usize, events: usize, answer_after: Duration) -> Self {
         let monitor = Arc::<Mutex<OverlapMonitor>>::default();
         let mut ports = Vec::new();
@@ -68,12 +70,12 @@ impl Upstream {
         monitor.overlap_allowed.insert(tenant.to_owned());
     }
 
-    /// The tenants of which a host waits for an answer.
-    pub(crate) fn at_work(&self, host: usize) -> BTreeSet<String> {
+    /// Returns the tenants for which a host waits for an answer.
+    pub(crate) fn tenants_of(&self, host: usize) -> BTreeSet<String> {
         let monitor = self.monitor.lock().unwrap();
         let tenants = monitor.tenants.iter();
-        let at_work = tenants.filter(|(_, tenant)| tenant.waiting.contains(&host));
-        at_work.map(|(name, _)| name.clone()).collect()
+        let waiting = tenants.filter(|(_, tenant)| tenant.waiting.contains(&host));
+        waiting.map(|(name, _)| name.clone()).collect()
     }
 
     /// Which host asked for a tenant last, and when.
@@ -88,13 +90,13 @@ impl Upstream {
 }
 
 /// A request whose answer is waited for, until it is dropped.
-struct Waiting {
+struct PendingRequest {
     monitor: Arc<Mutex<OverlapMonitor>>,
     tenant: String,
     host: usize,
 }
 
-impl Waiting {
+impl PendingRequest {
     fn begin(monitor: &Arc<Mutex<OverlapMonitor>>, tenant: &str, host: usize) -> Self {
         let mut all = monitor.lock().unwrap();
         all.last_of.insert(host, Instant::now());
@@ -104,8 +106,8 @@ impl Waiting {
         entry.waiting.push(host);
         entry.last = Some((host, Instant::now()));
         if let Some(other) = other.filter(|_| !may_overlap) {
-            let said = format!("host {host} asked for {tenant} while host {other} waited");
-            all.violations.push(said);
+            let violation = format!("host {host} asked for {tenant} while host {other} waited");
+            all.violations.push(violation);
         }
         Self {
             monitor: Arc::clone(monitor),
@@ -115,13 +117,13 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         let mut all = self.monitor.lock().unwrap();
         if let Some(tenant) = all.tenants.get_mut(&self.tenant)
-            && let Some(place) = tenant.waiting.iter().position(|host| *host == self.host)
+            && let Some(index) = tenant.waiting.iter().position(|host| *host == self.host)
         {
-            tenant.waiting.remove(place);
+            tenant.waiting.remove(index);
         }
     }
 }
@@ -134,11 +136,11 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let Some(tenant) = bearer(&request) else {
         let id = client_id(request.body());
-        let _waiting = Waiting::begin(&monitor, &id, host);
+        let _waiting = PendingRequest::begin(&monitor, &id, host);
         return respond_token(&id);
     };
-    let _waiting = Waiting::begin(&monitor, &tenant, host);
+    let _waiting = PendingRequest::begin(&monitor, &tenant, host);
     tokio::time::sleep(answer_after).await;
-    let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    respond(StatusCode::OK, &audit_page(&tenant, events, PAGE, &asked))
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    respond(StatusCode::OK, &audit_page(&tenant, events, PAGE, &body))
 }

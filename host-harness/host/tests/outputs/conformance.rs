@@ -29,7 +29,7 @@ async fn accepts_in_order(peer: &mut impl Peer) {
 async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) {
     let mut output = peer.open(Purpose::Hold).await;
     let before = peer.parts().await.unwrap_or(0);
-    let _ = peer.take_under_way_max().await;
+    let _ = peer.take_in_flight_max().await;
     // More than a pipe holds.
     let test_delivery = TestDelivery::new(200..600);
     let delivery = test_delivery.delivery();
@@ -55,7 +55,7 @@ async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) 
         .await
         .unwrap()
         .unwrap();
-    if let Some(max) = peer.take_under_way_max().await {
+    if let Some(max) = peer.take_in_flight_max().await {
         assert_eq!(max, CONNECTIONS, "one part for each connection");
     }
     assert_has_all(peer, 600).await;

@@ -35,9 +35,9 @@ pub(crate) enum Purpose {
 
 /// How an output reports that its peer is gone.
 pub(crate) enum AfterKill {
-    /// Try again; the same output goes on when it is back.
+    /// The delivery is retryable; the same output continues when the peer is back.
     Retry,
-    /// The host ends, and is started again when it is back.
+    /// The host ends, and is started again when the peer is back.
     Closed,
 }
 
@@ -67,7 +67,7 @@ pub(crate) trait Peer: Send + Sync {
 
     /// Returns and resets the maximum number of parts in flight;
     /// `None` where there are no parts.
-    async fn take_under_way_max(&self) -> Option<usize> {
+    async fn take_in_flight_max(&self) -> Option<usize> {
         None
     }
 
@@ -138,8 +138,8 @@ impl<R: ScriptedReceiver> Peer for Scripted<R> {
         self.receiver.state().wait_for_requests(count).await;
     }
 
-    async fn take_under_way_max(&self) -> Option<usize> {
-        Some(self.receiver.state().take_under_way_max())
+    async fn take_in_flight_max(&self) -> Option<usize> {
+        Some(self.receiver.state().take_in_flight_max())
     }
 
     async fn fail(&mut self) {
@@ -285,12 +285,12 @@ struct Taken {
 }
 
 /// The end of a pipe that the host writes to.
-struct Counted {
+struct CountingPipe {
     pipe: PipeWriter,
     written: Arc<AtomicUsize>,
 }
 
-impl Write for Counted {
+impl Write for CountingPipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())
@@ -338,7 +338,7 @@ impl Peer for Pipe {
         let read = read(reader, self.taken.clone(), self.held.subscribe());
         self.reader = Some(tokio::spawn(read));
         let written = Arc::clone(&self.written);
-        let pipe = Counted {
+        let pipe = CountingPipe {
             pipe: writer,
             written,
         };

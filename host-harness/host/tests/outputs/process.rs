@@ -87,8 +87,8 @@ fn assert_complete(ledger: &Ledger, receiver: &ReceiverState) -> usize {
     taken.len() - expected.len()
 }
 
-/// The events of a file and of those that were closed before it.
-fn kept(directory: &Path) -> ReceiverState {
+/// Reads the events of an output file and of the files that were closed before it.
+fn read_output_files(directory: &Path) -> ReceiverState {
     let state = ReceiverState::new();
     let mut closed = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -182,7 +182,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     let ledger = simulator.ledger().of_tenant("acme");
     let read = assert_complete(&ledger, &forward.state);
     assert_eq!(assert_complete(&ledger, &http.state), read);
-    let kept = kept(&directory.path().join("kept"));
+    let kept = read_output_files(&directory.path().join("kept"));
     assert_eq!(assert_complete(&ledger, &kept), read);
     assert_rejected(&file, &rejected_records.state);
     println!(
@@ -211,7 +211,7 @@ impl Running {
 
     /// Waits until the log contains a text.
     async fn wait_for_log(&mut self, text: &str) {
-        until(text, || {
+        wait_until(text, || {
             let log = self.log();
             assert!(
                 self.process.try_wait().unwrap().is_none(),
@@ -226,7 +226,7 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The most memory that it has had so far. Linux only.
+    /// Returns its peak memory. Linux only.
     fn memory_mib_peak(&self) -> u64 {
         // It is there until it is waited for, and has this as long as it runs.
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
@@ -254,9 +254,9 @@ impl Drop for Running {
 }
 
 /// Polls a file until a condition holds, since nothing notifies of its changes.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(begun.elapsed() < DEADLINE, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -477,7 +477,7 @@ async fn assert_used_at_next_try(setting: &str, scheme: &str) {
     running.wait_for_log("answers 401 no").await;
     std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
     let total = simulator.ledger().of_tenant("acme").expected_count();
-    until("every event", || {
+    wait_until("every event", || {
         receiver.state.distinct_at(["/stream", "/id"]).len() >= total
     })
     .await;
@@ -516,7 +516,7 @@ async fn two_hosts_do_not_write_to_one_file() {
     // The first one has not noticed.
     let total = simulator.ledger().of_tenant("acme").expected_count();
     let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
-    until("lines of events", || lines() >= total).await;
+    wait_until("lines of events", || lines() >= total).await;
     running.stop();
     finish(&second);
     assert_eq!(lines(), 2 * total);
@@ -553,7 +553,7 @@ async fn closed_standard_output_ends_every_source() {
     // So slowly that the first source is not at its end before the other one,
     // whose next poll is minutes away.
     let state_file = directory.path().join("state/waiting.checkpoint.json");
-    until("the other source to be caught up", || {
+    wait_until("the other source to be caught up", || {
         let line = tokio::task::block_in_place(|| lines.next());
         line.unwrap().unwrap();
         let state_file = std::fs::read_to_string(&state_file).unwrap_or_default();

@@ -41,12 +41,12 @@ pub(crate) struct ReceiverState {
     taken: Arc<Mutex<Vec<Value>>>,
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
-    /// How many requests are not answered, and the most there have been.
-    under_way: Arc<Mutex<(usize, usize)>>,
-    /// Something of the above has changed.
+    /// The number of requests that are not answered, and its maximum.
+    in_flight: Arc<Mutex<(usize, usize)>>,
+    /// Notified when any of the above has changed.
     changed: watch::Sender<()>,
     held: watch::Sender<bool>,
-    dawdles: bool,
+    is_slow: bool,
     /// What is kept of an event that was taken.
     keep: fn(Value) -> Value,
 }
@@ -57,10 +57,10 @@ impl ReceiverState {
             taken: Arc::default(),
             script: Arc::default(),
             requests: Arc::default(),
-            under_way: Arc::default(),
+            in_flight: Arc::default(),
             changed: watch::channel(()).0,
             held: watch::channel(false).0,
-            dawdles: false,
+            is_slow: false,
             keep: |event| event,
         }
     }
@@ -81,7 +81,7 @@ impl ReceiverState {
     /// Acknowledges each request after a random delay.
     pub(crate) fn slow() -> Self {
         Self {
-            dawdles: true,
+            is_slow: true,
             ..Self::new()
         }
     }
@@ -95,7 +95,7 @@ impl ReceiverState {
         let next = self.script.lock().unwrap().pop_front();
         match next {
             Some(treatment) => treatment,
-            None if self.dawdles => Treatment::Late(Duration::from_millis(fastrand::u64(0..30))),
+            None if self.is_slow => Treatment::Late(Duration::from_millis(fastrand::u64(0..30))),
             None => Treatment::Accept,
         }
     }
@@ -112,23 +112,23 @@ impl ReceiverState {
         breaks_off
     }
 
-    /// Notes a request by something that tells it from others. It is under way
-    /// for as long as what is returned lives.
-    pub(crate) fn note(&self, request: String) -> UnderWay {
+    /// Notes a request by a text that identifies it. It counts as in flight until the returned
+    /// value is dropped.
+    pub(crate) fn note(&self, request: String) -> InFlightRequest {
         self.requests.lock().unwrap().push(request);
-        let mut under_way = self.under_way.lock().unwrap();
-        under_way.0 += 1;
-        under_way.1 = under_way.1.max(under_way.0);
-        drop(under_way);
+        let mut in_flight = self.in_flight.lock().unwrap();
+        in_flight.0 += 1;
+        in_flight.1 = in_flight.1.max(in_flight.0);
+        drop(in_flight);
         self.changed.send_replace(());
-        UnderWay(self.clone())
+        InFlightRequest(self.clone())
     }
 
-    /// The most requests that were under way at a time, since this was asked.
-    pub(crate) fn take_under_way_max(&self) -> usize {
-        let mut under_way = self.under_way.lock().unwrap();
-        let now = under_way.0;
-        std::mem::replace(&mut under_way.1, now)
+    /// Returns the maximum number of requests in flight since the last call.
+    pub(crate) fn take_in_flight_max(&self) -> usize {
+        let mut in_flight = self.in_flight.lock().unwrap();
+        let now = in_flight.0;
+        std::mem::replace(&mut in_flight.1, now)
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
@@ -141,14 +141,14 @@ impl ReceiverState {
         self.changed.send_replace(());
     }
 
-    /// What is at these places of the events taken, each once.
-    pub(crate) fn distinct_at<const N: usize>(&self, places: [&str; N]) -> BTreeSet<[String; N]> {
+    /// Returns the distinct values at these JSON pointers of the accepted events.
+    pub(crate) fn distinct_at<const N: usize>(&self, pointers: [&str; N]) -> BTreeSet<[String; N]> {
         let taken = self.taken.lock().unwrap();
         let text =
-            |event: &Value, place| event.pointer(place).unwrap().as_str().unwrap().to_owned();
+            |event: &Value, pointer| event.pointer(pointer).unwrap().as_str().unwrap().to_owned();
         taken
             .iter()
-            .map(|event| places.map(|place| text(event, place)))
+            .map(|event| pointers.map(|pointer| text(event, pointer)))
             .collect()
     }
 
@@ -160,12 +160,12 @@ impl ReceiverState {
         self.taken.lock().unwrap().len()
     }
 
-    /// The numbers of the events taken, in order.
+    /// Returns the numbers of the accepted events, in order.
     pub(crate) fn numbers(&self) -> Vec<usize> {
         self.taken.lock().unwrap().iter().map(number).collect()
     }
 
-    /// Each number once, in order.
+    /// Returns the distinct numbers of the accepted events, sorted.
     pub(crate) fn distinct(&self) -> Vec<usize> {
         let mut numbers = self.numbers();
         numbers.sort_unstable();
@@ -185,19 +185,19 @@ impl ReceiverState {
 
     /// Waits until `count` requests have arrived.
     pub(crate) async fn wait_for_requests(&self, count: usize) {
-        self.until("requests", || self.requests.lock().unwrap().len() >= count)
+        self.wait_until("requests", || self.requests.lock().unwrap().len() >= count)
             .await;
     }
 
     /// Waits until `count` events have been accepted.
     pub(crate) async fn wait_for_events(&self, count: usize) {
-        self.until("events", || self.count() >= count).await;
+        self.wait_until("events", || self.count() >= count).await;
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let mut changes = self.changed.subscribe();
         let waited = tokio::time::timeout(DEADLINE, async {
-            while !is_so() {
+            while !condition() {
                 changes.changed().await.unwrap();
             }
         });
@@ -206,11 +206,11 @@ impl ReceiverState {
 }
 
 /// A request that is not answered yet.
-pub(crate) struct UnderWay(ReceiverState);
+pub(crate) struct InFlightRequest(ReceiverState);
 
-impl Drop for UnderWay {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        self.0.under_way.lock().unwrap().0 -= 1;
+        self.0.in_flight.lock().unwrap().0 -= 1;
         self.0.changed.send_replace(());
     }
 }

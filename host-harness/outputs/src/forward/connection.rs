@@ -31,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// an acknowledgement that never comes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum size of a response. An acknowledgement has some 40 bytes, a greeting some 200.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 
 /// The address of a receiver.
@@ -48,7 +48,7 @@ pub(super) enum Address {
 pub(super) struct Connector {
     pub(super) address: Address,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    pub(super) login: Option<Arc<HandshakeCredentials>>,
+    pub(super) credentials: Option<Arc<HandshakeCredentials>>,
     pub(super) handshake_timeout: Duration,
 }
 
@@ -97,8 +97,8 @@ impl Connector {
             unread: Vec::new(),
             keepalive: true,
         };
-        if let Some(login) = &self.login {
-            let greeted = handshake::perform_handshake(&mut connection, login);
+        if let Some(credentials) = &self.credentials {
+            let greeted = handshake::perform_handshake(&mut connection, credentials);
             connection.keepalive =
                 timeout(self.handshake_timeout, greeted)
                     .await
@@ -139,15 +139,15 @@ impl Connection {
     /// Sends a frame and waits until it is acknowledged.
     pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), ForwardError> {
         self.write(&frame.bytes).await?;
-        let answer = self.read().await?;
-        if let Value::Array(greeting) = &answer
+        let response = self.read().await?;
+        if let Value::Array(greeting) = &response
             && greeting.first().and_then(Value::as_str) == Some("HELO")
         {
             let reason = "the receiver asks for a shared key; set shared_key";
             return Err(ForwardError::Permanent(reason.to_owned()));
         }
-        match member(&answer, "ack").and_then(text) {
-            Some(ack) if ack == frame.chunk => Ok(()),
+        match member(&response, "ack").and_then(text) {
+            Some(ack) if ack == frame.chunk_id => Ok(()),
             Some(_) => Err(ForwardError::Transient(
                 "the receiver acknowledges another frame than the one it was sent".to_owned(),
             )),
@@ -158,17 +158,20 @@ impl Connection {
     }
 
     /// Returns whether the connection may carry another frame.
-    fn may_be_kept(&self) -> bool {
+    fn is_reusable(&self) -> bool {
         self.keepalive && self.unread.is_empty()
     }
 
     /// Waits until the receiver closes the connection or sends something unexpected
     /// between two frames.
-    async fn ended(&mut self) {
-        let mut room = [0; 1];
+    async fn wait_until_ended(&mut self) {
+        let mut buffer = [0; 1];
         std::future::poll_fn(|cx| {
-            let mut buffer = ReadBuf::new(&mut room);
-            self.stream.as_mut().poll_read(cx, &mut buffer).map(|_| ())
+            let mut read_buf = ReadBuf::new(&mut buffer);
+            self.stream
+                .as_mut()
+                .poll_read(cx, &mut read_buf)
+                .map(|_| ())
         })
         .await;
     }
@@ -185,17 +188,17 @@ impl Connection {
             if let Some(value) = self.take_value()? {
                 return Ok(value);
             }
-            if self.unread.len() > ANSWER_BYTES_MAX {
+            if self.unread.len() > RESPONSE_BYTES_MAX {
                 return Err(ForwardError::Transient("its answer has no end".to_owned()));
             }
-            let mut room = [0; READ_BYTES];
-            let count = self.stream.read(&mut room).await?;
+            let mut buffer = [0; READ_BYTES];
+            let count = self.stream.read(&mut buffer).await?;
             if count == 0 {
                 let reason = "the receiver has closed the connection without an answer";
                 return Err(ForwardError::Transient(reason.to_owned()));
             }
             self.unread
-                .extend_from_slice(room.get(..count).unwrap_or_default());
+                .extend_from_slice(buffer.get(..count).unwrap_or_default());
         }
     }
 
@@ -224,32 +227,32 @@ impl Connection {
 /// the receiver does: a receiver that stops waits for that, Vector for 30 s.
 pub(super) struct IdleConnection {
     reclaim: oneshot::Sender<()>,
-    watched: JoinHandle<Option<Connection>>,
+    task: JoinHandle<Option<Connection>>,
 }
 
 impl IdleConnection {
     /// Starts watching. Returns `None` if the connection cannot carry another frame.
     pub(super) fn watch(connection: Connection) -> Option<Self> {
-        if !connection.may_be_kept() {
+        if !connection.is_reusable() {
             return None;
         }
         let (reclaim, reclaimed) = oneshot::channel();
-        let watched = tokio::spawn(watch(connection, reclaimed));
-        Some(Self { reclaim, watched })
+        let task = tokio::spawn(watch(connection, reclaimed));
+        Some(Self { reclaim, task })
     }
 
     /// Returns the connection unless it has been closed meanwhile.
     pub(super) async fn reclaim(self) -> Option<Connection> {
         // Fails if the task has ended, which its result shows as well.
         let _ = self.reclaim.send(());
-        self.watched.await.ok().flatten()
+        self.task.await.ok().flatten()
     }
 }
 
 async fn watch(mut connection: Connection, reclaimed: oneshot::Receiver<()>) -> Option<Connection> {
     let is_reclaimed = tokio::select! {
         biased;
-        () = connection.ended() => false,
+        () = connection.wait_until_ended() => false,
         reclaimed = reclaimed => reclaimed.is_ok(),
         () = sleep(IDLE_TIMEOUT) => false,
     };

@@ -26,7 +26,7 @@ pub(super) struct Frame {
     pub(super) bytes: Vec<u8>,
     /// The chunk id, which the receiver's acknowledgement repeats. It depends on the tag and
     /// the events alone, so a retry has the same.
-    pub(super) chunk: String,
+    pub(super) chunk_id: String,
 }
 
 /// Packs events with a tag. Events that are not JSON objects are left out and
@@ -39,26 +39,26 @@ pub(super) fn pack(
     let bytes: usize = events.iter().map(|event| event.body.len() + 16).sum();
     let mut entries = Vec::with_capacity(bytes);
     let mut undeliverable_events = Vec::new();
-    for (place, event) in events.iter().enumerate() {
+    for (index, event) in events.iter().enumerate() {
         let begin = entries.len();
         if let Err(reason) = pack_event(&mut entries, event) {
             entries.truncate(begin);
             undeliverable_events.push(UndeliverableEvent {
-                event: place,
+                event: index,
                 reason,
             });
         }
     }
     let count = events.len().saturating_sub(undeliverable_events.len());
-    let chunk = chunk(tag, &entries);
+    let chunk_id = chunk_id(tag, &entries);
     if compress {
         entries = gzip(&entries)?;
     }
-    let bytes = frame(tag, &entries, count, &chunk, compress)?;
-    Ok((Frame { bytes, chunk }, undeliverable_events))
+    let bytes = frame(tag, &entries, count, &chunk_id, compress)?;
+    Ok((Frame { bytes, chunk_id }, undeliverable_events))
 }
 
-fn chunk(tag: &str, entries: &[u8]) -> String {
+fn chunk_id(tag: &str, entries: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(tag.as_bytes());
     hasher.update(&[0]);
@@ -72,7 +72,7 @@ fn frame(
     tag: &str,
     entries: &[u8],
     count: usize,
-    chunk: &str,
+    chunk_id: &str,
     compressed: bool,
 ) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(entries.len() + tag.len() + 96);
@@ -81,7 +81,7 @@ fn frame(
     encode::write_bin(&mut bytes, entries)?;
     encode::write_map_len(&mut bytes, if compressed { 3 } else { 2 })?;
     encode::write_str(&mut bytes, "chunk")?;
-    encode::write_str(&mut bytes, chunk)?;
+    encode::write_str(&mut bytes, chunk_id)?;
     encode::write_str(&mut bytes, "size")?;
     encode::write_uint(&mut bytes, u64::try_from(count).unwrap_or(u64::MAX))?;
     if compressed {
@@ -126,8 +126,8 @@ impl<'de> DeserializeSeed<'de> for Transcode<'_> {
     }
 }
 
-/// Starts a collection. MessagePack has the length in front, and JSON shows it at the end, so room
-/// for a 16-bit length, which may have leading zeros, is filled in afterwards.
+/// Starts a collection. MessagePack has the length at the start, and JSON reveals it only at the end,
+/// so a 16-bit length, which may have leading zeros, is reserved and filled in afterwards.
 fn begin_collection(out: &mut Vec<u8>, marker: u8) -> usize {
     out.extend_from_slice(&[marker, 0, 0]);
     out.len()
@@ -263,7 +263,7 @@ mod tests {
             panic!("{value:?}");
         };
         assert_eq!(tag.as_str(), Some("test.siem"));
-        assert_eq!(option["chunk"].as_str(), Some(packed.chunk.as_str()));
+        assert_eq!(option["chunk"].as_str(), Some(packed.chunk_id.as_str()));
         assert_eq!(option["size"].as_u64(), Some(2));
         let mut entries = entries.as_slice().unwrap();
         let first = rmpv::decode::read_value(&mut entries).unwrap();
@@ -278,16 +278,17 @@ mod tests {
 
     #[test]
     fn the_same_events_have_the_same_chunk_and_others_another() {
-        let chunk = |tag, body, compress| pack(tag, &[event(body)], compress).unwrap().0.chunk;
-        let first = chunk("a", "{}", false);
+        let chunk_id =
+            |tag, body, compress| pack(tag, &[event(body)], compress).unwrap().0.chunk_id;
+        let first = chunk_id("a", "{}", false);
         assert_eq!(STANDARD.decode(&first).unwrap().len(), 16);
-        assert_eq!(first, chunk("a", "{}", true));
-        assert_ne!(first, chunk("b", "{}", false));
-        assert_ne!(first, chunk("a", "{\"a\":1}", false));
+        assert_eq!(first, chunk_id("a", "{}", true));
+        assert_ne!(first, chunk_id("b", "{}", false));
+        assert_ne!(first, chunk_id("a", "{\"a\":1}", false));
     }
 
     #[test]
-    fn a_compressed_frame_says_so() {
+    fn a_compressed_frame_is_marked_as_compressed() {
         let (packed, _) = pack("a", &[event("{\"a\":1}")], true).unwrap();
         let value = read(&packed.bytes);
         assert_eq!(value[2]["compressed"].as_str(), Some("gzip"));

@@ -24,7 +24,7 @@ pub(super) struct HandshakeCredentials {
 /// Performs the handshake. Returns whether the connection may carry several frames.
 pub(super) async fn perform_handshake(
     connection: &mut Connection,
-    login: &HandshakeCredentials,
+    credentials: &HandshakeCredentials,
 ) -> Result<bool, ForwardError> {
     let hello = connection.read().await?;
     let options = match hello.as_array().map(Vec::as_slice) {
@@ -36,16 +36,16 @@ pub(super) async fn perform_handshake(
     let keepalive = member(options, "keepalive").and_then(Value::as_bool);
 
     let salt = salt()?;
-    let ping = ping(login, &salt, nonce, auth)
+    let ping = ping(credentials, &salt, nonce, auth)
         .map_err(|error| ForwardError::Transient(format!("no PING: {error}")))?;
     connection.write(&ping).await?;
-    let pong = connection.read().await.map_err(|fault| match fault {
-        ForwardError::HandshakeEnded(_) | ForwardError::Permanent(_) => fault,
+    let pong = connection.read().await.map_err(|error| match error {
+        ForwardError::HandshakeEnded(_) | ForwardError::Permanent(_) => error,
         ForwardError::Transient(reason) => ForwardError::HandshakeEnded(format!(
             "{reason}; Fluent Bit does so where shared_key is wrong"
         )),
     })?;
-    check(&pong, login, &salt, nonce)?;
+    check(&pong, credentials, &salt, nonce)?;
     Ok(keepalive.unwrap_or(true))
 }
 
@@ -59,15 +59,15 @@ pub(super) fn no_greeting(waited: Duration) -> String {
 }
 
 fn ping(
-    login: &HandshakeCredentials,
+    credentials: &HandshakeCredentials,
     salt: &str,
     nonce: &[u8],
     auth: &[u8],
 ) -> std::io::Result<Vec<u8>> {
-    let key = login.shared_key.current();
+    let key = credentials.shared_key.current();
     let key = key.expose().as_bytes();
-    let digest = digest(&[salt.as_bytes(), login.hostname.as_bytes(), nonce, key]);
-    let (user, password) = match &login.user {
+    let digest = digest(&[salt.as_bytes(), credentials.hostname.as_bytes(), nonce, key]);
+    let (user, password) = match &credentials.user {
         Some((user, password)) => {
             let password = password.current();
             let parts = [auth, user.as_bytes(), password.expose().as_bytes()];
@@ -77,7 +77,14 @@ fn ping(
     };
     let mut out = Vec::with_capacity(512);
     encode::write_array_len(&mut out, 6)?;
-    for part in ["PING", &login.hostname, salt, &digest, user, &password] {
+    for part in [
+        "PING",
+        &credentials.hostname,
+        salt,
+        &digest,
+        user,
+        &password,
+    ] {
         encode::write_str(&mut out, part)?;
     }
     Ok(out)
@@ -85,7 +92,7 @@ fn ping(
 
 fn check(
     pong: &Value,
-    login: &HandshakeCredentials,
+    credentials: &HandshakeCredentials,
     salt: &str,
     nonce: &[u8],
 ) -> Result<(), ForwardError> {
@@ -104,7 +111,7 @@ fn check(
         )));
     }
     let server = text(server).unwrap_or_default();
-    let key = login.shared_key.current();
+    let key = credentials.shared_key.current();
     let key = key.expose().as_bytes();
     let wanted = digest(&[salt.as_bytes(), server.as_bytes(), nonce, key]);
     if text(proof) == Some(wanted.as_str()) {
@@ -170,8 +177,10 @@ mod tests {
         fs::write(of("password"), "first-password").unwrap();
         let table = settings.parse().unwrap();
         let mut section = Section::new(&file, "[[output]]".to_owned(), table);
-        let login = super::super::read_login(&mut section).unwrap().unwrap();
-        let sent = || ping(&login, "salt", b"nonce", b"auth").unwrap();
+        let credentials = super::super::read_credentials(&mut section)
+            .unwrap()
+            .unwrap();
+        let sent = || ping(&credentials, "salt", b"nonce", b"auth").unwrap();
         let first = sent();
         assert_eq!(sent(), first);
         fs::write(of("key"), "another-key").unwrap();

@@ -53,30 +53,30 @@ struct ForwardOutputConfig {
     compress: bool,
     ack_timeout: Duration,
     handshake_timeout: Duration,
-    login: Option<Arc<HandshakeCredentials>>,
+    credentials: Option<Arc<HandshakeCredentials>>,
     tls: Option<(Tls, ServerName<'static>)>,
 }
 
 /// Parses the settings of `type = "forward"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
-    let address = mistakes.ok_or_push(read_address(&mut section));
-    let tag = mistakes.ok_or_push(Template::read(&mut section, "tag", TAG_DEFAULT));
-    let mut number = |key, range| mistakes.ok_or_push(section.number(key, range)).flatten();
+    let mut errors = SettingsErrors::default();
+    let address = errors.ok_or_push(read_address(&mut section));
+    let tag = errors.ok_or_push(Template::read(&mut section, "tag", TAG_DEFAULT));
+    let mut number = |key, range| errors.ok_or_push(section.number(key, range)).flatten();
     let connections = number("connections", 1..=CONNECTIONS_MAX);
     let frame_kib = number("frame_kib", 1..=FRAME_KIB_MAX);
     let event_kib = number("event_kib_max", 1..=EVENT_KIB_MAX);
     let ack_timeout = number("ack_timeout_secs", 1..=3_600);
     let handshake_timeout = number("handshake_timeout_secs", 1..=600);
-    // Vector and older Fluentd take nothing else, and do not say so.
+    // Uncompressed by default: Vector and older Fluentd accept nothing else, and report no error.
     let words = [("none", false), ("gzip", true)];
-    let compress = mistakes.ok_or_push(section.choice("compression", &words));
-    let login = mistakes.ok_or_push(read_login(&mut section));
-    let tls = mistakes.ok_or_push(read_tls(&mut section, address.as_ref()));
-    mistakes.ok_or_push(section.finish());
+    let compress = errors.ok_or_push(section.choice("compression", &words));
+    let credentials = errors.ok_or_push(read_credentials(&mut section));
+    let tls = errors.ok_or_push(read_tls(&mut section, address.as_ref()));
+    errors.ok_or_push(section.finish());
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let parts = address.zip(tag).zip(login).zip(tls);
-    let config = parts.map(|(((address, tag), login), tls)| ForwardOutputConfig {
+    let parts = address.zip(tag).zip(credentials).zip(tls);
+    let config = parts.map(|(((address, tag), credentials), tls)| ForwardOutputConfig {
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
@@ -92,10 +92,10 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
         handshake_timeout: Duration::from_secs(
             handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT_SECS_DEFAULT),
         ),
-        login: login.map(Arc::new),
+        credentials: credentials.map(Arc::new),
         tls,
     });
-    mistakes.into_value(config.map(|config| -> Box<dyn OutputConfig> { Box::new(config) }))
+    errors.into_value(config.map(|config| -> Box<dyn OutputConfig> { Box::new(config) }))
 }
 
 fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
@@ -118,7 +118,7 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
     Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
 }
 
-fn read_login(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
+fn read_credentials(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
     let shared_key = section.reloadable_secret("shared_key")?;
     let username = section.string("username")?;
     let password = section.reloadable_secret("password")?;
@@ -214,7 +214,7 @@ impl ForwardOutputConfig {
         Ok(Connector {
             address: self.address.clone(),
             tls,
-            login: self.login.clone(),
+            credentials: self.credentials.clone(),
             handshake_timeout: self.handshake_timeout,
         })
     }
@@ -278,7 +278,7 @@ impl Worker for ForwardWorker {
         if undeliverable_events.len() < part.len() {
             self.transfer(&frame)
                 .await
-                .map_err(|fault| self.refusal(fault))?;
+                .map_err(|error| self.to_send_error(error))?;
         }
         if undeliverable_events.is_empty() {
             return Ok(());
@@ -330,9 +330,9 @@ impl ForwardWorker {
         self.connection.take()?.reclaim().await
     }
 
-    fn refusal(&self, fault: ForwardError) -> SendError {
+    fn to_send_error(&self, error: ForwardError) -> SendError {
         let name = &self.config.name;
-        match fault {
+        match error {
             ForwardError::Permanent(reason) => {
                 SendError::Blocked(format!("{name}: {reason}").into())
             }

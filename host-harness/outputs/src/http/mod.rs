@@ -16,23 +16,21 @@ use super::{Event, OutputConfig};
 
 /// Parses the settings of `type = "http"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = SettingsErrors::default();
+    let mut errors = SettingsErrors::default();
     let words = [("array", Format::Array), ("ndjson", Format::Ndjson)];
-    let format = mistakes
+    let format = errors
         .ok_or_push(section.choice("format", &words))
         .flatten();
     let format = format.unwrap_or(Format::Array);
-    let content_type = mistakes
-        .ok_or_push(section.string("content_type"))
-        .flatten();
+    let content_type = errors.ok_or_push(section.string("content_type")).flatten();
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
-    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
-    mistakes.ok_or_push(section.finish());
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
+    errors.ok_or_push(section.finish());
     let lines = JsonEventsProtocol {
         format,
         content_type,
     };
-    mistakes.into_value(request.map(|request| -> Box<dyn OutputConfig> {
+    errors.into_value(request.map(|request| -> Box<dyn OutputConfig> {
         Box::new(HttpOutputConfig::new(request, lines))
     }))
 }
@@ -72,8 +70,8 @@ impl ReceiverProtocol for JsonEventsProtocol {
             Format::Ndjson => (b"", b'\n', b"\n"),
         };
         body.extend_from_slice(begin);
-        for (place, event) in part.iter().enumerate() {
-            if place > 0 {
+        for (index, event) in part.iter().enumerate() {
+            if index > 0 {
                 body.push(between);
             }
             body.extend_from_slice(event.body.as_bytes());
@@ -81,11 +79,11 @@ impl ReceiverProtocol for JsonEventsProtocol {
         body.extend_from_slice(end);
     }
 
-    fn check_success(&self, (): &(), answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
-        if answer.is_plain_success() {
+    fn check_success(&self, (): &(), response: &ReceiverResponse<'_>) -> Result<(), SendError> {
+        if response.is_plain_success() {
             Ok(())
         } else {
-            Err(answer.unexpected_body("how a receiver of events accepts a request"))
+            Err(response.unexpected_body("how a receiver of events accepts a request"))
         }
     }
 }

@@ -117,7 +117,7 @@ impl ReceiverResponse<'_> {
 mod tests {
     use super::*;
 
-    fn answer<T>(
+    fn response<T>(
         status: u16,
         after: Option<&str>,
         body: &[u8],
@@ -138,7 +138,9 @@ mod tests {
     }
 
     fn refused(status: u16, after: Option<&str>) -> SendError {
-        answer(status, after, b"no\n good", |answer| answer.status_error())
+        response(status, after, b"no\n good", |response| {
+            response.status_error()
+        })
     }
 
     #[test]
@@ -179,8 +181,9 @@ mod tests {
 
     #[test]
     fn a_success_is_one_of_four_statuses_and_no_html() {
-        let succeeds =
-            |status, body: &[u8]| answer(status, None, body, |answer| answer.is_plain_success());
+        let succeeds = |status, body: &[u8]| {
+            response(status, None, body, |response| response.is_plain_success())
+        };
         for status in [200, 201, 202, 204] {
             assert!(succeeds(status, b""), "{status}");
         }
@@ -201,14 +204,14 @@ mod tests {
     #[test]
     fn a_message_has_no_secret_no_line_feed_and_no_control_character() {
         let body = b"your token hunter22 is\r\n\x1b[31mwrong\xe2\x80\xae";
-        let message = answer(500, None, body, |answer| answer.message());
+        let message = response(500, None, body, |response| response.message());
         assert_eq!(
             message,
             "http x answers 500 your token [redacted] is \\u{1b}[31mwrong\\u{202e}"
         );
         // Also where the cut would go through it.
         let long = format!("{}hunter22", "x".repeat(EXCERPT_CHARS - 4));
-        let message = answer(500, None, long.as_bytes(), |answer| answer.message());
+        let message = response(500, None, long.as_bytes(), |response| response.message());
         assert!(!message.contains("hunt"), "{message}");
     }
 }

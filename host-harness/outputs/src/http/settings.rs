@@ -1,4 +1,4 @@
-//! What all outputs over HTTP have in common in the settings file.
+//! The settings that all outputs over HTTP share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) struct Defaults {
     /// Path that is appended to an endpoint without one.
     pub(crate) path: &'static str,
     /// Authorization scheme of the key `token`; `None` if the output has no such key.
-    pub(crate) token: Option<&'static str>,
+    pub(crate) token_scheme: Option<&'static str>,
 }
 
 impl Defaults {
@@ -46,7 +46,7 @@ impl Defaults {
         Self {
             kind,
             path: "/",
-            token: None,
+            token_scheme: None,
         }
     }
 }
@@ -57,9 +57,9 @@ pub(crate) struct RequestSettings {
     pub(super) name: String,
     pub(super) endpoint: Template,
     headers: Vec<(HeaderName, Arc<ReloadableSecret>)>,
-    /// What `Authorization` says, besides them.
+    /// The credential of the header `Authorization`, which is sent besides `headers`.
     credential: Option<Credential>,
-    /// Redacts those parts of the endpoint that may be secret from responses.
+    /// Redacts from responses those parts of the endpoint that may be secret.
     redactor: Redactor,
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
@@ -72,50 +72,46 @@ pub(crate) struct RequestSettings {
 impl RequestSettings {
     /// Parses the keys that all HTTP outputs share.
     pub(crate) fn parse(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
-        let mut mistakes = SettingsErrors::default();
-        let endpoint = mistakes.ok_or_push(read_endpoint(section, defaults));
-        let headers = mistakes
-            .ok_or_push(read_headers(section))
-            .unwrap_or_default();
-        let credential = mistakes
+        let mut errors = SettingsErrors::default();
+        let endpoint = errors.ok_or_push(read_endpoint(section, defaults));
+        let headers = errors.ok_or_push(read_headers(section)).unwrap_or_default();
+        let credential = errors
             .ok_or_push(read_credential(section, defaults))
             .flatten();
-        let mut number = |key, range| mistakes.ok_or_push(section.number(key, range)).flatten();
+        let mut number = |key, range| errors.ok_or_push(section.number(key, range)).flatten();
         let timeout = number("timeout_secs", 1..=3_600);
         let connections = number("connections", 1..=CONNECTIONS_MAX);
         let kib = number("request_kib", 1..=REQUEST_KIB_MAX);
         let events = number("request_events", 1..=REQUEST_EVENTS_MAX);
-        let encoding = mistakes.ok_or_push(Encoding::read(section));
-        let proxies = mistakes.ok_or_push(section.proxies());
-        let tls = mistakes.ok_or_push(Tls::read(section));
+        let encoding = errors.ok_or_push(Encoding::read(section));
+        let proxies = errors.ok_or_push(section.proxies());
+        let tls = errors.ok_or_push(Tls::read(section));
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let parts = endpoint.zip(encoding).zip(proxies).zip(tls);
-        mistakes.into_value(
-            parts.map(
-                |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
-                    name: format!("{} {origin}", defaults.kind),
-                    redactor: Redactor::new(endpoint_secrets(&endpoint, defaults)),
-                    headers,
-                    credential,
-                    encoding,
-                    timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
-                    connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-                    limits: PartLimits {
-                        bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
-                        events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
-                        partition_by: Some(endpoint.clone()),
-                    },
-                    endpoint,
-                    proxies: Arc::new(proxies),
-                    tls,
+        errors.into_value(parts.map(
+            |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
+                name: format!("{} {origin}", defaults.kind),
+                redactor: Redactor::new(endpoint_secrets(&endpoint, defaults)),
+                headers,
+                credential,
+                encoding,
+                timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
+                connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
+                limits: PartLimits {
+                    bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
+                    events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
+                    partition_by: Some(endpoint.clone()),
                 },
-            ),
-        )
+                endpoint,
+                proxies: Arc::new(proxies),
+                tls,
+            },
+        ))
     }
 }
 
 impl RequestSettings {
-    /// Returns the headers of the settings with their present values.
+    /// Returns the headers of the settings with their current values.
     pub(super) fn secret_headers(&self) -> Vec<(HeaderName, Secret)> {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.clone(), value.current()));
@@ -124,7 +120,7 @@ impl RequestSettings {
         headers.chain(authorization).collect()
     }
 
-    /// Redacts secrets from the response to a request with these headers.
+    /// Returns a redactor for the response to a request with these headers.
     pub(super) fn redactor(&self, headers: &[(HeaderName, Secret)]) -> Redactor {
         let values = headers.iter().map(|(_, value)| value);
         self.redactor
@@ -132,17 +128,17 @@ impl RequestSettings {
     }
 }
 
-/// A credential. One that is kept in a file is read again when the file changes.
+/// A credential. One that is stored in a file is read again when the file changes.
 #[derive(Clone, Debug)]
 struct Credential {
     scheme: &'static str,
-    /// Of a pair with the secret as password.
+    /// The user name, if the secret is a password.
     username: Option<String>,
     secret: Arc<ReloadableSecret>,
 }
 
 impl Credential {
-    /// The present value of the header.
+    /// Returns the current value of the header.
     fn authorization(&self) -> Secret {
         let secret = self.secret.current();
         let (scheme, secret) = (self.scheme, secret.expose());
@@ -226,7 +222,7 @@ fn read_credential(
     let username = section.string("username")?;
     let password = section.reloadable_secret("password")?;
     let bearer = section.reloadable_secret("bearer_token")?;
-    let token = match defaults.token {
+    let token = match defaults.token_scheme {
         Some(scheme) => section
             .reloadable_secret("token")?
             .map(|token| (scheme, token)),
@@ -334,7 +330,7 @@ mod tests {
     #[test]
     fn every_header_value_is_sensitive_and_is_not_shown() {
         let splunk = Defaults {
-            token: Some("Splunk"),
+            token_scheme: Some("Splunk"),
             ..Defaults::new("splunk")
         };
         for credential in [

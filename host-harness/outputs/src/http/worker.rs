@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use source_common::exit::Failure;
 use source_common::peer_certificate::connection_problem;
-use source_common::proxy::{Dial, Dialled, Proxy, ProxyConnector, ProxyError};
+use source_common::proxy::{Dial, DialResult, Proxy, ProxyConnector, ProxyError};
 use source_common::secret::Secret;
 use tokio::time::timeout;
 use tower_service::Service as _;
@@ -32,18 +32,18 @@ use crate::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the idle timeouts of common receivers.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// Maximum size of a response: to a thousand events, with a reason for each of them.
-const ANSWER_MIB_MAX: usize = 16;
+/// Maximum size of a response: enough for a thousand events, with a reason for each of them.
+const RESPONSE_MIB_MAX: usize = 16;
 
 type HttpClient = Client<Connector, Full<Bytes>>;
 type Connector = HttpsConnector<ProxyConnector<TcpDial>>;
 
-/// TCP, to receivers and to proxies.
+/// Connects over TCP to receivers and to proxies.
 #[derive(Clone, Debug)]
 struct TcpDial(HttpConnector);
 
 impl TcpDial {
-    async fn connect(&self, uri: Uri) -> Dialled<()> {
+    async fn connect(&self, uri: Uri) -> DialResult<()> {
         Ok((self.0.clone().call(uri).await?.into_inner(), ()))
     }
 }
@@ -51,17 +51,18 @@ impl TcpDial {
 impl Dial for TcpDial {
     type Guard = ();
 
-    async fn target(&self, uri: &Uri) -> Dialled<()> {
+    async fn connect_to_origin(&self, uri: &Uri) -> DialResult<()> {
         self.connect(uri.clone()).await
     }
 
-    async fn proxy(&self, proxy: &Proxy) -> Dialled<()> {
+    async fn connect_to_proxy(&self, proxy: &Proxy) -> DialResult<()> {
         let connected = self.connect(proxy.to_string().parse()?).await;
-        connected.map_err(|error| ProxyError::Unreachable(proxy.clone(), causes(&*error)).into())
+        connected
+            .map_err(|error| ProxyError::Unreachable(proxy.clone(), error_chain(&*error)).into())
     }
 }
 
-/// How a kind of receiver wants its requests, and how it answers.
+/// The format of the requests to a type of receiver, and the meaning of its responses.
 pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// Data of a request that is needed to interpret its response.
     type RequestContext: Send;
@@ -76,32 +77,32 @@ pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// An undocumented body accepts none.
     fn check_success(
         &self,
-        sent: &Self::RequestContext,
-        answer: &ReceiverResponse<'_>,
+        context: &Self::RequestContext,
+        response: &ReceiverResponse<'_>,
     ) -> Result<(), SendError>;
 
     /// Returns the error for another status, if this receiver has its own rule.
-    fn classify_error(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
-        let _ = answer;
+    fn classify_error(&self, response: &ReceiverResponse<'_>) -> Option<SendError> {
+        let _ = response;
         None
     }
 }
 
 /// The configuration of an HTTP output.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpOutputConfig<A> {
+pub(crate) struct HttpOutputConfig<P> {
     request: RequestSettings,
-    protocol: A,
+    protocol: P,
 }
 
-impl<A: ReceiverProtocol> HttpOutputConfig<A> {
-    pub(crate) fn new(request: RequestSettings, protocol: A) -> Self {
+impl<P: ReceiverProtocol> HttpOutputConfig<P> {
+    pub(crate) fn new(request: RequestSettings, protocol: P) -> Self {
         Self { request, protocol }
     }
 }
 
 #[async_trait]
-impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
+impl<P: ReceiverProtocol> OutputConfig for HttpOutputConfig<P> {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let settings = &self.request;
         let connector = self
@@ -138,7 +139,7 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
         let mut connector = self.connector().map_err(|reason| failed(&reason))?;
         match timeout(CONNECT_TIMEOUT, connector.call(uri)).await {
             Ok(Ok(_)) => Ok(name.clone()),
-            Ok(Err(error)) => Err(failed(&causes(&*error))),
+            Ok(Err(error)) => Err(failed(&error_chain(&*error))),
             Err(_) => Err(failed(&"no connection in time")),
         }
     }
@@ -148,7 +149,7 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
     }
 }
 
-impl<A> HttpOutputConfig<A> {
+impl<P> HttpOutputConfig<P> {
     fn connector(&self) -> Result<Connector, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -165,20 +166,20 @@ impl<A> HttpOutputConfig<A> {
     }
 }
 
-struct HttpWorker<A> {
+struct HttpWorker<P> {
     client: HttpClient,
-    config: HttpOutputConfig<A>,
+    config: HttpOutputConfig<P>,
 }
 
 #[async_trait]
-impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
+impl<P: ReceiverProtocol> Worker for HttpWorker<P> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let settings = &self.config.request;
         let secret_headers = settings.secret_headers();
-        let (request, sent) = self.request(source, part, &secret_headers)?;
+        let (request, context) = self.request(source, part, &secret_headers)?;
         let (status, headers, body) =
             match timeout(settings.timeout, self.send_request(request)).await {
-                Ok(answer) => answer?,
+                Ok(response) => response?,
                 Err(_) => {
                     let seconds = settings.timeout.as_secs();
                     let reason = format!("{} has not answered in {seconds} s", settings.name);
@@ -188,12 +189,14 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
         let body = match body {
             Some(body) => body,
             None if status.is_success() => {
-                return Err(self.overlong(part).with_status(status.as_u16()));
+                return Err(self
+                    .too_long_response_error(part)
+                    .with_status(status.as_u16()));
             }
-            // Another status is enough by itself.
+            // Any other status is sufficient without a body.
             None => Bytes::new(),
         };
-        let answer = ReceiverResponse {
+        let response = ReceiverResponse {
             name: &settings.name,
             status,
             headers: &headers,
@@ -202,22 +205,22 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             now: SystemTime::now(),
         };
         if status.is_success() {
-            let checked = self.config.protocol.check_success(&sent, &answer);
+            let checked = self.config.protocol.check_success(&context, &response);
             return checked.map_err(|error| error.with_status(status.as_u16()));
         }
-        let refused = self.config.protocol.classify_error(&answer);
-        let error = refused.unwrap_or_else(|| answer.status_error());
+        let refused = self.config.protocol.classify_error(&response);
+        let error = refused.unwrap_or_else(|| response.status_error());
         Err(error.with_status(status.as_u16()))
     }
 }
 
-impl<A: ReceiverProtocol> HttpWorker<A> {
+impl<P: ReceiverProtocol> HttpWorker<P> {
     fn request(
         &self,
         source: &str,
         part: &[Event<'_>],
         secret_headers: &[(HeaderName, Secret)],
-    ) -> Result<(Request<Full<Bytes>>, A::RequestContext), SendError> {
+    ) -> Result<(Request<Full<Bytes>>, P::RequestContext), SendError> {
         let settings = &self.config.request;
         let blocked = |error: &dyn fmt::Display| {
             SendError::Blocked(format!("{}: {error}", settings.name).into())
@@ -235,11 +238,11 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
                     "{}: its kind or stream makes no URL: {error}",
                     settings.name
                 );
-                unsent(part.len(), &reason)
+                unsent_events_error(part.len(), &reason)
             })?;
         let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
         let mut body = Vec::with_capacity(bytes.saturating_add(16));
-        let sent = self.config.protocol.encode(source, part, &mut body);
+        let context = self.config.protocol.encode(source, part, &mut body);
         let body = settings
             .encoding
             .encode(body)
@@ -269,15 +272,15 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| blocked(&error))?;
-        Ok((request, sent))
+        Ok((request, context))
     }
 
     /// Returns the error for a response to these events that is too long. The response to half of
-    /// them is shorter. One event alone is not to blame for it, and is kept.
-    fn overlong(&self, part: &[Event<'_>]) -> SendError {
+    /// them is shorter. A single event is not the cause of it, and is retried.
+    fn too_long_response_error(&self, part: &[Event<'_>]) -> SendError {
         let name = &self.config.request.name;
         let reason =
-            format!("{name}: the answer is larger than {ANSWER_MIB_MAX} MiB; check the endpoint");
+            format!("{name}: the answer is larger than {RESPONSE_MIB_MAX} MiB; check the endpoint");
         if part.len() > 1 {
             return SendError::PartRejected {
                 reason,
@@ -297,26 +300,25 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         let name = &settings.name;
         // A proxy sees the requests themselves only without TLS.
         let is_plain = request.uri().scheme_str() == Some("http");
-        let proxy = settings.proxies.route_of(request.uri());
+        let proxy = settings.proxies.proxy_for_uri(request.uri());
         let proxy = proxy.filter(|_| is_plain).cloned();
         if let Some(authorization) = proxy.as_ref().and_then(Proxy::authorization) {
             let headers = request.headers_mut();
             headers.insert(PROXY_AUTHORIZATION, authorization.clone());
         }
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| SendError::Retry(format!("{name}: {}", causes(&error)).into()))?;
-        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        let response =
+            self.client.request(request).await.map_err(|error| {
+                SendError::Retry(format!("{name}: {}", error_chain(&error)).into())
+            })?;
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(refusal) = proxy
                 .as_ref()
-                .and_then(|proxy| proxy.refusal(name, answer.status(), answer.headers()))
+                .and_then(|proxy| proxy.refusal(name, response.status(), response.headers()))
         {
             return Err(SendError::Blocked(format!("{name}: {refusal}").into()));
         }
-        let (head, body) = answer.into_parts();
-        let limited = Limited::new(body, ANSWER_MIB_MAX * 1024 * 1024);
+        let (head, body) = response.into_parts();
+        let limited = Limited::new(body, RESPONSE_MIB_MAX * 1024 * 1024);
         let body = match limited.collect().await {
             Ok(body) => Some(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => None,
@@ -327,7 +329,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
 }
 
 /// Returns the error for a part of so many events that cannot be sent.
-fn unsent(count: usize, reason: &str) -> SendError {
+fn unsent_events_error(count: usize, reason: &str) -> SendError {
     let undeliverable = |event| UndeliverableEvent {
         event,
         reason: reason.to_owned(),
@@ -340,17 +342,17 @@ fn unsent(count: usize, reason: &str) -> SendError {
     }
 }
 
-/// An error and what caused it, each once.
-fn causes(error: &(dyn Error + 'static)) -> String {
+/// Formats an error and its causes, each once.
+fn error_chain(error: &(dyn Error + 'static)) -> String {
     if let Some(problem) = connection_problem(error) {
         return problem;
     }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }

@@ -1,4 +1,4 @@
-//! JSON text as protobuf's `AnyValue`, in one pass and without a tree of values between.
+//! Transcodes JSON text to protobuf's `AnyValue`, in one pass and without a tree of values.
 
 use std::fmt;
 
@@ -7,17 +7,19 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// How many names of one object are compared with each other. Objects of events have 40 at the most.
+/// Maximum number of names of one object that are compared with each other. Objects of events have
+/// 40 at most.
 const NAMES_MAX: usize = 64;
 
-/// A hash of a name. Where two names of an object have the same, the object is read in another way,
-/// so it need not be a good one.
+/// A hash of a name. If two names of an object have the same hash, the event is parsed to a tree
+/// instead, so the hash need not be a good one.
 type NameHash = u64;
 
 /// Appends a message with the length of what `write` appends in front of it.
 pub(super) fn message<T>(body: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     encode_key(tag, WireType::LengthDelimited, body);
-    // Most messages are shorter than 128 bytes, and a byte says how long they are. Others move.
+    // Most messages are shorter than 128 bytes, so that their length takes one byte. Longer ones are
+    // moved.
     let start = body.len();
     body.push(0);
     let result = write(body);
@@ -45,20 +47,20 @@ pub(super) fn string(body: &mut Vec<u8>, value: &str) {
     text(body, STRING, value);
 }
 
-/// Appends an event as an `AnyValue`; one that is not JSON as its text. Says whether
+/// Appends an event as an `AnyValue`, or as its text if it is not JSON. Returns whether
 /// `event.kind` is `alert`.
 pub(super) fn event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
     message(body, tag, |body| {
         let start = body.len();
-        if let Some(is_alert) = one_pass(body, json) {
+        if let Some(is_alert) = write_in_one_pass(body, json) {
             return is_alert;
         }
         body.truncate(start);
-        // Of two members with one name the last counts, and a tree has no other.
+        // Of members with the same name the last one counts, and only that one is in the tree.
         if let Ok(value) = serde_json::from_str::<Value>(json) {
             let mut is_alert = false;
             let writer = Writer {
-                is_unique: true,
+                names_are_unique: true,
                 ..Writer::new(body, &mut is_alert)
             };
             if writer.deserialize(value).is_ok() {
@@ -71,8 +73,8 @@ pub(super) fn event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
     })
 }
 
-/// The same for JSON whose objects have no name twice; `None` for anything else.
-fn one_pass(body: &mut Vec<u8>, json: &str) -> Option<bool> {
+/// Appends an event like [`event`]; `None` if it is not JSON, or a name occurs twice in an object.
+fn write_in_one_pass(body: &mut Vec<u8>, json: &str) -> Option<bool> {
     let mut is_alert = false;
     let mut reader = serde_json::Deserializer::from_str(json);
     let writer = Writer::new(body, &mut is_alert);
@@ -96,22 +98,22 @@ const VALUES: u32 = 1;
 pub(super) const KEY: u32 = 1;
 pub(super) const VALUE: u32 = 2;
 
-/// Where a value stands in an event, as far as it matters.
+/// The path of a value in an event, as far as it is needed to find `event.kind`.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum JsonPath {
+    Root,
     Event,
-    EventObject,
     EventKind,
-    Elsewhere,
+    Other,
 }
 
-impl Place {
-    /// Where the value of a member stands.
-    fn of_member(self, name: &str) -> Self {
+impl JsonPath {
+    /// Returns the path of the value of a member.
+    fn member(self, name: &str) -> Self {
         match (self, name) {
-            (Self::Event, "event") => Self::EventObject,
-            (Self::EventObject, "kind") => Self::EventKind,
-            _ => Self::Elsewhere,
+            (Self::Root, "event") => Self::Event,
+            (Self::Event, "kind") => Self::EventKind,
+            _ => Self::Other,
         }
     }
 }
@@ -120,9 +122,9 @@ impl Place {
 struct Writer<'b> {
     body: &'b mut Vec<u8>,
     is_alert: &'b mut bool,
-    place: Place,
-    /// Whether names are not compared, since no object has one twice.
-    is_unique: bool,
+    path: JsonPath,
+    /// Whether no object has a name twice, so that names need not be compared.
+    names_are_unique: bool,
 }
 
 impl<'b> Writer<'b> {
@@ -130,8 +132,8 @@ impl<'b> Writer<'b> {
         Self {
             body,
             is_alert,
-            place: Place::Event,
-            is_unique: false,
+            path: JsonPath::Root,
+            names_are_unique: false,
         }
     }
 
@@ -176,8 +178,8 @@ impl<'de> Visitor<'de> for Writer<'_> {
         let Self {
             body,
             is_alert,
-            place,
-            is_unique,
+            path,
+            names_are_unique,
         } = self;
         message(body, KEY_VALUES, |body| {
             let mut names: [NameHash; NAMES_MAX] = [0; NAMES_MAX];
@@ -185,14 +187,14 @@ impl<'de> Visitor<'de> for Writer<'_> {
             loop {
                 let start = body.len();
                 let is_member = message(body, VALUES, |body| {
-                    let key = Key { body, place };
-                    let Some((name, place)) = members.next_key_seed(key)? else {
+                    let key = KeyWriter { body, path };
+                    let Some((name, path)) = members.next_key_seed(key)? else {
                         return Ok(false);
                     };
-                    if !is_unique {
-                        let is_again = names.iter().take(count).any(|earlier| *earlier == name);
+                    if !names_are_unique {
+                        let is_repeated = names.iter().take(count).any(|earlier| *earlier == name);
                         match names.get_mut(count) {
-                            Some(slot) if !is_again => *slot = name,
+                            Some(slot) if !is_repeated => *slot = name,
                             _ => return Err(A::Error::custom("a name twice, or too many")),
                         }
                         count += 1;
@@ -201,8 +203,8 @@ impl<'de> Visitor<'de> for Writer<'_> {
                         members.next_value_seed(Writer {
                             body,
                             is_alert: &mut *is_alert,
-                            place,
-                            is_unique,
+                            path,
+                            names_are_unique,
                         })
                     })?;
                     Ok(true)
@@ -219,8 +221,8 @@ impl<'de> Visitor<'de> for Writer<'_> {
         let Self {
             body,
             is_alert,
-            place: _,
-            is_unique,
+            path: _,
+            names_are_unique,
         } = self;
         message(body, ARRAY, |body| {
             loop {
@@ -229,8 +231,8 @@ impl<'de> Visitor<'de> for Writer<'_> {
                     elements.next_element_seed(Writer {
                         body,
                         is_alert: &mut *is_alert,
-                        place: Place::Elsewhere,
-                        is_unique,
+                        path: JsonPath::Other,
+                        names_are_unique,
                     })
                 })?;
                 if element.is_none() {
@@ -242,7 +244,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        if self.place == Place::EventKind {
+        if self.path == JsonPath::EventKind {
             *self.is_alert = value == "alert";
         }
         text(self.body, STRING, value);
@@ -252,33 +254,33 @@ impl<'de> Visitor<'de> for Writer<'_> {
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
         match i64::try_from(number) {
             Ok(number) => self.visit_i64(number),
-            // A greater one than an integer of protobuf has.
+            // Too large for an integer of `AnyValue`.
             Err(_) => self.visit_f64(Value::from(number).as_f64().unwrap_or(f64::NAN)),
         }
     }
 
-    /// A value without a field.
+    /// Writes nothing: null is an `AnyValue` without a field.
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 }
 
-/// Writes the name of a member. Returns its hash, and where its value stands.
-struct Key<'b> {
+/// Writes the name of a member. Returns its hash, and the path of its value.
+struct KeyWriter<'b> {
     body: &'b mut Vec<u8>,
-    place: Place,
+    path: JsonPath,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = (NameHash, Place);
+impl<'de> DeserializeSeed<'de> for KeyWriter<'_> {
+    type Value = (NameHash, JsonPath);
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
         reader.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Key<'_> {
-    type Value = (NameHash, Place);
+impl Visitor<'_> for KeyWriter<'_> {
+    type Value = (NameHash, JsonPath);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
@@ -290,7 +292,7 @@ impl Visitor<'_> for Key<'_> {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Ok((hash, self.place.of_member(name)))
+        Ok((hash, self.path.member(name)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The request: a resource, a scope, and a log record for each event.
+//! Encodes a request: a resource, a scope, and a log record for each event.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use super::any_value::{self, KEY, VALUE, message, text};
 use crate::Event;
 
-/// The numbers that `SeverityNumber` gives to `INFO` and `WARN`.
+/// The values of `SeverityNumber` for `INFO` and `WARN`, with their texts.
 const INFO: (u64, &str) = (9, "INFO");
 const WARN: (u64, &str) = (13, "WARN");
 
@@ -56,7 +56,7 @@ fn log_record(body: &mut Vec<u8>, event: &Event<'_>, now: u64) {
     time(body, TIME, millis.saturating_mul(1_000_000));
     time(body, OBSERVED_TIME, now);
     let is_alert = any_value::event(body, BODY, event.body);
-    // What asks for attention is a warning.
+    // An alert needs attention, so it is a warning.
     let (number, word) = if is_alert { WARN } else { INFO };
     encode_key(SEVERITY_NUMBER, WireType::Varint, body);
     encode_varint(number, body);

@@ -190,7 +190,7 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
 async fn what_has_another_place_is_returned_when_all_of_it_is_refused() {
     let always = (0..30).map(|_| rejected("400", None));
     let mut refusing = output(always.collect(), "");
-    refusing.return_refused();
+    refusing.disable_blocking_on_refusal();
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 10));
 }

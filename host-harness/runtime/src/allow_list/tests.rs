@@ -79,7 +79,7 @@ fn case_and_a_final_dot_do_not_matter() {
 }
 
 #[test]
-fn a_final_slash_is_forgiven() {
+fn a_final_slash_is_accepted() {
     assert!(allows(
         &["https://api.example.com/"],
         "https://api.example.com"

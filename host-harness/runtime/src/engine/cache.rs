@@ -69,7 +69,7 @@ struct KeyHasher(blake3::Hasher);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
-        0 // the whole of the hash is taken instead
+        0 // unused: the whole hash is read from the inner hasher
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -89,10 +89,10 @@ fn read(file: &Path) -> Option<Vec<u8>> {
 }
 
 fn write(directory: &Path, file: &Path, code: &[u8]) -> io::Result<()> {
-    let mut aside = tempfile::NamedTempFile::new_in(directory)?;
-    aside.write_all(blake3::hash(code).as_bytes())?;
-    aside.write_all(code)?;
-    aside.persist(file)?;
+    let mut temp_file = tempfile::NamedTempFile::new_in(directory)?;
+    temp_file.write_all(blake3::hash(code).as_bytes())?;
+    temp_file.write_all(code)?;
+    temp_file.persist(file)?;
     remove_others(directory, file);
     Ok(())
 }
@@ -144,8 +144,8 @@ fn private_dir(_: &Path) -> io::Result<()> {
 
 #[expect(
     unsafe_code,
-    reason = "machine code is trusted as this program is: `private_dir` has seen that nobody \
-              else can write there, and `read` that it is whole"
+    reason = "machine code is trusted as this program is: `private_dir` checks that nobody else \
+              can write there, and `read` that the file is complete"
 )]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes are the output of `Component::serialize` in a process

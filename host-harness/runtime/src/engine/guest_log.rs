@@ -36,12 +36,12 @@ struct LogBuffer {
 }
 
 impl GuestLog {
-    pub(super) fn new(source: &str, sanitizer: Sanitizer, share: SourceBudget) -> Self {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer, budget: SourceBudget) -> Self {
         Self {
             shared: Arc::new(Mutex::new(LogBuffer {
                 source: source.to_owned(),
                 sanitizer,
-                budget: share,
+                budget,
                 partial: Vec::new(),
                 last: None,
             })),
@@ -190,12 +190,12 @@ mod tests {
     /// A component that traps is called in a fresh instance each time.
     #[test]
     fn a_flood_is_limited_per_source_and_not_per_call_or_instance() {
-        let share = SourceBudget::default();
+        let budget = SourceBudget::default();
         let flood = "x\n".repeat(1_000);
         let mut logs = Vec::new();
         for _ in 0..10 {
             let sanitizer = Sanitizer::new(Redactor::default());
-            let log = GuestLog::new("acme", sanitizer, share.clone());
+            let log = GuestLog::new("acme", sanitizer, budget.clone());
             for _ in 0..10 {
                 log.begin_call();
                 log.clone().write(Bytes::from(flood.clone())).unwrap();
@@ -203,7 +203,7 @@ mod tests {
             }
             logs.push(log); // at its end it would report, and reset the count
         }
-        let suppressed = share.stderr().take().unwrap().lines;
+        let suppressed = budget.stderr().take().unwrap().lines;
         assert!(suppressed > 99_000, "{suppressed}");
     }
 

@@ -20,7 +20,7 @@ use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
     SettingsError,
 };
-use crate::outgoing::Outgoing;
+use crate::outgoing::OutgoingHttp;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// Maximum number of live requests, bodies, streams and pollables.
@@ -38,7 +38,7 @@ pub struct InstanceSettings {
     /// Name of the source, for logs.
     pub source: String,
     /// Its outgoing HTTP.
-    pub outgoing: Outgoing,
+    pub outgoing: OutgoingHttp,
     /// Memory limit.
     pub memory_bytes_max: usize,
     /// Time limit of one call.
@@ -71,8 +71,7 @@ struct CallRunner {
 pub(crate) struct Activity(Arc<CallState>);
 
 impl Activity {
-    /// Whether its call waits for what it has asked the host for, such as an answer of its
-    /// upstream.
+    /// Returns whether its call waits for the host, such as for a response of its upstream.
     pub(crate) fn waits_for_host(&self) -> bool {
         self.0.waits_for_host()
     }
@@ -182,27 +181,27 @@ impl Instance {
         let mut store = Store::new(loaded.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(CALL_RESULT_BYTES_ALLOWANCE);
-        let turns = CallRunner {
+        let runner = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
             account: Arc::clone(&settings.budget.cpu),
             state: Arc::default(),
             log,
             call_timeout: settings.call_timeout,
         };
-        let call_state = Arc::clone(&turns.state);
+        let call_state = Arc::clone(&runner.state);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             call_state.interrupt();
             Ok(UpdateDeadline::Yield(1))
         });
         // Instantiation runs code of the component too.
-        let result = turns.drive(loaded.pre.instantiate_async(&mut store)).await;
-        let exports = turns.end(result, &store, &sanitizer)?;
+        let result = runner.drive(loaded.pre.instantiate_async(&mut store)).await;
+        let exports = runner.end(result, &store, &sanitizer)?;
         Ok(Self {
             store,
             exports,
             sanitizer,
-            runner: turns,
+            runner,
         })
     }
 
@@ -294,7 +293,7 @@ impl Instance {
         Ok(rewound.map_err(|reason| self.sanitizer.text(&reason, DETAIL_BYTES_MAX)))
     }
 
-    /// Normalizes records that have come by another way. Of the settings, a JSON object, those
+    /// Normalizes records that were not collected by `poll`. Of the settings, a JSON object, only those
     /// that shape events are used.
     pub async fn normalize(
         &mut self,
@@ -322,12 +321,12 @@ impl Instance {
         Ok(normalized)
     }
 
-    /// What it does, while a call borrows it.
+    /// Returns a handle that shows what it is doing while a call borrows it.
     pub(crate) fn activity(&self) -> Activity {
         Activity(Arc::clone(&self.runner.state))
     }
 
-    /// The most memory this instance has had.
+    /// Returns the peak memory of this instance.
     #[must_use]
     pub fn memory_bytes_peak(&self) -> usize {
         self.store.data().memory.bytes_peak()
@@ -356,20 +355,20 @@ impl CallRunner {
         let last_line = self.log.end_call();
         match result {
             Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(explain(&error, store, sanitizer, last_line)),
+            Some(Err(error)) => Err(to_call_error(&error, store, sanitizer, last_line)),
             None => Err(CallError::TimedOut(self.call_timeout)),
         }
     }
 }
 
-fn explain(
+fn to_call_error(
     error: &wasmtime::Error,
     store: &Store<HostState>,
     sanitizer: &Sanitizer,
     last_line: Option<String>,
 ) -> CallError {
     let memory = &store.data().memory;
-    if memory.was_refused() {
+    if memory.was_exceeded() {
         return CallError::OutOfMemory {
             bytes_max: memory.bytes_max(),
         };
@@ -412,7 +411,7 @@ pub(super) struct HostState {
     pub(super) wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) table: ResourceTable,
-    outgoing: Outgoing,
+    outgoing: OutgoingHttp,
     memory: MemoryLimit,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct MemoryLimit {
     bytes_max: usize,
     bytes: usize,
     bytes_peak: usize,
-    refused: bool,
+    exceeded: bool,
 }
 
 impl MemoryLimit {
@@ -30,7 +30,7 @@ impl MemoryLimit {
             bytes_max,
             bytes: 0,
             bytes_peak: 0,
-            refused: false,
+            exceeded: false,
         }
     }
 
@@ -43,15 +43,15 @@ impl MemoryLimit {
     }
 
     /// Returns whether the component exceeded its limit.
-    pub(super) fn was_refused(&self) -> bool {
-        self.refused
+    pub(super) fn was_exceeded(&self) -> bool {
+        self.exceeded
     }
 
     /// Counts the growth of a memory or table, and returns whether there is room for it.
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
         if bytes > self.bytes_max {
-            self.refused = true;
+            self.exceeded = true;
             return false;
         }
         self.bytes = bytes;
@@ -105,7 +105,7 @@ mod tests {
         assert!(limit.memory_growing(0, 100, None).unwrap());
         assert!(limit.memory_growing(0, 150, None).unwrap());
         assert!(!limit.memory_growing(100, 200, None).unwrap());
-        assert!(limit.was_refused());
+        assert!(limit.was_exceeded());
         assert_eq!(limit.bytes_peak(), 250);
         assert!(limit.memory_growing(100, 150, None).unwrap());
         assert_eq!(limit.bytes_peak(), 300);
@@ -117,7 +117,7 @@ mod tests {
         assert!(limit.memory_growing(0, 100, None).unwrap());
         assert!(limit.table_growing(0, 15, None).unwrap());
         assert!(!limit.table_growing(0, 15, None).unwrap());
-        assert!(limit.was_refused());
+        assert!(limit.was_exceeded());
         assert!(limit.table_growing(15, 25, None).unwrap());
         assert_eq!(limit.bytes_peak(), 300);
     }

@@ -76,7 +76,7 @@ impl Sandbox {
     pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<CompiledComponent, String> {
         let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
             .map_err(|error| one_line(&error))?;
-        if let Some(version) = self.other_contract(&component) {
+        if let Some(version) = self.unsupported_wit_version(&component) {
             return Err(format!(
                 "it implements pipeline:source {version}, and this host pipeline:source \
                  {WIT_VERSION}; use a release of the component for {WIT_VERSION}"
@@ -90,7 +90,7 @@ impl Sandbox {
     }
 
     /// Returns the component's `pipeline:source` version, if it is not [`WIT_VERSION`].
-    fn other_contract(&self, component: &Component) -> Option<String> {
+    fn unsupported_wit_version(&self, component: &Component) -> Option<String> {
         let of_component = component.component_type();
         let mut names = of_component.exports(&self.engine).map(|(name, _)| name);
         let version = names.find_map(|name| name.strip_prefix("pipeline:source/source@"))?;

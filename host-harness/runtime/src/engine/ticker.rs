@@ -99,11 +99,11 @@ impl Ticker {
     }
 }
 
-/// Waits for a time. A wake-up that came late does not end it.
+/// Parks the thread for a time. An earlier wake-up does not end the wait.
 fn park_for(time: Duration) {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     loop {
-        let left = time.saturating_sub(begun.elapsed());
+        let left = time.saturating_sub(started_at.elapsed());
         if left.is_zero() {
             return;
         }
@@ -143,7 +143,7 @@ mod tests {
         0x80, 0x84, 0xaf, 0xdf, 0x00, 0x49, 0x0d, 0x00, 0x0b, 0x0b,
     ];
 
-    /// Calls a function; an error is that so many epochs began meanwhile.
+    /// Calls a function. Fails if so many epochs begin meanwhile.
     fn call(engine: &Engine, name: &str, epochs: u64) -> wasmtime::Result<()> {
         let module = Module::new(engine, MODULE)?;
         let mut store = Store::new(engine, ());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_end_an_endless_slice_and_stand_still_without_one() {
+    fn epochs_interrupt_an_endless_slice_and_do_not_advance_without_one() {
         let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
         let slices = Arc::new(ExecutingSlices::default());
         let ticker = Ticker::start(&engine, &slices).unwrap();

@@ -17,34 +17,34 @@ use crate::lease::SourceLease;
 /// A body with a time-out between frames.
 pub(super) struct IdleTimeoutBody {
     incoming: Incoming,
-    limit: Duration,
+    idle_timeout: Duration,
     /// Set only while the reader waits: setting a timer
     /// for every frame would cost more than handling most frames.
     idle_timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    is_waiting: bool,
     /// Permit of the request, held until its response is complete.
     permit: Option<Permit>,
 }
 
 impl IdleTimeoutBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, permit: Permit) -> Self {
+    pub(super) fn new(incoming: Incoming, idle_timeout: Duration, permit: Permit) -> Self {
         Self {
             permit: (!incoming.is_end_stream()).then_some(permit),
             incoming,
-            limit,
+            idle_timeout,
             idle_timer: None,
-            waiting: false,
+            is_waiting: false,
         }
     }
 
     fn poll_idle_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
+        let idle_timeout = self.idle_timeout;
         let idle_timer = self
             .idle_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.waiting {
-            self.waiting = true;
-            idle_timer.as_mut().reset(Instant::now() + limit);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            idle_timer.as_mut().reset(Instant::now() + idle_timeout);
         }
         idle_timer.as_mut().poll(cx)
     }
@@ -60,7 +60,7 @@ impl Body for IdleTimeoutBody {
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.waiting = false;
+                self.is_waiting = false;
                 if !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream() {
                     self.permit = None;
                 }

@@ -1,6 +1,5 @@
-//! From an origin to a connection: resolve, pass every address through the
-//! gate, dial, and put TLS on top. Through a proxy it is the proxy that resolves
-//! and dials.
+//! Connects to an origin: resolves its name, checks every address with the gate, dials, and adds
+//! TLS. Through a proxy it is the proxy that resolves and dials.
 
 use std::fmt;
 use std::io;
@@ -16,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use source_common::dial::connect_any;
 use source_common::proxy::{
-    Dial, Dialled, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream,
+    Dial, DialResult, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream,
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -34,16 +33,16 @@ pub(super) struct Connector {
     inner: HttpsConnector<ProxyConnector<GatedConnector>>,
     proxies: Arc<Proxies>,
     connections: ConcurrencyLimit,
-    limit: Duration,
+    connect_timeout: Duration,
 }
 
-/// TCP to those addresses of a name that the gate lets through, and to proxies.
+/// Connects over TCP to the addresses of a name that the gate permits, and to proxies.
 #[derive(Clone, Debug)]
 pub(super) struct GatedConnector {
     allow: Arc<AllowList>,
     connections: ConcurrencyLimit,
     /// Time limit of a connection, with TLS.
-    limit: Duration,
+    connect_timeout: Duration,
 }
 
 /// Why a connection failed.
@@ -94,13 +93,13 @@ pub(super) fn with_tls(
     proxies: Arc<Proxies>,
     anchors: Arc<ClientConfig>,
 ) -> Connector {
-    let (connections, limit) = (gate.connections.clone(), gate.limit);
+    let (connections, connect_timeout) = (gate.connections.clone(), gate.connect_timeout);
     let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
     Connector {
         inner: HttpsConnector::from((connector, anchors)),
         proxies,
         connections,
-        limit,
+        connect_timeout,
     }
 }
 
@@ -114,12 +113,12 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let proxy = self.proxies.route_of(&uri).cloned();
+        let proxy = self.proxies.proxy_for_uri(&uri).cloned();
         let connecting = self.inner.call(uri);
-        let limit = self.limit;
+        let connect_timeout = self.connect_timeout;
         let connections = self.connections.clone();
         Box::pin(async move {
-            match tokio::time::timeout(limit, connecting).await {
+            match tokio::time::timeout(connect_timeout, connecting).await {
                 Ok(outcome) => outcome,
                 Err(_) if connections.is_used_up() => Err(ConnectError::Limit.into()),
                 Err(_) => Err(match proxy {
@@ -135,12 +134,12 @@ impl GatedConnector {
     pub(super) fn new(
         allow: Arc<AllowList>,
         connections: ConcurrencyLimit,
-        limit: Duration,
+        connect_timeout: Duration,
     ) -> Self {
         Self {
             allow,
             connections,
-            limit,
+            connect_timeout,
         }
     }
 
@@ -179,7 +178,7 @@ impl GatedConnector {
     /// Connects to the first of these addresses that answers.
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<(TcpStream, Permit), ConnectError> {
         let permit = self.connections.acquire().await;
-        let stream = connect_any(addresses, self.limit)
+        let stream = connect_any(addresses, self.connect_timeout)
             .await
             .map_err(ConnectError::Tcp)?;
         // Requests are small and wait for their answer.
@@ -192,16 +191,16 @@ impl Dial for GatedConnector {
     /// One of the source's connection permits.
     type Guard = Permit;
 
-    async fn target(&self, uri: &Uri) -> Dialled<Permit> {
+    async fn connect_to_origin(&self, uri: &Uri) -> DialResult<Permit> {
         let origin = origin(uri)?;
         let addresses = self.addresses(&origin).await?;
         Ok(self.dial(&addresses).await?)
     }
 
-    /// The settings name the proxy, so its address passes no gate; and the gate does not see the
-    /// addresses of a target, which the proxy resolves. Of a target that is an address itself, the
-    /// request was checked.
-    async fn proxy(&self, proxy: &Proxy) -> Dialled<Permit> {
+    /// Connects to a proxy. The settings name it, so the gate does not check its address; nor does it
+    /// see the addresses of a target, which the proxy resolves. A target that is itself an address
+    /// was checked with the request.
+    async fn connect_to_proxy(&self, proxy: &Proxy) -> DialResult<Permit> {
         let unreachable =
             |reason: String| -> BoxError { ProxyError::Unreachable(proxy.clone(), reason).into() };
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((proxy.host(), proxy.port()))

@@ -5,13 +5,14 @@ use std::error::Error as StdError;
 use std::io;
 
 use hyper_util::client::legacy;
-use source_common::peer_certificate::refused;
+use source_common::peer_certificate::certificate_refusal;
 use source_common::proxy::ProxyError;
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::{ConnectError, RefusedAddress};
 
-/// What a component learns whose host may not work on the source any more. Its poll is given up.
+/// The error that a component gets after its host has lost the lease of the source. Its poll is
+/// dropped.
 pub(super) const LEASE_ENDED: &str = "the lease of the source has ended";
 
 /// Returns the error of a request whose source has lost its lease.
@@ -47,9 +48,9 @@ pub(super) fn from_body(error: &hyper::Error) -> HttpError {
     classify(error, HttpError::HttpResponseIncomplete)
 }
 
-/// Searches the error chain; the deepest known cause decides. `cut` is the code for a
+/// Searches the error chain; the deepest known cause decides. `on_connection_lost` is the code for a
 /// connection that ended too early.
-fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
+fn classify(error: &(dyn StdError + 'static), on_connection_lost: HttpError) -> HttpError {
     let mut known = None;
     let mut cause = Some(error);
     while let Some(current) = cause {
@@ -76,7 +77,7 @@ fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
         cause = current.source();
     }
     match known {
-        Some(ErrorCause::ConnectionLost) => cut,
+        Some(ErrorCause::ConnectionLost) => on_connection_lost,
         Some(ErrorCause::Mapped(error)) => error,
         None => HttpError::HttpProtocolError,
     }
@@ -157,8 +158,8 @@ fn from_connect(error: &ConnectError) -> HttpError {
     reason = "the kinds of another crate, of which few can happen here"
 )]
 fn from_tls(error: &rustls::Error) -> HttpError {
-    if let Some(refused) = refused(error) {
-        // The variant for it has no text.
+    if let Some(refused) = certificate_refusal(error) {
+        // `TlsCertificateError` has no text.
         return HttpError::InternalError(Some(refused.to_string()));
     }
     match error {

@@ -1,5 +1,5 @@
-//! Every request that a component makes: allow-list, address gate, pooled
-//! client, time-outs, and the `wasi:http` error that says what went wrong.
+//! Sends the requests of components: allow-list, address gate, pooled
+//! client, time-outs, and conversion of failures to `wasi:http` errors.
 //!
 //! Nothing here follows a redirect or decodes a body.
 
@@ -30,7 +30,7 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpH
 
 use self::body::LeasedBody;
 use self::limits::ConcurrencyLimit;
-pub use self::pools::IDLE_PER_ORIGIN_MAX;
+pub use self::pools::IDLE_CONNECTIONS_PER_ORIGIN_MAX;
 use self::pools::Pool;
 pub(crate) use self::pools::Pools;
 use crate::address_gate;
@@ -53,14 +53,14 @@ const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 /// Maximum size of a piece of a request body. The host holds two of each request that the component
 /// has made, also of those that it never sends, and they are no part of its memory limit.
 const BODY_PIECE_BYTES_MAX: usize = 16 * 1024;
-/// Maximum number of denied origins of one source that are logged. A component that asks for ever
-/// new ones would fill the log, and the memory in which they are noted.
+/// Maximum number of denied origins of one source that are logged. A component that requests ever
+/// new ones would fill the log, and the memory in which they are recorded.
 const LOGGED_DENIALS_MAX: usize = 32;
 
 /// The future of a sent request's connection.
 type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
-/// Observes the results of requests.
+/// Observes the outcomes of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// A request got a response with this HTTP status, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
@@ -70,7 +70,7 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
 /// The outgoing HTTP of one source. Its connections are in a pool, so an
 /// instance can be dropped without dropping them.
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct OutgoingHttp {
     shared: Arc<Shared>,
 }
 
@@ -87,7 +87,7 @@ struct Shared {
     /// Applied to origins in the log, since a component makes them of any text.
     redactor: OnceLock<Redactor>,
     observer: OnceLock<Arc<dyn RequestObserver>>,
-    /// Without it nothing is sent.
+    /// While it is not held, nothing is sent.
     lease: SourceLease,
 }
 
@@ -99,8 +99,8 @@ enum Transport {
     Offline,
 }
 
-impl Outgoing {
-    /// The client of one source, with the system's trust anchors and those of
+impl OutgoingHttp {
+    /// Creates the client of one source, with the system's trust anchors and those of
     /// `ca_file`.
     pub(crate) fn new(
         source: &str,
@@ -158,7 +158,7 @@ impl Outgoing {
         let _ = self.shared.observer.set(observer);
     }
 
-    /// What has to be held for a request to be sent.
+    /// Returns the lease that has to be held for a request to be sent.
     pub(crate) fn lease(&self) -> &SourceLease {
         &self.shared.lease
     }
@@ -268,8 +268,8 @@ impl Shared {
         }
     }
 
-    /// Goes on with a request only while the lease is held: also after a connection was made,
-    /// before the request is sent by it.
+    /// Polls a request only while the lease is held, which is also checked after a connection was made
+    /// and before the request is sent over it.
     async fn while_leased<Request: Future>(
         &self,
         request: Request,
@@ -303,13 +303,16 @@ impl Shared {
 
         // Without a time-out, a component that waits for this response before it reads those that
         // it has would deadlock.
-        let slot = tokio::time::timeout(connect, self.requests.acquire())
+        let permit = tokio::time::timeout(connect, self.requests.acquire())
             .await
             .map_err(|_| self.too_many_requests(connect))?;
         let target = request.uri().authority().map(ToString::to_string);
         // A proxy sees the requests themselves only without TLS.
         let is_plain = request.uri().scheme_str() == Some("http");
-        let proxy = self.proxies.route_of(request.uri()).filter(|_| is_plain);
+        let proxy = self
+            .proxies
+            .proxy_for_uri(request.uri())
+            .filter(|_| is_plain);
         if let Some(authorization) = proxy.and_then(Proxy::authorization) {
             let headers = request.headers_mut();
             headers.insert(PROXY_AUTHORIZATION, authorization.clone());
@@ -319,23 +322,23 @@ impl Shared {
             request = request.map(|body| LeasedBody::new(body, lease).boxed_unsync());
         }
         let pending = self.while_leased(client.request(request));
-        let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
+        let response = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await
             .map_err(|_| HttpError::ConnectionReadTimeout)??
             .map_err(|error| {
                 self.log_refused_addresses(origin, &error);
                 errors::from_client(&error)
             })?;
-        let status = answered.status();
+        let status = response.status();
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(refusal) = proxy.and_then(|proxy| {
-                proxy.refusal(&target.unwrap_or_default(), status, answered.headers())
+                proxy.refusal(&target.unwrap_or_default(), status, response.headers())
             })
         {
             return Err(errors::from_proxy(&refusal));
         }
-        let response = answered.map(|incoming| {
-            body::IdleTimeoutBody::new(incoming, between_bytes, slot).boxed_unsync()
+        let response = response.map(|incoming| {
+            body::IdleTimeoutBody::new(incoming, between_bytes, permit).boxed_unsync()
         });
         // The pool polls the connection, so there is nothing to await.
         let sent: ConnectionFuture = Box::new(std::future::ready(Ok(())));
@@ -357,7 +360,7 @@ impl Shared {
     }
 }
 
-impl WasiHttpHooks for Outgoing {
+impl WasiHttpHooks for OutgoingHttp {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_PIECE_BYTES_MAX
     }

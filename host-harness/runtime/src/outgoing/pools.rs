@@ -1,8 +1,8 @@
-//! The connections that sources share.
+//! Pools of connections that sources share.
 //!
-//! Thousands of sources of one component talk to the same few origins, each for a moment in a minute.
-//! Those that may reach the same origins in the same way use each other's connections: otherwise each
-//! would open one for every poll, and keep it for nothing.
+//! Thousands of sources of one component connect to the same few origins, each for a moment in a
+//! minute. Those that may reach the same origins in the same way share connections: otherwise each
+//! would open one for every poll, and keep it idle.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,16 +27,16 @@ use crate::allow_list::AllowList;
 /// Below the 60 s after which common load balancers drop an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How many connections to an origin stay open while sources that share them are idle: as many as
-/// polls of one processor go on at once.
-pub const IDLE_PER_ORIGIN_MAX: usize = 32;
+/// polls of one processor run at once.
+pub const IDLE_CONNECTIONS_PER_ORIGIN_MAX: usize = 32;
 /// A pool may have the connections of this many sources, 1,024, however many more share it.
 const SOURCES_COUNTED_MAX: usize = 32;
 
-/// The pools of one component. Its sources may share connections, since they run the same code. Clones are the same
-/// pools.
+/// The pools of one component. Its sources may share connections, since they run the same code.
+/// Clones share the pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {
-    /// Those in use, by what their sources may reach.
+    /// The pools in use, by what their sources may reach.
     pools: Arc<Mutex<HashMap<AllowList, Vec<Weak<Pool>>>>>,
 }
 
@@ -53,29 +53,29 @@ pub(super) struct Pool {
 }
 
 impl Pools {
-    /// The pool of a source, with the system's trust anchors and those of `ca_file`. A connection
-    /// has to be made within `limit`.
+    /// Returns the pool for a source, with the system's trust anchors and those of `ca_file`. A connection
+    /// has to be made within `connect_timeout`.
     pub(super) fn get(
         &self,
         allow: AllowList,
         proxies: Proxies,
         ca_file: Option<&Path>,
-        limit: Duration,
+        connect_timeout: Duration,
     ) -> Result<Arc<Pool>, String> {
         let anchors = trust_anchors::shared_client_config(ca_file)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = pools.entry(allow.clone()).or_default();
-        alike.retain(|pool| pool.strong_count() > 0);
-        let mut of_same_way = alike.iter().filter_map(Weak::upgrade);
-        let found = of_same_way
+        let same_origins = pools.entry(allow.clone()).or_default();
+        same_origins.retain(|pool| pool.strong_count() > 0);
+        let mut live_pools = same_origins.iter().filter_map(Weak::upgrade);
+        let found = live_pools
             .find(|pool| *pool.proxies == proxies && Arc::ptr_eq(&pool.anchors, &anchors));
         if let Some(pool) = found {
             pool.add_source();
             return Ok(pool);
         }
-        let pool = Arc::new(Pool::new(allow, proxies, anchors, limit));
-        alike.push(Arc::downgrade(&pool));
-        pools.retain(|_, alike| alike.iter().any(|pool| pool.strong_count() > 0));
+        let pool = Arc::new(Pool::new(allow, proxies, anchors, connect_timeout));
+        same_origins.push(Arc::downgrade(&pool));
+        pools.retain(|_, same_origins| same_origins.iter().any(|pool| pool.strong_count() > 0));
         Ok(pool)
     }
 }
@@ -85,16 +85,16 @@ impl Pool {
         allow: AllowList,
         proxies: Proxies,
         anchors: Arc<ClientConfig>,
-        limit: Duration,
+        connect_timeout: Duration,
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
         let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
-        let gate = GatedConnector::new(Arc::clone(&allow), connections.clone(), limit);
+        let gate = GatedConnector::new(Arc::clone(&allow), connections.clone(), connect_timeout);
         let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&anchors));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_ORIGIN_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_ORIGIN_MAX)
             .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
             .build(connector);
         Self {

@@ -43,21 +43,21 @@ async fn upstream(answer: &'static str, silent: bool) -> String {
     origin
 }
 
-fn outgoing(entries: &[&str]) -> Outgoing {
+fn outgoing(entries: &[&str]) -> OutgoingHttp {
     outgoing_through(Proxies::default(), entries)
 }
 
-fn outgoing_through(proxies: Proxies, entries: &[&str]) -> Outgoing {
+fn outgoing_through(proxies: Proxies, entries: &[&str]) -> OutgoingHttp {
     let list = AllowList::parse(entries).unwrap();
-    Outgoing::new("acme", &Pools::default(), list, proxies, None).unwrap()
+    OutgoingHttp::new("acme", &Pools::default(), list, proxies, None).unwrap()
 }
 
-async fn send(outgoing: &Outgoing, uri: &str) -> Result<Response<WasiBody>, HttpError> {
+async fn send(outgoing: &OutgoingHttp, uri: &str) -> Result<Response<WasiBody>, HttpError> {
     send_within(outgoing, uri, RequestOptions::default()).await
 }
 
 async fn send_within(
-    outgoing: &Outgoing,
+    outgoing: &OutgoingHttp,
     uri: &str,
     options: RequestOptions,
 ) -> Result<Response<WasiBody>, HttpError> {
@@ -98,14 +98,14 @@ async fn an_origin_that_is_not_listed_is_denied() {
 /// A component may keep a thousand requests with their bodies.
 #[test]
 fn the_body_of_a_request_that_is_not_sent_takes_little_memory() {
-    let mut outgoing = Outgoing::offline("acme", AllowList::default());
+    let mut outgoing = OutgoingHttp::offline("acme", AllowList::default());
     let pieces = outgoing.p2_outgoing_body_buffer_chunks() + 1;
     assert!(pieces * outgoing.p2_outgoing_body_chunk_size() <= 32 * 1024);
 }
 
 #[test]
 fn denials_are_logged_once_for_a_limited_number_of_origins() {
-    let shared = Outgoing::offline("acme", AllowList::default()).shared;
+    let shared = OutgoingHttp::offline("acme", AllowList::default()).shared;
     let origin = |number| Origin::new("https", &format!("h{number}.example.com"), None).unwrap();
     for number in 0..LOGGED_DENIALS_MAX {
         assert!(shared.logs_denial_of(&origin(number)), "{number}");
@@ -120,7 +120,7 @@ fn denials_are_logged_once_for_a_limited_number_of_origins() {
 
 #[test]
 fn an_origin_that_is_made_of_a_secret_is_redacted() {
-    let outgoing = Outgoing::offline("acme", AllowList::default());
+    let outgoing = OutgoingHttp::offline("acme", AllowList::default());
     outgoing.redact(&Redactor::new(["S3cretHunter22".to_owned()]));
     let origin = Origin::new("https", "S3cretHunter22.example.com", None).unwrap();
     let shown = outgoing.shared.redacted(&origin);
@@ -158,7 +158,7 @@ async fn a_user_name_in_the_uri_is_refused() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_like_any_other() {
+async fn a_redirect_is_returned_like_any_other_response() {
     let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     let origin = upstream(answer, false).await;
     let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
@@ -279,7 +279,7 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
 
     // Another source has places of its own.
     let hello = upstream(HELLO, false).await;
-    let other = Outgoing::new(
+    let other = OutgoingHttp::new(
         "other",
         &Pools::default(),
         AllowList::parse(&[hello.as_str()]).unwrap(),
@@ -348,7 +348,7 @@ async fn idle_connections_to_many_origins_are_limited_too() {
     let list = AllowList::parse(&entries).unwrap();
     let limit = Duration::from_millis(50);
     let pool = Pools::default().get(list, Proxies::default(), None, limit);
-    let outgoing = Outgoing::with_pool("acme", pool.unwrap());
+    let outgoing = OutgoingHttp::with_pool("acme", pool.unwrap());
     let (last, first) = origins.split_last().unwrap();
     for origin in first {
         assert_eq!(
@@ -391,7 +391,7 @@ async fn sources_that_may_reach_the_same_origins_share_connections_and_others_do
     let pools = Pools::default();
     let source = |name, entries: &[&str]| {
         let list = AllowList::parse(entries).unwrap();
-        Outgoing::new(name, &pools, list, Proxies::default(), None).unwrap()
+        OutgoingHttp::new(name, &pools, list, Proxies::default(), None).unwrap()
     };
     let same = [origin.as_str()];
     let first = source("first", &same);
@@ -426,9 +426,9 @@ async fn plain_text_where_tls_is_expected_is_a_tls_error() {
 }
 
 #[tokio::test]
-async fn an_offline_client_tells_listed_from_unlisted_and_sends_nothing() {
+async fn an_offline_client_distinguishes_listed_from_unlisted_and_sends_nothing() {
     let list = AllowList::parse(&["https://api.example.com"]).unwrap();
-    let offline = Outgoing::offline("acme", list);
+    let offline = OutgoingHttp::offline("acme", list);
     let error = send(&offline, "https://api.example.com/x")
         .await
         .unwrap_err();
@@ -446,7 +446,7 @@ async fn an_offline_client_tells_listed_from_unlisted_and_sends_nothing() {
 fn a_ca_file_without_a_certificate_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let list = AllowList::default();
-    let error = Outgoing::new(
+    let error = OutgoingHttp::new(
         "acme",
         &Pools::default(),
         list.clone(),
@@ -457,7 +457,7 @@ fn a_ca_file_without_a_certificate_is_refused() {
     assert!(error.contains("no certificate"), "{error}");
     let missing = Path::new("/nowhere/ca.pem");
     assert!(
-        Outgoing::new(
+        OutgoingHttp::new(
             "acme",
             &Pools::default(),
             list,

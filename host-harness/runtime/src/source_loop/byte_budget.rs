@@ -9,7 +9,7 @@ pub(super) struct ByteBudget {
     bytes_per_second: u32,
     burst: Duration,
     /// The time by which everything written would have been written at the permitted rate.
-    used_until: Option<Instant>,
+    spent_until: Option<Instant>,
 }
 
 impl ByteBudget {
@@ -18,7 +18,7 @@ impl ByteBudget {
         Self {
             bytes_per_second,
             burst,
-            used_until: None,
+            spent_until: None,
         }
     }
 
@@ -26,14 +26,14 @@ impl ByteBudget {
     pub(super) fn spend(&mut self, bytes: usize, now: Instant) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let ns = bytes.saturating_mul(1_000_000_000) / u64::from(self.bytes_per_second.max(1));
-        let from = self.used_until.map_or(now, |until| until.max(now));
-        self.used_until = from.checked_add(Duration::from_nanos(ns));
+        let from = self.spent_until.map_or(now, |until| until.max(now));
+        self.spent_until = from.checked_add(Duration::from_nanos(ns));
     }
 
     /// Returns how long to wait until there is budget again; zero if there is some.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         let ahead = self
-            .used_until
+            .spent_until
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         ahead.saturating_sub(self.burst)
     }
@@ -44,26 +44,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_held_to_the_pace_after_the_burst() {
-        let mut pace = ByteBudget::new(1_000, Duration::from_secs(10));
-        let begun = Instant::now();
-        let mut now = begun;
+    fn a_flood_is_held_to_the_rate_after_the_burst() {
+        let mut budget = ByteBudget::new(1_000, Duration::from_secs(10));
+        let started_at = Instant::now();
+        let mut now = started_at;
         let mut written = 0;
-        while now - begun < Duration::from_secs(100) {
-            pace.spend(500, now);
+        while now - started_at < Duration::from_secs(100) {
+            budget.spend(500, now);
             written += 500;
-            now += pace.wait(now);
+            now += budget.wait(now);
         }
         assert!((109_000..=112_000).contains(&written), "{written}");
     }
 
     #[test]
-    fn what_is_within_the_pace_never_waits() {
-        let mut pace = ByteBudget::new(1_000, Duration::from_secs(1));
+    fn writes_within_the_rate_never_wait() {
+        let mut budget = ByteBudget::new(1_000, Duration::from_secs(1));
         let mut now = Instant::now();
         for _ in 0..1_000 {
-            pace.spend(1_000, now);
-            assert_eq!(pace.wait(now), Duration::ZERO);
+            budget.spend(1_000, now);
+            assert_eq!(budget.wait(now), Duration::ZERO);
             now += Duration::from_secs(1);
         }
     }

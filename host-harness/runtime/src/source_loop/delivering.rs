@@ -1,5 +1,5 @@
-//! One batch on its way: every output takes its events, and what cannot be taken is kept with its
-//! rejected records.
+//! Delivers one batch: every output accepts its events, and those that none can accept are stored
+//! with its rejected records.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::event_sink::EventSink;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 
-/// A batch under way. Its delivery is given up when this is dropped.
-pub(super) struct DeliveryTask {
+/// A batch that is being delivered. Its delivery is cancelled when this is dropped.
+pub(super) struct InFlightDelivery {
     /// The position after it.
     pub(super) checkpoint: String,
-    pub(super) end: Pin<Box<dyn Future<Output = Result<Accepted, SourceExit>> + Send>>,
+    pub(super) result: Pin<Box<dyn Future<Output = Result<AcceptedBatch, SourceExit>> + Send>>,
 }
 
 /// A batch of which every output has accepted what it can.
-pub(super) struct Accepted {
+pub(super) struct AcceptedBatch {
     pub(super) batch: Batch,
-    /// Those that no output can take.
+    /// The events that an output can never accept.
     pub(super) undeliverable_events: Vec<UndeliverableEvent>,
 }
 
-/// What the delivery of a batch needs of its source.
+/// Delivers batches of one source.
 pub(super) struct Deliverer {
     pub(super) source: Arc<Source>,
     pub(super) sink: Arc<dyn EventSink>,
@@ -46,10 +46,10 @@ impl Deliverer {
         }
     }
 
-    pub(super) fn start(self, batch: Batch, reservation: Option<Reservation>) -> DeliveryTask {
-        DeliveryTask {
+    pub(super) fn start(self, batch: Batch, reservation: Option<Reservation>) -> InFlightDelivery {
+        InFlightDelivery {
             checkpoint: batch.checkpoint.clone(),
-            end: Box::pin(self.run(batch, reservation)),
+            result: Box::pin(self.run(batch, reservation)),
         }
     }
 
@@ -57,24 +57,24 @@ impl Deliverer {
         self,
         batch: Batch,
         reservation: Option<Reservation>,
-    ) -> Result<Accepted, SourceExit> {
+    ) -> Result<AcceptedBatch, SourceExit> {
         let mut shutdown = self.shutdown.clone();
         let lease = self.source.lease();
-        // Rejected records may go to an output too, which does not accept for as long as another.
+        // Rejected records may go to an output too, which may refuse for as long as any other.
         let undeliverable_events = tokio::select! {
             biased;
             () = lease.ended() => return Err(SourceExit::LeaseLost),
             accepted = self.deliver_all(&batch, reservation) => accepted?,
             () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
         };
-        Ok(Accepted {
+        Ok(AcceptedBatch {
             batch,
             undeliverable_events,
         })
     }
 
-    /// Delivers the events of a batch, then stores its rejected records. Without both the batch is
-    /// not accepted, and comes again.
+    /// Delivers the events of a batch, then stores its rejected records. Unless both succeed, the batch
+    /// is not accepted, and is fetched again.
     async fn deliver_all(
         &self,
         batch: &Batch,
@@ -110,13 +110,13 @@ impl Deliverer {
             index: &index,
             kinds: &self.source.kinds,
         };
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let accepted = self.sink.accept(&delivery, reservation).await;
         if accepted.is_ok() {
-            self.sink.delivered(begun.elapsed());
+            self.sink.delivered(started_at.elapsed());
         }
-        accepted.map_err(|undelivered| {
-            SourceExit::Output(match undelivered {
+        accepted.map_err(|error| {
+            SourceExit::Output(match error {
                 DeliveryError::Closed => None,
                 DeliveryError::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
             })
@@ -124,7 +124,7 @@ impl Deliverer {
     }
 }
 
-/// The index of a batch in the words of a delivery.
+/// Converts the index of a batch to that of a delivery.
 pub(super) fn index(batch: &Batch) -> Vec<Entry> {
     let entries = batch.index.iter();
     entries

@@ -1,6 +1,5 @@
-//! What the host writes for itself: rejected records and the checkpoint. A
-//! disk that is full may have room again, so it is tried until it works; the
-//! source waits meanwhile, and the others go on.
+//! Stores rejected records and the checkpoint. A full disk may have room again later, so failures
+//! are retried; the source waits meanwhile, and the others continue.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use crate::source::Source;
 use crate::store::StoreError;
 
 impl Deliverer {
-    /// Put rejected records, and events that no output can take, on the disk.
+    /// Stores rejected records, and events that an output can never accept.
     pub(super) async fn store_rejected(
         &self,
         batch: &Batch,
@@ -30,7 +29,7 @@ impl Deliverer {
             return Ok(());
         }
         let source = &self.source;
-        let undeliverable = to_rejected_record(source, batch, undeliverable_events);
+        let undeliverable = to_rejected_records(source, batch, undeliverable_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
             let mut tries = RetryState::new(source, self.once, &self.shutdown);
@@ -53,9 +52,9 @@ impl Deliverer {
     }
 }
 
-/// The bytes of the rejected records of a batch where they are kept, about.
+/// Estimates the size of the rejected records of a batch as stored.
 pub(super) fn rejected_bytes(batch: &Batch) -> usize {
-    batch.rejected.iter().map(bytes_of).sum()
+    batch.rejected.iter().map(stored_bytes).sum()
 }
 
 impl RunningLoop {
@@ -66,19 +65,16 @@ impl RunningLoop {
         self.context
             .source_state
             .stamp(&self.context.source.description);
-        self.context.sink.progress(&self.context.source_state);
+        self.context.sink.state_changed(&self.context.source_state);
         let source_state = Arc::new(self.context.source_state.clone());
-        let state_dir = Arc::clone(&self.context.store);
+        let store = Arc::clone(&self.context.store);
         let SourceLoop { source, once, .. } = &self.context;
         let mut tries = RetryState::new(source, *once, &self.context.shutdown);
-        self.stored = Some(Instant::now());
-        self.is_unstored = false;
+        self.last_stored = Some(Instant::now());
+        self.has_unstored_changes = false;
         self.storing = Some(tokio::spawn(async move {
             loop {
-                match Arc::clone(&state_dir)
-                    .store(Arc::clone(&source_state))
-                    .await
-                {
+                match Arc::clone(&store).store(Arc::clone(&source_state)).await {
                     Ok(()) => break,
                     Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                     Err(StoreError::Unavailable(reason)) => tries
@@ -126,8 +122,8 @@ impl RetryState {
         }
     }
 
-    /// Waits before the next try. Returns the reason as the error if there is none:
-    /// after the last one, and when a stop was asked for.
+    /// Waits before the next try. Returns the reason as the error if there is no next try:
+    /// after the last one, and when a stop was requested.
     async fn retry_later(&mut self, what: &str, reason: String) -> Result<(), String> {
         self.backoff.fail();
         let tries = self.backoff.failures();
@@ -156,8 +152,8 @@ impl RetryState {
 }
 
 /// Estimates the size of a rejected record as stored.
-fn bytes_of(record: &RejectedRecord) -> usize {
-    const MEMBERS_BYTES: usize = 100;
+fn stored_bytes(record: &RejectedRecord) -> usize {
+    const OVERHEAD_BYTES: usize = 100;
     [
         record.stream.len(),
         record.locator.len(),
@@ -165,11 +161,11 @@ fn bytes_of(record: &RejectedRecord) -> usize {
         record.original.len(),
     ]
     .into_iter()
-    .fold(MEMBERS_BYTES, usize::saturating_add)
+    .fold(OVERHEAD_BYTES, usize::saturating_add)
 }
 
 /// Converts events that no output can accept to rejected records.
-fn to_rejected_record(
+fn to_rejected_records(
     source: &Source,
     batch: &Batch,
     undeliverable_events: &[UndeliverableEvent],

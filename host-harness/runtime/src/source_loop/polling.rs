@@ -1,4 +1,4 @@
-//! One poll, as a task of its own: the delivery of the batch before goes on beside it.
+//! Runs one poll as a task of its own, concurrently with the delivery of the batch before.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::event_sink::EventSink;
 use crate::poll_slots::PollSlot;
 use crate::source::Source;
 
-/// A poll that is to be made.
-pub(super) struct Poll {
+/// The parameters of a poll.
+pub(super) struct PollRequest {
     pub(super) source: Arc<Source>,
     pub(super) sink: Arc<dyn EventSink>,
-    /// That of the poll before, where it is kept.
+    /// The instance of the poll before, where it was kept.
     pub(super) instance: Option<Instance>,
     pub(super) checkpoint: Option<String>,
     pub(super) session: Option<Secret>,
@@ -29,16 +29,16 @@ pub(super) struct Poll {
 /// A poll that has ended.
 pub(super) struct FinishedPoll {
     pub(super) result: Result<Result<Batch, PollError>, CallError>,
-    /// Where it can go on at once.
+    /// The instance, where it is kept for the next poll.
     pub(super) instance: Option<Instance>,
     pub(super) memory_bytes_peak: usize,
-    /// Room for the batch. A slow poll has left it to others.
+    /// Room for the batch. `None` if the poll was slow and released it to others.
     pub(super) reservation: Option<Reservation>,
 }
 
-/// Whether the instance is kept for the next poll. A fresh one gets the token from the session, and one
-/// that waits takes memory and mappings, of which the many sources of a process have none to spare.
-/// One that tries a file again in a moment still has its link, which costs a call of the quota.
+/// Returns whether the instance is kept for the next poll. A new one gets the token from the session,
+/// and one that waits takes memory and mappings, of which the many sources of a process have none to
+/// spare. One that retries a file soon still has its link; a new link would cost a call of the quota.
 fn keeps_instance(next: NextPoll) -> bool {
     match next {
         NextPoll::CaughtUp(_) | NextPoll::Throttled(_) => false,
@@ -47,7 +47,7 @@ fn keeps_instance(next: NextPoll) -> bool {
     }
 }
 
-/// A poll under way. It ends when this is dropped.
+/// A running poll. It is aborted when this is dropped.
 pub(super) struct PollTask(pub(super) JoinHandle<FinishedPoll>);
 
 impl Drop for PollTask {
@@ -56,13 +56,13 @@ impl Drop for PollTask {
     }
 }
 
-impl Poll {
+impl PollRequest {
     pub(super) fn start(self) -> PollTask {
         PollTask(tokio::spawn(self.run()))
     }
 
     async fn run(mut self) -> FinishedPoll {
-        let (reservation, slot) = self.wait_for_admission().await;
+        let (reservation, slot) = self.wait_for_capacity().await;
         // Allocated now: thousands of sources may wait for their turn, each in a task of the size of
         // the largest future in it.
         Box::pin(self.poll(reservation, slot)).await
@@ -70,7 +70,7 @@ impl Poll {
 
     async fn poll(mut self, reservation: Reservation, mut slot: PollSlot) -> FinishedPoll {
         let mut reservation = Some(reservation);
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let instance = match self.instance.take() {
             Some(instance) => Ok(instance),
             None => self.source.instance().await,
@@ -98,39 +98,39 @@ impl Poll {
             tokio::select! {
                 biased;
                 polled = &mut polling => polled,
-                () = slot.give_up_when_slow(&activity) => {
+                () = slot.release_when_slow(&activity) => {
                     reservation = None;
                     polling.await
                 }
             }
         };
         drop(slot);
-        self.sink.polled(begun.elapsed());
+        self.sink.polled(started_at.elapsed());
         let memory_bytes_peak = instance.memory_bytes_peak();
-        let goes_on = matches!(&result, Ok(Ok(batch)) if keeps_instance(batch.next));
+        let is_kept = matches!(&result, Ok(Ok(batch)) if keeps_instance(batch.next));
         FinishedPoll {
             result,
-            instance: goes_on.then_some(instance),
+            instance: is_kept.then_some(instance),
             memory_bytes_peak,
             reservation,
         }
     }
 
-    /// Waits until the outputs have room for a batch, and for a slot then. An instance is not kept
-    /// for long meanwhile.
-    async fn wait_for_admission(&mut self) -> (Reservation, PollSlot) {
+    /// Waits until the outputs have room for a batch, and then for a slot. Drops the instance if that
+    /// takes long.
+    async fn wait_for_capacity(&mut self) -> (Reservation, PollSlot) {
         let bytes = self.source.limits.max_bytes;
         let (sink, source) = (Arc::clone(&self.sink), Arc::clone(&self.source));
-        let mut admission = pin!(async move {
+        let mut capacity = pin!(async move {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             let reservation = sink.reserve(bytes).await;
             (reservation, source.poll_slots().acquire().await)
         });
-        match timeout(INSTANCE_IDLE_MAX, &mut admission).await {
-            Ok(admission) => admission,
+        match timeout(INSTANCE_IDLE_MAX, &mut capacity).await {
+            Ok(capacity) => capacity,
             Err(_) => {
                 self.instance = None;
-                admission.await
+                capacity.await
             }
         }
     }

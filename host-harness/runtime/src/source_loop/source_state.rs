@@ -6,15 +6,15 @@ use crate::bindings::{Batch, Description, NoticeKind};
 use crate::store::{StatusMessage, StoredSource, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
-/// What is new in a batch that has been accepted.
+/// What an accepted batch changed in the stored state.
 pub(super) struct BatchChanges {
-    /// Notices that people have not seen yet.
+    /// Notices that have not been logged yet.
     pub(super) notices: Vec<NewNotice>,
-    /// Whether anything but times, positions and the number of requests is another than before.
+    /// Whether anything but times, positions and the number of requests has changed.
     pub(super) is_worth_storing: bool,
 }
 
-/// A notice that was not there before.
+/// A notice that differs from the last one of its stream.
 pub(super) struct NewNotice {
     pub(super) stream: String,
     pub(super) kind: &'static str,
@@ -34,7 +34,7 @@ impl StoredSource {
         self.next_poll_ms = None;
     }
 
-    /// Count a batch that has been accepted.
+    /// Counts a batch that has been accepted.
     pub(super) fn note_batch(
         &mut self,
         batch: &Batch,
@@ -90,14 +90,14 @@ impl StoredSource {
             if notice.kind == NoticeKind::Gap {
                 stream.gaps = stream.gaps.saturating_add(1);
             }
-            let said = status_message(kind, &notice.detail);
+            let message = status_message(kind, &notice.detail);
             if matches!(
                 notice.kind,
                 NoticeKind::NotPermitted | NoticeKind::Postponed
             ) {
-                stream.last_error = Some(said.clone());
+                stream.last_error = Some(message.clone());
             }
-            stream.last_notice = Some(said);
+            stream.last_notice = Some(message);
             if !known {
                 notices.push(NewNotice {
                     stream: notice.stream.clone(),
@@ -119,8 +119,8 @@ impl StoredSource {
             .streams
             .iter()
             .filter_map(|(name, stream)| {
-                let remark = stream.last_error.as_ref()?;
-                (remark.kind == "postponed").then(|| format!("{name}: {}", remark.detail))
+                let error = stream.last_error.as_ref()?;
+                (error.kind == "postponed").then(|| format!("{name}: {}", error.detail))
             })
             .collect();
         if failing.is_empty() {

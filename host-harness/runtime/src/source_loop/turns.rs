@@ -1,5 +1,5 @@
-//! A source that is worked on in turns: a host that shares its sources with others polls one while
-//! it holds the lease, and does something else until it gets it again.
+//! Runs a source in turns: a host that shares its sources with others polls a source only while it
+//! holds the lease, and works on other sources until it gets the lease again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use super::{RunningLoop, SourceExit, SourceLoop, Step};
 use crate::source::Source;
 use crate::store::{CheckpointStore, StoredSource};
 
-/// What is left of a source between two turns: its connections, what the last poll left for the
-/// next one, and how often it has failed. Losing it costs time only.
+/// The state of a source that is kept between two turns: its connections, the session of the last
+/// poll, and how often it has failed. Losing it costs time only.
 pub struct SourceTurns {
     running: RunningLoop,
 }
@@ -19,12 +19,12 @@ pub struct SourceTurns {
 pub enum TurnEnd {
     /// The next turn is due after this time.
     Due(Duration),
-    /// As the loop of a source ends.
+    /// The source has ended, as its loop would.
     Ended(SourceExit),
 }
 
 impl SourceLoop {
-    /// The same source, to be worked on in turns.
+    /// Returns the same source, to be run in turns.
     #[must_use]
     pub fn into_turns(self) -> SourceTurns {
         SourceTurns {
@@ -45,7 +45,7 @@ impl SourceTurns {
     ) -> TurnEnd {
         self.running.context.source_state = source_state;
         self.running.context.store = store;
-        if self.running.is_refused() {
+        if self.running.has_refused_credentials() {
             self.running.reload().await;
         }
         let end = self.poll(duration_max).await;
@@ -57,35 +57,35 @@ impl SourceTurns {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
             (Err(unstored), _) => TurnEnd::Ended(unstored),
         };
-        // Who has the next turn is not known, and an instance takes memory.
+        // Another host may have the next turn, and an instance takes memory.
         self.running.instance = None;
         end
     }
 
     async fn poll(&mut self, duration_max: Duration) -> TurnEnd {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         loop {
             if self.running.context.shutdown.is_requested() {
                 return TurnEnd::Ended(SourceExit::Stopped);
             }
             match self.running.step().await {
                 Step::Poll => {}
-                Step::SourceExit(end) => return TurnEnd::Ended(end),
+                Step::Exit(end) => return TurnEnd::Ended(end),
                 Step::Wait(wait) => return TurnEnd::Due(wait),
             }
-            if begun.elapsed() >= duration_max {
+            if started_at.elapsed() >= duration_max {
                 return TurnEnd::Due(Duration::ZERO);
             }
         }
     }
 
-    /// The source.
+    /// Returns the source.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.running.context.source
     }
 
-    /// Its stored state after the last turn.
+    /// Returns its stored state after the last turn.
     #[must_use]
     pub fn source_state(&self) -> &StoredSource {
         &self.running.context.source_state

@@ -17,12 +17,12 @@ use crate::random::Random;
 pub(super) struct Auth {
     pub(super) keys: LegacyKeys,
     secret: Vec<u8>,
-    seen: BTreeSet<String>,
+    seen_request_ids: BTreeSet<String>,
 }
 
 /// The headers of a call.
 #[derive(Debug, Default)]
-pub(super) struct Caller {
+pub(super) struct CallHeaders {
     pub(super) app_id: String,
     pub(super) date: String,
     pub(super) request_id: String,
@@ -36,7 +36,7 @@ pub(super) enum AuthRefusal {
     App,
     /// The id was used before.
     Reused,
-    /// The date or the signature is wrong; the response does not tell which.
+    /// The date or the signature is wrong; the response does not distinguish them.
     Signature,
 }
 
@@ -54,37 +54,38 @@ impl Auth {
         Self {
             keys,
             secret: secret.into_bytes(),
-            seen: BTreeSet::new(),
+            seen_request_ids: BTreeSet::new(),
         }
     }
 
     /// Checks a call; `None` means allowed. `signed_path` is `None` for unsigned discovery.
     pub(super) fn refuse(
         &mut self,
-        caller: &Caller,
+        headers: &CallHeaders,
         signed_path: Option<&str>,
         (now_ms, window_ms): (i64, i64),
     ) -> Option<AuthRefusal> {
-        let is_new = caller.request_id.len() == 36 && self.seen.insert(caller.request_id.clone());
+        let is_new = headers.request_id.len() == 36
+            && self.seen_request_ids.insert(headers.request_id.clone());
         if !is_new {
             return Some(AuthRefusal::Reused);
         }
-        if caller.app_id != self.keys.app_id {
+        if headers.app_id != self.keys.app_id {
             return Some(AuthRefusal::App);
         }
         let path = signed_path?;
-        let late = parse_date(&caller.date)
+        let is_date_wrong = parse_date(&headers.date)
             .is_none_or(|date_ms| date_ms.abs_diff(now_ms) > window_ms.unsigned_abs());
         let text = format!(
             "{}:{}:{path}:{}",
-            caller.date, caller.request_id, self.keys.app_key
+            headers.date, headers.request_id, self.keys.app_key
         );
         let Ok(signature) = hmac_sha1(&self.secret, text.as_bytes()) else {
             return Some(AuthRefusal::Signature);
         };
         let signature = STANDARD.encode(signature);
         let expected = format!("MC {}:{signature}", self.keys.access_key);
-        (late || caller.authorization != expected).then_some(AuthRefusal::Signature)
+        (is_date_wrong || headers.authorization != expected).then_some(AuthRefusal::Signature)
     }
 }
 
@@ -134,14 +135,14 @@ mod tests {
     #[test]
     fn a_request_id_is_accepted_once() {
         let mut auth = Auth::new(1);
-        let caller = Caller {
+        let headers = CallHeaders {
             app_id: auth.keys.app_id.clone(),
             request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
-            ..Caller::default()
+            ..CallHeaders::default()
         };
-        assert_eq!(auth.refuse(&caller, None, (0, 0)), None);
+        assert_eq!(auth.refuse(&headers, None, (0, 0)), None);
         assert_eq!(
-            auth.refuse(&caller, None, (0, 0)),
+            auth.refuse(&headers, None, (0, 0)),
             Some(AuthRefusal::Reused)
         );
     }

@@ -43,18 +43,18 @@ impl LogFile {
     }
 
     /// Returns the name.
-    pub(super) fn name(&self, key_value: bool) -> String {
-        let ending = if key_value { "txt" } else { "json" };
+    pub(super) fn name(&self, as_key_value: bool) -> String {
+        let ending = if as_key_value { "txt" } else { "json" };
         format!("{}.{ending}", self.stem)
     }
 
-    /// Returns the contents. What is malformed breaks off, as it was seen
+    /// Returns the contents. A malformed file ends early, as has been observed
     /// (elastic/integrations#5053).
-    pub(super) fn content(&self, key_value: bool) -> Vec<u8> {
+    pub(super) fn content(&self, as_key_value: bool) -> Vec<u8> {
         if self.malformed {
             return b"{ \"type\" : \"MTA\", \"data\" : ".to_vec();
         }
-        if !key_value {
+        if !as_key_value {
             return json!({"type": "MTA", "data": self.records})
                 .to_string()
                 .into_bytes();
@@ -66,7 +66,7 @@ impl LogFile {
     }
 }
 
-/// Formats a record as a line of pairs; texts that people write stand between backslashes.
+/// Formats a record as a line of pairs; texts that people write are between backslashes.
 fn line(record: &Value) -> String {
     let pairs = record
         .as_object()

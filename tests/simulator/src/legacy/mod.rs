@@ -28,7 +28,7 @@ use files::LogFile;
 /// The tenant to simulate.
 #[derive(Clone, Debug)]
 pub struct LegacyConfig {
-    /// What everything else is derived from.
+    /// The seed that everything else is derived from.
     pub seed: u64,
     /// How many log files there are, of all types in turn.
     pub files: u32,
@@ -64,7 +64,7 @@ impl Default for LegacyConfig {
     }
 }
 
-/// What an application of API 1.0 has to show.
+/// The credentials of an application of API 1.0.
 #[derive(Clone, Debug)]
 pub struct LegacyKeys {
     /// The application id.
@@ -155,7 +155,7 @@ impl LegacySimulator {
         lock(&self.state).auth.keys.clone()
     }
 
-    /// Returns what tells each record that exists from all others: see [`legacy_key`].
+    /// Returns the key of each record that exists: see [`legacy_key`].
     #[must_use]
     pub fn expected(&self) -> BTreeSet<String> {
         let state = lock(&self.state);
@@ -182,13 +182,13 @@ impl LegacySimulator {
         lock(&self.state).token_generation += 1;
     }
 
-    /// Answers the next call to a path that ends so with an error.
+    /// Answers the next call to a path that ends with `path` with an error.
     pub fn fail_next(&self, path: &str, status: u16, code: &str) {
         let fault = (path.to_owned(), status, code.to_owned());
         lock(&self.state).faults.push_back(fault);
     }
 
-    /// Returns what was asked so far.
+    /// Returns the requests so far.
     #[must_use]
     pub fn requests(&self) -> LegacyRequests {
         lock(&self.state).requests.clone()
@@ -243,7 +243,7 @@ impl LegacyState {
     }
 }
 
-/// Returns what tells a record of this tenant from all others: the first id that it has.
+/// Returns the key that identifies a record of this tenant: the first id that it has.
 #[must_use]
 pub fn legacy_key(record: &Value) -> Option<String> {
     let names = ["aCode", "MsgId", "msgid", "id"];

@@ -1,11 +1,11 @@
-//! Records in the words of API 1.0, of each type.
+//! Records of each type with the field names of API 1.0.
 
 use serde_json::{Value, json};
 
 use crate::random::Random;
 use crate::time::UtcTime;
 
-/// The types: what names of files begin with.
+/// The types, with which file names begin.
 pub(super) const TYPES: [&str; 10] = [
     "receipt", "process", "delivery", "av", "spam", "iep", "ttp_ip", "ttp_url", "ttp_ap", "jrnl",
 ];
@@ -101,7 +101,7 @@ pub(super) fn record(seed: u64, kind: &str, number: u64, at_ms: i64) -> Value {
     record
 }
 
-/// Generates one audit event, the oldest number last.
+/// Generates one audit event; a greater number is older.
 pub(super) fn audit(seed: u64, number: u32, now_ms: i64) -> Value {
     let mut random = Random::new(seed, "legacy audit", &[u64::from(number)]);
     let at_ms = now_ms - 60_000 - i64::from(number / 3) * 60_000;

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::auth::{AuthRefusal, Caller};
+use super::auth::{AuthRefusal, CallHeaders};
 use super::files::{LogFile, archive};
 use super::{LegacyState, lock};
 use crate::time::{UtcTime, parse_date_time};
@@ -77,7 +77,7 @@ async fn respond(
         let value = parts.headers.get(name).map(HeaderValue::as_bytes);
         String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
     };
-    let caller = Caller {
+    let call_headers = CallHeaders {
         app_id: header("x-mc-app-id"),
         date: header("x-mc-date"),
         request_id: header("x-mc-req-id"),
@@ -87,7 +87,7 @@ async fn respond(
     let delay_ms = lock(state).config.delay_ms;
     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     let mut state = lock(state);
-    let (status, headers, body) = state.answer(path, &caller, &body);
+    let (status, headers, body) = state.answer(path, &call_headers, &body);
     let counted = (path.to_owned(), status);
     *state.requests.answers.entry(counted).or_default() += 1;
     let date = UtcTime::new(state.clock.now_ms()).http();
@@ -105,25 +105,25 @@ async fn respond(
 }
 
 impl LegacyState {
-    fn answer(&mut self, path: &str, caller: &Caller, body: &[u8]) -> Answer {
+    fn answer(&mut self, path: &str, call_headers: &CallHeaders, body: &[u8]) -> Answer {
         let fault = self
             .faults
             .iter()
             .position(|(end, ..)| path.ends_with(end.as_str()));
         if let Some((_, status, code)) = fault.and_then(|at| self.faults.remove(at)) {
-            return failed(status, &code, "scripted");
+            return error_answer(status, &code, "scripted");
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.window_ms);
-        match self.auth.refuse(caller, signed, times) {
+        match self.auth.refuse(call_headers, signed, times) {
             Some(AuthRefusal::App) => {
-                let message = format!("App ID is invalid: {}", caller.app_id);
-                return failed(200, "err_developer_key", &message);
+                let message = format!("App ID is invalid: {}", call_headers.app_id);
+                return error_answer(200, "err_developer_key", &message);
             }
             Some(refusal) => {
                 self.requests.reused_ids += u64::from(refusal == AuthRefusal::Reused);
                 self.requests.refused_signatures += 1;
-                return failed(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
+                return error_answer(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
             }
             None => {}
         }
@@ -132,7 +132,7 @@ impl LegacyState {
             DISCOVERY => self.discovery(&body),
             SIEM => self.logs(&body),
             AUDIT => self.audit(&body),
-            _ => failed(404, "err_no_such_endpoint", "Endpoint does not exist"),
+            _ => error_answer(404, "err_no_such_endpoint", "Endpoint does not exist"),
         }
     }
 
@@ -141,12 +141,12 @@ impl LegacyState {
         // An unknown address has no region.
         let region = is_known.then(|| json!({"code": "local", "api": self.url}));
         let account = json!({"authenticate": ["Basic-Cloud"], "region": region});
-        good(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))
+        json_answer(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))
     }
 
     fn logs(&self, body: &Value) -> Answer {
         if text(body, "/data/0/type") != Some("MTA") {
-            return failed(400, "err_validation_null", "type");
+            return error_answer(400, "err_validation_null", "type");
         }
         let from = match text(body, "/data/0/token") {
             None => Some(0),
@@ -156,15 +156,15 @@ impl LegacyState {
             }),
         };
         let Some(from) = from else {
-            return failed(400, "err_audit_siem_invalid_token", "The token is invalid");
+            return error_answer(400, "err_audit_siem_invalid_token", "The token is invalid");
         };
         let left = self.files.get(from..).unwrap_or_default();
         let Some(first) = left.first() else {
-            return good(
+            return json_answer(
                 &json!({"meta": {"isLastToken": true, "status": 200}, "data": [], "fail": []}),
             );
         };
-        let key_value = text(body, "/data/0/fileFormat") != Some("json");
+        let as_key_value = text(body, "/data/0/fileFormat") != Some("json");
         let compress = body.pointer("/data/0/compress") == Some(&Value::Bool(true));
         let count = if compress {
             self.config.archive_files
@@ -173,11 +173,11 @@ impl LegacyState {
         };
         let files: Vec<&LogFile> = left.iter().take(count).collect();
         let (name, content) = if compress {
-            let pair = |file: &&LogFile| (file.name(key_value), file.content(key_value));
+            let pair = |file: &&LogFile| (file.name(as_key_value), file.content(as_key_value));
             let files: Vec<_> = files.iter().map(pair).collect();
             (format!("a7bebfbb-{from:08}.zip"), archive(&files))
         } else {
-            (first.name(key_value), first.content(key_value))
+            (first.name(as_key_value), first.content(as_key_value))
         };
         let headers = vec![
             ("content-type", "application/octet-stream".to_owned()),
@@ -200,7 +200,7 @@ impl LegacyState {
             time(body, "/data/0/startDateTime"),
             time(body, "/data/0/endDateTime"),
         ) else {
-            return failed(400, "err_validation_null", "startDateTime");
+            return error_answer(400, "err_validation_null", "startDateTime");
         };
         let size = body
             .pointer("/meta/pagination/pageSize")
@@ -219,7 +219,7 @@ impl LegacyState {
         } else {
             (offset + size).to_string()
         };
-        good(&json!({
+        json_answer(&json!({
             "meta": {"status": 200, "pagination": {"pageSize": page.len(), "next": next}},
             "data": page,
             "fail": [],
@@ -231,7 +231,7 @@ fn text<'a>(value: &'a Value, at: &str) -> Option<&'a str> {
     value.pointer(at)?.as_str()
 }
 
-fn good(body: &Value) -> Answer {
+fn json_answer(body: &Value) -> Answer {
     let media_type = "application/json;charset=utf-8".to_owned();
     (
         200,
@@ -240,13 +240,13 @@ fn good(body: &Value) -> Answer {
     )
 }
 
-fn failed(status: u16, code: &str, message: &str) -> Answer {
+fn error_answer(status: u16, code: &str, message: &str) -> Answer {
     let error = json!({"code": code, "message": message, "retryable": false});
     let body = json!({
         "meta": {"status": status},
         "data": [],
         "fail": [{"errors": [error]}],
     });
-    let (_, headers, body) = good(&body);
+    let (_, headers, body) = json_answer(&body);
     (status, headers, body)
 }

@@ -1,13 +1,13 @@
-//! Who searched the archive, and who looked at what in it.
+//! Searches of the archive, and views of its messages.
 
 use serde_json::{Value, json};
 
 use super::LogRecordBuilder;
 use crate::time::{DAY_MS, UtcTime};
 
-/// A search.
+/// Generates a search of `archive.search`.
 pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
-    let who = if builder.odd(60) {
+    let searcher = if builder.odd(60) {
         "<>".to_owned()
     } else {
         builder.mailbox()
@@ -15,12 +15,12 @@ pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
     let text = builder.pick(&["from:bruno AND pallets", "{'query': 'contract'}", "quince"]);
     let reason = builder.text_or_nothing("Complaint of a customer");
     let mut record = json!({
-        "createTime": builder.time(), "emailAddr": who,
+        "createTime": builder.time(), "emailAddr": searcher,
         "source": builder.pick(&["archive", "outlook", "case_review"]),
         "searchText": format!("{text} {}", builder.number), "searchReason": reason,
         "description": "Message search",
     });
-    // The newer form of the log says more.
+    // The newer form of the log has more fields.
     if builder.odd(200)
         && let Some(record) = record.as_object_mut()
     {
@@ -44,7 +44,7 @@ pub(crate) fn archive_search_log(builder: &mut LogRecordBuilder) -> Value {
     record
 }
 
-/// A look at a message.
+/// Generates the view of a message.
 pub(crate) fn archive_view(builder: &mut LogRecordBuilder) -> Value {
     let days = i64::try_from(builder.random.below(900)).unwrap_or(0);
     let written = UtcTime::new(builder.at_ms - days * DAY_MS).offset_form();

@@ -1,11 +1,12 @@
-//! The event types of Cloud Integrated. Here lists are lists and truth values are truth values.
+//! The event types of Cloud Integrated. In contrast to others, they have lists and booleans as
+//! such.
 
 use serde_json::{Value, json};
 
-use super::mail::transport;
+use super::mail::add_transport;
 use super::{RecordBuilder, words};
 
-/// A message, and what was found in it.
+/// Generates a message, and what was found in it.
 pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     let (kind, state, action) = builder.random.pick(&[
         ("NO_DETECTIONS", "DELIVERED", "DO_NOTHING"),
@@ -16,7 +17,7 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
         ("MALWARE", "DELIVERED", ""),
         ("POLICIES_DISABLED", "DELIVERED", ""),
     ]);
-    builder.subtype(Some(kind));
+    builder.add_subtype(Some(kind));
     builder.put("threatType", kind);
     builder.put("threatState", state);
     let direction = builder.message.direction.to_uppercase();
@@ -49,7 +50,7 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     builder.put("recipients", recipients);
     let names: Vec<&str> = builder.message.files.iter().map(|file| file.0).collect();
     builder.put("attachments", json!(names));
-    // What says that a message could not be delivered has no sender.
+    // A bounce has no sender.
     let bounce = builder.odd(40);
     let sender = if bounce {
         String::new()
@@ -64,12 +65,12 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     builder.put("historicalMail", historical);
     builder.put_or_nothing("subject", builder.message.subject.clone());
     builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    transport(builder);
+    add_transport(builder);
 }
 
-/// What SPF, DKIM and DMARC said of a message.
+/// Generates the results of SPF, DKIM and DMARC for a message.
 pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
-    builder.subtype(None);
+    builder.add_subtype(None);
     let mut results = Vec::new();
     for name in ["SPF", "DKIM", "DMARC"] {
         let result = builder.random.pick(&["pass", "pass", "fail", "none"]);
@@ -81,12 +82,12 @@ pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
     }
     builder.put("authResults", Value::Array(results));
     builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A click that was blocked. No sample is public: what is documented of it.
+/// Generates a click that was blocked, with the documented fields, as no sample is public.
 pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
-    builder.subtype(None);
+    builder.add_subtype(None);
     builder.put("action", "BLOCKED");
     let (domain, path) = (
         builder.random.pick(words::BAD_DOMAINS),
@@ -97,5 +98,5 @@ pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
     let ip = (!builder.odd(100)).then(|| builder.message.ip.clone());
     builder.put_or_nothing("sourceIp", ip);
     builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    transport(builder);
+    add_transport(builder);
 }

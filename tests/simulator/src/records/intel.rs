@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{LogRecordBuilder, words};
 
-/// Generates an indicator. What stands beside it in a file is no record.
+/// Generates an indicator. The other objects of a file are no records.
 pub(crate) fn indicator(builder: &mut LogRecordBuilder) -> Value {
     let at = builder.at().iso_ms();
     json!({

@@ -1,4 +1,4 @@
-//! One record of a POST log on its way: its number, its time, and what such records are made of.
+//! Builds records of POST logs: number, time, and values that many of them have.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ impl LogRecordBuilder {
         }
     }
 
-    /// Returns whether an odd shape occurs here that occurs `per_mille` times of a thousand.
+    /// Returns whether an odd shape with a probability of `per_mille` occurs here.
     pub(super) fn odd(&mut self, per_mille: u32) -> bool {
         self.odd_shapes && self.random.chance(per_mille)
     }
@@ -92,7 +92,7 @@ impl LogRecordBuilder {
         ip(&mut self.random, "Inbound", self.odd_shapes)
     }
 
-    /// Returns a text, or one of the two ways to say nothing.
+    /// Returns a text; with odd shapes sometimes null or an empty text instead.
     pub(super) fn text_or_nothing(&mut self, text: &str) -> Value {
         if self.odd(60) {
             Value::Null

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::spam_detail::{in_some_shape, spam_detail};
+use super::spam_detail::{in_random_shape, spam_detail};
 use super::{RecordBuilder, words};
 
-/// Accepted or rejected on receipt.
+/// Generates the fields of a message that is accepted or rejected on receipt.
 pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Rej", "Rej", "Ign", "Bnc",
@@ -13,16 +13,16 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     let direction = builder
         .message
         .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
-    builder.subtype(Some(action));
+    builder.add_subtype(Some(action));
     builder.put("action", action);
     builder.put("direction", direction);
-    builder.addresses();
+    builder.add_addresses();
     builder.put("senderHeader", builder.message.sender_header.clone());
     builder.put("senderIp", builder.message.ip.clone());
     builder.put("numberAttachments", builder.message.files.len().to_string());
-    tls(builder);
+    add_tls(builder);
     if action == "Rej" {
-        rejection(builder);
+        add_rejection(builder);
     } else {
         for key in [
             "rejectionType",
@@ -31,7 +31,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
             "receiptErrors",
             "virusFound",
         ] {
-            builder.nothing(key);
+            builder.put_nothing(key);
         }
     }
     let score = builder.number(30);
@@ -44,21 +44,21 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
         Value::from("[]")
     };
     builder.put("spamInfo", info);
-    transport(builder);
-    // The last category goes beyond the goal, by half of itself on average.
-    let goal = builder.goal_bytes().saturating_sub(75);
-    let missing = goal.saturating_sub(builder.record.line_bytes());
+    add_transport(builder);
+    // The last category exceeds the target, by half of its length on average.
+    let target = builder.target_bytes().saturating_sub(75);
+    let missing = target.saturating_sub(builder.record.line_bytes());
     if missing < 90 {
         builder.put("spamProcessingDetail", Value::Null);
         return;
     }
-    // Quotes that are escaped once or twice take their own room.
+    // Allows for quotes that are escaped once or twice.
     let detail = spam_detail(&mut builder.random, missing.saturating_sub(380) * 3 / 4);
-    let detail = in_some_shape(&mut builder.random, detail, builder.generator.odd_shapes);
+    let detail = in_random_shape(&mut builder.random, detail, builder.generator.odd_shapes);
     builder.put("spamProcessingDetail", detail);
 }
 
-fn rejection(builder: &mut RecordBuilder<'_>) {
+fn add_rejection(builder: &mut RecordBuilder<'_>) {
     let (kind, code, info, error, virus) = builder.random.pick(REJECTIONS);
     builder.put("rejectionType", kind);
     builder.put("rejectionCode", code);
@@ -69,7 +69,7 @@ fn rejection(builder: &mut RecordBuilder<'_>) {
         builder.put_or_nothing("receiptErrors", (!error.is_empty()).then_some(error));
     }
     if virus.is_empty() {
-        builder.nothing("virusFound");
+        builder.put_nothing("virusFound");
     } else {
         builder.put("virusFound", virus);
     }
@@ -84,12 +84,12 @@ fn rejection(builder: &mut RecordBuilder<'_>) {
     }
 }
 
-/// What the gateway did with the message.
+/// Generates the fields of what the gateway did with a message.
 pub(super) fn process(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Hld", "Sdbx", "Bnc", "Rty", "Allow",
     ]);
-    builder.subtype(Some(action));
+    builder.add_subtype(Some(action));
     builder.put("action", action);
     let held = action == "Hld" || builder.odd(30);
     let reasons = [
@@ -113,7 +113,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
         builder.message.bytes.to_string()
     };
     builder.put("emailSize", bytes);
-    builder.addresses();
+    builder.add_addresses();
     builder.record.remove("recipients");
     if builder.odd(80) {
         for key in [
@@ -127,14 +127,14 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
             builder.put(key, hit);
         }
     }
-    transport(builder);
-    let goal = builder.goal_bytes();
-    let missing = goal.saturating_sub(builder.record.line_bytes() + 90);
-    attachments(builder, missing);
+    add_transport(builder);
+    let target = builder.target_bytes();
+    let missing = target.saturating_sub(builder.record.line_bytes() + 90);
+    add_attachments(builder, missing);
 }
 
-/// The names of the attachments, all in one text, of about that many bytes.
-fn attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
+/// Adds the names of the attachments, all in one text of about that many bytes.
+fn add_attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
     let mut names: Vec<String> = builder
         .message
         .files
@@ -149,28 +149,28 @@ fn attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
         names.push(name);
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    // The count can say 0 although names are listed, and a single name can stand unquoted.
+    // The count can be 0 although names are listed, and a single name can be unquoted.
     let count = if builder.odd(60) { 0 } else { names.len() };
     builder.put("numberAttachments", count.to_string());
     let total = names.len() * 1153;
     builder.put("totalSizeAttachments", total.to_string());
     match names.as_slice() {
-        [] => builder.nothing("attachments"),
+        [] => builder.put_nothing("attachments"),
         [name] if builder.odd(300) => builder.put("attachments", name.clone()),
         _ => builder.put("attachments", quoted.join(", ")),
     }
 }
 
-/// An attempt to deliver the message to its next hop.
+/// Generates the fields of an attempt to deliver a message to its next hop.
 pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     let delivered = builder.boolean(900);
     let direction = builder
         .message
         .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
-    builder.subtype(Some(delivered));
+    builder.add_subtype(Some(delivered));
     builder.put("delivered", delivered);
     builder.put("direction", direction);
-    builder.addresses();
+    builder.add_addresses();
     let attempts = 1 + builder.random.below(3);
     builder.put("deliveryAttempts", attempts.to_string());
     let long = builder.odd(20);
@@ -188,7 +188,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
         (builder.message.files.len() * 1153).to_string(),
     );
     builder.put("numberAttachments", builder.message.files.len().to_string());
-    tls(builder);
+    add_tls(builder);
     let used = if builder.odd(100) { "true" } else { "Yes" };
     let used = if builder.random.chance(900) {
         used
@@ -208,28 +208,28 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
         "rejectionInfo",
         refused.then_some("4.2.2 over \"quota\", try later"),
     );
-    transport(builder);
+    add_transport(builder);
 }
 
-/// Taken into the journal.
+/// Generates the fields of a message that is added to the journal.
 pub(super) fn journal(builder: &mut RecordBuilder<'_>) {
     let direction = builder
         .message
         .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
-    builder.subtype(None);
+    builder.add_subtype(None);
     builder.put("direction", direction);
     builder.put("recipients", builder.message.recipient.clone());
     builder.put("senderEnvelope", builder.message.sender.clone());
     if builder.odd(200) {
         builder.put_or_nothing("subject", builder.message.subject.clone());
     }
-    transport(builder);
+    add_transport(builder);
 }
 
-fn tls(builder: &mut RecordBuilder<'_>) {
+fn add_tls(builder: &mut RecordBuilder<'_>) {
     if builder.odd(80) {
-        builder.nothing("tlsVersion");
-        builder.nothing("tlsCipher");
+        builder.put_nothing("tlsVersion");
+        builder.put_nothing("tlsCipher");
         return;
     }
     let (version, cipher) = builder.random.pick(words::CIPHERS);
@@ -237,9 +237,9 @@ fn tls(builder: &mut RecordBuilder<'_>) {
     builder.put("tlsCipher", cipher);
 }
 
-/// The position in the upstream's own log, which is missing in the newer files. The file fills
-/// in the numbers.
-pub(super) fn transport(builder: &mut RecordBuilder<'_>) {
+/// Adds the position in the upstream's own log, which newer files do not have. The file fills in
+/// the numbers.
+pub(super) fn add_transport(builder: &mut RecordBuilder<'_>) {
     if !builder.odd(250) {
         builder.put("_offset", 0);
         builder.put("_partition", 0);

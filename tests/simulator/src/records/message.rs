@@ -1,9 +1,9 @@
-//! A message that passes the gateway: the records of several event types speak about the same one.
+//! A message that passes the gateway: records of several event types are about the same message.
 
 use crate::random::Random;
 use crate::records::words;
 
-/// What is true of a message in every event type.
+/// The properties of a message that the records of all event types have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) at_ms: i64,
@@ -36,8 +36,8 @@ impl Message {
             _ => random.pick(words::TENANT_DOMAINS),
         };
         let (name, mailbox) = random.pick(words::PEOPLE);
-        let bounce = odd_shapes && random.chance(30);
-        let sender = if bounce {
+        let is_bounce = odd_shapes && random.chance(30);
+        let sender = if is_bounce {
             random.pick(&["<>", ""]).to_owned()
         } else if direction == "Inbound" && random.chance(80) {
             format!("bounces+{}@{sender_domain}", random.hex(10))

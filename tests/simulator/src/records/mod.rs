@@ -30,7 +30,7 @@ use message::Message;
 /// Generates the records of one event type of one tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordGenerator {
-    /// What everything is derived from.
+    /// The seed that everything is derived from.
     pub(crate) seed: u64,
     /// The event type.
     pub(crate) event_type: EventType,
@@ -55,7 +55,7 @@ impl RecordGenerator {
     /// before.
     pub(crate) fn record(&self, number: u64, span: &Span) -> Record {
         let before = number.saturating_sub(1).max(span.first);
-        // No id is unique: attempts to deliver share both, findings of spam share one.
+        // No id is unique: attempts to deliver a message share both, findings of spam share one.
         let (message, processing) = match (self.event_type, number % 8) {
             (EventType::Delivery, 3) if self.odd_shapes => (before, before),
             (EventType::Spam, 5) if self.odd_shapes => (number, before),
@@ -70,11 +70,11 @@ impl RecordGenerator {
             message: Message::new(self.seed, message, at_ms, self.odd_shapes),
             record: Record::default(),
         };
-        builder.processing_id(
+        builder.add_processing_id(
             &mut random("processing", processing),
             span.at_ms(processing),
         );
-        builder.common();
+        builder.add_common_fields();
         match self.event_type {
             EventType::AttachmentProtect => threat::attachment_protect(&mut builder),
             EventType::Av => threat::av(&mut builder),
@@ -95,7 +95,7 @@ impl RecordGenerator {
 }
 
 impl RecordBuilder<'_> {
-    fn processing_id(&mut self, random: &mut Random, at_ms: i64) {
+    fn add_processing_id(&mut self, random: &mut Random, at_ms: i64) {
         let id = if self.generator.event_type == EventType::UrlProtect {
             format!("req-{}", random.hex(32))
         } else {
@@ -104,8 +104,8 @@ impl RecordBuilder<'_> {
         self.record.put("processingId", id);
     }
 
-    /// What every record has.
-    fn common(&mut self) {
+    /// Adds the fields that every record has.
+    fn add_common_fields(&mut self) {
         self.record
             .put("aggregateId", self.message.aggregate_id.clone());
         self.record
@@ -117,15 +117,15 @@ impl RecordBuilder<'_> {
         self.record.put(key, self.generator.event_type.name());
     }
 
-    /// The `subtype`, in the spelling that goes with the record's `type`.
-    fn subtype(&mut self, value: Option<&str>) {
+    /// Adds the `subtype`, in the spelling that matches the record's `type`.
+    fn add_subtype(&mut self, value: Option<&str>) {
         let documented = self.record.value("eventType").is_some();
         let key = if documented { "subType" } else { "subtype" };
         self.record.put(key, value.map_or(Value::Null, Value::from));
     }
 
-    /// Sender, recipient, subject and message id, as most event types have them.
-    fn addresses(&mut self) {
+    /// Adds sender, recipient, subject and message id, as most event types have them.
+    fn add_addresses(&mut self) {
         self.put("senderEnvelope", self.message.sender.clone());
         self.put("recipients", self.message.recipient.clone());
         self.put_or_nothing("subject", self.message.subject.clone());
@@ -141,12 +141,12 @@ impl RecordBuilder<'_> {
             .put_or_nothing(key, value, &mut self.random, self.generator.odd_shapes);
     }
 
-    fn nothing(&mut self, key: &'static str) {
+    fn put_nothing(&mut self, key: &'static str) {
         self.record
             .put_nothing(key, &mut self.random, self.generator.odd_shapes);
     }
 
-    /// Returns whether an odd shape occurs here that occurs `per_mille` times of a thousand.
+    /// Returns whether an odd shape with a probability of `per_mille` occurs here.
     fn odd(&mut self, per_mille: u32) -> bool {
         self.generator.odd_shapes && self.random.chance(per_mille)
     }
@@ -160,7 +160,7 @@ impl RecordBuilder<'_> {
         self.random.below(bound).to_string()
     }
 
-    /// Generates a truth value as the API writes it: a text.
+    /// Generates a boolean as the API writes it: a text.
     fn boolean(&mut self, per_mille: u32) -> &'static str {
         if self.random.chance(per_mille) {
             "true"
@@ -169,11 +169,11 @@ impl RecordBuilder<'_> {
         }
     }
 
-    /// Returns how many bytes the record should get, more or less.
-    fn goal_bytes(&mut self) -> usize {
-        let goal = u64::from(self.generator.record_bytes);
-        let spread = goal / 2;
+    /// Returns about how many bytes the record should have.
+    fn target_bytes(&mut self) -> usize {
+        let average = u64::from(self.generator.record_bytes);
+        let spread = average / 2;
         let jitter = self.random.below(spread + 1);
-        usize::try_from((goal + jitter).saturating_sub(spread / 2)).unwrap_or(0)
+        usize::try_from((average + jitter).saturating_sub(spread / 2)).unwrap_or(0)
     }
 }

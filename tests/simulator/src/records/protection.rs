@@ -21,7 +21,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
         _ => ("Phishing & Fraud", builder.pick(words::BAD_DOMAINS)),
     };
     let url = format!("https://{domain}{}", builder.pick(words::URL_PATHS));
-    // Where no address is known a text stands in its place.
+    // If no address is known, the field has a text instead.
     let ip = if builder.odd(150) {
         "Internal IP".to_owned()
     } else {
@@ -32,7 +32,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
         ("User Click", "Continue"),
         ("Entry Scan", "N/A"),
     ]);
-    // The keys below are made up for each message.
+    // The real API invents the keys below for each message.
     let key = builder.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
     let tags = if builder.odd(300) {
         json!({})

@@ -1,4 +1,4 @@
-//! One record on its way to a line of a batch file, and to its identity.
+//! A record, the line of a batch file that it becomes, and its identity.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(crate) struct Record {
     fields: Vec<(&'static str, Value)>,
 }
 
-/// How a record is written. None of it may matter to a reader.
+/// How a record is written. A reader must treat all formats alike.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordFormat {
     /// Keys from last to first.
@@ -55,7 +55,7 @@ impl Record {
         }
     }
 
-    /// Takes a field away.
+    /// Removes a field.
     pub(crate) fn remove(&mut self, key: &str) {
         self.fields.retain(|(other, _)| *other != key);
     }
@@ -73,7 +73,7 @@ impl Record {
         self.fields.iter().map(|(key, value)| (*key, value))
     }
 
-    /// Returns which record of a stream it is.
+    /// Returns the identity of the record in a stream.
     pub(crate) fn identity(&self, stream: &str) -> Identity {
         of_canonical(stream, &self.canonical())
     }
@@ -92,7 +92,7 @@ impl Record {
             + 2
     }
 
-    /// Appends the record as one line, without its end, and says which record it is.
+    /// Appends the record as one line, without its end, and returns its identity.
     pub(crate) fn write(&self, line: &mut Vec<u8>, format: RecordFormat, stream: &str) -> Identity {
         let mut fields: Vec<(&str, Vec<u8>)> = Vec::with_capacity(self.fields.len());
         for (key, value) in &self.fields {
@@ -157,7 +157,7 @@ fn write_fields<'a>(
     out.push(b'}');
 }
 
-/// JSON text with every character beyond ASCII escaped; these stand only in strings.
+/// Writes JSON text with every character beyond ASCII escaped; these occur only in strings.
 fn write_ascii(out: &mut Vec<u8>, text: &[u8]) {
     for character in String::from_utf8_lossy(text).chars() {
         if character.is_ascii() {

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::LogRecordBuilder;
 
-/// The members of `searchCriteria` that permit messages to be restored. A collector leaves them out.
+/// The members of `searchCriteria` that permit messages to be restored. A collector redacts them.
 const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
 
-/// An incident.
+/// Generates an incident.
 pub(crate) fn incident(builder: &mut LogRecordBuilder) -> Value {
     let number = builder.number;
     let found = 1 + builder.random.below(40);
@@ -47,7 +47,7 @@ pub(crate) fn incident(builder: &mut LogRecordBuilder) -> Value {
     })
 }
 
-/// The record of a stream as a collector keeps it.
+/// Returns the record of a stream as a collector keeps it, with redacted codes.
 pub(crate) fn without_codes<'r>(stream: &str, record: &'r Value) -> Cow<'r, Value> {
     if stream != "remediation" {
         return Cow::Borrowed(record);

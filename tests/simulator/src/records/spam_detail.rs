@@ -1,10 +1,10 @@
-//! `spamProcessingDetail`: one thing in four shapes.
+//! `spamProcessingDetail`, in four shapes.
 
 use serde_json::{Map, Value, json};
 
 use crate::random::Random;
 
-/// Generates what the spam scanner says, with as many categories as fill that many bytes.
+/// Generates the result of the spam scanner, with as many categories as fill that many bytes.
 pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
     let mut categories = Vec::new();
     let mut filled: usize = 0;
@@ -25,7 +25,7 @@ pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
         } else {
             fail
         };
-        // What is allowed is the gateway's decision; it can allow a failure.
+        // `allow` is the gateway's decision; it can allow a failure.
         detail.insert(
             key.to_owned(),
             json!({"info": info, "allow": passes || random.chance(500)}),
@@ -57,7 +57,7 @@ pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
 
 /// Returns the detail in one of the shapes other than null: an object, its text, or the text of its
 /// text.
-pub(crate) fn in_some_shape(random: &mut Random, detail: Value, odd_shapes: bool) -> Value {
+pub(crate) fn in_random_shape(random: &mut Random, detail: Value, odd_shapes: bool) -> Value {
     match if odd_shapes { random.below(5) } else { 0 } {
         0..=2 => Value::String(detail.to_string()),
         3 => Value::String(Value::String(detail.to_string()).to_string()),

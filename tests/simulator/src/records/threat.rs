@@ -2,38 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::mail::transport;
+use super::mail::add_transport;
 use super::{RecordBuilder, words};
 
-/// A virus in a message.
+/// Generates the fields of a virus in a message.
 pub(super) fn av(builder: &mut RecordBuilder<'_>) {
-    builder.subtype(None);
-    builder.addresses();
-    file(builder);
+    builder.add_subtype(None);
+    builder.add_addresses();
+    add_file(builder);
     let virus = builder.random.pick(words::VIRUSES);
     builder.put("virusFound", virus);
     builder.put("emailSize", builder.message.bytes.to_string());
-    route_and_sender(builder);
+    add_route_and_sender(builder);
     let internal = builder.boolean(100);
     builder.put("senderDomainInternal", internal);
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A message found to be spam.
+/// Generates the fields of a message found to be spam.
 pub(super) fn spam(builder: &mut RecordBuilder<'_>) {
-    builder.subtype(None);
-    builder.addresses();
+    builder.add_subtype(None);
+    builder.add_addresses();
     builder.put("senderHeader", builder.message.sender_header.clone());
-    route_and_sender(builder);
+    add_route_and_sender(builder);
     if builder.odd(30) {
         let (external, malicious) = (builder.boolean(500), builder.boolean(200));
         builder.put("taggedExternal", external);
         builder.put("taggedMalicious", malicious);
     }
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A threat in an internal or outbound message.
+/// Generates the fields of a threat in an internal or outbound message.
 pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
     let (category, result) = builder.random.pick(&[
         ("Compromised", "Blocked URL Category"),
@@ -43,9 +43,9 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
         ),
         ("Phishing & Fraud", "Blocked URL Category"),
     ]);
-    builder.subtype(None);
-    builder.addresses();
-    // Whoever sends here is one of the tenant's own.
+    builder.add_subtype(None);
+    builder.add_addresses();
+    // The sender is one of the tenant's own people.
     let sender = builder.random.pick(words::PEOPLE).1;
     builder.put("senderEnvelope", format!("{sender}@harbour.example"));
     builder.put("urlCategory", category);
@@ -58,14 +58,14 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
             .then(|| builder.random.pick(words::BAD_DOMAINS));
         builder.put_or_nothing(key, domain);
     }
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A message that impersonates somebody.
+/// Generates the fields of a message that impersonates somebody.
 pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&["Hold", "Hold", "None", "Bounce"]);
-    builder.subtype(Some(action));
-    builder.addresses();
+    builder.add_subtype(Some(action));
+    builder.add_addresses();
     builder.put("action", action);
     let policy =
         builder
@@ -84,18 +84,18 @@ pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
         };
         builder.put(key, hit);
     }
-    route_and_sender(builder);
+    add_route_and_sender(builder);
     builder.record.remove("senderDomain");
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A malicious link, found or clicked.
+/// Generates the fields of a malicious link, found or clicked.
 pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
     let scheme = builder.random.pick(&["https", "http"]);
     let domain = builder.random.pick(words::BAD_DOMAINS);
     let path = builder.random.pick(words::URL_PATHS);
-    builder.subtype(None);
-    builder.addresses();
+    builder.add_subtype(None);
+    builder.add_addresses();
     builder.put("url", format!("{scheme}://{domain}{path}"));
     let category = builder.random.pick(&[
         "Phishing & Fraud",
@@ -127,21 +127,21 @@ pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
     builder.put("analysis", analysis);
     let ip = (!builder.odd(150)).then(|| builder.message.ip.clone());
     builder.put_or_nothing("sourceIp", ip);
-    route_and_sender(builder);
+    add_route_and_sender(builder);
     builder.record.remove("senderIp");
-    transport(builder);
+    add_transport(builder);
 }
 
-/// A malicious attachment.
+/// Generates the fields of a malicious attachment.
 pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
-    builder.subtype(None);
-    let media_type = file(builder);
+    builder.add_subtype(None);
+    let media_type = add_file(builder);
     if builder.odd(200) {
         // Live records can carry names, hashes and ids and nothing else.
-        transport(builder);
+        add_transport(builder);
         return;
     }
-    builder.addresses();
+    builder.add_addresses();
     if builder.odd(400) {
         builder.record.remove("recipients");
         builder.put("recipient", builder.message.recipient.clone());
@@ -151,11 +151,11 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
     builder.put("sizeAttachment", bytes);
     let customer = super::ip(&mut builder.random, "Inbound", false);
     builder.put("customerIp", customer);
-    route_and_sender(builder);
-    transport(builder);
+    add_route_and_sender(builder);
+    add_transport(builder);
 }
 
-fn route_and_sender(builder: &mut RecordBuilder<'_>) {
+fn add_route_and_sender(builder: &mut RecordBuilder<'_>) {
     let route = builder
         .message
         .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
@@ -165,8 +165,8 @@ fn route_and_sender(builder: &mut RecordBuilder<'_>) {
     builder.put_or_nothing("senderIp", ip);
 }
 
-/// Adds a file, and says its media type.
-fn file(builder: &mut RecordBuilder<'_>) -> &'static str {
+/// Adds the fields of a file, and returns its media type.
+fn add_file(builder: &mut RecordBuilder<'_>) -> &'static str {
     let (name, extension, media_type) = first_file(builder);
     builder.put("fileName", name);
     builder.put("fileExtension", extension);

@@ -1,11 +1,11 @@
-//! What the awareness training knows of people: one row for each, which changes now and then.
+//! Results of the awareness training: one row for each person, which changes now and then.
 
 use serde_json::{Value, json};
 
 use super::{LogRecordBuilder, words};
 use crate::time::{DAY_MS, UtcTime};
 
-/// Answers to training questions.
+/// Generates the answers of a person to training questions.
 pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
     let person = person(builder, "email");
     let count = builder.random.below(9);
@@ -14,7 +14,7 @@ pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
     } else {
         json!(builder.random.below(3))
     };
-    with(
+    merged(
         person,
         json!({
             "numCorrect": count, "numIncorrect": wrong, "numNotWatched": builder.random.below(2),
@@ -27,7 +27,7 @@ pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
 pub(crate) fn safe_score(builder: &mut LogRecordBuilder) -> Value {
     let person = person(builder, "emailAddress");
     let mut grade = || builder.random.pick(&["A", "B", "C", "D", "F"]);
-    with(
+    merged(
         person,
         json!({
             "risk": grade(), "humanError": grade(), "sentiment": grade(), "engagement": grade(),
@@ -39,23 +39,23 @@ pub(crate) fn safe_score(builder: &mut LogRecordBuilder) -> Value {
 /// Generates a person who needs attention.
 pub(crate) fn watchlist(builder: &mut LogRecordBuilder) -> Value {
     let person = person(builder, "email");
-    with(
+    merged(
         person,
         json!({"watchlistCount": 1 + builder.random.below(9)}),
     )
 }
 
-/// What a person did in a phishing campaign, with the members of the campaign. There is a campaign
-/// each day.
-pub(crate) fn phished(builder: &mut LogRecordBuilder) -> Value {
+/// Generates what a person did in a phishing campaign, with the members of the campaign. There is
+/// one campaign each day.
+pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
     let day = builder.at_ms.div_euclid(DAY_MS);
-    let steps = builder.pick(&["sent", "opened", "clicked", "submitted"]);
-    let mut record = with(
+    let status = builder.pick(&["sent", "opened", "clicked", "submitted"]);
+    let mut record = merged(
         person(builder, "email"),
         json!({
             "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
             "launchDate": UtcTime::new(day * DAY_MS).offset_form(),
-            "templateName": "Parcel", "status": steps, "timeScheduled": builder.time(),
+            "templateName": "Parcel", "status": status, "timeScheduled": builder.time(),
             "numCampaignsSent": 1 + builder.random.below(9), "numCampaignsClicked": builder.random.below(3),
             "numTrainingModulesAssigned": builder.random.below(4),
             "numCorrectAnswers": builder.random.below(9), "numIncorrectAnswers": builder.random.below(3),
@@ -63,7 +63,7 @@ pub(crate) fn phished(builder: &mut LogRecordBuilder) -> Value {
     );
     // What has not happened is absent.
     let times = ["timeOpened", "timeClicked", "timeSubmitted"];
-    let count = match steps {
+    let count = match status {
         "opened" => 1,
         "clicked" => 2,
         "submitted" => 3,
@@ -103,7 +103,7 @@ fn person(builder: &mut LogRecordBuilder, address: &str) -> Value {
 }
 
 /// Merges both objects.
-fn with(mut one: Value, other: Value) -> Value {
+fn merged(mut one: Value, other: Value) -> Value {
     if let (Some(one), Value::Object(other)) = (one.as_object_mut(), other) {
         one.extend(other);
     }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use source_runtime::source::Components;
+use source_runtime::source::ComponentLoader;
 use source_runtime::store::{State, StoredSource, StoredStream, epoch_ms};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -122,7 +122,7 @@ fn start_bound(server: AdminServer, state_dir: tempfile::TempDir) -> Running {
     let server = server.start(AdminHost {
         registry: registry.clone(),
         control: Some(Arc::<RecordingControl>::clone(&control)),
-        components: Components::new(None, 0).unwrap(),
+        components: ComponentLoader::new(None, 0).unwrap(),
         settings_file: PathBuf::from("host.toml"),
         state_dir: state_dir.path().to_owned(),
     });
@@ -142,7 +142,7 @@ async fn start() -> Running {
 /// A source that collects one stream.
 fn add(registry: &Registry, name: &str, state: State) -> SourceEntry {
     let entry = registry.add_source(name, vec!["siem".to_owned()]);
-    entry.set_run(RunState::Running);
+    entry.set_run_state(RunState::Running);
     entry.update(&stored_source(name, state, 7));
     entry
 }

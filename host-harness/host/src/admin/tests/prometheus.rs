@@ -156,7 +156,7 @@ async fn an_alert_fires_when_a_source_stops() {
     .await;
     assert!(!firing(&before, "SourceHostStopped", "acme"), "{before}");
 
-    acme.set_run(RunState::Ended);
+    acme.set_run_state(RunState::Ended);
     let after = wait_for(address, "/api/v1/alerts", |answer| {
         firing(answer, "SourceHostStopped", "acme")
     });

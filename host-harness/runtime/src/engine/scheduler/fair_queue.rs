@@ -29,7 +29,7 @@ const SLICE_COST_MIN: Duration = Duration::from_micros(20);
 const LONG_CALL: Duration = Duration::from_secs(2);
 /// Factor by which time is charged after that: a call that does not end
 /// gets a quarter of the share of one that does.
-const LONG_CALL_CHARGE: u64 = 4;
+const LONG_CALL_CHARGE_FACTOR: u64 = 4;
 
 /// The CPU time used by one source, in nanoseconds. Only the queue changes
 /// it.
@@ -56,7 +56,7 @@ pub(super) struct FairQueue<W> {
     waiting: BTreeMap<Rank, WaitingCall<W>>,
     /// The position of each waiting call in the order.
     ranks: BTreeMap<CallId, Rank>,
-    /// Minimum CPU time among the calls that want to run. It never decreases.
+    /// Minimum CPU time among the calls that run or wait. It never decreases.
     virtual_time: u64,
     counter: u64,
 }
@@ -151,15 +151,15 @@ impl<W> FairQueue<W> {
         EnterOutcome::Waits { interrupts }
     }
 
-    /// Ends a slice of a call that ran for so long. With `again` it
-    /// wants to continue; otherwise it has ended or waits for the host.
+    /// Ends a slice of a call, which has executed for `executed` in all. With `requeue`, its waker, it
+    /// is to continue; otherwise it has ended or waits for the host.
     /// Returns the waker of the call that gets the permit, if it is another
     /// one.
     pub(super) fn end_slice(
         &mut self,
         call: CallId,
         executed: Duration,
-        again: Option<W>,
+        requeue: Option<W>,
         now: Instant,
     ) -> Option<W> {
         let place = self.running.iter().position(|one| one.call == call)?;
@@ -171,13 +171,15 @@ impl<W> FairQueue<W> {
             SLICE_COST_MIN
         };
         let slice = now.saturating_duration_since(running.since).max(least);
-        let price = if executed < LONG_CALL {
+        let charge_factor = if executed < LONG_CALL {
             1
         } else {
-            LONG_CALL_CHARGE
+            LONG_CALL_CHARGE_FACTOR
         };
-        running.account.charge(nanos(slice).saturating_mul(price));
-        if let Some(wake) = again {
+        running
+            .account
+            .charge(nanos(slice).saturating_mul(charge_factor));
+        if let Some(wake) = requeue {
             self.wait(call, running.account, wake);
         }
         let (next, wake) = self.run_next(now)?;

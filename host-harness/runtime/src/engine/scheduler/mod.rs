@@ -31,7 +31,7 @@ pub fn worker_threads() -> usize {
     processors().saturating_add(HOST_WORKERS)
 }
 
-/// How many processors this process may use.
+/// Returns how many processors this process may use.
 pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -42,7 +42,7 @@ fn permits() -> usize {
     processors().min(workers.saturating_sub(1)).max(1)
 }
 
-/// What the call of an instance does at the moment.
+/// What the call of an instance is doing.
 #[derive(Debug, Default)]
 pub(super) struct CallState {
     interrupted: AtomicBool,
@@ -50,7 +50,7 @@ pub(super) struct CallState {
 }
 
 impl CallState {
-    /// An epoch makes the call yield.
+    /// Records that an epoch makes the call yield.
     pub(super) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::Relaxed);
     }
@@ -60,8 +60,8 @@ impl CallState {
         self.waits_for_host.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the call waits for what it has asked the host for, such as an answer of its
-    /// upstream, and not for a permit.
+    /// Returns whether the call waits for the host, such as for a response of its upstream, and not for
+    /// a permit.
     pub(super) fn waits_for_host(&self) -> bool {
         self.waits_for_host.load(Ordering::Relaxed)
     }
@@ -91,7 +91,7 @@ impl Scheduler {
     /// not count, since other components cause it. Returns `None` if
     /// it took too long.
     ///
-    /// The epoch callback of the store says in `state` whenever it makes the
+    /// The epoch callback of the store sets `interrupted` in `state` whenever it makes the
     /// call yield.
     pub(super) async fn run<T>(
         &self,
@@ -101,7 +101,7 @@ impl Scheduler {
         call: impl Future<Output = T>,
     ) -> Option<T> {
         let mut call = pin!(call);
-        let mut turn = ScheduledCall {
+        let mut scheduled = ScheduledCall {
             scheduler: self,
             account,
             state,
@@ -110,14 +110,14 @@ impl Scheduler {
             waits_since: None,
             waited: Duration::ZERO,
         };
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut deadline = pin!(tokio::time::sleep(limit));
         let mut result = None;
         std::future::poll_fn(|cx| {
             if result.is_some() {
                 return Poll::Ready(result.take());
             }
-            let slice = turn.poll(cx, |cx| call.as_mut().poll(cx));
+            let slice = scheduled.poll(cx, |cx| call.as_mut().poll(cx));
             if let Poll::Ready(value) = slice.result {
                 if slice.woke_another {
                     // The other call is polled next on this thread. It does not wait
@@ -129,10 +129,10 @@ impl Scheduler {
                 return Poll::Ready(Some(value));
             }
             while deadline.as_mut().poll(cx).is_ready() {
-                let left = turn
+                let left = scheduled
                     .waited()
                     .saturating_add(limit)
-                    .saturating_sub(begun.elapsed());
+                    .saturating_sub(started_at.elapsed());
                 if left.is_zero() {
                     return Poll::Ready(None);
                 }
@@ -164,7 +164,8 @@ struct ScheduledCall<'a> {
     waited: Duration,
 }
 
-struct Slice<T> {
+/// The result of polling a call for one slice.
+struct SliceOutcome<T> {
     result: Poll<T>,
     woke_another: bool,
 }
@@ -174,7 +175,7 @@ impl ScheduledCall<'_> {
         &mut self,
         cx: &mut Context<'_>,
         call: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Slice<T> {
+    ) -> SliceOutcome<T> {
         let now = Instant::now();
         self.state.waits_for_host.store(false, Ordering::Relaxed);
         let entered = {
@@ -186,7 +187,7 @@ impl ScheduledCall<'_> {
             if interrupts && let Some(engine) = self.scheduler.engine.upgrade() {
                 engine.increment_epoch();
             }
-            return Slice {
+            return SliceOutcome {
                 result: Poll::Pending,
                 woke_another: false,
             };
@@ -199,7 +200,7 @@ impl ScheduledCall<'_> {
         let result = call(cx);
         drop(executing);
         let was_interrupted = self.state.interrupted.load(Ordering::Relaxed);
-        let again = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
+        let requeue = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
         let waits_for_host = result.is_pending() && !was_interrupted;
         let state = self.state;
         state
@@ -209,13 +210,13 @@ impl ScheduledCall<'_> {
         self.executed = self.executed.saturating_add(end - now);
         let next = {
             let mut queue = self.scheduler.queue();
-            queue.end_slice(self.call, self.executed, again, end)
+            queue.end_slice(self.call, self.executed, requeue, end)
         };
         let woke_another = next.is_some();
         if let Some(next) = next {
             next.wake();
         }
-        Slice {
+        SliceOutcome {
             result,
             woke_another,
         }

@@ -1,4 +1,4 @@
-//! Calls that are no components: each poll is a slice that an epoch ends.
+//! Schedules futures in place of components: each poll is a slice that an epoch ends.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -30,8 +30,8 @@ impl Call<'_> {
         let mut left = self.slices;
         let call = std::future::poll_fn(|cx| {
             self.slices_of_all.borrow_mut().push(self.name);
-            let begun = Instant::now();
-            while black_box(begun.elapsed()) < self.slice {}
+            let started_at = Instant::now();
+            while black_box(started_at.elapsed()) < self.slice {}
             left -= 1;
             if left == 0 {
                 return Poll::Ready(self.name);
@@ -71,7 +71,7 @@ fn the_source_that_has_executed_less_goes_first_and_both_complete() {
         )
     });
     assert_eq!(ends, (Some('a'), Some('b')));
-    // The first slices of `a` are had before `b` arrives.
+    // `a` has run its first slices before `b` arrives.
     let order = slices_of_all.borrow().clone();
     assert!(order.contains("bbbb"), "{order}");
     assert_eq!(order.len(), 8, "{order}");

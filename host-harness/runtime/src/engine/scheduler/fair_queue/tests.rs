@@ -1,5 +1,5 @@
-//! The policy in virtual time: sources with a pattern of execution and waits
-//! share processors, and each has its share.
+//! Tests the policy in virtual time: sources with a pattern of execution and waits share
+//! processors, and each gets its share.
 
 use std::collections::BTreeMap;
 

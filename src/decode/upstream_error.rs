@@ -1,11 +1,12 @@
-//! The shapes in which the API says that something failed (`mimecast-api.md` §6.1).
+//! The error bodies of the API, in all their formats (`mimecast-api.md` §6.1).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::lenient;
+use super::sanitize::sanitize;
 
-/// An error body, read as far as it could be. A body without any of the shapes is `None`.
+/// An error that the API reports. What cannot be read of it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamError {
     /// Mimecast's error code, or the empty text.
@@ -13,9 +14,6 @@ pub struct UpstreamError {
     /// Mimecast's message, or the empty text.
     pub message: String,
 }
-
-/// A text from outside is cut to this many characters before it is shown to a person.
-const SHOWN_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -51,18 +49,18 @@ impl From<Flat> for UpstreamError {
     }
 }
 
-/// Reads the first error that a body names, in any of its shapes.
+/// Returns the first error that a body names, in any format; `None` for a body of none of the formats.
 ///
-/// A body of a successful answer must be read too: HTTP 200 with a `fail` is real.
+/// The body of a successful answer must be checked as well: HTTP 200 with a `fail` occurs.
 #[must_use]
 pub fn read(body: &[u8]) -> Option<UpstreamError> {
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
     let named = |value: &&RawValue| !matches!(value.get(), "{}" | "\"\"" | "false");
     if let Some(first) = body.fail.filter(named).and_then(first) {
-        return Some(of_fail(first));
+        return Some(error_from_fail(first));
     }
     if let Some(error) = body.error.filter(named) {
-        return Some(of_value(error));
+        return Some(error_from_value(error));
     }
     body.detail.map(|text| UpstreamError {
         code: String::new(),
@@ -78,67 +76,33 @@ fn first(value: &RawValue) -> Option<&RawValue> {
     }
 }
 
-fn of_fail(value: &RawValue) -> UpstreamError {
+fn error_from_fail(value: &RawValue) -> UpstreamError {
     let nested = serde_json::from_str::<Fail<'_>>(value.get());
     match nested.ok().and_then(|fail| fail.errors) {
-        Some(errors) => first(errors).map_or_else(UpstreamError::unnamed, of_value),
-        None => of_value(value),
+        Some(errors) => first(errors).map_or_else(UpstreamError::without_details, error_from_value),
+        None => error_from_value(value),
     }
 }
 
 /// Returns an error that is an object or a text; any other value is an error without details.
-fn of_value(value: &RawValue) -> UpstreamError {
+fn error_from_value(value: &RawValue) -> UpstreamError {
     if let Some(text) = lenient::text(value) {
         return UpstreamError {
             code: String::new(),
             message: sanitize(&text),
         };
     }
-    serde_json::from_str::<Flat>(value.get()).map_or_else(|_| UpstreamError::unnamed(), Into::into)
+    serde_json::from_str::<Flat>(value.get())
+        .map_or_else(|_| UpstreamError::without_details(), Into::into)
 }
 
 impl UpstreamError {
-    const fn unnamed() -> Self {
+    const fn without_details() -> Self {
         Self {
             code: String::new(),
             message: String::new(),
         }
     }
-}
-
-/// Sanitizes untrusted text: one line, no invisible characters, bounded length.
-#[must_use]
-pub fn sanitize(text: &str) -> String {
-    sanitize_within(text, SHOWN_CHARS_MAX)
-}
-
-/// Sanitizes untrusted text to at most so many characters.
-#[must_use]
-pub fn sanitize_within(text: &str, chars_max: usize) -> String {
-    let plain = |c: char| if is_invisible(c) { ' ' } else { c };
-    text.chars().take(chars_max).map(plain).collect()
-}
-
-/// Sanitizes untrusted text to at most so many bytes.
-#[must_use]
-pub fn sanitize_bytes(text: &str, bytes_max: usize) -> String {
-    let cut = text.floor_char_boundary(bytes_max);
-    sanitize_within(text.get(..cut).unwrap_or_default(), bytes_max)
-}
-
-/// Returns whether a character is invisible and affects how others are displayed, or ends a line:
-/// control characters, line separators, marks and embeddings of the direction of writing.
-#[must_use]
-pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}'
-                | '\u{feff}'
-        )
 }
 
 #[cfg(test)]
@@ -209,16 +173,5 @@ mod tests {
         );
         assert_eq!(both("<html>"), None);
         assert_eq!(both("[]"), None);
-    }
-
-    #[test]
-    fn a_text_from_outside_is_shown_on_one_short_line() {
-        assert_eq!(sanitize("a\nb\u{1b}[31m"), "a b [31m");
-        assert_eq!(sanitize("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a b c d e");
-        assert_eq!(sanitize("héllo – 日本 😀"), "héllo – 日本 😀");
-        assert_eq!(sanitize(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
-        assert_eq!(sanitize_within("é\nx", 2), "é ");
-        assert_eq!(sanitize_bytes("éé\nx", 3), "é");
-        assert_eq!(sanitize_bytes("é\u{2028}x", 99), "é x");
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-/// The line numbers of a table's keys and of the tables in it. The default, for a table that is
-/// not from a file, knows no lines.
+/// The line numbers of a table's keys and of the tables in it. The default has none, for a table
+/// that is not from a file.
 #[derive(Clone, Debug, Default)]
 pub struct KeyLineNumbers {
     /// The line of the table itself; 0 where it is unknown.
     line: usize,
-    /// Shared, since the tables of thousands of sources are handed on.
+    /// Shared, since the tables of thousands of sources are cloned.
     keys: Arc<BTreeMap<String, Self>>,
     /// The lines of the elements, where the value is a list.
     elements: Arc<[Self]>,
@@ -20,11 +20,11 @@ pub struct KeyLineNumbers {
 impl KeyLineNumbers {
     /// Parses the lines of a whole file. Empty for a file with a syntax error.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    pub fn parse(text: &str) -> Self {
+        let line_feeds: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
         let line = |at: usize| {
-            starts
-                .partition_point(|start| *start < at)
+            line_feeds
+                .partition_point(|line_feed| *line_feed < at)
                 .saturating_add(1)
         };
         match DeTable::parse(text) {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn keys_tables_and_lists_have_their_lines() {
-        let lines = KeyLineNumbers::of(
+        let lines = KeyLineNumbers::parse(
             "a = 1\n\n[[source]]\nname = \"x\"\n[source.settings]\nb = [\n  1,\n]\n[[source]]\nc.d = 2\n",
         );
         assert_eq!(lines.line("a"), Some(1));
@@ -112,6 +112,6 @@ mod tests {
         );
         assert_eq!(lines.element("source", 1).table("c").line("d"), Some(10));
         assert_eq!(lines.element("source", 2).line("name"), None);
-        assert_eq!(KeyLineNumbers::of("a = ").line("a"), None);
+        assert_eq!(KeyLineNumbers::parse("a = ").line("a"), None);
     }
 }
