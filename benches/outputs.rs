@@ -74,11 +74,11 @@ fn main() {
 fn measure(kind: &str, batches: usize) {
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(kind, directory.path());
-    let Some((_receiver, place)) = receiver else {
+    let Some((_receiver, receiver_settings)) = receiver else {
         eprintln!("LEFT OUT: `nats`, since nats-server is not installed");
         return;
     };
-    let settings = format!("type = \"{kind}\"\n{place}");
+    let settings = format!("type = \"{kind}\"\n{receiver_settings}");
     let sender = Command::new(std::env::current_exe().unwrap())
         .args([SEND, &settings, &batches.to_string()])
         .stdout(Stdio::null())

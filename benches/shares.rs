@@ -1,4 +1,4 @@
-//! The pace of an honest source beside hostile ones: `source-host run` collects from an upstream
+//! The throughput of an honest source beside hostile ones: `source-host run` collects from an upstream
 //! in another process, alone and beside components that take more than their share.
 //!
 //! Runs alone and runs beside others alternate, and the median ratio counts: on a shared machine
@@ -96,7 +96,7 @@ fn main() {
         folder: folder.path(),
         events: 2 * usize::try_from(size.files).unwrap() * upstream::RECORDS,
     };
-    honest.pace(""); // compiles the component
+    honest.throughput(""); // compiles the component
     println!("| beside | events a second alone | beside | ratio | min to max | required |");
     println!("|---|--:|--:|--:|---|--:|");
     for (what, does, count, least) in CASES {
@@ -111,8 +111,8 @@ fn main() {
             .collect();
         let rounds: Vec<Round> = (0..size.rounds)
             .map(|_| Round {
-                alone: honest.pace(""),
-                beside: honest.pace(&hostile),
+                alone: honest.throughput(""),
+                beside: honest.throughput(&hostile),
             })
             .collect();
         print_row(what, &rounds, least);
@@ -151,7 +151,7 @@ fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
     );
 }
 
-/// The source whose pace is measured.
+/// The source whose throughput is measured.
 struct Honest<'a> {
     access: Value,
     folder: &'a Path,
@@ -161,7 +161,7 @@ struct Honest<'a> {
 impl Honest<'_> {
     /// Collects everything, with these sources beside it. Returns its events a second from the
     /// first to the last.
-    fn pace(&self, beside: &str) -> f64 {
+    fn throughput(&self, beside: &str) -> f64 {
         let settings = self.write_settings(beside);
         let log = File::create(self.folder.join("host.log")).unwrap();
         let mut host = Command::new(env!("CARGO_BIN_EXE_source-host"))
@@ -172,9 +172,9 @@ impl Honest<'_> {
             .stderr(log)
             .spawn()
             .unwrap();
-        let pace = self.watch();
+        let throughput = self.watch();
         stop(&mut host);
-        pace.unwrap_or_else(|| {
+        throughput.unwrap_or_else(|| {
             let log = fs::read_to_string(self.folder.join("host.log")).unwrap();
             let end = log.len().saturating_sub(2_000);
             println!("{}", log.get(end..).unwrap_or_default());

@@ -24,10 +24,10 @@ pub(crate) fn is_upstream() -> bool {
     clippy::print_stdout,
     reason = "the other copy of this program reads it"
 )]
-pub(crate) fn serve<Answer, Answered>(answer: Answer, mut report: impl FnMut() -> String)
+pub(crate) fn serve<Answer, AnswerFuture>(answer: Answer, mut report: impl FnMut() -> String)
 where
-    Answer: Fn(Request<Bytes>) -> Answered + Clone + Send + Sync + 'static,
-    Answered: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Answer: Fn(Request<Bytes>) -> AnswerFuture + Clone + Send + Sync + 'static,
+    AnswerFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

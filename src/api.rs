@@ -34,7 +34,7 @@ pub struct ApiClient {
     /// The host's clock at the last call.
     now: Timestamp,
     /// How far the host's clock was taken to be ahead when the last call was signed.
-    signed_skew_ms: i64,
+    skew_ms_at_signing: i64,
     /// How often in a row the preflight request (token or region) failed.
     preflight_failures: u32,
     /// Until when the preflight request is not retried, and the failure that caused the wait.
@@ -60,7 +60,7 @@ impl ApiClient {
             skew: ClockSkew::default(),
             random: if random == 0 { DEFAULT_SEED } else { random },
             now,
-            signed_skew_ms: 0,
+            skew_ms_at_signing: 0,
             preflight_failures: 0,
             preflight_failure: None,
         }
@@ -86,13 +86,13 @@ impl ApiClient {
         self.now
     }
 
-    /// Returns the upstream's clock, by several answers.
+    /// Returns the upstream's clock, estimated from several answers.
     #[must_use]
     pub fn upstream_now(&self) -> Timestamp {
         self.now.plus_ms(self.skew.ms().saturating_neg())
     }
 
-    /// Returns the upstream's clock, by its last answer alone.
+    /// Returns the upstream's clock, estimated from its last answer alone.
     #[must_use]
     pub fn last_upstream_now(&self) -> Timestamp {
         let skew_ms = self.skew.last_ms().unwrap_or_else(|| self.skew.ms());
@@ -160,7 +160,7 @@ impl ApiClient {
     /// Returns the clocks and the random number for the next request.
     fn signing_context(&mut self) -> SigningContext {
         let skew_ms = self.skew.signing_ms();
-        self.signed_skew_ms = skew_ms;
+        self.skew_ms_at_signing = skew_ms;
         SigningContext {
             now: self.now,
             upstream_now: self.now.plus_ms(skew_ms.saturating_neg()),
@@ -185,7 +185,7 @@ impl ApiClient {
             && self.now < wait.until
         {
             let left_ms = wait.until.millis().saturating_sub(self.now.millis());
-            return Err(error.clone().after(left_ms));
+            return Err(error.clone().with_retry_after_ms(left_ms));
         }
         let context = self.signing_context();
         Ok(self.auth.preflight_request(context))
@@ -339,7 +339,8 @@ impl ApiClient {
             ResponseKind::UnknownApplication => true,
             // The answer has the upstream's clock, which differs from the time of the signature.
             ResponseKind::SignatureRefused => {
-                let differs = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
+                let differs =
+                    |skew_ms: i64| skew_ms.abs_diff(self.skew_ms_at_signing) > SKEW_MS_MAX;
                 let was_off = self.skew.last_ms().is_some_and(differs);
                 if was_off {
                     self.skew.keep_last_only();

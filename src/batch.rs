@@ -210,36 +210,36 @@ impl RecordProcessor {
     pub fn id(&mut self, record: RecordLine<'_>) -> Option<RecordId> {
         let bytes = redact(record.stream, record.bytes);
         let record = record.with_bytes(&bytes);
-        with_record(&mut self.parser, record, |read, repaired| {
-            Some(id(record, &read.ok()?, repaired.is_some()))
+        with_record(&mut self.parser, record, |parsed, repaired| {
+            Some(id(record, &parsed.ok()?, repaired.is_some()))
         })
     }
 
     /// Returns the time of a record, or `None` where it has none or is not a record.
     pub fn time(&mut self, record: RecordLine<'_>) -> Option<Timestamp> {
-        with_record(&mut self.parser, record, |read, _| {
-            self.normalizer.occurred(&read.ok()?).map(|(_, at)| at)
+        with_record(&mut self.parser, record, |parsed, _| {
+            self.normalizer.occurred(&parsed.ok()?).map(|(_, at)| at)
         })
     }
 }
 
-/// Parses a record line, repaired where it needs to be, and passes the record to `each` with what was
-/// repaired.
+/// Parses a record line, repaired where it needs to be, and passes the record to `use_record` with
+/// what was repaired.
 fn with_record<T>(
     parser: &mut Parser,
     line: RecordLine<'_>,
-    each: impl FnOnce(Result<Record<'_>, ParseError>, Option<&Repaired>) -> T,
+    use_record: impl FnOnce(Result<Record<'_>, ParseError>, Option<&Repaired>) -> T,
 ) -> T {
     // Most lines are valid text, so validity is checked before anything is searched.
     let text = core::str::from_utf8(line.bytes)
         .map_or_else(|_| String::from_utf8_lossy(line.bytes), Cow::Borrowed);
     let is_text = matches!(text, Cow::Borrowed(_));
-    let read = parser.parse(line.stream, &text);
-    if is_text && !matches!(&read, Err(reason) if reason.is_repairable()) {
-        return each(read, None);
+    let parsed = parser.parse(line.stream, &text);
+    if is_text && !matches!(&parsed, Err(reason) if reason.is_repairable()) {
+        return use_record(parsed, None);
     }
     let repaired = repair(&text);
-    each(parser.parse(line.stream, &repaired.text), Some(&repaired))
+    use_record(parser.parse(line.stream, &repaired.text), Some(&repaired))
 }
 
 /// Returns the identity of a record. After a repair it is that of the original bytes, because replaced
@@ -425,9 +425,9 @@ impl Builder {
             seen_ids,
             occurrences,
         } = deduplication;
-        with_record(parser, record, |read, repaired| {
-            let read = match read {
-                Ok(read) => read,
+        with_record(parser, record, |parsed, repaired| {
+            let parsed = match parsed {
+                Ok(parsed) => parsed,
                 Err(reason) => {
                     self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
                     return OfferResult::Consumed;
@@ -435,8 +435,10 @@ impl Builder {
             };
             let base = record
                 .shared_id
-                .unwrap_or_else(|| id(record, &read, repaired.is_some()));
-            let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
+                .unwrap_or_else(|| id(record, &parsed, repaired.is_some()));
+            let occurrence = occurrences
+                .as_ref()
+                .map_or(1, |counted| counted.next_occurrence(&base));
             // Remembered identities do not depend on the tenant.
             let id = base.of_occurrence(occurrence);
             if seen_ids
@@ -449,21 +451,22 @@ impl Builder {
                 }
                 return OfferResult::Consumed;
             }
-            let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
+            let fields = repaired.map(|repaired| repaired_fields(&parsed, repaired));
             let source = OriginalRecord {
-                text: read.text(),
+                text: parsed.text(),
                 repaired: fields.as_deref().unwrap_or_default(),
             };
             // The record, its identity and its original are unchanged.
             let extra_members = match correlation {
                 _ if normalizer.format() == Format::Raw => None,
                 Some(correlation) if record.extra_members.is_empty() => {
-                    correlation.members_for(&read)
+                    correlation.members_for(&parsed)
                 }
                 Some(_) | None => Some(record.extra_members),
             };
-            let joined = extra_members.and_then(|members| rewriter.join(&read, members));
-            let joined = joined.unwrap_or(read);
+            let joined =
+                extra_members.and_then(|members| rewriter.prepend_members(&parsed, members));
+            let joined = joined.unwrap_or(parsed);
             let start = self.events.len();
             let event_id = base.to_event_id(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);

@@ -310,7 +310,7 @@ impl Check {
                 CheckOutcome::Failed(PollError::Settings(SettingsError {
                     setting: "account_code".to_owned(),
                     detail: format!(
-                        "is {expected:?}, and the keys belong to the account {seen:?}; correct the code, or use the keys of that account"
+                        "is {expected:?}, but the keys belong to the account {seen:?}; correct the code, or use other keys"
                     ),
                 }))
             }

@@ -35,7 +35,7 @@ impl CheckpointError {
                 "it has version {version} and this release reads up to {VERSION}; run the newer release"
             ),
             Self::Unreadable => {
-                "it is not a checkpoint of this component or was cut; restore it from a copy, or \
+                "it is not a checkpoint of this component or is truncated; restore it from a copy, or \
                  remove it to begin at `start`"
                     .to_owned()
             }
@@ -154,8 +154,8 @@ pub enum BackoffCause {
 pub struct FilesPosition {
     /// The time, by the upstream's clock, up to which everything was collected when the stream was
     /// last caught up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<Timestamp>,
+    #[serde(rename = "read_to", default, skip_serializing_if = "Option::is_none")]
+    pub collected_until: Option<Timestamp>,
     /// The token of the page to list; none before the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
@@ -392,16 +392,16 @@ pub struct EventsPosition {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub has_more: bool,
-    /// Up to when everything is read, by the upstream's clock.
+    /// The time, by the upstream's clock, up to which everything is collected.
     #[serde(rename = "covered", default, skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<Timestamp>,
-    /// What `read_to` becomes when the page is done.
+    pub collected_until: Option<Timestamp>,
+    /// What `collected_until` becomes when the page is done.
     #[serde(
         rename = "covered_next",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub read_to_next: Option<Timestamp>,
+    pub next_collected_until: Option<Timestamp>,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -420,8 +420,8 @@ pub struct EventsPosition {
 pub struct ThreatFeedPosition {
     /// The time, by the upstream's clock, up to which everything was collected when the stream was
     /// last caught up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<Timestamp>,
+    #[serde(rename = "read_to", default, skip_serializing_if = "Option::is_none")]
+    pub collected_until: Option<Timestamp>,
     /// Where the feed begins where there is no token.
     pub since: Timestamp,
     /// The token of the file to read next.
@@ -460,8 +460,8 @@ pub struct ThreatFeedPosition {
 pub struct LogFilesPosition {
     /// The time, by the upstream's clock, up to which everything was collected when the stream was
     /// last caught up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub read_to: Option<Timestamp>,
+    #[serde(rename = "read_to", default, skip_serializing_if = "Option::is_none")]
+    pub collected_until: Option<Timestamp>,
     /// Older records are left out: files cannot be requested by date.
     pub since: Timestamp,
     /// The token of the answer to read next; it stays when the stream is caught up.

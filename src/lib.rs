@@ -43,6 +43,7 @@ pub mod decode;
 pub mod encode;
 pub mod field;
 pub mod identity;
+mod legacy_keys;
 pub mod machine;
 pub mod normalize;
 pub mod poll_error;

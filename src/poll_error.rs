@@ -39,7 +39,7 @@ impl PollError {
 
     /// Returns the error with another wait, where it has one.
     #[must_use]
-    pub fn after(mut self, wait_ms: i64) -> Self {
+    pub fn with_retry_after_ms(mut self, wait_ms: i64) -> Self {
         if let Self::Protocol(failure) | Self::Throttled(failure) | Self::Unavailable(failure) =
             &mut self
         {

@@ -199,7 +199,11 @@ impl Rewriter {
 
     /// Returns the record with these members before its own, each with a comma after it; nothing where
     /// there are none. Of two members with one name the record's own counts, since it is the last.
-    pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
+    pub fn prepend_members<'a>(
+        &'a mut self,
+        record: &Record<'_>,
+        members: &str,
+    ) -> Option<Record<'a>> {
         let own = record.text().strip_prefix('{')?;
         if members.is_empty() {
             return None;

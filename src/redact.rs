@@ -1,4 +1,4 @@
-//! Redacts codes in records with which anyone could act: they are not collected.
+//! Redacts codes in records that permit anyone to restore messages: they are not collected.
 
 use std::borrow::Cow;
 

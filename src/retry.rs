@@ -17,7 +17,7 @@ pub fn bounded_ms(wait_ms: i64) -> i64 {
     wait_ms.clamp(0, WAIT_MS_MAX)
 }
 
-/// A wait by the host's clock. It knows when it began, because a clock may be set back.
+/// A wait by the host's clock. It records when it began, because a clock may be set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// When it began; checkpoints of older releases do not have it.

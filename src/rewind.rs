@@ -29,10 +29,10 @@ pub fn rewind(
     let mut checkpoint =
         Checkpoint::parse(checkpoint).map_err(|error| format!("checkpoint: {}", error.detail()))?;
     if from > now {
-        return Err(format!("{from} is in the future; name a past time"));
+        return Err(format!("{from} is in the future; use a past time"));
     }
     if from.millis() < 0 {
-        return Err(format!("{from} is before 1970; name a later time"));
+        return Err(format!("{from} is before 1970; use a later time"));
     }
     let selected: Vec<Stream> = if streams.is_empty() {
         settings.streams.clone()

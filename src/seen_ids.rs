@@ -100,7 +100,7 @@ impl SeenIds {
         self.evictable = Some((after, before));
     }
 
-    /// Forgets what happened before `from`.
+    /// Forgets the entries of records before `from`.
     pub fn forget_before(&mut self, from: Timestamp) {
         let keys = &mut self.keys;
         self.entries.retain(|(at, key)| {
@@ -159,7 +159,7 @@ pub struct Occurrences(BTreeMap<RecordId, u32>);
 impl Occurrences {
     /// Returns which occurrence of this record the next one is, counted from 1.
     #[must_use]
-    pub fn next(&self, base: &RecordId) -> u32 {
+    pub fn next_occurrence(&self, base: &RecordId) -> u32 {
         self.0.get(base).map_or(1, |count| count.saturating_add(1))
     }
 

@@ -4,11 +4,11 @@
 //! `handle_*` functions. A failure is either that of one stream, which then backs off while the others
 //! continue, or that of the poll.
 
-mod answers;
 mod files;
 mod lines;
 mod log_files;
 mod machine_impl;
+mod responses;
 mod schedule;
 pub mod status;
 #[cfg(test)]

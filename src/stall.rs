@@ -66,13 +66,14 @@ impl StallDetector {
     }
 
     /// Notes an empty page that names a further one. Returns whether that one is to be followed.
-    pub const fn follow_empty(&mut self) -> bool {
+    pub const fn note_empty_page(&mut self) -> bool {
         self.empty_pages = self.empty_pages.saturating_add(1);
         self.empty_pages <= EMPTY_PAGES_MAX
     }
 
-    /// Notes a page with records that names a further one.
-    pub fn follow(&mut self, digest: &str, has_new_records: bool) -> Option<Stall> {
+    /// Notes a page that has records, or counts as if it had, and names a further one. Returns why the
+    /// reading is stalled, if it is.
+    pub fn note_page(&mut self, digest: &str, has_new_records: bool) -> Option<Stall> {
         self.empty_pages = 0;
         self.pages = self.pages.saturating_add(1);
         self.pages_without_new = if has_new_records {
@@ -147,7 +148,7 @@ mod tests {
                 // A checkpoint between two pages changes nothing.
                 let text = serde_json::to_string(&detector).unwrap();
                 detector = serde_json::from_str(&text).unwrap();
-                Some((number, detector.follow(&digest, has_new_records)?))
+                Some((number, detector.note_page(&digest, has_new_records)?))
             })
     }
 
@@ -174,9 +175,9 @@ mod tests {
     #[test]
     fn a_few_empty_pages_are_followed() {
         let mut detector = StallDetector::default();
-        let followed = (0..9).take_while(|_| detector.follow_empty()).count();
+        let followed = (0..9).take_while(|_| detector.note_empty_page()).count();
         assert_eq!(followed, 3);
-        assert_eq!(detector.follow("a", true), None);
-        assert!(detector.follow_empty());
+        assert_eq!(detector.note_page("a", true), None);
+        assert!(detector.note_empty_page());
     }
 }

@@ -125,7 +125,8 @@ pub struct PostEndpoint {
 }
 
 const WHOLE_RECORD: &str = "hash of the whole record without _offset and _partition";
-const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
+const SIEM_PERMISSION: &str =
+    "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
 
 /// The permission of a row for which Mimecast documents none.
 pub const NO_PERMISSION: &str = "none documented";
@@ -142,7 +143,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
             events_endpoint: "/siem/v1/events/cg",
         },
         times: &[field::TIMESTAMP],
-        permission: SIEM,
+        permission: SIEM_PERMISSION,
         product: "Threats, Security Events and Data for CG",
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,

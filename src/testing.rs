@@ -31,8 +31,8 @@ pub(crate) enum Answer {
     Whole(u16, Vec<(String, String)>, Vec<u8>),
     /// A response whose body breaks off after this many bytes.
     Cut(Vec<u8>, usize),
-    /// No response.
-    Nothing(TransportError),
+    /// No response, because of this error.
+    NoResponse(TransportError),
 }
 
 impl Answer {
@@ -182,16 +182,20 @@ impl Upstream {
             .as_ref()
             .map(|body| body.bytes.expose())
             .unwrap_or_default();
-        let shown = format!("{} {body}", request.url);
-        self.requests.push(shown.clone());
+        let request_text = format!("{} {body}", request.url);
+        self.requests.push(request_text.clone());
         if let Some(at) = self
             .script
             .iter()
-            .position(|(part, _)| shown.contains(part))
+            .position(|(part, _)| request_text.contains(part))
         {
             return self.script.remove(at).unwrap().1;
         }
-        if let Some((_, answer)) = self.always.iter().find(|(part, _)| shown.contains(part)) {
+        if let Some((_, answer)) = self
+            .always
+            .iter()
+            .find(|(part, _)| request_text.contains(part))
+        {
             return answer.clone();
         }
         if origin(&request.url) == STORAGE {
@@ -421,14 +425,17 @@ impl Upstream {
                     let (status, headers, body, cut) = match self.answer(&request) {
                         Answer::Whole(status, headers, body) => (status, headers, body, None),
                         Answer::Cut(body, at) => (200, Vec::new(), body, Some(at)),
-                        Answer::Nothing(error) => {
+                        Answer::NoResponse(error) => {
                             machine.handle_failure(error, self.host_now());
                             continue;
                         }
                     };
                     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
-                    let shown = self.requests.last().cloned().unwrap_or_default();
-                    let pace = self.pace.iter().find(|(part, ..)| shown.contains(part));
+                    let request_text = self.requests.last().cloned().unwrap_or_default();
+                    let pace = self
+                        .pace
+                        .iter()
+                        .find(|(part, ..)| request_text.contains(part));
                     let (bytes, chunk_ms) = pace.map_or((97, 0), |(_, bytes, ms)| (*bytes, *ms));
                     (self.chunk_ms, self.next_chunk_ms) = (chunk_ms, chunk_ms);
                     self.open = sent.chunks(bytes).map(|chunk| Ok(chunk.to_vec())).collect();
@@ -451,7 +458,7 @@ impl Upstream {
 
 /// An HTTP date.
 pub(crate) fn http_date(at: Timestamp) -> String {
-    at.to_signed_date().replace("UTC", "GMT")
+    at.to_signature_date().replace("UTC", "GMT")
 }
 
 /// The identity of a record of this upstream.
@@ -474,7 +481,7 @@ pub(crate) fn key_of(record: &str) -> String {
         .or_else(|| value.get("eventType"))
         .and_then(|kind| kind.as_str())
         .unwrap_or("audit");
-    // The type of an indicator does not tell its stream, so its id does.
+    // The type of an indicator does not identify its stream, so its id does.
     let (kind, key) = key.split_once(':').unwrap_or((kind, key));
     format!("{kind}/{key}")
 }

@@ -149,7 +149,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
 fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
     let refusals = [
         StreamRefusal::Forbidden,
-        StreamRefusal::FailInGoodAnswer,
+        StreamRefusal::FailWithStatus200,
         StreamRefusal::EndpointMissing,
     ];
     let setup = Setup::new(one_page_config(), "start = \"25h\"\nformat = \"raw\"");
@@ -203,10 +203,10 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
 }
 
 #[test]
-fn the_categories_of_audit_events_are_described_where_they_can_be_had() {
+fn the_categories_of_audit_events_are_described_where_they_are_permitted() {
     let setup = Setup::new(one_page_config(), "streams = [\"audit\", \"dlp\"]");
-    for may in [true, false] {
-        setup.simulator.permit("audit.categories", may);
+    for is_permitted in [true, false] {
+        setup.simulator.permit("audit.categories", is_permitted);
         let described = setup.command("describe --online").output().unwrap();
         let text = String::from_utf8(described.stdout).unwrap();
         let line = text
@@ -214,6 +214,10 @@ fn the_categories_of_audit_events_are_described_where_they_can_be_had() {
             .find(|line| line.starts_with("audit "))
             .unwrap();
         assert!(line.contains("readable"), "{text}");
-        assert_eq!(line.contains("categories: account_logs, "), may, "{text}");
+        assert_eq!(
+            line.contains("categories: account_logs, "),
+            is_permitted,
+            "{text}"
+        );
     }
 }

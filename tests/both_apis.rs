@@ -42,8 +42,8 @@ fn listed_differences() -> Vec<(String, Vec<String>)> {
     rows.collect()
 }
 
-/// Every value of an event under its path; lists are values.
-fn flat(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
+/// Collects every value of an event under its path; lists are values.
+fn flatten(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
@@ -52,12 +52,12 @@ fn flat(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
                 } else {
                     format!("{path}.{name}")
                 };
-                flat(value, &path, out);
+                flatten(value, &path, out);
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for item in items {
-                flat(item, &format!("{path}[]"), out);
+                flatten(item, &format!("{path}[]"), out);
             }
         }
         Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
@@ -73,7 +73,7 @@ fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
     assert!(normalized.rejected.is_empty(), "{:?}", normalized.rejected);
     let mut flattened = BTreeMap::new();
     let event = serde_json::from_str(&normalized.events).unwrap();
-    flat(&event, "", &mut flattened);
+    flatten(&event, "", &mut flattened);
     flattened
 }
 

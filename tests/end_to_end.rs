@@ -305,7 +305,7 @@ fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
         let ended = setup.run_once();
         let output_text = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(code), "{settings}: {output_text}");
-        let is_named = output_text.contains("named in `streams` and not permitted: ");
+        let is_named = output_text.contains("named in `streams` but not permitted: ");
         assert_eq!(is_named, code == 1, "{settings}: {output_text}");
         // The others are collected.
         let audit = setup
@@ -460,7 +460,7 @@ fn status_distinguishes_a_host_that_runs_from_one_that_has_ended_and_one_that_wa
     std::fs::write(&path, heartbeat.to_string()).unwrap();
     let (code, text) = status();
     assert_eq!(code, Some(3), "{text}");
-    assert!(text.contains(" gave its last sign of life at "), "{text}");
+    assert!(text.contains(" was last active at "), "{text}");
     assert!(text.contains("source `acme`: stopped, lag "), "{text}");
 
     let mut host = setup.start("run");

@@ -198,11 +198,11 @@ fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
     let record = format!(
         r#"{{"type":"receipt","timestamp":1770091506789,"subject":"s","spamInfo":{deep},"extra":{deep}}}"#
     );
-    for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+    for (format, unmapped_object) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
         let event = parse_single_line(&result.events);
         let errors = serde_json::json!(["spamInfo", "extra"]);
-        assert_eq!(event[home]["parse_errors"], errors, "{event}");
+        assert_eq!(event[unmapped_object]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("[7]"));
     }
 }
@@ -245,11 +245,11 @@ fn every_event_of_every_format_names_its_tenant_and_has_an_id_of_its_own() {
 #[test]
 fn bytes_that_are_no_text_are_replaced_and_named() {
     let record = b"{\"type\":\"receipt\",\"timestamp\":1770091506789,\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
-    for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+    for (format, unmapped_object) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record);
         let event = parse_single_line(&result.events);
         let errors = serde_json::json!(["subject", "extra"]);
-        assert_eq!(event[home]["parse_errors"], errors, "{event}");
+        assert_eq!(event[unmapped_object]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("caf\u{fffd}"));
     }
     let ids = [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xfe\"}"].map(|record| {
@@ -271,14 +271,14 @@ fn half_of_a_surrogate_pair_and_control_characters_are_repaired_and_named() {
         let record = format!(
             r#"{{"type":"receipt","timestamp":1770091506789,"extra":{{"a":["{subject}"]}},"messageId":"<m1>","recipients":"ann@example.com","subject":"{subject}"}}"#
         );
-        for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+        for (format, unmapped_object) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
             let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
             assert_eq!(result.rejected, [], "{subject}");
             let event = parse_single_line(&result.events);
             assert_eq!(event["email"]["subject"], expected);
-            assert_eq!(event[home]["extra"]["a"][0], expected);
+            assert_eq!(event[unmapped_object]["extra"]["a"][0], expected);
             let errors = serde_json::json!(["extra", "subject"]);
-            assert_eq!(event[home]["parse_errors"], errors, "{event}");
+            assert_eq!(event[unmapped_object]["parse_errors"], errors, "{event}");
         }
         let raw = normalized(Stream::SiemReceipt, Format::Raw, record.as_bytes());
         let event = parse_single_line(&raw.events);
@@ -753,6 +753,121 @@ fn audit_events_say_what_was_done_whatever_addresses_and_names_contain() {
 }
 
 #[test]
+fn audit_events_say_who_was_affected_and_by_whom() {
+    assert_events(&[
+        (
+            Stream::Audit,
+            r#"{"auditType":"Case Action","user":"ann@example.com","category":"case_review_logs","eventInfo":"Viewed Case - Case: Goods were not delivered, Date: 2026-03-01, Time: 10:20:30+0000, IP: 192.0.2.15"}"#,
+            &[
+                ("/ecs/event/outcome", r#""success""#),
+                ("/ocsf/status_id", "1"),
+                (
+                    "/ocsf/web_resources/0/name",
+                    r#""Goods were not delivered""#,
+                ),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Folder Log Entry","user":"ann@example.com","category":"profile_group_logs","eventInfo":"Action Performed - Removed bob@example.com from VIP by ann@example.com<Li, Ann>"}"#,
+            &[
+                ("/ecs/event/type", r#"["group","change"]"#),
+                ("/ecs/user/target/email", r#""bob@example.com""#),
+                ("/ecs/user/full_name", r#""Li, Ann""#),
+                ("/ocsf/activity_id", "4"),
+                ("/ocsf/user/name", r#""bob@example.com""#),
+                ("/ocsf/actor/user/name", r#""ann@example.com""#),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Group Member Added","user":"ann@example.com","category":"profile_group_logs","eventInfo":"bob@example.com added to VIP"}"#,
+            &[
+                ("/ecs/event/type", r#"["group","change"]"#),
+                ("/ocsf/activity_id", "3"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"User Settings Changed","user":"ann@example.com","category":"user_account_and_role_logs","eventInfo":"User bob@example.com added to group VIP"}"#,
+            &[
+                ("/ecs/event/type", r#"["group","change"]"#),
+                ("/ocsf/class_uid", "3006"),
+                ("/ocsf/activity_id", "3"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Logon Authentication Failed","user":"com.example.User@1a2b3c4d","category":"authentication_logs","eventInfo":"Failed authentication, emailAddress :com.example.Address@4a3bcd11[emailAddress=bob@example.com,aliases={}] remote IP : 192.0.2.4 application : LFS"}"#,
+            &[
+                ("/ecs/user/name", r#""bob@example.com""#),
+                ("/ecs/related/user", r#"["bob@example.com"]"#),
+                ("/ecs/source/ip", r#""192.0.2.4""#),
+                ("/ecs/mimecast/user", r#""com.example.User@1a2b3c4d""#),
+                ("/ocsf/user/name", r#""bob@example.com""#),
+                ("/ocsf/class_uid", "3002"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Policy Changed","user":"User{id=7, emailAddress='ann@example.com'}","category":"account_logs","eventInfo":"Policy changed"}"#,
+            &[
+                ("/ecs/user/email", r#""ann@example.com""#),
+                ("/ocsf/actor/user/name", r#""ann@example.com""#),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"User Password Changed","user":"admin@example.com","category":"user_account_and_role_logs","eventInfo":"Password reset for bob@example.com <Doe, Bob>"}"#,
+            &[
+                ("/ecs/user/name", r#""admin@example.com""#),
+                ("/ecs/user/full_name", "null"),
+                ("/ecs/user/target/full_name", r#""Doe, Bob""#),
+                ("/ecs/user/target/name", r#""bob@example.com""#),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"User Settings Changed","user":"","category":"user_account_and_role_logs","eventInfo":"Account of bob@example.com was locked by ann@example.com <Li, Ann>"}"#,
+            &[
+                ("/ecs/user/name", r#""ann@example.com""#),
+                ("/ecs/user/full_name", r#""Li, Ann""#),
+                ("/ecs/user/target/name", r#""bob@example.com""#),
+                ("/ocsf/user/name", r#""bob@example.com""#),
+                ("/ocsf/actor/user/name", r#""ann@example.com""#),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Policy Changed","user":"system","category":"account_logs","eventInfo":"Policy x edited by ann@example.com"}"#,
+            &[("/ecs/user/target", "null")],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Role Created","user":"ann@example.com","category":"user_account_and_role_logs","eventInfo":"Role Help Desk created by ann@example.com, IP: 192.0.2.15"}"#,
+            &[
+                ("/ecs/event/type", r#"["admin","creation"]"#),
+                ("/ecs/user/target", "null"),
+                ("/ocsf/class_uid", "3004"),
+                ("/ocsf/activity_id", "1"),
+                ("/ocsf/entity/name", r#""Help Desk""#),
+                ("/ocsf/entity/type_id", "99"),
+                ("/ocsf/actor/user/name", r#""ann@example.com""#),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Account Settings Changed","user":"ann@example.com","category":"user_account_and_role_logs","eventInfo":"Role 'Help Desk' deleted"}"#,
+            &[
+                ("/ecs/event/type", r#"["admin","change"]"#),
+                ("/ocsf/class_uid", "3004"),
+                ("/ocsf/entity/name", r#""Help Desk""#),
+            ],
+        ),
+    ]);
+}
+
+#[test]
 fn events_say_what_was_done() {
     assert_events(&[
         (
@@ -827,6 +942,26 @@ fn events_say_what_was_done() {
             Stream::TtpUrl,
             r#"{"scanResult":"malicious","actions":"Allow","creationMethod":"Entry Scan"}"#,
             &[("/ecs/threat/technique/subtechnique/id", r#"["T1566.002"]"#)],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"route":"Outbound"}"#,
+            &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"Route":"outbound","direction":null}"#,
+            &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"direction":"External"}"#,
+            &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],
+        ),
+        (
+            Stream::SiemInternalEmailProtect,
+            r#"{"subject":"s"}"#,
+            &[("/ecs/threat/technique/id", r#"["T1534"]"#)],
         ),
         (
             Stream::SiemInternalEmailProtect,
@@ -972,7 +1107,7 @@ fn a_name_is_given_once_however_it_is_spelt() {
 }
 
 #[test]
-fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
+fn the_text_after_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
     for (user, hosts) in [
         ("ann@example.com", serde_json::json!(["example.com"])),
         ("ann@\"", Value::Null),

@@ -182,7 +182,7 @@ proptest! {
     }
 }
 
-/// The fields of records that hold one thing of a sort, whatever the stream.
+/// The fields whose values are addresses, IP addresses, hashes and URLs, in all streams.
 const ADDRESSES: &[&str] = &[
     "senderEnvelope",
     "senderHeader",
@@ -265,7 +265,7 @@ fn every_address_host_hash_and_url_of_a_record_is_found_in_one_place() {
                 };
                 let ecs = texts(&event(row.stream, Format::Ecs, &record)["related"]);
                 let ocsf = texts(&event(row.stream, Format::Ocsf, &record)["observables"]);
-                let mut look = |value: &str, field: &str| {
+                let mut check = |value: &str, field: &str| {
                     seen += 1;
                     for (format, found) in [("ecs", &ecs), ("ocsf", &ocsf)] {
                         if !found.contains(&value.to_lowercase()) {
@@ -276,14 +276,14 @@ fn every_address_host_hash_and_url_of_a_record_is_found_in_one_place() {
                 let text = |field: &str| record.get(field).and_then(Value::as_str).map(str::trim);
                 for field in ADDRESSES {
                     if let Some(address) = text(field).filter(|text| is_plain_address(text)) {
-                        look(address, field);
+                        check(address, field);
                     }
                 }
                 for field in IPS {
                     if let Some(ip) =
                         text(field).filter(|text| text.parse::<std::net::IpAddr>().is_ok())
                     {
-                        look(ip, field);
+                        check(ip, field);
                     }
                 }
                 for field in HASHES {
@@ -292,7 +292,7 @@ fn every_address_host_hash_and_url_of_a_record_is_found_in_one_place() {
                             && text.bytes().all(|it| it.is_ascii_hexdigit())
                     };
                     if let Some(hash) = text(field).filter(is_hash) {
-                        look(hash, field);
+                        check(hash, field);
                     }
                 }
                 // In ECS the host of a URL, in OCSF the URL.

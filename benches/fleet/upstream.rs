@@ -42,17 +42,17 @@ impl Polls {
 
     fn report(&mut self) -> Value {
         self.late.sort();
-        let of_100 = |part: usize| {
-            let place = (self.late.len() * part / 100).min(self.late.len().saturating_sub(1));
+        let percentile = |percent: usize| {
+            let place = (self.late.len() * percent / 100).min(self.late.len().saturating_sub(1));
             let late = self.late.get(place).copied().unwrap_or_default();
             (late.as_secs_f64() * 10.0).round() / 10.0
         };
         json!({
             "tenants": self.last.len(),
             "again": self.late.len(),
-            "p50": of_100(50),
-            "p99": of_100(99),
-            "max": of_100(100),
+            "p50": percentile(50),
+            "p99": percentile(99),
+            "max": percentile(100),
         })
     }
 }

@@ -143,7 +143,7 @@ fn busy(tenants: usize, events: usize) {
     assert_eq!(lost, 0);
 }
 
-/// The pace of honest tenants alone and beside others, and the lateness of idle ones.
+/// The throughput of honest tenants alone and beside others, and the delays of idle ones.
 fn neighbours(size: Size) {
     let (tenants, events) = (size.honest_tenants, size.honest_events);
     let mut alone = None;
@@ -163,21 +163,21 @@ fn neighbours(size: Size) {
         host.wait_until(|_| honest.count() >= tenants * events);
         let time = begun.elapsed();
         let rate = to_f64(tenants * events) / time.as_secs_f64();
-        let pace = rate / *alone.get_or_insert(rate);
+        let ratio = rate / *alone.get_or_insert(rate);
         // Idle tenants are polled every minute: two more polls of each.
-        let late = (!measure::is_smoke()).then(|| {
+        let waited = (!measure::is_smoke()).then(|| {
             thread::sleep(Duration::from_secs(130).saturating_sub(begun.elapsed()));
         });
         let used = host.sample_usage();
         host.stop();
         // The greatest time between two polls of an idle tenant.
         let poll_interval_max = Duration::from_millis(upstream.report().trim().parse().unwrap());
-        let note = match late {
+        let note = match waited {
             Some(()) => format!(
-                "{pace:.2} of the pace alone; at most {:.1} s between two polls of an idle tenant",
+                "{ratio:.2} of the pace alone; at most {:.1} s between two polls of an idle tenant",
                 poll_interval_max.as_secs_f64()
             ),
-            None => format!("{pace:.2} of the pace alone"),
+            None => format!("{ratio:.2} of the pace alone"),
         };
         row(tenants, what, time, used, &note);
     }

@@ -14,7 +14,7 @@ use crate::mock_upstream::{audit_page, bearer, client_id, respond, respond_token
 use crate::upstream_process;
 
 /// Records on a page.
-const PAGE: usize = 500;
+const PAGE_RECORDS: usize = 500;
 /// How long a slow upstream takes for an answer.
 const SLOW: Duration = Duration::from_secs(20);
 
@@ -58,8 +58,11 @@ async fn answer(request: Request<Bytes>, polls: Arc<Mutex<Polls>>) -> Response<F
         "busy" | "huge" => tenant.split('-').nth(1).unwrap().parse().unwrap(),
         _ => 0,
     };
-    let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    respond(StatusCode::OK, &audit_page(&tenant, total, PAGE, &asked))
+    let query: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    respond(
+        StatusCode::OK,
+        &audit_page(&tenant, total, PAGE_RECORDS, &query),
+    )
 }
 
 fn note_poll(polls: &Mutex<Polls>, tenant: &str) {

@@ -21,7 +21,7 @@ use mimecast_source::settings::{Credentials, Settings};
 use mimecast_source::time::Timestamp;
 
 /// The parts of an error that a person sees are short and on one line.
-pub fn fail_body(data: &[u8]) {
+pub fn upstream_error(data: &[u8]) {
     if let Some(error) = upstream_error::read(data) {
         for text in [&error.code, &error.message] {
             assert!(text.chars().count() <= 200);

@@ -21,18 +21,18 @@ pub fn pages(data: &[u8]) {
         return;
     };
     let row = &STREAMS[usize::from(*choice) % STREAMS.len()];
-    let of_2_0 = format!(
+    let api_2_settings = format!(
         r#"{{"base_url":"{API}","client_id":"c","client_secret":"{SECRET}",
            "format":"raw","streams":["{}"]}}"#,
         row.name
     );
-    let of_1_0 = format!(
+    let api_1_settings = format!(
         r#"{{"api":"1.0","base_url":"{API}","app_id":"a","app_key":"{SECRET}",
            "access_key":"{SECRET}","secret_key":"aHVzaC05",
            "format":"raw","streams":["{}"]}}"#,
         row.name
     );
-    let settings = Settings::parse(&of_2_0).or_else(|_| Settings::parse(&of_1_0));
+    let settings = Settings::parse(&api_2_settings).or_else(|_| Settings::parse(&api_1_settings));
     let settings = settings.unwrap();
     let mut bodies = split(bodies).into_iter().cycle();
     let mut now = START;

@@ -100,7 +100,10 @@ pub fn sign(
     settings: &LegacySettings,
     context: SigningContext,
 ) -> Vec<(&'static str, Secret)> {
-    let (date, id) = (context.upstream_now.to_signed_date(), uuid(context.nonce));
+    let (date, id) = (
+        context.upstream_now.to_signature_date(),
+        uuid(context.nonce),
+    );
     let uri = call.path_without_query();
     let text = format!("{date}:{id}:{uri}:{}", settings.app_key.expose());
     let Ok(signature) = hmac_sha1(&settings.secret_bytes(), text.as_bytes()) else {
@@ -126,7 +129,7 @@ fn discovery(settings: &LegacySettings, context: SigningContext) -> Request {
         ("x-mc-app-id", Secret::new(settings.app_id.clone())),
         (
             "x-mc-date",
-            Secret::new(context.upstream_now.to_signed_date()),
+            Secret::new(context.upstream_now.to_signature_date()),
         ),
         ("x-mc-req-id", Secret::new(uuid(context.nonce))),
     ];
@@ -178,7 +181,7 @@ fn region(body: &[u8]) -> Result<String, AuthError> {
     parse_origin("base_url", &region).map_err(|_| {
         let shown = sanitize(&region);
         AuthError::Protocol(format!(
-            "the discovery answer names {shown:?}, which is no origin"
+            "the discovery answer names {shown:?}, which is not an origin"
         ))
     })
 }

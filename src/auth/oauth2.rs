@@ -231,11 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_a_successful_answer_is_a_refusal() {
+    fn a_failure_in_a_successful_answer_is_a_protocol_error() {
         let body = br#"{"fail":[{"errors":[{"code":"invalid_client_identifier","message":"m"}]}]}"#;
-        let refused = application().handle_response(body, T0).unwrap_err();
+        let error = application().handle_response(body, T0).unwrap_err();
         assert_eq!(
-            refused,
+            error,
             AuthError::Protocol("invalid_client_identifier m".to_owned())
         );
     }

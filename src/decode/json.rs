@@ -74,7 +74,7 @@ pub fn scan_array(text: &str, each: impl FnMut(Element)) -> Result<(), Error> {
     scanner.finish()
 }
 
-/// Reads `text` as one value of any sort.
+/// Reads `text` as one value of any kind.
 pub fn scan_value(text: &str) -> Result<Element, Error> {
     let mut scanner = Scanner::new(text)?;
     scanner.skip_whitespace();

@@ -1,49 +1,126 @@
 //! Lines of `key=value|key=value`, as API 1.0 writes its SIEM files (`mimecast-api.md` §7.4).
 //!
-//! No rule for a `|` inside a value is documented. So a value ends only where a `|` is followed by
-//! a key and `=`; one that begins with a backslash ends at a backslash, and one that begins as
-//! JSON ends where the JSON does.
+//! No rule for a `|` inside a value is documented. So a value ends only where a `|` is followed by a
+//! key and `=`; a value in backslashes ends at a backslash, JSON at its last bracket, and a message
+//! id at its angle bracket.
+//!
+//! The sender of a message can write `|Act=Acc` into its subject. A key after the beginning of such a
+//! text is a part of the text if the record shows that the key is not its own:
+//!
+//! * Lines of this kind do not have the key: it is a name of API 2.0, is in other letters, or is a
+//!   key of clicks in the line of a message.
+//! * The key is repeated; a record has each key once. The subject decides which one is the record's,
+//!   or the first other text from outside that precedes it: a key before that text is the record's
+//!   own, and so is the last of two after it.
+//!
+//! Such a key belongs to the value before it. Not detected are keys that lines of this kind have and
+//! this record does not, and keys in another text that are repeated on the other side of the subject:
+//! no order of keys is documented.
+
+use core::ops::Range;
 
 use super::json::nested_prefix_len;
 use crate::encode::push_quoted;
+use crate::legacy_keys::{KeyFacts, LineKind, SenderControl, key_facts};
 
 /// A longer key is not a key; the longest documented one has 29 characters.
 const KEY_BYTES_MAX: usize = 64;
 
 /// A line with more pairs is not a record; real ones have 30. This also bounds the search for value
-/// ends.
+/// ends and for keys that come twice.
 const PAIRS_MAX: usize = 1000;
 
 /// Appends the line as a JSON object whose values are all texts. Returns whether it is such a line;
 /// nothing is appended if not.
 #[must_use]
 pub fn push_object(line: &str, out: &mut String) -> bool {
-    let start = out.len();
-    out.push('{');
-    let mut rest = line;
-    let mut pairs = 0_usize;
-    let mut unclosed = UnclosedValues::default();
-    while !rest.is_empty() {
-        let Some((key, after)) = key(rest).filter(|_| pairs < PAIRS_MAX) else {
-            out.truncate(start);
-            return false;
-        };
-        let (value, next_pair) = value(after, &mut unclosed);
-        if pairs > 0 {
-            out.push(',');
-        }
-        pairs = pairs.saturating_add(1);
-        push_quoted(out, key);
-        out.push(':');
-        push_quoted(out, value);
-        rest = next_pair;
-    }
-    if pairs == 0 {
-        out.truncate(start);
+    let mut pairs = Pairs::default();
+    if !pairs.parse(line) {
         return false;
+    }
+    for (at, pair) in pairs.all.iter().enumerate() {
+        out.push(if at == 0 { '{' } else { ',' });
+        push_quoted(out, pair.key);
+        out.push(':');
+        let value = line.get(pair.value.clone()).unwrap_or_default();
+        let inner = value.strip_prefix('\\').and_then(|v| v.strip_suffix('\\'));
+        push_quoted(out, inner.unwrap_or(value));
     }
     out.push('}');
     true
+}
+
+/// A key, and the range of its value in the line.
+struct Pair<'t> {
+    key: &'t str,
+    name: &'t str,
+    value: Range<usize>,
+}
+
+/// The pairs of a line, without those inside a text.
+#[derive(Default)]
+struct Pairs<'t> {
+    all: Vec<Pair<'t>>,
+    /// The kind of the line, once a key has shown it.
+    line: Option<LineKind>,
+    /// The first of the values that a sender controls the most: its index, and how much.
+    text: Option<(usize, SenderControl)>,
+}
+
+impl<'t> Pairs<'t> {
+    /// Parses a line. Returns whether it is a line of pairs.
+    fn parse(&mut self, line: &'t str) -> bool {
+        let mut rest = line;
+        let mut unclosed = UnclosedValues::default();
+        let mut count = 0;
+        while !rest.is_empty() {
+            let Some((key, after)) = key(rest).filter(|_| count < PAIRS_MAX) else {
+                return false;
+            };
+            count += 1;
+            let facts = key_facts(key);
+            let (value, next_pair) = value(after, facts.control, &mut unclosed);
+            let start = line.len().saturating_sub(after.len());
+            let pair = Pair {
+                key,
+                name: facts.name,
+                value: start..start + value.len(),
+            };
+            self.add(pair, facts);
+            rest = next_pair;
+        }
+        !self.all.is_empty()
+    }
+
+    fn add(&mut self, pair: Pair<'t>, facts: KeyFacts<'t>) {
+        let KeyFacts { line, control, .. } = facts;
+        if let Some((text_index, _)) = self.text {
+            let is_other = |known| known != LineKind::NotLegacy && line != Some(known);
+            let is_foreign = line.is_some() && self.line.is_some_and(is_other);
+            let first = self.all.iter().position(|before| before.name == pair.name);
+            match first {
+                Some(first) if !is_foreign && text_index < first => self.join(first),
+                None if !is_foreign => {}
+                _ => {
+                    self.all.push(pair);
+                    return self.join(self.all.len().saturating_sub(1));
+                }
+            }
+        }
+        self.line = self.line.or(line);
+        if control > self.text.map_or(SenderControl::None, |(_, most)| most) {
+            self.text = Some((self.all.len(), control));
+        }
+        self.all.push(pair);
+    }
+
+    /// Makes a pair a part of the value before it.
+    fn join(&mut self, index: usize) {
+        let pair = self.all.remove(index);
+        if let Some(before) = index.checked_sub(1).and_then(|at| self.all.get_mut(at)) {
+            before.value.end = pair.value.end;
+        }
+    }
 }
 
 /// Returns the key that the text begins with, and the text after its `=`.
@@ -61,67 +138,74 @@ fn key(text: &str) -> Option<(&str, &str)> {
     is_key.then_some((key, after))
 }
 
-/// The values of a line whose end was searched for in vain. Each such search reads to the end of the
-/// line, so that only a few are allowed.
+/// The values of a line that begin as one with an end and have none. Each search for an end goes to
+/// the end of the line, so that only a few may fail.
 #[derive(Default)]
 struct UnclosedValues {
-    /// A value began with a backslash and no later one ends it. So none ends a later value either.
+    /// No backslash that ends a value follows: none follows for a later value either.
     backslash_quoted: bool,
-    /// How many values began as JSON that has no end.
+    /// How many values began as JSON and did not end.
     json: usize,
 }
 
 /// How many values of a line may begin as JSON that has no end; later ones are plain text.
 const UNCLOSED_JSON_MAX: usize = 16;
 
-/// Returns the value that the text begins with, and what follows the `|` after it.
-fn value<'t>(text: &'t str, unclosed: &mut UnclosedValues) -> (&'t str, &'t str) {
+/// Returns the value that the text begins with, with its backslashes, and what follows the `|`
+/// after it.
+fn value<'t>(
+    text: &'t str,
+    control: SenderControl,
+    unclosed: &mut UnclosedValues,
+) -> (&'t str, &'t str) {
     let ended = match text.as_bytes() {
         [b'\\', ..] if !unclosed.backslash_quoted => {
-            let backslash_quoted = backslash_quoted(text);
-            unclosed.backslash_quoted = backslash_quoted.is_none();
-            backslash_quoted
+            let quoted = backslash_quoted(text);
+            unclosed.backslash_quoted = quoted.is_none();
+            quoted
         }
-        [b'{' | b'[', ..] if unclosed.json < UNCLOSED_JSON_MAX => {
+        // A sender can begin a text like JSON whose end would hide the keys after it.
+        [b'{' | b'[', ..]
+            if control == SenderControl::None && unclosed.json < UNCLOSED_JSON_MAX =>
+        {
             let json = json_value(text);
             unclosed.json = unclosed.json.saturating_add(usize::from(json.is_none()));
             json
         }
+        [b'<', ..] => message_id(text),
         _ => None,
     };
     ended.unwrap_or_else(|| plain_value(text))
 }
 
-/// Returns the text between two backslashes that the text begins with, and what follows the `|`
-/// after them.
+/// Returns a text between backslashes, with the backslashes, and what follows the `|` after it.
 fn backslash_quoted(text: &str) -> Option<(&str, &str)> {
-    let inner = text.strip_prefix('\\')?;
-    let ends = inner.match_indices('\\').map(|(at, _)| at);
-    for at in ends {
-        let (value, after) = inner.split_at_checked(at)?;
-        if let Some(next_pair) = next_pair(after.strip_prefix('\\')?) {
-            return Some((value, next_pair));
-        }
-    }
-    None
+    let ends = text.match_indices('\\').skip(1).map(|(at, _)| at + 1);
+    ends.into_iter().find_map(|end| split_value(text, end))
 }
 
-/// Returns the object or list that the text begins with, and what follows the `|` after it.
+/// Returns a text between angle brackets, with the brackets, and what follows the `|` after it.
+fn message_id(text: &str) -> Option<(&str, &str)> {
+    let (end, bracket) = text.match_indices(['<', '>']).nth(1)?;
+    (bracket == ">").then(|| split_value(text, end + 1))?
+}
+
+/// Returns an object or a list up to its last bracket, and what follows the `|` after it.
 fn json_value(text: &str) -> Option<(&str, &str)> {
-    let (value, after) = text.split_at_checked(nested_prefix_len(text)?)?;
-    Some((value, next_pair(after)?))
+    split_value(text, nested_prefix_len(text)?)
 }
 
 /// Splits at the first `|` that a key follows.
 fn plain_value(text: &str) -> (&str, &str) {
-    for (at, _) in text.match_indices('|') {
-        if let Some((value, after)) = text.split_at_checked(at)
-            && let Some(next_pair) = next_pair(after)
-        {
-            return (value, next_pair);
-        }
-    }
-    (text, "")
+    let mut ends = text.match_indices('|').map(|(at, _)| at);
+    ends.find_map(|end| split_value(text, end))
+        .unwrap_or((text, ""))
+}
+
+/// Splits a text where a value ends, if one can end there.
+fn split_value(text: &str, end: usize) -> Option<(&str, &str)> {
+    let (value, after) = text.split_at_checked(end)?;
+    Some((value, next_pair(after)?))
 }
 
 /// Returns the text after a separator, if the separator ends a value.
@@ -182,6 +266,128 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_a_sender_writes_into_a_text_are_text() {
+        let own = "datetime=x|aCode=c|acc=C0|SpamLimit=0|IP=192.0.2.1|Dir=Inbound|MsgId=<m@a.test>";
+        let behind = "headerFrom=h@a.test|Sender=s@a.test|Rcpt=r@b.test|Act=Rej|TlsVer=TLSv1.3";
+        let fields = [
+            ("acc", "C0"),
+            ("IP", "192.0.2.1"),
+            ("Dir", "Inbound"),
+            ("MsgId", "<m@a.test>"),
+            ("Sender", "s@a.test"),
+            ("Rcpt", "r@b.test"),
+            ("Act", "Rej"),
+        ];
+        for forged in [
+            "a|Act=Acc|b",
+            "a|action=Acc",
+            "a|ACT=Acc|b|aCt=Acc",
+            "a|Action=Acc|b",
+            "a|Sender=ceo@b.test",
+            "a|senderEnvelope=ceo@b.test|sender=ceo@b.test",
+            "a|IP=192.0.2.66|SourceIP=192.0.2.66|senderIp=192.0.2.66",
+            "a|acc=C1|datetime=y|Dir=Internal|direction=internal",
+            "a|MsgId=<n@a.test>|Subject=b|subject=c",
+            "a|Sender=ceo@b.test|headerFrom=ceo@b.test|Rcpt=x@b.test|Act=Acc|TlsVer=x",
+            "a|DELIVERED=true|delivered=true|type=av|url=http://a.test|urlCategory=x|reason=x",
+            r#"{"a":"|Act=Acc"#,
+            "[|Act=Acc",
+            "<a|Act=Acc|b",
+        ] {
+            for wrap in ["", "\\"] {
+                let line = format!("{own}|Subject={wrap}{forged}{wrap}|{behind}");
+                let read = object(&line);
+                assert_eq!(read["Subject"], forged, "{line}");
+                assert_eq!(read.as_object().unwrap().len(), 13, "{line}");
+                for (key, value) in fields {
+                    assert_eq!(read[key], value, "{key} of {line}");
+                }
+            }
+            // The backslash at the end of the text is written by the sender as well.
+            let line = format!("{own}|Subject=\\x\\|{forged}|y\\|{behind}");
+            for (key, value) in fields {
+                assert_eq!(object(&line)[key], value, "{key} of {line}");
+            }
+            let read = object(&format!("{own}|{behind}|Subject={forged}"));
+            assert_eq!(read["Subject"], forged);
+            for (key, value) in fields {
+                assert_eq!(read[key], value, "{key} of {forged}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_inside_ids_names_of_files_and_links_are_text() {
+        for (line, key, value) in [
+            ("acc=C0|MsgId=<m|Act=Acc>|Subject=s|Act=Rej", "Act", "Rej"),
+            (
+                "acc=C0|fileName=a|sha256=0|b.exe|Size=1|sha256=1|Subject=s",
+                "sha256",
+                "1",
+            ),
+            (
+                "acc=C0|sha256=1|fileName=a|sha256=0|b.exe|Subject=s",
+                "sha256",
+                "1",
+            ),
+            (
+                "acc=C0|fileName=a|sha256=1|Subject=s|sha256=0",
+                "sha256",
+                "1",
+            ),
+            (
+                "acc=C0|headerFrom=a|Act=Acc|b@a.test|Sender=s@a.test|Act=Rej",
+                "Act",
+                "Rej",
+            ),
+            (
+                "acc=C0|Act=Rej|Rcpt=a|Act=Acc|b@a.test|TlsVer=x",
+                "Act",
+                "Rej",
+            ),
+            (
+                "acc=C0|reason=malicious|url=http://a.test/|action=Allow|b|sender=s|action=Block",
+                "action",
+                "Block",
+            ),
+            (
+                "acc=C0|reason=malicious|action=Block|url=http://a.test/|action=Allow|Act=Acc",
+                "url",
+                "http://a.test/|action=Allow|Act=Acc",
+            ),
+            (
+                "acc=C0|reason=x|subject=a|Act=Acc|holdReason=x",
+                "subject",
+                "a|Act=Acc|holdReason=x",
+            ),
+        ] {
+            assert_eq!(object(line)[key], value, "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_not_forged_are_kept_as_they_are() {
+        for (line, count) in [
+            // The words of API 2.0, and keys that nobody knows.
+            (
+                "type=receipt|action=Acc|subject=a|senderEnvelope=s@a.test|recipients=r|Hld=Spm",
+                6,
+            ),
+            ("acc=C0|Subject=a|Unheard=of|Act=Acc", 4),
+            (
+                "acc=C0|ReceiptAck=250 ok|Sender=s@a.test|Subject=s|Delivered=true|Route=x",
+                6,
+            ),
+            (
+                "acc=C0|fileName=a|md5=0|Subject=s|MimecastIP=false|Virus=x|RcptActType=Jnl",
+                7,
+            ),
+        ] {
+            assert_eq!(object(line).as_object().unwrap().len(), count, "{line}");
+        }
+    }
+
+    #[test]
     fn values_without_an_end_take_linear_time() {
         for start in ["\\x", "{x", "[\"x"] {
             let mut line = String::new();
@@ -208,15 +414,14 @@ mod tests {
     /// A pair as the upstream writes it, and the text that it stands for.
     fn pair() -> impl Strategy<Value = (String, String, bool)> {
         let key = "[A-Za-z][A-Za-z0-9]{0,9}";
-        let plain_value = "([ -{}~é€]|\\|[ ,.;]){0,20}"
-            .prop_filter("does not begin otherwise", |text| {
-                !text.starts_with(['\\', '{', '['])
-            });
+        let plain = "([ -{}~é€]|\\|[ ,.;]){0,20}".prop_filter("does not begin otherwise", |text| {
+            !text.starts_with(['\\', '{', '['])
+        });
         // A key after a separator is text here.
-        let backslash_quoted = "([ -\\[\\]-~é€]|\\|[a-z]{1,3}=){0,20}";
+        let wrapped = "([ -\\[\\]-~é€]|\\|[a-z]{1,3}=){0,20}";
         prop_oneof![
-            (key, plain_value).prop_map(|(key, text)| (key, text, false)),
-            (key, backslash_quoted).prop_map(|(key, text)| (key, text, true)),
+            (key, plain).prop_map(|(key, text)| (key, text, false)),
+            (key, wrapped).prop_map(|(key, text)| (key, text, true)),
             (key, "[a-z|=\"\\\\{}]{0,9}").prop_map(|(key, text)| {
                 let json = serde_json::json!({ "info": [text] }).to_string();
                 (key, json, false)

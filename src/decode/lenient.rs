@@ -132,9 +132,7 @@ pub fn text_or_absent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Stri
 /// Describes how an unreadable member is handled, as a clause.
 #[must_use]
 pub fn describe_unreadable(name: &str) -> String {
-    format!(
-        "Mimecast's answer has a member {name} that cannot be read; it is taken as if it were missing"
-    )
+    format!("Mimecast's answer has a member {name} that cannot be read; it is treated as missing")
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const UNSAFE_NAME: &str = "its name leads out of the archive";
 const TRUNCATED: &str = "the file ends in the middle of its JSON";
 const NO_DATA: &str = "the JSON has no list `data`";
-const NOT_OBJECTS: &str = "`data` holds something else than objects";
+const NOT_OBJECTS: &str = "`data` holds something other than objects";
 const UNKNOWN_FORMAT: &str = "the file is neither JSON nor key=value";
 
 /// Reads the body of one answer. See the module.
@@ -91,7 +91,7 @@ enum Body {
     SingleFile {
         buffered: Vec<u8>,
         finished: bool,
-        part: SingleFileStage,
+        stage: SingleFileStage,
     },
     /// The beginning, until its format is known.
     Unknown {
@@ -289,7 +289,7 @@ impl LogFileReader {
                 Body::SingleFile {
                     buffered,
                     finished,
-                    part: SingleFileStage::Name,
+                    stage: SingleFileStage::Name,
                 }
             };
         }
@@ -298,10 +298,10 @@ impl LogFileReader {
             Body::SingleFile {
                 buffered,
                 finished,
-                part,
-            } => match part {
+                stage,
+            } => match stage {
                 SingleFileStage::Name => {
-                    *part = SingleFileStage::Content;
+                    *stage = SingleFileStage::Content;
                     ArchiveItem::File(core::mem::take(&mut self.name))
                 }
                 SingleFileStage::Content if !buffered.is_empty() => {
@@ -309,7 +309,7 @@ impl LogFileReader {
                     ArchiveItem::Content
                 }
                 SingleFileStage::Content if *finished => {
-                    *part = SingleFileStage::End;
+                    *stage = SingleFileStage::End;
                     ArchiveItem::FileEnd
                 }
                 SingleFileStage::Content => ArchiveItem::NeedsInput,

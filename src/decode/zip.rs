@@ -54,7 +54,7 @@ const DESCRIPTOR: &[u8] = b"PK\x07\x08";
 const DIRECTORY: [&[u8]; 3] = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"];
 
 const TRUNCATED: ZipError = ZipError("the archive ends early");
-const TOO_LARGE: ZipError = ZipError("the archive inflates to more than is taken");
+const TOO_LARGE: ZipError = ZipError("the archive inflates beyond the limit");
 const BOMB: ZipError = ZipError("the archive inflates beyond 4 GiB or a ratio of 400");
 const TOO_MANY: ZipError = ZipError("the archive holds more than 10000 files");
 const CORRUPT: &str = "the compressed data is broken";
@@ -231,7 +231,7 @@ impl Archive {
             return ArchiveItem::End;
         }
         if !rest.starts_with(LOCAL_HEADER) {
-            return self.fail(ZipError("something else than a file stands in the archive"));
+            return self.fail(ZipError("the archive holds something other than a file"));
         }
         let (Some(name_bytes), Some(extra_bytes)) = (number(rest, 26, 2), number(rest, 28, 2))
         else {
@@ -265,7 +265,7 @@ impl Archive {
             _ if flags & 1 != 0 => Stage::Refused("it is encrypted"),
             0 if remaining.is_some() => Stage::Content,
             8 => Stage::Content,
-            _ => Stage::Refused("it is packed in another way than deflate"),
+            _ => Stage::Refused("its compression is not deflate"),
         };
         self.file = File {
             stored: method == 0,
@@ -335,10 +335,10 @@ impl Archive {
                 self.count_inflated(produced)
             }
             Ok(Status::StreamEnd) => {
-                // The last piece is handed out before the stage says that the file ends.
+                // With nothing left to copy, the next call ends the file, after this last piece.
                 self.file.stored = true;
                 if self.file.remaining.is_some_and(|remaining| remaining > 0) {
-                    self.stage = Stage::Refused("it ends before its size");
+                    self.stage = Stage::Refused("it ends too early");
                 }
                 self.file.remaining = self.file.remaining.or(Some(0));
                 self.count_inflated(produced)

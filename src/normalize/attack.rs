@@ -87,6 +87,7 @@ const fn row(
 }
 
 const PHISHED: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
+const INSIDE: &[&str] = &["internal"];
 const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url", "link"];
 
 /// The rows of all streams; for each stream the first row that holds counts.
@@ -111,7 +112,8 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
     row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
-    row(Stream::SiemInternalEmailProtect, &[],                        &[INTERNAL],      "every record"),
+    row(Stream::SiemInternalEmailProtect, &[Test::IsOrMissing(field::DIRECTION, INSIDE), Test::IsOrMissing(field::ROUTE, INSIDE)],
+                                                                      &[INTERNAL],      "to inside, or it is not said where to"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];

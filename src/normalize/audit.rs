@@ -50,11 +50,6 @@ pub(super) fn file_size(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'
     number(writer, plain, ProsePart::FileSize)
 }
 
-/// Writes the display name of who acted.
-pub(super) fn full_name(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    part(writer, plain, ProsePart::FullName)
-}
-
 /// Writes a hexadecimal hash of that many digits.
 pub(super) fn hash<const DIGITS: usize>(
     writer: &mut EventWriter<'_, '_>,

@@ -49,6 +49,8 @@ enum Part {
     Email,
     /// The part of the address after the `@`.
     Domain,
+    /// The display name, which the prose has behind the address.
+    FullName,
 }
 
 /// Writes the name of who acted.
@@ -66,6 +68,11 @@ pub(super) fn actor_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     person(writer, row, PersonRole::Actor, Part::Domain);
 }
 
+/// Writes the display name of who acted.
+pub(super) fn actor_full_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, PersonRole::Actor, Part::FullName);
+}
+
 /// Writes the name of whose account was changed.
 pub(super) fn target_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     person(writer, row, PersonRole::Target, Part::Name);
@@ -79,6 +86,11 @@ pub(super) fn target_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 /// Writes the domain of whose account was changed.
 pub(super) fn target_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     person(writer, row, PersonRole::Target, Part::Domain);
+}
+
+/// Writes the display name of whose account was changed.
+pub(super) fn target_full_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, PersonRole::Target, Part::FullName);
 }
 
 /// Writes the name of whose account was changed, or who acted where no other is named.
@@ -96,17 +108,29 @@ pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) 
     person(writer, row, PersonRole::Subject, Part::Domain);
 }
 
+/// Returns who a text of the field `user` is: the text itself, or where an object of Java was written in
+/// place of a user, the address in it.
+pub(super) fn user(text: &str) -> &str {
+    let is_object = matches!(text.bytes().last(), Some(b'}' | b']' | b')')) && text.contains('=')
+        || prose::is_java_object(text);
+    if is_object {
+        prose::address_in_object(text).unwrap_or_default()
+    } else {
+        text
+    }
+}
+
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
 fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, part: Part) {
     let mut buffers = [const { String::new() }; 3];
-    let [user, prose, kind] = texts(writer, row, &mut buffers);
+    let [given, prose, kind] = texts(writer, row, &mut buffers);
+    let user = user(given);
     let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(kind));
     let found_prose = &mut writer.buffers.prose;
-    let other = prose::people(found_prose, prose).find(|person| !person.eq_ignore_ascii_case(user));
-    let named = other.or_else(|| prose::people(found_prose, prose).next());
+    let (named, by) = prose::people(found_prose, prose, user);
     let target = || named.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
     let actor = || {
-        let tried = || named.filter(|_| is_one_of(LOGONS));
+        let tried = || named.filter(|_| is_one_of(LOGONS)).or(by);
         Some(user).filter(|user| !user.is_empty()).or_else(tried)
     };
     let found = match role {
@@ -119,6 +143,10 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         Part::Name => (found, true),
         Part::Email => (address, true),
         Part::Domain => (address.and_then(address::domain), false),
+        Part::FullName => {
+            let name = address.and_then(|it| prose::full_name(found_prose, prose, it));
+            (name, false)
+        }
     };
     let Some(text) = text else {
         return;
@@ -136,8 +164,8 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         writer.out.push('"');
     }
     writer.out.push(',');
-    let is_user = found.is_some_and(|found| core::ptr::eq(found, user));
-    if let (true, Some(name)) = (is_user, row.from.first()) {
+    let is_user = found.is_some_and(|found| core::ptr::eq(found, given));
+    if let (true, Some(name)) = (is_user && part != Part::FullName, row.from.first()) {
         writer.mark_used(*name);
     }
 }
@@ -181,8 +209,8 @@ pub(super) fn roles(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }];
     let [prose] = texts(writer, row, &mut buffers);
     let role = prose::find(&mut writer.buffers.prose, prose, ProsePart::Role);
-    let person = prose::people(&mut writer.buffers.prose, prose).next();
-    if let (Some(role), Some(_)) = (role, person) {
+    let is_given = prose::names_target(&mut writer.buffers.prose, prose);
+    if let Some(role) = role.filter(|_| is_given) {
         writer.out.push_str(&row.key);
         writer.out.push_str("[\"");
         push_escaped(writer.out, role);

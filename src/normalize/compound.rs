@@ -119,7 +119,7 @@ fn verdicts(writer: &mut EventWriter<'_, '_>, object: &str, members: &[Member]) 
 }
 
 fn verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &str) {
-    let mut members = core::mem::take(&mut writer.buffers.inner);
+    let mut members = core::mem::take(&mut writer.buffers.nested_members);
     let mut text = core::mem::take(&mut writer.buffers.plain);
     text.clear();
     if json::scan_object(result, &mut members).is_ok() {
@@ -134,7 +134,7 @@ fn verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &str) {
     if !word.is_empty() {
         push_verdict(writer, check, word);
     }
-    writer.buffers.inner = members;
+    writer.buffers.nested_members = members;
     writer.buffers.plain = text;
 }
 

@@ -1,6 +1,7 @@
 //! Compiles the tables: their rows become a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
+use super::audit_people;
 use super::ocsf::actions;
 use super::prose::{self, FoundProse};
 use super::severity::SeverityOverride;
@@ -8,7 +9,7 @@ use super::table::{
     Computed, Convert, EcsClassification, EcsTables, FieldMapping, Keep, RowOutput, Test,
 };
 use super::unmapped::OBSERVABLE_FIELDS;
-use super::values::UnescapedText;
+use super::values::{UnescapedText, is_placeholder};
 use crate::decode::json::Kind;
 use crate::field::{FieldName, NAMES};
 use crate::record::{Record, Value};
@@ -278,31 +279,46 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     merged
 }
 
+/// Returns whether a test of the prose holds for the text of a value.
+#[inline(never)]
+fn prose_holds(
+    found: &mut FoundProse,
+    value: Value<'_>,
+    holds: &dyn Fn(&mut FoundProse, &str) -> bool,
+) -> bool {
+    let mut buffer = String::new();
+    let plain = UnescapedText::new(value, &mut buffer);
+    plain.is_some_and(|plain| holds(found, plain.text))
+}
+
 /// Returns whether a test holds for a record.
 fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool {
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
         |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-    let mut with_prose = |value: Value<'_>, holds: &dyn Fn(&mut FoundProse, &str) -> bool| {
-        let mut buffer = String::new();
-        let plain = UnescapedText::new(value, &mut buffer);
-        plain.is_some_and(|plain| holds(found_prose, plain.text))
-    };
     let holds = |value: Value<'_>| {
         let text = value.text.trim_ascii();
         match *test {
             Test::Email(_) => super::people::has_email(value),
             Test::Given(_) => is_given(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::Pattern(_) => with_prose(value, &|_, text| super::stix::osint(text).is_some()),
-            Test::SaysNotDone(_) => with_prose(value, &prose::says_not_done),
-            Test::NamesPerson(_) => with_prose(value, &|found, text| {
-                prose::people(found, text).next().is_some()
+            Test::Pattern(_) => prose_holds(found_prose, value, &|_, text| {
+                super::stix::osint(text).is_some()
             }),
-            Test::NamesRole(_) => with_prose(value, &prose::names_role),
-            Test::Says(_, words) => {
-                with_prose(value, &|found, text| prose::says(found, text, words))
-            }
+            Test::SaysNotDone(_) => prose_holds(found_prose, value, &prose::says_not_done),
+            Test::NamesPerson(_) => prose_holds(found_prose, value, &prose::names_person),
+            Test::NamesTarget(_) => prose_holds(found_prose, value, &prose::names_target),
+            Test::NamesUser(_) => prose_holds(found_prose, value, &|_, text| {
+                !is_placeholder(text) && !audit_people::user(text).is_empty()
+            }),
+            Test::ChangesMembers(_) => prose_holds(found_prose, value, &prose::changes_members),
+            Test::Acts(_, words) => prose_holds(found_prose, value, &|found, text| {
+                prose::acts(found, text, words)
+            }),
+            Test::NamesRole(_) => prose_holds(found_prose, value, &prose::names_role),
+            Test::Says(_, words) => prose_holds(found_prose, value, &|found, text| {
+                prose::says(found, text, words)
+            }),
             Test::Is(_, words) => is_one_of(text, words),
             Test::HasActionId(_, action) => {
                 actions::find(text).is_some_and(|(found, _)| found == action)
@@ -329,7 +345,7 @@ pub(super) fn all_hold(tests: &[Test], record: &Record<'_>, prose: &mut FoundPro
 /// Returns whether it is a scalar other than `null` and a placeholder.
 fn is_given(value: Value<'_>) -> bool {
     match value.kind {
-        Kind::String => !super::values::is_placeholder(value.text.trim_ascii()),
+        Kind::String => !is_placeholder(value.text.trim_ascii()),
         Kind::False | Kind::Number | Kind::True => true,
         Kind::Array | Kind::Null | Kind::Object => false,
     }

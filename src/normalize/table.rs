@@ -239,8 +239,16 @@ pub enum Test {
     SaysNotDone(FieldName),
     /// The prose of an audit event names a person.
     NamesPerson(FieldName),
-    /// The prose of an audit event names a person and a role.
+    /// The prose of an audit event names a role and a person who did not act.
     NamesRole(FieldName),
+    /// The prose of an audit event names a person who did not act.
+    NamesTarget(FieldName),
+    /// The user of an audit event has a name.
+    NamesUser(FieldName),
+    /// What an audit event says was done is one of the words.
+    Acts(FieldName, &'static [&'static str]),
+    /// The prose of an audit event says that a group got or lost a member.
+    ChangesMembers(FieldName),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
     Says(FieldName, &'static [&'static str]),
 }
@@ -261,6 +269,10 @@ impl Test {
             | Self::NamesPerson(field)
             | Self::NullSender(field)
             | Self::NamesRole(field)
+            | Self::NamesTarget(field)
+            | Self::NamesUser(field)
+            | Self::Acts(field, _)
+            | Self::ChangesMembers(field)
             | Self::Says(field, _) => core::slice::from_ref(field),
         }
     }

@@ -97,7 +97,10 @@ pub(super) const OBSERVABLE_FIELDS: &[(FieldName, u8)] = &[
 pub(super) fn matches_observable_type(text: &str, type_id: u8) -> bool {
     match type_id {
         2 => text.parse::<core::net::IpAddr>().is_ok(),
-        5 => super::address::bare(text).is_some_and(|address| address == text),
+        5 => {
+            let is_address = super::address::bare(text).is_some_and(|address| address == text);
+            is_address && !super::prose::is_java_object(text)
+        }
         6 => super::url::host(text).is_some(),
         8 => super::objects::hash_algorithm_id(text).is_some(),
         _ => false,

@@ -20,10 +20,14 @@ use crate::time::Timestamp;
 /// Buffers that are reused for every event.
 #[derive(Default)]
 pub(super) struct Buffers {
+    /// The text of a value without escapes.
     pub(super) plain: String,
+    /// The text of an object that comes as text, and that of the layer around it.
     pub(super) decoded: [String; 2],
+    /// The members of an object in the record.
     pub(super) members: Vec<Member>,
-    pub(super) inner: Vec<Member>,
+    /// The members of an object inside that one.
+    pub(super) nested_members: Vec<Member>,
     /// What was found in the prose of the record.
     pub(super) prose: FoundProse,
     /// The values of the list that is being written.

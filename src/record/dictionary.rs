@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::legacy;
 use super::{Slots, feed};
 use crate::decode::json::{KeyTracker, Kind, Member};
 use crate::field::{FieldName, NAMES, NameSet};
+use crate::legacy_keys;
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
@@ -313,7 +313,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
 /// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed has.
 fn alias(stream: Stream, key: &str) -> Option<FieldName> {
     if stream.is_gateway_siem() {
-        legacy::look_up(stream, key)
+        legacy_keys::look_up(stream, key)
     } else if stream.is_threat_feed() {
         feed::look_up(key)
     } else {

@@ -1,98 +1,7 @@
-//! The field names of API 1.0 and their names in API 2.0, and the event type of a record
-//! (`mimecast-api.md` §7.5 to §7.7).
-//!
-//! A record is not rewritten; only its names are translated when they are looked up. So the same
-//! tables make events of the records of both APIs.
+//! The event type of a file and of a record of API 1.0 (`mimecast-api.md` §7.3 to §7.6).
 
 use crate::decode::json;
-use crate::field::{self, FieldName};
 use crate::stream::Stream;
-
-/// The spelling of API 1.0, sorted, and that of API 2.0.
-#[rustfmt::skip]
-pub(super) const ALIASES: &[(&str, FieldName)] = &[
-    ("Act",                           field::ACTION),
-    ("Action",                        field::ACTION),
-    ("AttCnt",                        field::NUMBER_ATTACHMENTS),
-    ("AttNames",                      field::ATTACHMENTS),
-    ("AttSize",                       field::TOTAL_SIZE_ATTACHMENTS),
-    ("Attempt",                       field::DELIVERY_ATTEMPTS),
-    ("Cphr",                          field::TLS_CIPHER),
-    ("CustomName",                    field::CUSTOM_NAME_MATCH),
-    ("CustomThreatDictionary",        field::CUSTOM_THREAT_DICTIONARY),
-    ("CustomerIP",                    field::CUSTOMER_IP),
-    ("Definition",                    field::POLICY_DEFINITION),
-    ("Delivered",                     field::DELIVERED),
-    ("Dir",                           field::DIRECTION),
-    ("Err",                           field::DELIVERY_ERRORS),
-    ("Error",                         field::RECEIPT_ERRORS),
-    ("Hits",                          field::ITEMS_DETECTED),
-    ("Hld",                           field::HOLD_REASON),
-    ("IP",                            field::SENDER_IP),
-    ("IPInternalName",                field::IP_USER_NAME),
-    ("IPNewDomain",                   field::IP_NEW_DOMAIN),
-    ("IPReplyMismatch",               field::IP_REPLY_MISMATCH),
-    ("IPSimilarDomain",               field::IP_SIMILAR_DOMAIN),
-    ("IPThreadDict",                  field::IP_THREAT_DICTIONARY),
-    ("IPThreatDict",                  field::IP_THREAT_DICTIONARY),
-    ("InternalName",                  field::INTERNAL_USER_NAME),
-    ("Latency",                       field::DELIVERY_TIME),
-    ("MsgId",                         field::MESSAGE_ID),
-    ("MsgSize",                       field::EMAIL_SIZE),
-    ("NewDomain",                     field::NEW_DOMAIN),
-    ("Rcpt",                          field::RECIPIENTS),
-    ("Recipient",                     field::RECIPIENTS),
-    ("RejCode",                       field::REJECTION_CODE),
-    ("RejInfo",                       field::REJECTION_INFO),
-    ("RejType",                       field::REJECTION_TYPE),
-    ("ReplyMismatch",                 field::REPLY_MISMATCH),
-    ("Route",                         field::ROUTE),
-    ("ScanResultInfo",                field::SCAN_RESULTS),
-    ("Sender",                        field::SENDER_ENVELOPE),
-    ("SenderDomain",                  field::SENDER_DOMAIN),
-    ("SenderDomainInternal",          field::SENDER_DOMAIN_INTERNAL),
-    ("SimilarCustomExternalDomain",   field::SIMILAR_CUSTOM_EXTERNAL_DOMAIN),
-    ("SimilarInternalDomain",         field::SIMILAR_INTERNAL_DOMAIN),
-    ("SimilarMimecastExternalDomain", field::SIMILAR_MIMECAST_EXTERNAL_DOMAIN),
-    ("Size",                          field::SIZE_ATTACHMENT),
-    ("Snt",                           field::EMAIL_SIZE),
-    ("SourceIP",                      field::SENDER_IP),
-    ("SpamInfo",                      field::SPAM_INFO),
-    ("SpamLimit",                     field::SPAM_DETECTION_LEVEL),
-    ("SpamProcessingDetail",          field::SPAM_PROCESSING_DETAIL),
-    ("SpamScore",                     field::SPAM_SCORE),
-    ("Subject",                       field::SUBJECT),
-    ("TaggedExternal",                field::TAGGED_EXTERNAL),
-    ("TaggedMalicious",               field::TAGGED_MALICIOUS),
-    ("ThreatDictionary",              field::MIMECAST_THREAT_DICTIONARY),
-    ("TlsVer",                        field::TLS_VERSION),
-    ("URL",                           field::URL),
-    ("UrlCategory",                   field::URL_CATEGORY),
-    ("UseTls",                        field::TLS_USED),
-    ("Virus",                         field::VIRUS_FOUND),
-    ("aCode",                         field::AGGREGATE_ID),
-    ("acc",                           field::ACCOUNT_ID),
-    ("credentialTheft",               field::ANALYSIS),
-    ("datetime",                      field::TIMESTAMP),
-    ("fileExt",                       field::FILE_EXTENSION),
-    ("headerFrom",                    field::SENDER_HEADER),
-    ("msgid",                         field::MESSAGE_ID),
-    ("sender",                        field::SENDER_ENVELOPE),
-];
-
-/// The alias for deliveries alone: there it is where the message went, and not where it came from.
-pub(super) const DELIVERY_IP: (&str, FieldName) = ("IP", field::DESTINATION_IP);
-
-/// Returns the name in API 2.0 of the field `key` of API 1.0 in a record of the stream.
-pub(super) fn look_up(stream: Stream, key: &str) -> Option<FieldName> {
-    if stream == Stream::SiemDelivery && key == DELIVERY_IP.0 {
-        return Some(DELIVERY_IP.1);
-    }
-    let at = ALIASES
-        .binary_search_by_key(&key, |(alias, _)| alias)
-        .ok()?;
-    ALIASES.get(at).map(|(_, name)| *name)
-}
 
 /// The prefixes of file names (`mimecast-api.md` §7.3, §7.5).
 const FILE_PREFIXES: [(&str, Stream); 15] = [
@@ -167,16 +76,8 @@ pub fn type_of_record(record: &[u8]) -> Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::NAMES;
+    use crate::field;
     use crate::record::Parser;
-
-    #[test]
-    fn aliases_are_sorted_and_are_no_names_of_their_own() {
-        assert!(ALIASES.is_sorted_by(|a, b| a.0 < b.0));
-        for (alias, _) in ALIASES.iter().chain([&DELIVERY_IP]) {
-            assert!(!NAMES.contains(alias), "{alias} has a meaning of its own");
-        }
-    }
 
     #[test]
     fn names_of_api_1_are_understood_where_they_are_used_and_nowhere_else() {

@@ -115,8 +115,8 @@ impl Session {
                 format!("{stream}: failed {} times in a row", backoff.tries)
             }
             (StreamState::Failing, None) => format!(
-                "{stream}: the clocks of Mimecast and of this host do not agree, and what a wrong \
-                 one has cut short is read again; set the clock of this host"
+                "{stream}: the clocks of Mimecast and of this host differ; what \
+                 was cut short is read again; set the clock of this host"
             ),
             (StreamState::Waiting, Some(_)) => {
                 format!("{stream}: Mimecast asked for fewer requests")

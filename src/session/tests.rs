@@ -217,7 +217,7 @@ fn a_throttled_stream_waits_as_long_as_requested_while_the_others_continue() {
 #[test]
 fn failures_of_connection_and_server_are_waited_out() {
     let (mut upstream, mut host) = (upstream(), host());
-    let reset = || Answer::Nothing(TransportError::Failed("connection reset".to_owned()));
+    let reset = || Answer::NoResponse(TransportError::Failed("connection reset".to_owned()));
     for part in [
         "/oauth/token",
         "/cg?",
@@ -487,7 +487,7 @@ fn refused_credentials_end_the_poll_and_say_what_to_check() {
 #[test]
 fn an_origin_that_the_host_refuses_is_named() {
     let (mut upstream, mut host) = (upstream(), host());
-    let denied = Answer::Nothing(TransportError::Denied("https://files.test".to_owned()));
+    let denied = Answer::NoResponse(TransportError::Denied("https://files.test".to_owned()));
     upstream.always.push(("files.test".to_owned(), denied));
     for _ in 0..20 {
         host.poll(&mut upstream).unwrap();
@@ -499,7 +499,7 @@ fn an_origin_that_the_host_refuses_is_named() {
             .any(|n| n.detail.contains("https://files.test"))
     );
     let (mut upstream, mut host) = (self::upstream(), self::host());
-    let denied = Answer::Nothing(TransportError::Denied("https://api.test".to_owned()));
+    let denied = Answer::NoResponse(TransportError::Denied("https://api.test".to_owned()));
     upstream.always.push(("api.test".to_owned(), denied));
     assert_eq!(
         host.poll(&mut upstream).unwrap_err(),

@@ -656,7 +656,7 @@ impl BatchFiles {
             batch.reject(stream, locator, why, &failure.original);
         } else {
             let what = format!(
-                "could not be fetched in {} tries over hours: {}",
+                "could not be fetched in {} tries over several hours: {}",
                 file.position.tries, failure.why
             );
             batch.notice(
@@ -764,8 +764,8 @@ impl StreamReader for BatchFiles {
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         let at = self.position.listed_at.filter(|_| self.position.caught_up);
-        let read_to = self.position.read_to.max(self.position.relist_from);
-        let until = context.read_until(self.position.since, at, read_to);
+        let collected_until = self.position.collected_until.max(self.position.relist_from);
+        let until = context.collected_until(self.position.since, at, collected_until);
         Some(self.bounded_by_set_aside(until, context))
     }
 
@@ -804,7 +804,7 @@ impl StreamReader for BatchFiles {
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
             return Err(InvalidResponse(
-                "the page is empty and its token does not move".to_owned(),
+                "the page is empty and its token does not change".to_owned(),
             ));
         }
         let waiting = if self.fresh_links_only {
@@ -814,7 +814,7 @@ impl StreamReader for BatchFiles {
         };
         self.fresh_links_only = false;
         let must_relist = self.count_unlinked(unlinked, &waiting, batch)?;
-        self.position.read_to = self.collected_until(context);
+        self.position.collected_until = self.collected_until(context);
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
         self.page = Some(Page {
@@ -915,8 +915,8 @@ fn retry_interval_ms(context: Context<'_>) -> i64 {
 /// Returns the least interval between the calls of a stream with which all streams together use no
 /// more than this share of the quota.
 fn call_interval_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
-    let batch = |stream: &&Stream| stream.has_batch_files();
-    let streams = context.settings.streams.iter().filter(batch).count();
+    let has_files = |stream: &&Stream| stream.has_batch_files();
+    let streams = context.settings.streams.iter().filter(has_files).count();
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);
     let calls = i64::from(context.settings.siem_calls_per_15_min).max(1);
     let per_window = calls.saturating_mul(part).max(1);

@@ -59,8 +59,8 @@ fn is_list(stream: Stream) -> bool {
 /// Returns how many bytes of a checkpoint the files that a stream has set aside may take.
 #[must_use]
 pub fn set_aside_bytes_max(settings: &Settings) -> usize {
-    let batch = |stream: &&Stream| stream.has_batch_files();
-    let streams = settings.streams.iter().filter(batch).count();
+    let has_files = |stream: &&Stream| stream.has_batch_files();
+    let streams = settings.streams.iter().filter(has_files).count();
     SET_ASIDE_BYTES / streams.max(1)
 }
 

@@ -263,7 +263,7 @@ impl Campaigns {
             None => self.reset_page(),
         }
         self.queue = Some(queue);
-        self.set_current();
+        self.update_current();
     }
 
     fn reset_page(&mut self) {
@@ -276,7 +276,7 @@ impl Campaigns {
         self.queue.as_ref()?.last()
     }
 
-    fn set_current(&mut self) {
+    fn update_current(&mut self) {
         self.campaigns.current = self.current().map(stored_name);
     }
 
@@ -287,7 +287,7 @@ impl Campaigns {
         if let Some(queue) = &mut self.queue {
             queue.pop();
         }
-        self.set_current();
+        self.update_current();
         self.transition_stall_detector = Some(StallDetector::default());
         self.current().is_some() || self.next_list_page()
     }
@@ -492,8 +492,8 @@ impl PagingStrategy for Campaigns {
             return false;
         }
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
-        let detail = "Mimecast refused a phishing campaign that it had listed; it is read again at the \
-                      next reading";
+        let detail = "Mimecast refused a phishing campaign that it had listed; it is read again \
+                      next time";
         batch.notice(self.stream, NoticeKind::Postponed, detail.to_owned());
         self.position.pages_done = !self.leave_campaign();
         // After the last of them the stream backs off, and then the next campaign is tried.

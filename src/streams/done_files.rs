@@ -25,16 +25,13 @@ pub struct DoneFiles {
 impl DoneFiles {
     /// Parses the output of [`DoneFiles::to_text`]; any other text holds no file.
     #[must_use]
-    pub fn from_text(text: &str, most: usize) -> Self {
+    pub fn from_text(text: &str, capacity: usize) -> Self {
         let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
         let keys = bytes
             .chunks_exact(size_of::<FileKey>())
             .filter_map(|key| FileKey::try_from(key).ok())
             .collect();
-        Self {
-            keys,
-            capacity: most,
-        }
+        Self { keys, capacity }
     }
 
     /// Returns the text for a checkpoint: base64 of the keys, one after the other.

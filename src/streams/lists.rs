@@ -40,8 +40,8 @@ const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 /// which needs the whole identity.
 const KEY_BYTES: usize = 16;
 
-/// The bytes of an identity in other lists: 64 of 128 bits distinguish their items. That one of 100,000
-/// is taken for another happens once in 4 billion readings of as many new ones.
+/// The bytes of an identity in other lists: 64 of 128 bits distinguish their items. With 100,000 items
+/// on a list, a reading of as many new ones takes one for another once in 4 billion readings.
 pub(super) const SHORT_KEY_BYTES: usize = 8;
 
 /// How a list is read, from its row in the table of streams.

@@ -149,7 +149,7 @@ impl LogFiles {
     /// Moves the position to the end of the files that there are now.
     fn mark_caught_up(&mut self, context: Context<'_>) {
         self.position.read_at = Some(context.now);
-        self.position.read_to = Some(context.upstream_now);
+        self.position.collected_until = Some(context.upstream_now);
         self.position.last_response_at = Some(context.now);
         self.position.replaying = false;
         self.position.stall_detector = StallDetector::default();
@@ -244,7 +244,7 @@ impl LogFiles {
         let Some(response) = &self.response else {
             return resumed.cloned();
         };
-        let behind = resumed.is_some_and(|at| response.files_ended < at.files);
+        let behind = resumed.is_some_and(|resumed| response.files_ended < resumed.files);
         if behind || response.files_begun == 0 {
             return resumed.cloned();
         }
@@ -256,8 +256,8 @@ impl LogFiles {
             name: file.map(|file| file.name.clone()).unwrap_or_default(),
             records: file.map_or(0, |file| file.records.max(file.skip)),
             tries: resumed
-                .filter(|at| at.files == response.files_ended)
-                .map_or(0, |at| at.tries),
+                .filter(|resumed| resumed.files == response.files_ended)
+                .map_or(0, |resumed| resumed.tries),
         })
     }
 
@@ -268,11 +268,11 @@ impl LogFiles {
             return false;
         };
         let resumed = self.position.progress.as_ref();
-        let is_done = resumed.is_some_and(|at| response.files_begun < at.files);
-        let resumed_here = resumed.filter(|at| at.files == response.files_begun);
-        if let Some(at) = resumed_here {
-            let same = at.names_digest == response.names_digest()
-                && (at.name.is_empty() || at.name == name);
+        let is_done = resumed.is_some_and(|resumed| response.files_begun < resumed.files);
+        let resumed_here = resumed.filter(|resumed| resumed.files == response.files_begun);
+        if let Some(resumed) = resumed_here {
+            let same = resumed.names_digest == response.names_digest()
+                && (resumed.name.is_empty() || resumed.name == name);
             if !same {
                 self.position.progress = None;
                 self.response = None;
@@ -284,7 +284,7 @@ impl LogFiles {
         response.file = File {
             kind: legacy::type_of_file(&name),
             records: 0,
-            skip: resumed_here.map_or(0, |at| at.records),
+            skip: resumed_here.map_or(0, |resumed| resumed.records),
             is_done,
             is_replayed,
             name,
@@ -382,14 +382,14 @@ impl LogFiles {
 
     /// Returns whether the broken answer is to be requested once more.
     fn try_again(&mut self) -> bool {
-        let mut at = self.progress().unwrap_or_default();
-        at.tries = at.tries.saturating_add(1);
-        let again = at.tries < TRIES_MAX;
+        let mut progress = self.progress().unwrap_or_default();
+        progress.tries = progress.tries.saturating_add(1);
+        let again = progress.tries < TRIES_MAX;
         if again {
-            if at.names_digest.is_empty() {
-                at.names_digest = empty_names_digest();
+            if progress.names_digest.is_empty() {
+                progress.names_digest = empty_names_digest();
             }
-            self.position.progress = Some(at);
+            self.position.progress = Some(progress);
             self.response = None;
         }
         again
@@ -397,7 +397,7 @@ impl LogFiles {
 
     /// Moves the position past the answer, whose files are all done.
     fn finish_response(&mut self, context: Context<'_>) {
-        let at = self.progress();
+        let progress = self.progress();
         let Some(response) = self.response.take() else {
             return;
         };
@@ -405,7 +405,7 @@ impl LogFiles {
             .position
             .progress
             .as_ref()
-            .is_some_and(|at| response.files_ended < at.files);
+            .is_some_and(|resumed| response.files_ended < resumed.files);
         self.position.last_response_at = Some(context.now);
         if missing {
             self.position.progress = None;
@@ -420,7 +420,7 @@ impl LogFiles {
                 // Everything that is still there comes again where the token was refused.
                 let has_new_records = response.has_new_records || self.position.replaying;
                 let stall_detector = &mut self.position.stall_detector;
-                let stall = stall_detector.follow(&digest, has_new_records);
+                let stall = stall_detector.note_page(&digest, has_new_records);
                 self.stall = stall.map(|stall| (stall, stall_detector.previous_stalls()));
                 self.position.token = Some(next);
                 self.position.progress = None;
@@ -428,7 +428,7 @@ impl LogFiles {
             }
             // Without a further token the same files come again: they are done.
             None => {
-                self.position.progress = at;
+                self.position.progress = progress;
                 self.mark_caught_up(context);
             }
         }
@@ -457,7 +457,7 @@ impl StreamReader for LogFiles {
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         let position = &self.position;
-        Some(context.read_until(position.since, position.read_at, position.read_to))
+        Some(context.collected_until(position.since, position.read_at, position.collected_until))
     }
 
     fn wants_call(&self, _context: Context<'_>) -> bool {

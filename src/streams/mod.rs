@@ -44,9 +44,9 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The host's clock.
     pub now: Timestamp,
-    /// The upstream's clock, by several answers.
+    /// The upstream's clock, estimated from several answers.
     pub upstream_now: Timestamp,
-    /// The upstream's clock, by its last answer alone.
+    /// The upstream's clock, estimated from its last answer alone.
     pub last_upstream_now: Timestamp,
 }
 
@@ -71,16 +71,16 @@ impl<'a> Context<'a> {
         at.plus_ms(ahead_ms.saturating_neg())
     }
 
-    /// Returns up to when a stream is read, by the upstream's clock: the latest of
-    /// `since`, the time of its last complete reading by the host's clock, and `read_to`.
-    pub(crate) fn read_until(
+    /// Returns the time up to which a stream is collected, by the upstream's clock: the latest of
+    /// `since`, the time of its last complete reading by the host's clock, and `collected_until`.
+    pub(crate) fn collected_until(
         self,
         since: Timestamp,
         read_at: Option<Timestamp>,
-        read_to: Option<Timestamp>,
+        collected_until: Option<Timestamp>,
     ) -> Timestamp {
         let read_at = read_at.map(|at| self.to_upstream(at));
-        since.max(read_at.max(read_to).unwrap_or(since))
+        since.max(read_at.max(collected_until).unwrap_or(since))
     }
 
     /// Returns the time by the clock that is behind: it has certainly come. After a jump of the host's

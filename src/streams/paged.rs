@@ -189,7 +189,7 @@ impl<S: PagingStrategy> PagedReader<S> {
         }
         match S::EMPTY_PAGES {
             EmptyPagePolicy::Follow(reading) if is_empty => {
-                if self.strategy.cursor().stall_detector.follow_empty() {
+                if self.strategy.cursor().stall_detector.note_empty_page() {
                     return self.strategy.handle_empty_page(context);
                 }
                 *self.strategy.cursor().token = None;
@@ -200,7 +200,7 @@ impl<S: PagingStrategy> PagedReader<S> {
             EmptyPagePolicy::Ignore if is_empty => {}
             EmptyPagePolicy::Follow(_) | EmptyPagePolicy::Count | EmptyPagePolicy::Ignore => {
                 let stall_detector = self.strategy.cursor().stall_detector;
-                let stall = stall_detector.follow(&digest, self.has_new_records);
+                let stall = stall_detector.note_page(&digest, self.has_new_records);
                 self.stall = stall.map(|stall| (stall, stall_detector.previous_stalls()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
@@ -269,7 +269,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
                 |batch: &mut Builder| batch.stats_if_any(stream).map_or(0, |stats| stats.events);
             let events_before = events(batch);
             while let Some(bytes) = page.current_record() {
-                let number = page.number();
+                let number = page.record_number();
                 let record = PageRecord { bytes, number };
                 let result = if batch.has_room() {
                     self.strategy.process(record, processor, context, batch)

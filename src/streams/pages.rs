@@ -157,7 +157,7 @@ impl Page {
 
     /// Returns the number of the current record, counted from 1.
     #[must_use]
-    pub const fn number(&self) -> usize {
+    pub const fn record_number(&self) -> usize {
         self.current.saturating_add(1)
     }
 
@@ -230,7 +230,7 @@ pub fn check_token_length(token: Option<&str>, bytes_max: usize) -> Result<(), I
         return Ok(());
     }
     Err(InvalidResponse(format!(
-        "the page token is longer than {bytes_max} bytes of a checkpoint"
+        "the page token is longer than {bytes_max} bytes"
     )))
 }
 
@@ -457,9 +457,9 @@ mod tests {
         let done = page.progress();
         let mut same = read(r#"{"data":[{"a":1},{"a":2},{"a":3},{"a":4}]}"#);
         same.resume(done.as_ref());
-        assert_eq!(same.number(), 3);
+        assert_eq!(same.record_number(), 3);
         let mut other = read(r#"{"data":[{"a":0},{"a":1},{"a":2}]}"#);
         other.resume(done.as_ref());
-        assert_eq!(other.number(), 1);
+        assert_eq!(other.record_number(), 1);
     }
 }

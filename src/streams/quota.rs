@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use crate::retry::Wait;
 use crate::time::Timestamp;
 
-/// The windows of the two SIEM quotas (`mimecast-api.md` §3.1, §3.3).
+/// The window of the batch endpoints' quota (`mimecast-api.md` §3.1).
 pub const BATCH_WINDOW_S: i64 = 15 * 60;
-/// The window of the event endpoint's quota.
+/// The window of the event endpoint's quota (`mimecast-api.md` §3.3).
 pub const EVENTS_WINDOW_S: i64 = 60 * 60;
 
 /// Which quota a call counts against.

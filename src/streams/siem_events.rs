@@ -145,15 +145,18 @@ impl SiemEvents {
         events.reset_future_handover(context, batch);
         let served = served_from(context);
         // The time up to which everything is read: that of the last reading, or the start.
-        let read_to = events.position.read_to.unwrap_or(events.position.since);
-        if read_to >= served {
+        let collected_until = events
+            .position
+            .collected_until
+            .unwrap_or(events.position.since);
+        if collected_until >= served {
             return caught_up;
         }
         let overlap_ms = events
             .position
-            .read_to
+            .collected_until
             .map_or(0, |_| context.settings.overlap_ms);
-        let since = read_to.plus_ms(overlap_ms.saturating_neg());
+        let since = collected_until.plus_ms(overlap_ms.saturating_neg());
         let since = events.skip_expired(since, context, batch);
         let set_aside = self.files.take().map(|files| files.set_aside().to_vec());
         let files = FilesPosition {
@@ -343,7 +346,7 @@ impl Events {
         batch: &mut Builder,
     ) -> Timestamp {
         let retention = Retention::of(self.stream, context);
-        let retention = retention.filter(|_| self.position.read_to.is_some());
+        let retention = retention.filter(|_| self.position.collected_until.is_some());
         match retention.filter(|retention| since < retention.oldest) {
             Some(retention) => {
                 retention.add_gap_notice("records", since, batch);
@@ -379,7 +382,7 @@ impl PagingStrategy for Events {
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
-        Some(self.position.read_to.unwrap_or(self.position.since))
+        Some(self.position.collected_until.unwrap_or(self.position.since))
     }
 
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
@@ -411,7 +414,7 @@ impl PagingStrategy for Events {
         self.position.has_more = !is_end;
         self.position.read_at = Some(context.now);
         if is_end {
-            self.position.read_to_next = Some(context.upstream_now);
+            self.position.next_collected_until = Some(context.upstream_now);
         }
         Ok(page)
     }
@@ -454,7 +457,10 @@ impl PagingStrategy for Events {
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }
-        self.position.read_to = self.position.read_to_next.or(self.position.read_to);
+        self.position.collected_until = self
+            .position
+            .next_collected_until
+            .or(self.position.collected_until);
         self.position.has_more
     }
 
@@ -463,8 +469,8 @@ impl PagingStrategy for Events {
         if self.position.page_token.take().is_none() {
             return false;
         }
-        if let Some(read_to) = self.position.read_to {
-            let from = read_to.plus_ms(context.settings.overlap_ms.saturating_neg());
+        if let Some(collected_until) = self.position.collected_until {
+            let from = collected_until.plus_ms(context.settings.overlap_ms.saturating_neg());
             let since = self.position.since;
             // A late record may be older than the records that are listed from now on, and still be new.
             self.position.oldest_accepted = self.position.oldest_accepted.or(Some(since));
@@ -497,7 +503,7 @@ pub fn files_position_after(
     files: Option<&FilesPosition>,
 ) -> FilesPosition {
     let mut after = FilesPosition {
-        since: events.read_to.unwrap_or(events.since),
+        since: events.collected_until.unwrap_or(events.since),
         ..FilesPosition::default()
     };
     let Some(files) = files else {
@@ -509,8 +515,8 @@ pub fn files_position_after(
         (None, false) => return files.clone(),
         (None, true) => {}
         (Some(handover), _) => {
-            let read_to = files.relist_from.unwrap_or(files.since);
-            after.since = handover.min(read_to.plus_ms(hours_ms(1).saturating_neg()));
+            let relist_from = files.relist_from.unwrap_or(files.since);
+            after.since = handover.min(relist_from.plus_ms(hours_ms(1).saturating_neg()));
         }
     }
     after.set_aside.clone_from(&files.set_aside);

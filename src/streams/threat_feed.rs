@@ -184,7 +184,7 @@ impl PagingStrategy for ThreatFeed {
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         let position = &self.position;
-        Some(context.read_until(position.since, position.read_at, position.read_to))
+        Some(context.collected_until(position.since, position.read_at, position.collected_until))
     }
 
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
@@ -267,7 +267,7 @@ impl PagingStrategy for ThreatFeed {
         let Some(token) = page.next_token else {
             // There are no more for now, and the same token is sent again.
             self.position.read_at = Some(context.now);
-            self.position.read_to = Some(context.upstream_now);
+            self.position.collected_until = Some(context.upstream_now);
             // Indicators may be written late, as events are.
             if let (None, Some(last_response_at)) =
                 (&self.position.token, self.position.last_response_at)

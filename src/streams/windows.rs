@@ -208,7 +208,7 @@ impl Windows {
         let forgotten = self.seen_ids.take_forgotten();
         if forgotten > 0 && self.position.forgotten == 0 {
             let detail = format!(
-                "more records than can be remembered come again in the next window; {forgotten} are \
+                "the next window repeats more records than can be remembered; {forgotten} are \
                  repeated with the same ids, and the stream is polled less often"
             );
             batch.notice(self.stream, NoticeKind::Adjusted, detail);

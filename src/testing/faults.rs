@@ -140,7 +140,7 @@ impl Faults {
     }
 
     /// Returns the answer, or a fault in its place.
-    pub(crate) fn inject_fault(&mut self, shown: &str, answer: Answer) -> Answer {
+    pub(crate) fn inject_fault(&mut self, request_text: &str, answer: Answer) -> Answer {
         if !self.rng.chance_per_mille(self.per_mille) {
             return answer;
         }
@@ -149,7 +149,7 @@ impl Faults {
             Some((name, status, headers, body)) => (*name, Answer::with(*status, headers, body)),
             None => {
                 let name = CHANGES[at - ANSWERS.len()];
-                match self.change(name, shown, answer.clone()) {
+                match self.change(name, request_text, answer.clone()) {
                     Some(changed) => (name, changed),
                     None => return answer,
                 }
@@ -160,7 +160,7 @@ impl Faults {
     }
 
     /// Changes the answer, unless that makes no sense for it.
-    fn change(&mut self, name: &str, shown: &str, answer: Answer) -> Option<Answer> {
+    fn change(&mut self, name: &str, request_text: &str, answer: Answer) -> Option<Answer> {
         let Answer::Whole(status, headers, mut body) = answer else {
             return None;
         };
@@ -168,7 +168,9 @@ impl Faults {
         let is_gzip = body.starts_with(&[0x1F, 0x8B]);
         match name {
             "reset before the answer" => {
-                return Some(Answer::Nothing(TransportError::Failed("reset".to_owned())));
+                return Some(Answer::NoResponse(TransportError::Failed(
+                    "reset".to_owned(),
+                )));
             }
             "reset in the middle of the body" => return Some(Answer::Cut(body, at)),
             "reset after the body" => {
@@ -186,7 +188,7 @@ impl Faults {
             "garbage after the body" if is_gzip => body.extend_from_slice(b"garbage"),
             "two gzip members" if is_gzip => body = in_two_members(&body),
             "the page token is refused"
-                if shown.contains("pageToken") || shown.contains("nextPage") =>
+                if request_text.contains("pageToken") || request_text.contains("nextPage") =>
             {
                 return Some(Answer::json(
                     400,

@@ -25,8 +25,8 @@ pub(crate) struct Host {
     pub(crate) session: Option<Session>,
     /// The seed of the last session; each session has another one.
     seed: u64,
-    /// A session whose poll failed; only what it learned is used again.
-    failed: Option<Session>,
+    /// A session whose poll failed; only its token, region and clock skew are used again.
+    failed_session: Option<Session>,
     /// Whether each poll gets a session of its own.
     pub(crate) fresh_each_poll: bool,
     /// Whether the text that a session saves is passed to the next one, as `pipeline:source` says.
@@ -59,7 +59,7 @@ impl Host {
             },
             checkpoint: None,
             session: None,
-            failed: None,
+            failed_session: None,
             fresh_each_poll: false,
             passes_saved_session: false,
             saved_session: None,
@@ -108,8 +108,8 @@ impl Host {
                 self.seed += 1;
                 let checkpoint = self.checkpoint.as_deref();
                 let mut session = Session::open(settings, checkpoint, now, self.seed)?;
-                if let Some(failed) = self.failed.take() {
-                    session.inherit(failed);
+                if let Some(failed_session) = self.failed_session.take() {
+                    session.inherit(failed_session);
                 }
                 if let Some(saved) = &self.saved_session {
                     session.restore_session(saved, now);
@@ -125,7 +125,7 @@ impl Host {
         match (&result, self.fresh_each_poll) {
             (_, true) => {}
             (Ok(_), false) => self.session = Some(session),
-            (Err(_), false) => self.failed = Some(session),
+            (Err(_), false) => self.failed_session = Some(session),
         }
         if let Ok(batch) = &result {
             self.check(batch);

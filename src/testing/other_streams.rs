@@ -101,7 +101,7 @@ impl OtherStreams {
                 page(post, &body, &items, self.page_records)
             }
             FetchKind::Windows(post) => {
-                let items = self.inside(stream, post, &body, now);
+                let items = self.records_in_window(stream, post, &body, now);
                 page(post, &body, &items, self.page_records)
             }
         }
@@ -138,7 +138,7 @@ impl OtherStreams {
     }
 
     /// The records of the window, in the order of the endpoint.
-    fn inside(
+    fn records_in_window(
         &self,
         stream: Stream,
         post: &PostEndpoint,

@@ -281,7 +281,7 @@ fn reason(code: &ErrorCode) -> String {
             None,
         ),
         ErrorCode::DestinationNotFound | ErrorCode::DestinationUnavailable => {
-            ("the host does not reach it", None)
+            ("the host cannot reach it", None)
         }
         ErrorCode::DnsError(problem) => (
             "its name does not resolve; check it, and this machine's name server",
@@ -295,7 +295,7 @@ fn reason(code: &ErrorCode) -> String {
         | ErrorCode::HttpResponseContentCoding(_)
         | ErrorCode::HttpResponseTransferCoding(_)
         | ErrorCode::HttpUpgradeFailed => (
-            "the answer is not HTTP as it should be; is there a proxy in between?",
+            "the answer is not valid HTTP; is there a proxy in between?",
             None,
         ),
         ErrorCode::HttpRequestBodySize(_)
@@ -312,7 +312,7 @@ fn reason(code: &ErrorCode) -> String {
         | ErrorCode::HttpResponseHeaderSize(_)
         | ErrorCode::HttpResponseTrailerSectionSize(_)
         | ErrorCode::HttpResponseTrailerSize(_) => {
-            ("the answer is larger than the host takes", None)
+            ("the answer is larger than the host accepts", None)
         }
         ErrorCode::HttpResponseIncomplete => (
             "the connection was closed before the end of the answer",
@@ -325,17 +325,17 @@ fn reason(code: &ErrorCode) -> String {
             }
             _ => ("the host failed", None),
         },
-        ErrorCode::LoopDetected => ("a proxy in between sends the request in a circle", None),
+        ErrorCode::LoopDetected => ("the request loops between proxies", None),
         ErrorCode::TlsAlertReceived(alert) => (
             "it refuses the TLS connection; is there a proxy in between?",
             alert.alert_message.as_deref(),
         ),
         ErrorCode::TlsCertificateError => (
-            "its TLS certificate is not trusted; if a proxy in between inspects TLS, add its authority to the trust anchors (ca_file)",
+            "its TLS certificate is not trusted; if a proxy in between inspects TLS, add its CA to the trust anchors (ca_file)",
             None,
         ),
         ErrorCode::TlsProtocolError => (
-            "the TLS connection fails; is it really TLS 1.2 or newer, or a proxy in between?",
+            "the TLS connection fails; is it TLS 1.2 or newer, or is there a proxy in between?",
             None,
         ),
     };

@@ -143,7 +143,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
             return text.ends_with(part);
         }
         match text.split_once(part) {
-            Some((_, behind)) => text = behind,
+            Some((_, after)) => text = after,
             None => return false,
         }
     }
@@ -155,20 +155,20 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         if let Some(quoted) = rest.strip_prefix('"') {
-            let (inner, behind) = quoted.split_once('"').ok_or("a quote is not closed")?;
+            let (inner, after) = quoted.split_once('"').ok_or("a quote is not closed")?;
             tokens.push(Token::Quoted(inner.to_owned()));
-            rest = behind;
+            rest = after;
         } else if let Some(symbol) = SYMBOLS.into_iter().find(|it| rest.starts_with(it)) {
             tokens.push(Token::Symbol(symbol));
             rest = rest.strip_prefix(symbol).unwrap_or(rest);
         } else {
             let ends = |it: char| it.is_whitespace() || "()\":=><!,".contains(it);
-            let (word, behind) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+            let (word, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
             if word.is_empty() {
                 return Err(format!("cannot read {rest:?}"));
             }
             tokens.push(Token::Word(word.to_owned()));
-            rest = behind;
+            rest = after;
         }
         rest = rest.trim_start();
     }

@@ -49,7 +49,7 @@ extern "C" fn poll(
     _max_bytes: u64,
     _max_requests: u32,
 ) -> usize {
-    if cfg!(fault = "tells") {
+    if cfg!(fault = "reports settings") {
         return report_error(Slice(settings, settings_bytes));
     }
     if has_checkpoint != 0 || cfg!(fault = "never works") {

@@ -248,7 +248,7 @@ fn assert_refused(setup: &Setup, run: &std::process::Output, reason: &str) {
         output_text.contains("state directory ") && output_text.contains(reason),
         "{output_text}"
     );
-    assert!(output_text.contains("name another place"), "{output_text}");
+    assert!(output_text.contains("choose another path"), "{output_text}");
     assert!(setup.simulator.requests().log.is_empty());
     assert!(!setup.path("events.ndjson").exists());
 }

@@ -65,7 +65,7 @@ const CANNOT_START: [(&str, &str); 9] = [
         "https://denied.example.com is not on the allow-list",
     ),
     ("no-component", "no-such-component.wasm"),
-    ("cut", "is not a checkpoint file or is cut"),
+    ("cut", "is not a checkpoint file or is truncated"),
     ("no-variable", "NO_SUCH_VARIABLE_9"),
     ("no-secret-file", "no-such-secret"),
 ];
@@ -193,19 +193,19 @@ fn an_allowed_origin_that_is_refused_is_tried_again_and_ends_no_source() {
 }
 
 #[test]
-fn a_source_is_not_polled_before_it_has_asked_for() {
-    const RESTS: [&str; 3] = [
+fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
+    const WAITS: [&str; 3] = [
         "caught up for 60 s",
         "failing for 60 s",
         "throttled for 60 s",
     ];
     let setup = Setup::new(small_config(), "");
     let component = compile(setup.folder.path(), "none");
-    for does in RESTS.iter().chain(&["caught up for 1 s"]) {
+    for does in WAITS.iter().chain(&["caught up for 1 s"]) {
         add(&setup, &source(&does.replace(' ', "-"), &component, does));
     }
     let mut host = Running::start(setup.command("run"));
-    for does in RESTS {
+    for does in WAITS {
         let started = format!("started source={}", does.replace(' ', "-"));
         if !host.log.contains(&started) {
             host.wait_for(&started);
@@ -558,7 +558,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
     fs::write(setup.path("host.toml"), both).unwrap();
     let validated = setup.command("validate").output().unwrap();
     assert_eq!(validated.status.code(), Some(78));
-    assert!(stderr(&validated).contains("`allow_only` stands beside `allow`"));
+    assert!(stderr(&validated).contains("`allow_only` cannot be combined with `allow`"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(crate) use crate::setup::Running;
 /// through it finds that disk at its path.
 pub(crate) struct Disk {
     holder: Child,
-    of_user: bool,
+    in_user_namespace: bool,
     path: PathBuf,
 }
 
@@ -19,7 +19,7 @@ impl Disk {
     /// Mounts a disk of that size. `None` where the system does not allow it, which is reported.
     pub(crate) fn new(path: PathBuf, mib: u32) -> Option<Self> {
         fs::create_dir(&path).unwrap();
-        for (flags, of_user) in [("-m", false), ("-rm", true)] {
+        for (flags, in_user_namespace) in [("-m", false), ("-rm", true)] {
             let mut holder = Command::new("unshare")
                 .args([flags, "sh", "-c"])
                 .arg("mount -t tmpfs -o size=$1m small \"$2\" && echo mounted && cat")
@@ -36,7 +36,7 @@ impl Disk {
             if line == "mounted\n" {
                 return Some(Self {
                     holder,
-                    of_user,
+                    in_user_namespace,
                     path,
                 });
             }
@@ -61,7 +61,7 @@ impl Disk {
     pub(crate) fn enter(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");
         entered.args(["-t", &self.holder.id().to_string(), "-m"]);
-        if self.of_user {
+        if self.in_user_namespace {
             entered.args(["-U", "--preserve-credentials"]);
         }
         entered.arg(command.get_program()).args(command.get_args());

@@ -1,7 +1,7 @@
 //! A secret leaves the process only to where it belongs.
 //!
-//! Each secret is a mark that nothing else looks like. Whatever a run leaves is searched for each
-//! of them, in every form that programs write such texts in.
+//! Each secret is a mark, a unique text. Everything that a run leaves behind is searched for each of
+//! them, in every encoding that programs use for such texts.
 
 use std::fs;
 use std::path::Path;
@@ -390,7 +390,7 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
 #[test]
 fn a_component_that_reports_its_settings_shows_no_secret() {
     let folder = TempDir::new().unwrap();
-    let component = compile(folder.path(), "tells");
+    let component = compile(folder.path(), "reports settings");
     let settings = format!(
         "state_dir = \"state\"\n[[source]]\nname = \"acme\"\ncomponent = \"{}\"\n\
          [source.settings]\none = <{CLIENT_SECRET}>\ntwo = <{APP_KEY}>\n\

@@ -93,7 +93,7 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
     // Nothing listens there; a port that was free a moment ago may be another test's by now.
     let closed = "http://127.0.0.1:1";
     let api = setup.simulator.api_url();
-    let of = |name: &str, from: &str, to: &str| {
+    let source_with = |name: &str, from: &str, to: &str| {
         let source = setup.source_named(name);
         assert!(source.contains(from), "{from}: {source}");
         let streams =
@@ -102,17 +102,17 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
             .replace(from, to)
             .replace(streams, "streams = [\"audit\"]")
     };
-    let allow = |name: &str, line: &str| {
+    let source_with_line = |name: &str, line: &str| {
         let head = format!("name = \"{name}\"\n");
-        of(name, &head, &format!("{head}{line}\n"))
+        source_with(name, &head, &format!("{head}{line}\n"))
     };
     fs::write(setup.path("wrong"), "wrong-secret-1").unwrap();
     let sources = [
-        of("unauthorized", "\"secret\"", "\"wrong\""),
-        of("failing", &api, closed),
-        of("no-secret", "\"secret\"", "\"missing\""),
-        allow("paused", "enabled = false"),
-        allow("blocked", "outputs = [\"down\"]"),
+        source_with("unauthorized", "\"secret\"", "\"wrong\""),
+        source_with("failing", &api, closed),
+        source_with("no-secret", "\"secret\"", "\"missing\""),
+        source_with_line("paused", "enabled = false"),
+        source_with_line("blocked", "outputs = [\"down\"]"),
     ];
     let down = format!("[[output]]\nname = \"down\"\ntype = \"http\"\nendpoint = \"{closed}\"\n");
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();

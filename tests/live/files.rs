@@ -133,10 +133,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     assert!(error.as_str().unwrap().contains("audti"), "{error}");
     assert_eq!(host.source("acme")["state"], "active");
     let log = host.running.log.clone();
-    assert!(
-        log.contains("it goes on with its last good settings"),
-        "{log}"
-    );
+    assert!(log.contains("it keeps its last good settings"), "{log}");
     host.wait_for_status("acme", |source| {
         source["state"] == "active" && source["settings_error"].is_string()
     });
@@ -181,7 +178,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     fixture.write_main("statedir = 1\n");
     host.running.signal("-HUP");
     host.running
-        .wait_for("every source goes on with its last good settings");
+        .wait_for("every source keeps its last good settings");
     let source = host.source("acme");
     assert_eq!(source["state"], "active", "{source:#}");
     assert!(
@@ -195,7 +192,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     fixture.write("acme", "outputs = [\"new\"]");
     host.running.signal("-HUP");
     host.running
-        .wait_for("`output` has changed; restart source-host to use that");
+        .wait_for("`output` has changed; restart source-host to apply it");
     host.running
         .wait_for("a new output is used after a restart");
     host.running.wait_for("settings read again");

@@ -24,10 +24,10 @@ static EVENT_TIME: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Answers the requests of all connections. The future of an answer is dropped with its connection.
-pub(crate) async fn serve<Answer, Answered>(listener: TcpListener, answer: Answer)
+pub(crate) async fn serve<Answer, AnswerFuture>(listener: TcpListener, answer: Answer)
 where
-    Answer: Fn(Request<Bytes>) -> Answered + Clone + Send + Sync + 'static,
-    Answered: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Answer: Fn(Request<Bytes>) -> AnswerFuture + Clone + Send + Sync + 'static,
+    AnswerFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -81,14 +81,14 @@ pub(crate) fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>>
 }
 
 /// Returns whether the window of a request for audit events has the time of all of them.
-pub(crate) fn is_in_window(asked: &Value) -> bool {
-    let bound = |name: &str| asked["data"][0][name].as_str().unwrap_or_default();
+pub(crate) fn is_in_window(query: &Value) -> bool {
+    let bound = |name: &str| query["data"][0][name].as_str().unwrap_or_default();
     (bound("startDateTime")..bound("endDateTime")).contains(&EVENT_TIME.as_str())
 }
 
 /// Returns the number that a page token stands for; zero for the first page.
-pub(crate) fn page_token(asked: &Value) -> usize {
-    let token = asked["meta"]["pagination"]["pageToken"].as_str();
+pub(crate) fn page_token(query: &Value) -> usize {
+    let token = query["meta"]["pagination"]["pageToken"].as_str();
     token.map_or(0, |token| token.parse().unwrap())
 }
 
@@ -105,9 +105,9 @@ pub(crate) fn audit_event(id: &str, number: usize) -> Value {
 }
 
 /// Returns the page of the audit log that is asked for, of a tenant with `total` events.
-pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, asked: &Value) -> Value {
-    let first = page_token(asked);
-    let is_in_window = is_in_window(asked);
+pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, query: &Value) -> Value {
+    let first = page_token(query);
+    let is_in_window = is_in_window(query);
     let count = if is_in_window {
         page_size.min(total.saturating_sub(first))
     } else {

@@ -118,7 +118,7 @@ impl Reservation {
         Some(self.parts.swap_remove(place).1)
     }
 
-    /// Releases what exceeds so many bytes in each output.
+    /// Releases the permits beyond `bytes` bytes in each output.
     pub fn shrink_to(&mut self, bytes: usize) {
         for (_, permits) in &mut self.parts {
             drop(permits.split(permits.num_permits().saturating_sub(bytes)));

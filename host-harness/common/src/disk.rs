@@ -230,10 +230,10 @@ pub fn error_message(path: &Path, error: &io::Error) -> String {
         ErrorKind::ResourceBusy => "; stop that one, or give each a file of its own",
         ErrorKind::IsADirectory => "; name a file in that directory",
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
-            "; a file is where a directory has to be: name another place in the settings file"
+            "; part of the path is a file, not a directory: choose another path in the settings file"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; let the user that runs source-host write there, or name another place in the \
+            "; let the user that runs source-host write there, or choose another path in the \
              settings file"
         }
         _ => "",
@@ -247,12 +247,15 @@ mod tests {
 
     #[test]
     fn errors_of_a_full_disk_and_an_unwritable_place_advise_what_to_do() {
-        let said = |kind: ErrorKind| error_message(Path::new("/there"), &kind.into());
-        assert!(said(ErrorKind::StorageFull).ends_with("; make room there"));
-        assert!(said(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));
-        assert!(said(ErrorKind::IsADirectory).ends_with("; name a file in that directory"));
-        assert!(said(ErrorKind::AlreadyExists).contains("a file is where a directory has to be"));
-        assert_eq!(said(ErrorKind::TimedOut), "/there: timed out");
+        let message = |kind: ErrorKind| error_message(Path::new("/there"), &kind.into());
+        assert!(message(ErrorKind::StorageFull).ends_with("; make room there"));
+        assert!(message(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));
+        assert!(message(ErrorKind::IsADirectory).ends_with("; name a file in that directory"));
+        assert!(
+            message(ErrorKind::AlreadyExists)
+                .contains("part of the path is a file, not a directory")
+        );
+        assert_eq!(message(ErrorKind::TimedOut), "/there: timed out");
     }
 
     /// One that could not be read is read again then, though its content is the same.

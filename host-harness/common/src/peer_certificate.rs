@@ -106,8 +106,8 @@ impl ServerCertVerifier for Verifier {
         let host = server_name.to_str();
         let Some(inner) = &self.inner else {
             return Err(invalid_certificate(format!(
-                "the certificate of {host} cannot be checked: this system has no certificates of \
-                 authorities; install them (the package ca-certificates), or set `ca_file`"
+                "the certificate of {host} cannot be checked: this system has no \
+                 CA certificates; install them (the package ca-certificates), or set `ca_file`"
             )));
         };
         inner
@@ -181,8 +181,8 @@ fn explain(
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(
-                "the certificate that {host} shows ({subject}, issued by {issuer}) is for {}, and \
-                 not for {host}; correct the host in the settings, or see whether a proxy or \
+                "the certificate that {host} presents ({subject}, issued by {issuer}) is for {}, and \
+                 not for {host}; correct the host in the settings, or check whether a proxy or \
                  another server answers in its place",
                 host_names(&certificate)
             )
@@ -192,8 +192,8 @@ fn explain(
              {}",
             format_time(&validity.not_after),
             if certificate.is_ca() {
-                "it is one of an authority, which a server cannot use: have it issue one for the \
-                 server, and set `ca_file` to it"
+                "it is a CA certificate, which a server cannot use: have the CA issue one for the \
+                 server, and set `ca_file` to this one"
             } else {
                 "if it is the right one, save it as PEM and set `ca_file` to that file"
             }
@@ -202,7 +202,7 @@ fn explain(
             let top = top_issuer(&certificate, intermediates);
             format!(
                 "the certificate of {host} ({subject}, valid until {}) is not trusted: its issuer \
-                 {top} is not known here; with TLS inspection or an authority of your own, set \
+                 {top} is unknown; with TLS inspection or a private CA, set \
                  `ca_file` to the certificate of that issuer",
                 format_time(&validity.not_after)
             )
@@ -332,7 +332,7 @@ mod tests {
         assert!(
             text.starts_with(
                 "the certificate of api.example.com (CN=api.example.com, valid until "
-            ) && text.contains("its issuer CN=Corp Inspection CA is not known here")
+            ) && text.contains("its issuer CN=Corp Inspection CA is unknown")
                 && text.contains("set `ca_file` to the certificate of that issuer"),
             "{text}"
         );
@@ -348,10 +348,7 @@ mod tests {
         let leaf = signed(&params(&["a.example.com"], "a"), &middle);
         let chain = [leaf, middle.der().to_vec()];
         let text = refusal(&[ours.der()], &chain, "a.example.com");
-        assert!(
-            text.contains("its issuer CN=Root is not known here"),
-            "{text}"
-        );
+        assert!(text.contains("its issuer CN=Root is unknown"), "{text}");
         // Accepted with it.
         let mut roots = RootCertStore::empty();
         roots.add(root.der().clone()).unwrap();
@@ -422,7 +419,7 @@ mod tests {
             "a.example.com",
         );
         assert!(
-            text.contains("it is one of an authority, which a server cannot use"),
+            text.contains("it is a CA certificate, which a server cannot use"),
             "{text}"
         );
     }
@@ -433,7 +430,7 @@ mod tests {
         let leaf = signed(&params(&["a.example.com"], &"x".repeat(5_000)), &ours);
         let text = refusal(&[], std::slice::from_ref(&leaf), "a.example.com");
         assert!(
-            text.contains("this system has no certificates of authorities"),
+            text.contains("this system has no CA certificates"),
             "{text}"
         );
         let text = refusal(&[authority("y").der()], &[leaf], "a.example.com");

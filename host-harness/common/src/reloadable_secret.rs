@@ -65,12 +65,14 @@ impl ReloadableSecret {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (version, secret) = &mut *last;
         if let Some(file) = &self.file {
-            let now = Some(FileVersion::of(&file.path));
-            if now != *version {
-                *version = now;
+            let new_version = Some(FileVersion::of(&file.path));
+            if new_version != *version {
+                *version = new_version;
                 match resolve_reference(&file.reference, &file.settings_file, &|_| None) {
                     Ok(text) => *secret = Secret::new(text),
-                    Err(reason) => warn!("a changed secret {reason}; the last one stays valid"),
+                    Err(reason) => {
+                        warn!("a changed secret {reason}; the previous one stays in use")
+                    }
                 }
             }
         }
@@ -84,9 +86,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    fn in_file(settings: &Path, name: &str, now: &str) -> ReloadableSecret {
+    fn in_file(settings: &Path, name: &str, value: &str) -> ReloadableSecret {
         let reference = ValueReference::File(name.to_owned());
-        let secret = Secret::new(now.to_owned());
+        let secret = Secret::new(value.to_owned());
         ReloadableSecret::new(secret, Some(reference), settings.to_owned())
     }
 

@@ -75,7 +75,7 @@ impl<'a> Section<'a> {
         match self.take(key) {
             None => Ok(None),
             Some(toml::Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.wrong_type(key, "a text in quotes", &other)),
+            Some(other) => Err(self.wrong_type(key, "a string in quotes", &other)),
         }
     }
 
@@ -107,13 +107,13 @@ impl<'a> Section<'a> {
         let values = match self.take(key) {
             None => return Ok(None),
             Some(toml::Value::Array(values)) => values,
-            Some(other) => return Err(self.wrong_type(key, "a list of texts", &other)),
+            Some(other) => return Err(self.wrong_type(key, "a list of strings", &other)),
         };
         values
             .into_iter()
             .map(|value| match value.as_str() {
                 Some(text) => Ok(text.to_owned()),
-                None => Err(self.wrong_type(key, "a list of texts", &value)),
+                None => Err(self.wrong_type(key, "a list of strings", &value)),
             })
             .collect::<Result<_, _>>()
             .map(Some)
@@ -256,7 +256,7 @@ impl<'a> Section<'a> {
                 },
                 None => Err(self.wrong_type(
                     key,
-                    "a text, { env = \"..\" } or { file = \"..\" }",
+                    "a string, { env = \"..\" } or { file = \"..\" }",
                     value,
                 )),
             },
@@ -395,12 +395,12 @@ pub fn literal_secret_advice(keys: &[&str]) -> String {
     let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     match (quoted.split_last(), keys) {
         (Some((last, rest)), [_, _, ..]) => format!(
-            "{} and {last} are written out in the file; better: {{ env = \"..\" }} or \
+            "{} and {last} are in plain text in the file; better: {{ env = \"..\" }} or \
              {{ file = \"..\" }} for each",
             rest.join(", ")
         ),
         (_, [key]) => format!(
-            "`{key}` is written out in the file; better: {key} = {{ env = \"..\" }} or \
+            "`{key}` is in plain text in the file; better: {key} = {{ env = \"..\" }} or \
              {{ file = \"..\" }}"
         ),
         _ => String::new(),
@@ -416,7 +416,7 @@ pub fn type_name(value: &toml::Value) -> &'static str {
         toml::Value::Datetime(_) => "a date",
         toml::Value::Float(_) => "a number",
         toml::Value::Integer(_) => "a whole number",
-        toml::Value::String(_) => "a text",
+        toml::Value::String(_) => "a string",
         toml::Value::Table(_) => "a table",
     }
 }

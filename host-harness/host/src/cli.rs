@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Args, Clone, Debug)]
 struct LogArgs {
-    /// How lines of the log are written
+    /// The format of the log
     #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
     log_format: log::Format,
 
@@ -101,7 +101,7 @@ enum Command {
         /// As JSON, with the settings schema
         #[arg(long)]
         json: bool,
-        /// Prints instead what the sources of this settings file find upstream
+        /// Print instead what the sources of this settings file find upstream
         #[arg(long, value_name = "CONFIG", conflicts_with_all = ["component", "json"])]
         online: Option<PathBuf>,
     },
@@ -122,11 +122,11 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
-        /// On a terminal: show it anew every 2 seconds, until interrupted
+        /// On a terminal: refresh every 2 seconds, until interrupted
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
-    /// Collect streams again from a time; no host may be running
+    /// Collect streams again from a time; stop the host first
     Reset {
         /// The settings file
         config: PathBuf,
@@ -136,7 +136,7 @@ enum Command {
         /// Only this stream; may be given several times
         #[arg(long = "stream", value_name = "NAME")]
         streams: Vec<String>,
-        /// From when on: a time like 2026-11-01T00:00:00Z, or how long ago, like 24h
+        /// From when: a time like 2026-11-01T00:00:00Z, or how long ago, like 24h
         #[arg(long, value_name = "TIME")]
         from: String,
     },
@@ -164,7 +164,7 @@ enum Command {
     },
     /// Turn records from standard input into events on standard output
     Normalize {
-        /// The stream that the records are of
+        /// The stream of the records
         #[arg(long, value_name = "NAME")]
         stream: String,
         /// The format of the events; without it, the component's first
@@ -235,7 +235,7 @@ enum FleetCommand {
         config: PathBuf,
         /// The directory with NAME.toml for each tenant
         directory: PathBuf,
-        /// The state directory of the host that had them, to go on where it was
+        /// The state directory of the host that had them, to continue where it was
         #[arg(long, value_name = "DIR")]
         state_dir: Option<PathBuf>,
     },

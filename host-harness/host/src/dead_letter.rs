@@ -19,9 +19,10 @@ use source_runtime::event_sink::StoreRejectedError;
 use source_runtime::store::{self, StateDir, epoch_ms};
 use tokio::sync::Mutex;
 
-use crate::settings::{DeadLetterSettings, Settings};
+use crate::report::DEAD_LETTER_ADVICE;
+use crate::settings::{DEAD_LETTER_OUTPUT, DeadLetterSettings, Settings};
 
-/// What an output of rejected records is told that they are.
+/// The kind that rejected records have for their output.
 const KIND: &str = "rejected";
 
 /// Where rejected records go: a file for each source, a file for all, or an
@@ -54,8 +55,11 @@ impl DeadLetterSinks {
                 sinks.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
             }
             Some(DeadLetterSettings::Output(config)) => {
-                let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
-                sinks.output = Some(Arc::new(outputs.without_blocking_on_refusal()));
+                let outputs = Outputs::open([(DEAD_LETTER_OUTPUT, &**config)], tries_max).await?;
+                let outputs = outputs
+                    .without_blocking_on_refusal()
+                    .with_advice(DEAD_LETTER_ADVICE);
+                sinks.output = Some(Arc::new(outputs));
             }
         }
         Ok(sinks)
@@ -246,9 +250,12 @@ mod tests {
     use hyper::{Request, Response, StatusCode};
     use hyper_util::rt::TokioIo;
     use serde_json::Value;
+    use source_runtime::store::State;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::registry::Registry;
+    use crate::report::RunState;
 
     fn record(original: &[u8]) -> RejectedRecord {
         RejectedRecord {
@@ -328,17 +335,17 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
     }
 
-    /// The endpoint of a receiver that answers every request with 400.
-    async fn refusing_receiver() -> String {
+    /// The endpoint of a receiver that answers every request with this status.
+    async fn refusing_receiver(status: StatusCode) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let refuse = service_fn(|request: Request<Incoming>| async move {
+                let refuse = service_fn(move |request: Request<Incoming>| async move {
                     request.into_body().collect().await?;
                     let mut answer = Response::new(Empty::<Bytes>::new());
-                    *answer.status_mut() = StatusCode::BAD_REQUEST;
+                    *answer.status_mut() = status;
                     Ok::<_, hyper::Error>(answer)
                 });
                 let served = http1::Builder::new().serve_connection(TokioIo::new(stream), refuse);
@@ -354,7 +361,7 @@ mod tests {
         let text = format!(
             "[[source]]\nname = \"acme\"\n[[output]]\ntype = \"stdout\"\n\
              [dead_letter]\ntype = \"http\"\nendpoint = \"{}\"\n",
-            refusing_receiver().await
+            refusing_receiver(StatusCode::BAD_REQUEST).await
         );
         let settings = Settings::parse(&text, &directory.path().join("host.toml")).unwrap();
         let state_dir = StateDir::open(&settings.state_dir).unwrap();
@@ -367,6 +374,56 @@ mod tests {
         sink.store_rejected("acme", "test", &records).await.unwrap();
         let kept = std::fs::read_to_string(store::rejected_path(state_dir.path(), "acme")).unwrap();
         assert_eq!(kept.lines().count(), 2, "{kept}");
+    }
+
+    /// Nothing may be lost, and the output may accept them once it is repaired.
+    #[tokio::test]
+    async fn a_source_that_waits_for_an_output_that_refuses_its_credentials_is_reported_and_can_be_stopped()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[[source]]\nname = \"acme\"\n[[output]]\ntype = \"stdout\"\n\
+             [dead_letter]\ntype = \"http\"\nendpoint = \"{}\"\n",
+            refusing_receiver(StatusCode::UNAUTHORIZED).await
+        );
+        let settings = Settings::parse(&text, &directory.path().join("host.toml")).unwrap();
+        let state_dir = StateDir::open(&settings.state_dir).unwrap();
+        let letters = DeadLetterSinks::open(&settings, &state_dir, None)
+            .await
+            .unwrap();
+        let registry = Registry::new();
+        registry.add_outputs(Arc::clone(letters.output.as_ref().unwrap()));
+        let entry = registry.add_source("acme", vec!["stdout".to_owned()]);
+        entry.set_run_state(RunState::Running);
+        let sink = letters.of("acme");
+        let storing = tokio::spawn(async move {
+            let mut sink = sink.lock().await;
+            sink.store_rejected("acme", "test", &[record(b"a")]).await
+        });
+        let report = || registry.report(SystemTime::now());
+        while report().sources[0].state != State::Blocked {
+            assert!(!storing.is_finished(), "it waits");
+            tokio::task::yield_now().await;
+        }
+        let detail = &report().sources[0].detail;
+        assert!(
+            detail.starts_with(
+                "the output of [dead_letter] does not accept its rejected records: the \
+                 credentials are refused: "
+            ) && detail.ends_with("to keep rejected records in files"),
+            "{detail}"
+        );
+        let outputs = report().outputs;
+        assert_eq!(outputs[0].output, DEAD_LETTER_OUTPUT);
+        assert_eq!(outputs[0].state, State::Blocked);
+        assert_eq!(outputs[0].waiting_sources, 1);
+        // A pause, a change, a reset and a removal stop it in this way.
+        storing.abort();
+        assert!(storing.await.is_err());
+        assert_eq!(report().sources[0].state, State::Starting);
+        assert_eq!(report().outputs[0].waiting_sources, 0);
+        let kept = store::rejected_path(state_dir.path(), "acme");
+        assert!(!kept.exists(), "the batch comes again");
     }
 
     #[tokio::test]

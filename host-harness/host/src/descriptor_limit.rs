@@ -30,7 +30,7 @@ const DESCRIPTORS_PER_OUTPUT: usize = 64;
 pub(crate) fn raise_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => debug!(limit, "file descriptors"),
-        Err(error) => debug!("the limit of file descriptors stays as it is: {error}"),
+        Err(error) => debug!("the limit of file descriptors cannot be raised: {error}"),
     }
 }
 

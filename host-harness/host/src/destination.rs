@@ -63,6 +63,10 @@ impl EventSink for Destination {
             .await
     }
 
+    fn unstored(&self, what: &'static str, reason: Option<&str>) {
+        self.entry.set_unstored(what, reason);
+    }
+
     fn state_changed(&self, source_state: &StoredSource) {
         self.progress.update(source_state);
         self.entry.update(source_state);
@@ -94,6 +98,14 @@ impl fmt::Debug for RequestReporter {
 }
 
 impl RequestObserver for RequestReporter {
+    fn begun(&self) {
+        self.entry.request_begun();
+    }
+
+    fn ended(&self) {
+        self.entry.request_ended();
+    }
+
     fn requested(&self, status: Option<u16>) {
         if let Some(observer) = self.registry.observer() {
             observer.requested(self.entry.name(), status);

@@ -85,7 +85,7 @@ impl Heartbeats {
             Ok(text) if text != written.stored_host => {
                 match self.state_dir.write_stored_host(&text) {
                     Ok(()) => written.stored_host = text,
-                    Err(error) => debug!("the status of the host is not written: {error}"),
+                    Err(error) => debug!("the status of the host was not written: {error}"),
                 }
             }
             Ok(_) => {}
@@ -98,7 +98,7 @@ impl Heartbeats {
             has_ended: is_last,
         };
         if let Err(error) = self.state_dir.write_heartbeat(&heartbeat) {
-            debug!("the heartbeat is not written: {error}");
+            debug!("the heartbeat was not written: {error}");
         }
     }
 }

@@ -230,7 +230,7 @@ pub(crate) async fn reopen_at_signal() -> io::Result<()> {
         if let Some(file) = LOG_FILE.get() {
             drop(file.reopen_if_moved());
         }
-        info!("SIGUSR1: the log goes on here");
+        info!("SIGUSR1: the log continues here");
     }
     Ok(())
 }

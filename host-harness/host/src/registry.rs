@@ -20,6 +20,10 @@ use crate::report::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A delivery or request without an answer is shown after this time: most answers come sooner, and
+/// time limits end later.
+const UNANSWERED_SHOWN_AFTER: Duration = Duration::from_secs(10);
+
 /// All sources and outputs of a running host. Clones share the same state.
 #[derive(Clone)]
 pub struct Registry {
@@ -35,7 +39,19 @@ struct Shared {
     fleet: RwLock<Option<FleetStatus>>,
 }
 
-fn output_report(status: OutputStatus) -> OutputReport {
+/// Returns a text about how long there has been no answer to something, if that is long.
+fn unanswered_text(what: &str, since: Option<SystemTime>, now: SystemTime) -> Option<String> {
+    let since = since?;
+    let age = now.duration_since(since).unwrap_or_default();
+    let is_shown = age >= UNANSWERED_SHOWN_AFTER;
+    is_shown.then(|| format!("{what} has had no answer since {}", Time::of(since)))
+}
+
+fn output_report(status: OutputStatus, now: SystemTime) -> OutputReport {
+    let unanswered_for = status
+        .unanswered_since
+        .map(|since| Time::of(since).age(now));
+    let unanswered = unanswered_text("what is delivered", status.unanswered_since, now);
     let state = match (&status.blocked, status.last_success_at) {
         (Some(_), _) => State::Blocked,
         (None, Some(_)) => State::Active,
@@ -45,7 +61,8 @@ fn output_report(status: OutputStatus) -> OutputReport {
         output: status.name,
         kind: status.kind,
         state,
-        detail: status.blocked.unwrap_or_default(),
+        detail: status.blocked.or(unanswered).unwrap_or_default(),
+        unanswered_seconds: unanswered_for.unwrap_or_default().as_secs(),
         last_success_at: status.last_success_at.map(Time::of),
         retries: status.retries,
         blocked_seconds: status.blocked_for.as_secs(),
@@ -82,6 +99,12 @@ struct EntryState {
     /// Its counts in the first stored state.
     counts_at_start: Option<Counts>,
     facts: SourceFacts,
+    /// What cannot be stored for it, and why.
+    unstored: BTreeMap<&'static str, String>,
+    /// How many of its requests have no answer yet.
+    pending_requests: usize,
+    /// Since when there are some, or when the last one was answered.
+    unanswered_since: Option<SystemTime>,
 }
 
 impl fmt::Debug for Registry {
@@ -132,6 +155,18 @@ impl Registry {
         let mut sources = sources.unwrap_or_else(PoisonError::into_inner);
         sources.insert(name.to_owned(), entry.clone());
         entry
+    }
+
+    /// Adds a source again that was removed. What another host counted in the meantime is not counted
+    /// here: its counts begin with the next state.
+    pub(crate) fn restore_source(&self, entry: &SourceEntry) {
+        let sources = self.shared.sources.write();
+        let mut sources = sources.unwrap_or_else(PoisonError::into_inner);
+        let present = sources.get(entry.name());
+        if present.is_none_or(|present| !Arc::ptr_eq(&present.state, &entry.state)) {
+            entry.lock().counts_at_start = None;
+            sources.insert(entry.name().to_owned(), entry.clone());
+        }
     }
 
     /// Removes a source.
@@ -189,7 +224,7 @@ impl Registry {
                 .iter()
                 .map(|entry| self.report_source(entry, &host))
                 .collect(),
-            outputs: self.report_outputs(),
+            outputs: self.report_outputs(now),
             fleet: self.fleet(),
         }
     }
@@ -221,18 +256,18 @@ impl Registry {
 
     /// Returns a report of the outputs.
     #[must_use]
-    pub fn report_outputs(&self) -> Vec<OutputReport> {
+    pub fn report_outputs(&self, now: SystemTime) -> Vec<OutputReport> {
         let outputs = self.outputs();
         let reports = outputs.iter().flat_map(|outputs| outputs.report());
-        reports.map(output_report).collect()
+        reports.map(|status| output_report(status, now)).collect()
     }
 
     /// Returns what is stored for `status` besides the source states.
     #[must_use]
     pub fn stored_host(&self) -> StoredHost {
+        let now = SystemTime::now();
         let sources = self.entries().into_iter().filter_map(|entry| {
-            let mut facts = entry.lock().facts.clone();
-            self.note_blocked(entry.name(), &mut facts);
+            let facts = self.facts(entry.name(), &entry.lock(), now);
             let name = entry.name().to_owned();
             facts.is_notable().then_some((name, facts))
         });
@@ -240,7 +275,7 @@ impl Registry {
             version: Some(VERSION.to_owned()),
             ready: self.is_ready(),
             sources: sources.collect(),
-            outputs: self.report_outputs(),
+            outputs: self.report_outputs(now),
         }
     }
 
@@ -259,20 +294,52 @@ impl Registry {
     fn report_source(&self, entry: &SourceEntry, host: &HostFacts) -> SourceReport {
         let name = entry.name();
         let entry = entry.lock();
-        let mut facts = entry.facts.clone();
-        self.note_blocked(name, &mut facts);
+        let facts = self.facts(name, &entry, host.now);
         let (source_state, checkpoint_bytes) =
             (entry.source_state.as_ref(), entry.checkpoint_bytes);
         SourceReport::new(name, source_state, checkpoint_bytes, &facts, host)
     }
 
-    fn note_blocked(&self, name: &str, facts: &mut SourceFacts) {
-        if facts.blocked.is_none() {
-            let outputs = self.outputs();
+    /// Returns the facts about a source, with what it waits for.
+    fn facts(&self, name: &str, entry: &EntryState, now: SystemTime) -> SourceFacts {
+        let outputs = self.outputs();
+        let blocking_output = || {
             let blocked = outputs
                 .iter()
                 .find_map(|outputs| outputs.blocking_output(name));
-            facts.blocked = blocked.map(|(output, reason)| BlockedBy { output, reason });
+            blocked.map(|(output, reason)| BlockedBy {
+                output: Some(output),
+                reason,
+            })
+        };
+        let blocking_host = || {
+            let (what, reason) = entry.unstored.first_key_value()?;
+            Some(BlockedBy {
+                output: None,
+                reason: format!(
+                    "its {what} cannot be stored: {reason}; fix that, and it continues by itself"
+                ),
+            })
+        };
+        let unanswered = outputs
+            .iter()
+            .find_map(|outputs| outputs.unanswered_output(name));
+        let unanswered_delivery = unanswered.and_then(|(output, since)| {
+            unanswered_text(
+                &format!("the delivery to output {output}"),
+                Some(since),
+                now,
+            )
+        });
+        let unanswered_request =
+            unanswered_text("a request to the upstream", entry.unanswered_since, now);
+        SourceFacts {
+            blocked: blocking_output().or_else(blocking_host),
+            unanswered: [unanswered_request, unanswered_delivery]
+                .into_iter()
+                .flatten()
+                .collect(),
+            ..entry.facts.clone()
         }
     }
 
@@ -298,6 +365,9 @@ impl SourceEntry {
             source_state: None,
             checkpoint_bytes: None,
             counts_at_start: None,
+            unstored: BTreeMap::new(),
+            pending_requests: 0,
+            unanswered_since: None,
             facts: SourceFacts {
                 outputs,
                 run: RunState::Starting,
@@ -383,9 +453,28 @@ impl SourceEntry {
         self.lock().facts.outputs = outputs;
     }
 
-    /// Sets the output that blocks the source, where the outputs do not report it themselves.
-    pub fn set_blocked(&self, blocked: Option<BlockedBy>) {
-        self.lock().facts.blocked = blocked;
+    /// Notes a request to the upstream that has no answer yet.
+    pub(crate) fn request_begun(&self) {
+        let mut entry = self.lock();
+        entry.pending_requests = entry.pending_requests.saturating_add(1);
+        entry.unanswered_since.get_or_insert_with(SystemTime::now);
+    }
+
+    /// Notes that such a request has an answer, or is given up.
+    pub(crate) fn request_ended(&self) {
+        let mut entry = self.lock();
+        entry.pending_requests = entry.pending_requests.saturating_sub(1);
+        entry.unanswered_since = (entry.pending_requests > 0).then(SystemTime::now);
+    }
+
+    /// Sets why something of the source cannot be stored, such as `rejected records`, for which it
+    /// waits; `None` if it no longer does.
+    pub fn set_unstored(&self, what: &'static str, reason: Option<&str>) {
+        let mut entry = self.lock();
+        match reason {
+            Some(reason) => drop(entry.unstored.insert(what, reason.to_owned())),
+            None => drop(entry.unstored.remove(what)),
+        }
     }
 }
 
@@ -426,16 +515,72 @@ mod tests {
         entry.set_paused(Some(PausedBy::Api));
         assert_eq!(state(&registry), Some(State::Paused));
         entry.set_paused(None);
-        entry.set_blocked(Some(BlockedBy {
-            output: "siem".to_owned(),
-            reason: "connection refused".to_owned(),
-        }));
+        entry.set_unstored("rejected records", Some("/x: no space left on device"));
+        entry.set_unstored("checkpoint", Some("/y: no space left on device"));
+        entry.set_unstored("checkpoint", None);
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Blocked);
-        assert_eq!(report.detail, "output siem: connection refused");
+        assert_eq!(
+            report.detail,
+            "its rejected records cannot be stored: /x: no space left on device; fix that, and \
+             it continues by itself"
+        );
         assert_eq!(report.streams["audit"].state, State::Blocked);
+        // `status`, which reads it from outside, reports the same.
+        assert!(registry.stored_host().sources["acme"].blocked.is_some());
+        entry.set_unstored("rejected records", None);
+        assert_eq!(state(&registry), Some(State::Active));
+        assert!(registry.stored_host().sources.is_empty());
         registry.remove_source("acme");
         assert_eq!(state(&registry), None);
+    }
+
+    #[test]
+    fn a_source_that_is_restored_counts_from_then_on() {
+        let registry = Registry::new();
+        let now = SystemTime::now();
+        let entry = registry.add_source("acme", Vec::new());
+        entry.set_run_state(RunState::Running);
+        let mut source_state = stored_source(now, State::Active);
+        entry.update(&source_state);
+        registry.remove_source("acme");
+        assert!(registry.report(now).sources.is_empty());
+        // Another host has worked on it.
+        source_state.streams.get_mut("audit").unwrap().events = 1_000;
+        for _ in 0..2 {
+            registry.restore_source(&entry);
+            entry.update(&source_state);
+            let report = registry.source("acme", now).unwrap();
+            assert_eq!(report.streams["audit"].events, 1_000);
+            assert_eq!(entry.counts_at_start().unwrap().events, 1_000);
+            // It was not away.
+            source_state.streams.get_mut("audit").unwrap().events = 1_000;
+        }
+    }
+
+    #[test]
+    fn a_request_that_has_no_answer_for_long_is_shown_until_it_has_one() {
+        let registry = Registry::new();
+        let entry = registry.add_source("acme", Vec::new());
+        entry.set_run_state(RunState::Running);
+        let begun = SystemTime::now();
+        let waits = |seconds: u64| {
+            let now = begun + Duration::from_secs(seconds);
+            registry.source("acme", now).unwrap().waits
+        };
+        entry.request_begun();
+        assert!(waits(5).is_empty(), "most answers take a moment");
+        // Also of the first poll, which has no state yet.
+        let text = "a request to the upstream has had no answer since ";
+        assert!(waits(11)[0].starts_with(text), "{:?}", waits(11));
+        entry.request_begun();
+        entry.request_ended();
+        assert_eq!(waits(20).len(), 1, "one of two is left");
+        entry.set_paused(Some(PausedBy::Api));
+        assert!(waits(20).is_empty());
+        entry.set_paused(None);
+        entry.request_ended();
+        assert!(waits(20).is_empty());
     }
 
     #[test]

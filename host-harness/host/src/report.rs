@@ -14,9 +14,16 @@ use source_runtime::store::{
 };
 use source_runtime::waits::{Wait, waits};
 
+use crate::settings::DEAD_LETTER_OUTPUT;
+
 /// A host polls every source at least hourly, so one that stored nothing for this long collects
 /// nothing.
 const STALE_AFTER: Duration = Duration::from_secs(2 * 3_600);
+
+/// What to do about an output of rejected records that does not accept. Nothing may be lost, so its
+/// sources wait.
+pub(crate) const DEAD_LETTER_ADVICE: &str = "the source waits for it: repair it, or leave [dead_letter] out and restart source-host to keep \
+     rejected records in files";
 
 /// A time in milliseconds since the epoch. It is serialized as RFC 3339 text.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -115,7 +122,7 @@ pub struct FleetStatus {
     pub fenced: u64,
     /// How late a tenant was taken lately, at most.
     pub late_seconds: u64,
-    /// The whole fleet, once it has been read. A host without an admin server does not read it.
+    /// The whole fleet, once it has been read.
     pub overview: Option<FleetOverview>,
 }
 
@@ -202,8 +209,8 @@ pub struct SourceReport {
     pub state: State,
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
-    /// What its streams wait for, while it is at work: a text for each limit, with the streams and
-    /// the end of the wait.
+    /// What it waits for, while it is at work: a text for each limit, with the streams and the end of
+    /// the wait, and one for what has no answer for long.
     pub waits: Vec<String>,
     /// Whether nothing was stored for so long that it cannot be collecting.
     pub stale: bool,
@@ -292,8 +299,12 @@ pub struct OutputReport {
     pub kind: String,
     /// `starting`, `active`, `blocked` or `stopped`.
     pub state: State,
-    /// Why the output does not accept; empty while it does.
+    /// Why the output does not accept, or since when it has not answered; empty while it does.
     pub detail: String,
+    /// For how long it has something to take and has neither accepted nor refused anything; 0 once it
+    /// is blocked.
+    #[serde(default)]
+    pub unanswered_seconds: u64,
     /// When the output last accepted a delivery.
     pub last_success_at: Option<Time>,
     /// Number of deliveries that were retried.
@@ -375,21 +386,40 @@ pub struct SourceFacts {
     /// Why the current settings are not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_error: Option<String>,
-    /// The output that does not accept the source's events, and why.
+    /// What does not take what the source has collected, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<BlockedBy>,
+    /// What has had no answer for long, each with its beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
     /// Whether a host runs the source.
     #[serde(default)]
     pub run: RunState,
 }
 
-/// An output that does not accept the events of a source.
+/// What does not take what a source has collected.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BlockedBy {
-    /// The name of the output.
-    pub output: String,
-    /// Why it does not accept them.
+    /// The name of the output; `None` if the host itself cannot store something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Why it does not take it.
     pub reason: String,
+}
+
+impl BlockedBy {
+    /// Returns what blocks the source, and what to do if the reason does not tell.
+    fn detail(&self) -> String {
+        let reason = &self.reason;
+        match self.output.as_deref() {
+            None => reason.clone(),
+            Some(DEAD_LETTER_OUTPUT) => format!(
+                "the output of [dead_letter] does not accept its rejected records: {reason}; \
+                 {DEAD_LETTER_ADVICE}"
+            ),
+            Some(output) => format!("output {output}: {reason}"),
+        }
+    }
 }
 
 /// Whether a host runs a source.
@@ -480,11 +510,14 @@ impl SourceReport {
         let is_old = active_at.is_some_and(|at| at.age(host.now) > STALE_AFTER);
         let is_at_rest = matches!(state, State::Paused | State::Stopped);
         let is_held = !matches!(state, State::Active | State::Failing | State::Waiting);
-        let waits = if is_held {
+        let mut waits: Vec<String> = if is_held {
             Vec::new()
         } else {
             waits(stored).iter().map(Wait::to_string).collect()
         };
+        if !is_at_rest {
+            waits.extend_from_slice(&facts.unanswered);
+        }
         Self {
             source: name.to_owned(),
             detail: source_detail(state, stored, facts),
@@ -557,9 +590,9 @@ impl StreamReport {
         source_state: &StoredSource,
         host: &HostFacts,
     ) -> Self {
-        let is_whole = holds_all_streams(source, source_state);
+        let applies_to_all = applies_to_all_streams(source, source_state);
         let runs = !matches!(source, State::Paused | State::Stopped);
-        let state = if is_whole && !(runs && stream.state == State::NotPermitted) {
+        let state = if applies_to_all && !(runs && stream.state == State::NotPermitted) {
             source
         } else {
             stream.state
@@ -599,7 +632,7 @@ impl StreamReport {
 }
 
 /// Returns whether the state of the source applies to each of its streams.
-fn holds_all_streams(source: State, source_state: &StoredSource) -> bool {
+fn applies_to_all_streams(source: State, source_state: &StoredSource) -> bool {
     match source {
         State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
             true
@@ -687,10 +720,7 @@ fn source_detail(state: State, source_state: &StoredSource, facts: &SourceFacts)
     };
     let detail = match state {
         State::Active | State::Starting => None,
-        State::Blocked => facts
-            .blocked
-            .as_ref()
-            .map(|blocked| format!("output {}: {}", blocked.output, blocked.reason)),
+        State::Blocked => facts.blocked.as_ref().map(BlockedBy::detail),
         State::Paused => Some(
             match facts.paused_by {
                 Some(PausedBy::Api) => "paused by an operator; resume it to collect again",
@@ -840,7 +870,7 @@ mod tests {
         source_state.last_error = None;
 
         facts.blocked = Some(BlockedBy {
-            output: "siem".to_owned(),
+            output: Some("siem".to_owned()),
             reason: "connection refused".to_owned(),
         });
         let blocked = report(&source_state, &facts, &alive);
@@ -1005,6 +1035,7 @@ mod tests {
             detail: String::new(),
             last_success_at: Some(Time { epoch_ms: NOW_MS }),
             retries: 0,
+            unanswered_seconds: 0,
             blocked_seconds: 0,
             events: 0,
             batches: 0,

@@ -15,7 +15,7 @@ use source_runtime::store::StateDir;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::admin::{AdminHost, AdminServer};
+use crate::admin::{AdminContext, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
 use crate::hourly::HourlyLog;
@@ -130,7 +130,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     })?;
     let files = SettingsFiles::new(supervisor.clone(), &settings);
     let admin = admin.map(|server| {
-        server.start(AdminHost {
+        server.start(AdminContext {
             registry: registry.clone(),
             control: Some(Arc::new(FileControl::new(Arc::clone(&files)))),
             components,

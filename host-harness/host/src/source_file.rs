@@ -219,7 +219,7 @@ impl Draft {
                 && error.kind() != ErrorKind::NotFound
             {
                 let file = file.display();
-                warn!(source = %self.name, "{file}: is no longer used, and cannot be removed: {error}; remove it there");
+                warn!(source = %self.name, "{file}: is no longer used, and cannot be removed: {error}; remove it by hand");
             }
         }
         Ok(())

@@ -160,27 +160,27 @@ mod messages {
     }
 
     /// A text with `…` in place of what is filled in, without quotation marks.
-    pub(crate) fn shape(text: &str) -> String {
-        let mut shape = String::new();
+    pub(crate) fn pattern(text: &str) -> String {
+        let mut pattern = String::new();
         let mut depth = 0;
         for one in text.replace("{{", "{").replace("}}", "}").chars() {
             match one {
                 '{' => {
                     if depth == 0 {
-                        shape.push('…');
+                        pattern.push('…');
                     }
                     depth += 1;
                 }
                 '}' => depth = (depth - 1).max(0),
                 '`' => {}
-                one if depth == 0 => shape.push(one),
+                one if depth == 0 => pattern.push(one),
                 _ => {}
             }
         }
-        let words: Vec<&str> = shape.split_whitespace().collect();
-        let shape = words.join(" ");
+        let words: Vec<&str> = pattern.split_whitespace().collect();
+        let pattern = words.join(" ");
         let edge = |one: char| one.is_whitespace() || "…:;,(".contains(one);
-        shape.trim_matches(edge).to_owned()
+        pattern.trim_matches(edge).to_owned()
     }
 }
 
@@ -255,7 +255,7 @@ const NO_MESSAGES: [&str; 6] = [
 #[test]
 fn every_message_has_an_entry_in_troubleshooting() {
     let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
-    let page = messages::shape(&page.replace("\\|", "|"));
+    let page = messages::pattern(&page.replace("\\|", "|"));
     let mut sources = Vec::new();
     for folder in ["src", "host-harness"] {
         files(&root().join(folder), "rs", &mut sources);
@@ -273,13 +273,13 @@ fn every_message_has_an_entry_in_troubleshooting() {
             continue;
         }
         for text in messages::of(&fs::read_to_string(&path).unwrap()) {
-            let shape = messages::shape(&text);
-            if !shape.contains(' ') || NO_MESSAGES.iter().any(|one| shape.contains(one)) {
+            let pattern = messages::pattern(&text);
+            if !pattern.contains(' ') || NO_MESSAGES.iter().any(|one| pattern.contains(one)) {
                 continue;
             }
             found += 1;
-            if !page.contains(&shape) {
-                missing.insert(format!("{name}: {shape}"));
+            if !page.contains(&pattern) {
+                missing.insert(format!("{name}: {pattern}"));
             }
         }
     }
@@ -355,10 +355,10 @@ fn a_message_is_found_wherever_it_is_made() {
         #[cfg(test)]
 mod tests { fn two() { Err("in a test") } }
     "#;
-    let shapes: Vec<String> = messages::of(code)
+    let patterns: Vec<String> = messages::of(code)
         .iter()
-        .map(|text| messages::shape(text))
-        .filter(|shape| shape.contains(' '))
+        .map(|text| messages::pattern(text))
+        .filter(|pattern| pattern.contains(' '))
         .collect();
     let wanted = [
         "is …; it must be one of",
@@ -366,7 +366,7 @@ mod tests { fn two() { Err("in a test") } }
         "the file was moved; next try in … s",
         "cannot be read",
     ];
-    assert_eq!(shapes, wanted);
+    assert_eq!(patterns, wanted);
 }
 
 /// Whether a page names something as code.

@@ -216,8 +216,8 @@ fn keys_and_words_are_named_with_the_nearest_right_one() {
             "a setting of the component in the source",
             source("base_url = \"https://x\"\n", ""),
             &[
-                "host.toml:3: [[source]] `acme`: unknown key `base_url`; what is a setting of the \
-               component belongs below [source.settings]; the keys are: name, memory_mib, \
+                "host.toml:3: [[source]] `acme`: unknown key `base_url`; settings of the \
+               component belong below [source.settings]; the keys are: name, memory_mib, \
                poll_timeout_secs, outputs, renamed_from, allow, allow_only, proxy, max_events, \
                max_bytes, max_requests, component, ca_file, enabled, settings",
             ],
@@ -254,28 +254,28 @@ fn wrong_types_and_ranges_say_what_is_right_with_an_example() {
             "a text for a list",
             source("", "streams = \"audit\"\n"),
             &[&format!(
-                "{settings} `streams` must be a list, such as [\"siem\"], not a text"
+                "{settings} `streams` must be a list, such as [\"siem\"], not a string"
             )],
         ),
         case(
             "a number for a duration",
             source("", "overlap = 15\n"),
             &[&format!(
-                "{settings} `overlap` must be a text in quotes, such as \"15m\", not a number"
+                "{settings} `overlap` must be a string in quotes, such as \"15m\", not a number"
             )],
         ),
         case(
             "a text for a switch",
             source("", "correlate = \"yes\"\n"),
             &[&format!(
-                "{settings} `correlate` must be true or false, not a text"
+                "{settings} `correlate` must be true or false, not a string"
             )],
         ),
         case(
             "a text for a number",
             source("", "siem_calls_per_15_min = \"many\"\n"),
             &[&format!(
-                "{settings} `siem_calls_per_15_min` must be a number, such as 50, not a text"
+                "{settings} `siem_calls_per_15_min` must be a number, such as 50, not a string"
             )],
         ),
         case(
@@ -327,22 +327,22 @@ fn wrong_types_and_ranges_say_what_is_right_with_an_example() {
         case(
             "a text for the switch of a source",
             source("enabled = \"no\"\n", ""),
-            &["host.toml:3: [[source]] `acme`: `enabled` must be true or false, not a text"],
+            &["host.toml:3: [[source]] `acme`: `enabled` must be true or false, not a string"],
         ),
         case(
             "a duration of an output",
             output("type = \"http\"\nendpoint = \"http://a\"\ntimeout_secs = \"30s\""),
-            &["host.toml:9: [[output]]: `timeout_secs` must be a whole number, not a text"],
+            &["host.toml:9: [[output]]: `timeout_secs` must be a whole number, not a string"],
         ),
         case(
             "a list for a path",
             source("ca_file = [\"a\"]\n", ""),
-            &["host.toml:3: [[source]] `acme`: `ca_file` must be a text in quotes, not a list"],
+            &["host.toml:3: [[source]] `acme`: `ca_file` must be a string in quotes, not a list"],
         ),
         case(
             "one server for a list of them",
             output("type = \"nats\"\nservers = \"nats://a\""),
-            &["host.toml:8: [[output]]: `servers` must be a list of texts, not a text"],
+            &["host.toml:8: [[output]]: `servers` must be a list of strings, not a string"],
         ),
     ]);
 }
@@ -360,7 +360,7 @@ fn what_is_missing_or_there_twice_is_named() {
             source("", "").replace("acme", "a/b"),
             &[
                 "host.toml:2: [[source]] `a/b`: `name` may have letters, digits, `-`, `_` and `.` only, \
-               as it names files; at most 100 characters, of which the first is no `.`",
+               as it names files; at most 100 characters, and no `.` as the first",
             ],
         ),
         case(
@@ -436,7 +436,7 @@ fn what_is_missing_or_there_twice_is_named() {
             "compression of files that are never closed",
             output("type = \"file\"\npath = \"x\"\ncompression = \"gzip\""),
             &[
-                "host.toml:9: [[output]]: `compression` is about closed files; set rotate_mib or \
+                "host.toml:9: [[output]]: `compression` applies to closed files; set rotate_mib or \
                rotate_hours as well",
             ],
         ),
@@ -704,8 +704,8 @@ fn files_and_directories_are_looked_at() {
             "an output below a file",
             output("type = \"file\"\npath = \"a-file/events.ndjson\""),
             &[
-                "host.toml:8: [[output]]: path a-file/events.ndjson: Not a directory (os error 20); a \
-               file is where a directory has to be: name another place in the settings file",
+                "host.toml:8: [[output]]: path a-file/events.ndjson: Not a directory (os error 20); part of the path is a \
+               file, not a directory: choose another path in the settings file",
             ],
         ),
         case(
@@ -764,7 +764,7 @@ fn every_mistake_is_reported_at_once() {
             settings,
             &[
                 "host.toml:1: unknown key `state_dri`; did you mean `state_dir`?",
-                "host.toml:4: [[source]] `acme`: `memory_mib` must be a whole number, not a text",
+                "host.toml:4: [[source]] `acme`: `memory_mib` must be a whole number, not a string",
                 "host.toml:5: [[source]] `acme`: unknown key `ca_fiel`; did you mean `ca_file`?",
                 "host.toml:11: [[output]] number 1: `format` is \"csv\"; it must be one of: array, \
                  ndjson",
@@ -774,7 +774,7 @@ fn every_mistake_is_reported_at_once() {
                 "host.toml:13: [[output]] number 1: unknown key `headres`; did you mean `headers`?",
                 "host.toml:16: [[output]] number 2: `path` has `{x}`; it may have {kind}, {namespace}, \
                  {source} and {stream}",
-                "host.toml:17: [[output]] number 2: `keep` must be a whole number, not a text",
+                "host.toml:17: [[output]] number 2: `keep` must be a whole number, not a string",
                 "host.toml:19: [admin]: `listen` is \"9600\"; it must be an IP address and a port, such \
                  as 127.0.0.1:9600",
             ],
@@ -785,8 +785,8 @@ fn every_mistake_is_reported_at_once() {
             &[
                 "host.toml:5: [source.settings] of `acme`: unknown key `formatt`; did you mean `format`?",
                 "host.toml:6: [source.settings] of `acme`: `streams` must be a list, such as [\"siem\"], \
-                 not a text",
-                "host.toml:7: [source.settings] of `acme`: `overlap` must be a text in quotes, such as \
+                 not a string",
+                "host.toml:7: [source.settings] of `acme`: `overlap` must be a string in quotes, such as \
                  \"15m\", not a number",
             ],
         ),
@@ -817,7 +817,7 @@ fn secrets_in_the_file_are_one_warning_and_good_files_have_none() {
         warnings,
         [
             "host.toml:6: [source.settings] of `acme`: `app_key`, `access_key` and `secret_key` are \
-             written out in the file; better: { env = \"..\" } or { file = \"..\" } for each"
+             in plain text in the file; better: { env = \"..\" } or { file = \"..\" } for each"
         ]
     );
     for good in [

@@ -138,7 +138,7 @@ impl ReceiverProtocol for BulkProtocol {
 /// ignored: only an item with the id of an event accepts it.
 struct EventOutcomes<'a> {
     /// Events without a result yet, by id, in order.
-    open: BTreeMap<&'a str, VecDeque<usize>>,
+    pending: BTreeMap<&'a str, VecDeque<usize>>,
     undeliverable_events: Vec<UndeliverableEvent>,
     retry_events: Vec<usize>,
     cause: Option<RetryCause>,
@@ -146,12 +146,12 @@ struct EventOutcomes<'a> {
 
 impl<'a> EventOutcomes<'a> {
     fn new(sent: &'a [String]) -> Self {
-        let mut open: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+        let mut pending: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
         for (event, id) in sent.iter().enumerate() {
-            open.entry(id).or_default().push_back(event);
+            pending.entry(id).or_default().push_back(event);
         }
         Self {
-            open,
+            pending,
             undeliverable_events: Vec::new(),
             retry_events: Vec::new(),
             cause: None,
@@ -159,7 +159,7 @@ impl<'a> EventOutcomes<'a> {
     }
 
     fn note(&mut self, item: &ItemResult<'_>, response: &ReceiverResponse<'_>) {
-        let event = self.open.get_mut(item.id.as_ref());
+        let event = self.pending.get_mut(item.id.as_ref());
         let Some(event) = event.and_then(VecDeque::pop_front) else {
             return;
         };
@@ -192,7 +192,7 @@ impl<'a> EventOutcomes<'a> {
     }
 
     fn into_result(mut self, response: &ReceiverResponse<'_>) -> Result<(), SendError> {
-        let missing: Vec<usize> = self.open.into_values().flatten().collect();
+        let missing: Vec<usize> = self.pending.into_values().flatten().collect();
         if !missing.is_empty() {
             let (name, count) = (response.name, missing.len());
             self.cause.get_or_insert_with(|| {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     /// Returns the indexes of the rejected events and of those to be sent again.
-    fn parts(result: Result<(), SendError>) -> (Vec<usize>, Vec<usize>) {
+    fn rejected_and_retried(result: Result<(), SendError>) -> (Vec<usize>, Vec<usize>) {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
             Err(SendError::PartiallyAccepted {
@@ -347,7 +347,7 @@ mod tests {
             ..
         }) = accepted(&["a", "b", "c"], body)
         else {
-            panic!("it is in parts");
+            panic!("it is not accepted in part");
         };
         assert_eq!(undeliverable_events.len(), 1);
         assert_eq!(undeliverable_events[0].event, 1);
@@ -362,14 +362,20 @@ mod tests {
     #[test]
     fn items_are_matched_by_identity_and_not_by_position() {
         let body = response(true, &[("c", 201), ("b", 201), ("a", 400)]);
-        assert_eq!(parts(accepted(&["a", "b", "c"], &body)), (vec![0], vec![]));
+        assert_eq!(
+            rejected_and_retried(accepted(&["a", "b", "c"], &body)),
+            (vec![0], vec![])
+        );
     }
 
     #[test]
     fn the_status_of_an_item_counts_whatever_errors_says() {
         let body = response(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
         let ids = ["a", "b", "c", "d"];
-        assert_eq!(parts(accepted(&ids, &body)), (vec![], vec![1, 3]));
+        assert_eq!(
+            rejected_and_retried(accepted(&ids, &body)),
+            (vec![], vec![1, 3])
+        );
         let body = response(true, &[("a", 201), ("b", 409)]);
         accepted(&["a", "b"], &body).unwrap();
     }
@@ -378,18 +384,30 @@ mod tests {
     fn an_event_without_an_item_is_sent_again() {
         let half = response(false, &[("a", 201), ("c", 201)]);
         let ids = ["a", "b", "c", "d"];
-        assert_eq!(parts(accepted(&ids, &half)), (vec![], vec![1, 3]));
+        assert_eq!(
+            rejected_and_retried(accepted(&ids, &half)),
+            (vec![], vec![1, 3])
+        );
         let none = r#"{"errors":false,"items":[]}"#;
-        assert_eq!(parts(accepted(&["a"], none)), (vec![], vec![0]));
+        assert_eq!(
+            rejected_and_retried(accepted(&["a"], none)),
+            (vec![], vec![0])
+        );
     }
 
     #[test]
     fn an_item_of_another_event_accepts_none() {
         let body = response(false, &[("a", 201), ("x", 201)]);
-        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+        assert_eq!(
+            rejected_and_retried(accepted(&["a", "b"], &body)),
+            (vec![], vec![1])
+        );
         // More items for an identity than there are events with it.
         let body = response(false, &[("a", 201), ("a", 201)]);
-        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+        assert_eq!(
+            rejected_and_retried(accepted(&["a", "b"], &body)),
+            (vec![], vec![1])
+        );
     }
 
     #[test]
@@ -397,7 +415,10 @@ mod tests {
         let body = response(true, &[("a", 201), ("b", 201), ("a", 409)]);
         accepted(&["a", "a", "b"], &body).unwrap();
         let body = response(false, &[("a", 201), ("b", 201)]);
-        assert_eq!(parts(accepted(&["a", "a", "b"], &body)), (vec![], vec![1]));
+        assert_eq!(
+            rejected_and_retried(accepted(&["a", "a", "b"], &body)),
+            (vec![], vec![1])
+        );
     }
 
     #[test]
@@ -416,7 +437,7 @@ mod tests {
             let body = format!(
                 r#"{{"errors":false,"items":[{{"create":{{"_id":"a","status":201}}}},{item}]}}"#
             );
-            let result = parts(accepted(&["a", "b"], &body));
+            let result = rejected_and_retried(accepted(&["a", "b"], &body));
             assert_eq!(result, (vec![], vec![1]), "{item}");
         }
     }
@@ -431,7 +452,7 @@ mod tests {
             ..
         }) = accepted(&["a", "b", "c"], &body)
         else {
-            panic!("it is in parts");
+            panic!("it is not accepted in part");
         };
         assert!(undeliverable_events.is_empty());
         assert_eq!(retry_events, [0, 1]);
@@ -460,7 +481,7 @@ mod tests {
             let Err(SendError::PartiallyAccepted {
                 undeliverable_events,
                 retry_events,
-                cause: Some(RetryCause::Blocked(said)),
+                cause: Some(RetryCause::Blocked(blocked)),
                 ..
             }) = accepted(&["a"], &item(kind, reason))
             else {
@@ -468,13 +489,13 @@ mod tests {
             };
             assert!(undeliverable_events.is_empty(), "{kind}");
             assert_eq!(retry_events, [0], "{kind}");
-            assert!(said.contains(reason), "{said}");
+            assert!(blocked.contains(reason), "{blocked}");
         }
         for (kind, reason) in [
             ("validation_exception", "the document is wrong"),
             ("illegal_argument_exception", "mapper [a] cannot be changed"),
         ] {
-            let result = parts(accepted(&["a"], &item(kind, reason)));
+            let result = rejected_and_retried(accepted(&["a"], &item(kind, reason)));
             assert_eq!(result, (vec![0], vec![]), "{kind}");
         }
     }

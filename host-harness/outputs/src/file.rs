@@ -54,7 +54,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
             ("keep", keep.is_some()),
         ] {
             if set {
-                let reason = "is about closed files; set rotate_mib or rotate_hours as well";
+                let reason = "applies to closed files; set rotate_mib or rotate_hours as well";
                 errors.add(section.error(key, reason));
             }
         }
@@ -130,7 +130,7 @@ impl OutputConfig for FileOutputConfig {
             // The user who checks may not be the one who runs the host.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 warn!(
-                    "path {}: {error} for this user; the one that runs source-host has to write \
+                    "path {}: {error} for this user; the one that runs source-host must be able to write \
                      there",
                     path.display()
                 );
@@ -394,7 +394,7 @@ impl Appender {
         if disk::is_same_file(&self.path, &self.file)? {
             return Ok(());
         }
-        warn!(file = %self.path.display(), "the file was moved or removed by another program; begin it again");
+        warn!(file = %self.path.display(), "the file was moved or removed by another program; creating it again");
         *self = Self::with_rotation(&self.path, self.rotation.clone())?;
         Ok(())
     }
@@ -545,7 +545,7 @@ mod tests {
         }
     }
 
-    fn of<'a>(
+    fn delivery_of<'a>(
         source: &'a str,
         events: &'a str,
         index: &'a [Entry],
@@ -590,7 +590,7 @@ mod tests {
         let (text, index, kinds) = events(&["audit", "../dlp", "audit"]);
         for source in ["acme", "globex"] {
             output
-                .accept(&of(source, &text, &index, &kinds))
+                .accept(&delivery_of(source, &text, &index, &kinds))
                 .await
                 .unwrap();
         }
@@ -613,7 +613,7 @@ mod tests {
         let mut output = config(&at("{stream}")).open().await.unwrap();
         let held = Appender::open(&at("b")).unwrap();
         let (text, index, kinds) = events(&["a", "b", "c"]);
-        let delivery = of("acme", &text, &index, &kinds);
+        let delivery = delivery_of("acme", &text, &index, &kinds);
         let error = output.accept(&delivery).await.unwrap_err();
         assert!(
             matches!(&error, OutputError::RetryAfterProgress(reason) if reason.contains("another source-host")),

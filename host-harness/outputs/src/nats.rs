@@ -88,7 +88,7 @@ impl OutputConfig for NatsOutputConfig {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name).into());
         let options = self.servers.options().map_err(failed)?;
         let connected = options.connect(self.servers.addresses()).await;
-        connected.map_err(|error| failed(reason(&error)))?;
+        connected.map_err(|error| failed(connect_error_message(&error)))?;
         Ok(self.name.clone())
     }
 
@@ -97,8 +97,8 @@ impl OutputConfig for NatsOutputConfig {
     }
 }
 
-/// Why there is no connection.
-fn reason(error: &ConnectError) -> String {
+/// Returns why there is no connection.
+fn connect_error_message(error: &ConnectError) -> String {
     connection_problem(error).unwrap_or_else(|| error.to_string())
 }
 
@@ -130,7 +130,8 @@ impl NatsOutputConfig {
                     | ConnectErrorKind::MaxReconnects
                     | ConnectErrorKind::TimedOut
                     | ConnectErrorKind::Tls => {
-                        SendError::Retry(format!("{}: {}", self.name, reason(&error)).into())
+                        let message = connect_error_message(&error);
+                        SendError::Retry(format!("{}: {message}", self.name).into())
                     }
                 })?;
         let context = self.context(client);
@@ -271,7 +272,7 @@ impl EventOutcomes {
                 return;
             }
             PublishErrorKind::StreamNotFound => {
-                "no JetStream stream takes the subject; add one for it".to_owned()
+                "no JetStream stream matches the subject; add one for it".to_owned()
             }
             PublishErrorKind::BrokenPipe
             | PublishErrorKind::MaxAckPending

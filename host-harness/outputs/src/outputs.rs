@@ -2,7 +2,7 @@
 //! it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
 use source_common::backoff::Backoff;
@@ -36,6 +36,8 @@ pub struct Outputs {
     has_stdout: bool,
     /// Maximum number of tries of a delivery; `None` for no limit.
     tries_max: Option<u32>,
+    /// What the log adds if a delivery is tried again.
+    advice: Option<&'static str>,
 }
 
 /// An output with its name from the settings.
@@ -100,7 +102,17 @@ impl Outputs {
             outputs,
             has_stdout,
             tries_max,
+            advice: None,
         })
+    }
+
+    /// Makes the log add this advice if a delivery is tried again.
+    #[must_use]
+    pub fn with_advice(self, advice: &'static str) -> Self {
+        Self {
+            advice: Some(advice),
+            ..self
+        }
     }
 
     /// Makes each output return what its receiver refuses, even if that is every event: see
@@ -225,6 +237,16 @@ impl Outputs {
         })
     }
 
+    /// Returns the name of an output that has not yet answered a delivery of the source, or one that
+    /// is ahead of it, and since when. An output that is known to be blocked does not count.
+    #[must_use]
+    pub fn unanswered_output(&self, source: &str) -> Option<(String, SystemTime)> {
+        self.outputs.iter().find_map(|output| {
+            let since = output.statistics.unanswered_for_source(source)?;
+            Some((output.name.clone(), since))
+        })
+    }
+
     async fn deliver_to(
         &self,
         output: &NamedOutput,
@@ -309,9 +331,12 @@ impl Outputs {
         statistics.retry(reason);
         let wait = backoff.wait().max(later.wait_min);
         let seconds = wait.as_secs_f64();
-        let text = format!(
+        let mut text = format!(
             "cannot deliver to {place}: {reason}; retry in {seconds:.1} s (attempt {tries})"
         );
+        if let Some(advice) = self.advice {
+            text = format!("{text}; {advice}");
+        }
         let (kind, status) = (later.kind, later.reason.status);
         if is_blocked {
             error!(%source, %output, kind, status, "output blocked: {text}");

@@ -83,7 +83,7 @@ pub(super) fn process_closed_files(path: &Path, rotation: &Rotation) {
         Ok(())
     });
     if let Err(error) = finished {
-        warn!(file = %path.display(), %error, "closed files stay as they are");
+        warn!(file = %path.display(), %error, "closed files cannot be compressed or removed");
     }
 }
 

@@ -15,6 +15,9 @@ pub struct OutputStatus {
     pub kind: String,
     /// Why the output does not accept; `None` while it does.
     pub blocked: Option<String>,
+    /// Since when it has something to take and has neither accepted nor refused anything; `None`
+    /// if it has nothing to take, or is blocked.
+    pub unanswered_since: Option<SystemTime>,
     /// When the output last accepted a delivery.
     pub last_success_at: Option<SystemTime>,
     /// Number of deliveries that were retried.
@@ -51,6 +54,8 @@ struct Counts {
     /// The sources of the current deliveries, which the output accepts one after the other, and how
     /// many each has.
     delivering: BTreeMap<String, usize>,
+    /// Since when there are some, or when it last accepted or refused one of them.
+    unanswered_since: Option<SystemTime>,
     /// Whether it has accepted nothing since it refused a try.
     has_refused: bool,
     blocked_since: Option<Instant>,
@@ -75,6 +80,7 @@ impl Statistics {
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
         let mut counts = self.lock();
         increment(&mut counts.delivering, source);
+        counts.unanswered_since.get_or_insert_with(SystemTime::now);
         drop(counts);
         DeliveryStatistics {
             statistics: self,
@@ -100,6 +106,7 @@ impl Statistics {
             name: name.to_owned(),
             kind: kind.to_owned(),
             blocked: blocked_now.map(|_| counts.reason.clone()),
+            unanswered_since: counts.unanswered_since(),
             last_success_at: counts.last_success_at,
             retries: counts.retries,
             blocked_for: counts
@@ -121,6 +128,13 @@ impl Statistics {
         counts.waiting.get(source).or(held_up).cloned()
     }
 
+    /// Returns since when it has answered nothing, if a delivery of the source waits for it.
+    pub(super) fn unanswered_for_source(&self, source: &str) -> Option<SystemTime> {
+        let counts = self.lock();
+        let since = counts.unanswered_since();
+        since.filter(|_| counts.delivering.contains_key(source))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,6 +146,11 @@ impl Counts {
     /// each of them waiting for as long as one try takes.
     fn holds_up_deliveries(&self) -> bool {
         self.blocked_since.is_some() && self.has_refused
+    }
+
+    fn unanswered_since(&self) -> Option<SystemTime> {
+        let since = self.unanswered_since;
+        since.filter(|_| self.blocked_since.is_none())
     }
 
     fn waiting_sources(&self) -> usize {
@@ -155,6 +174,7 @@ impl<'a> DeliveryStatistics<'a> {
         let mut counts = self.statistics.lock();
         counts.retries = counts.retries.saturating_add(1);
         counts.has_refused = true;
+        counts.unanswered_since = Some(SystemTime::now());
         reason.clone_into(&mut counts.reason);
         let source = self.source.to_owned();
         counts.waiting.insert(source, reason.to_owned());
@@ -168,7 +188,9 @@ impl<'a> DeliveryStatistics<'a> {
         counts.events = counts.events.saturating_add(events);
         counts.batches = counts.batches.saturating_add(1);
         counts.has_refused = false;
-        counts.last_success_at = Some(SystemTime::now());
+        let now = Some(SystemTime::now());
+        counts.last_success_at = now;
+        counts.unanswered_since = now;
     }
 }
 
@@ -183,6 +205,9 @@ impl Drop for DeliveryStatistics<'_> {
     fn drop(&mut self) {
         let mut counts = self.statistics.lock();
         decrement(&mut counts.delivering, self.source);
+        if counts.delivering.is_empty() {
+            counts.unanswered_since = None;
+        }
         counts.waiting.remove(self.source);
         if counts.waiting.is_empty()
             && let Some(since) = counts.blocked_since.take()
@@ -239,5 +264,27 @@ mod tests {
         drop(beta);
         let counts = statistics.lock();
         assert!(counts.delivering.is_empty());
+    }
+
+    #[test]
+    fn an_output_that_has_not_answered_reports_since_when_it_has_had_something_to_take() {
+        let statistics = Statistics::default();
+        let since = || statistics.report("siem", "http").unanswered_since;
+        assert_eq!(since(), None);
+        let acme = statistics.begin("acme");
+        let first = since().unwrap();
+        assert_eq!(statistics.unanswered_for_source("acme"), Some(first));
+        assert_eq!(statistics.unanswered_for_source("beta"), None);
+        // One that queues has to wait for as long.
+        let beta = statistics.begin("beta");
+        assert_eq!(statistics.unanswered_for_source("beta"), Some(first));
+        while SystemTime::now() <= first {}
+        beta.accepted(1);
+        drop(beta);
+        assert!(since().unwrap() > first, "it answers");
+        acme.retry("no answer in time");
+        assert_eq!(since(), None, "it is reported as blocked");
+        drop(acme);
+        assert_eq!(since(), None);
     }
 }

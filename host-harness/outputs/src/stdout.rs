@@ -62,7 +62,7 @@ pub fn ndjson_writer(
 /// one is started. Never returns where that cannot be observed, as for a file.
 #[cfg(unix)]
 pub(super) async fn wait_until_closed() {
-    let (gone, is_gone) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     // Uses a blocking `poll` in a thread that lives until the process ends: to
     // register standard output with the runtime would make it non-blocking.
     let watching = thread::Builder::new()
@@ -70,10 +70,10 @@ pub(super) async fn wait_until_closed() {
         .spawn(move || {
             if block_until_closed().is_ok() {
                 // The receiver may be gone already.
-                let _ = gone.send(());
+                let _ = sender.send(());
             }
         });
-    if watching.is_err() || is_gone.await.is_err() {
+    if watching.is_err() || receiver.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
     }
 
-    /// Has room for so many bytes.
+    /// A writer with room for a number of bytes, and the bytes that were written.
     #[derive(Clone, Default)]
     struct Full(Arc<Mutex<(usize, Vec<u8>)>>);
 

@@ -100,14 +100,14 @@ impl Template {
 
     /// Renders the template for an event of a source, with `change` applied to each value.
     fn render_with(&self, event: &Event<'_>, source: &str, change: fn(&str) -> String) -> String {
-        let words = |piece: &Piece| match piece {
+        let render_piece = |piece: &Piece| match piece {
             Piece::Kind => change(event.kind),
             Piece::Namespace => change(event.namespace),
             Piece::Source => change(source),
             Piece::Stream => change(event.stream),
             Piece::Text(text) => text.clone(),
         };
-        self.pieces.iter().map(words).collect()
+        self.pieces.iter().map(render_piece).collect()
     }
 
     /// Returns whether it renders the same text for every event.
@@ -153,9 +153,9 @@ impl PathTemplate {
     /// Parses a path; a relative one is relative to `base`. The error is a clause about it.
     pub(super) fn parse(base: &Path, text: &str) -> Result<Self, String> {
         let template = Template::parse(text)?;
-        let behind = text.split_once('{').map_or("", |(_, behind)| behind);
+        let after_brace = text.split_once('{').map_or("", |(_, after)| after);
         let is_parent = |part: Component<'_>| matches!(part, Component::ParentDir);
-        if Path::new(behind).components().any(is_parent) {
+        if Path::new(after_brace).components().any(is_parent) {
             return Err("has `..` after a placeholder; write the path without it".to_owned());
         }
         Ok(Self {
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_climbs_behind_a_placeholder_is_refused() {
+    fn a_path_with_a_parent_directory_after_a_placeholder_is_refused() {
         let refused = |text| PathTemplate::parse(Path::new("/base"), text).unwrap_err();
         assert!(refused("{source}/../x").contains("`..` after a placeholder"));
         assert!(refused("{tenant}/x").contains("has `{tenant}`; it may have {kind}"));

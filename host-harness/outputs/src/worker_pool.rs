@@ -106,7 +106,7 @@ pub(super) struct WorkerPool<W> {
     /// Remainders of deliveries that are to be retried, by source.
     unfinished: BTreeMap<String, PendingDelivery>,
     /// Sources of which an event has been accepted since the output was opened.
-    accepted: BTreeSet<String>,
+    accepted_sources: BTreeSet<String>,
     /// Whether the output blocks if every event of a delivery is refused.
     blocks_on_refusal: bool,
 }
@@ -137,7 +137,7 @@ impl<W: Worker> WorkerPool<W> {
             workers,
             limits,
             unfinished: BTreeMap::new(),
-            accepted: BTreeSet::new(),
+            accepted_sources: BTreeSet::new(),
             blocks_on_refusal: true,
         }
     }
@@ -165,9 +165,9 @@ impl<W: Worker> WorkerPool<W> {
     ) -> Result<(), OutputError> {
         let undecided = progress.undecided();
         if undecided.saturating_add(progress.undeliverable_events.len()) < count
-            && !self.accepted.contains(delivery.source)
+            && !self.accepted_sources.contains(delivery.source)
         {
-            self.accepted.insert(delivery.source.to_owned());
+            self.accepted_sources.insert(delivery.source.to_owned());
         }
         let DeliveryProgress {
             parts,
@@ -212,7 +212,7 @@ impl<W: Worker> WorkerPool<W> {
                         if self.blocks_on_refusal
                             && refused > 1
                             && undeliverable_events.len() == count
-                            && !self.accepted.contains(delivery.source) =>
+                            && !self.accepted_sources.contains(delivery.source) =>
                     {
                         Err(OutputError::Blocked(
                             format!(

@@ -49,7 +49,7 @@ impl AllowList {
     /// checks its settings.
     pub fn new(
         setting: AllowSetting,
-        settings: &[String],
+        settings_origins: &[String],
         described: &[String],
     ) -> Result<Self, String> {
         let (key, entries, described) = match &setting {
@@ -57,7 +57,7 @@ impl AllowList {
             AllowSetting::Replace(entries) => ("allow_only", entries, [].as_slice()),
         };
         let mut configured = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
-        let origins = settings.iter().filter_map(|text| text.parse().ok());
+        let origins = settings_origins.iter().filter_map(|text| text.parse().ok());
         configured.extend(origins.filter(|pattern: &Pattern| !pattern.is_wildcard));
         let described = parse(described)
             .map_err(|reason| format!("an origin that the component describes: {reason}"))?;

@@ -12,7 +12,7 @@ use crate::store::StoredSource;
 /// [`accept`](Self::accept) has returned `Ok`, so what it accepted must survive a crash.
 #[async_trait]
 pub trait EventSink: Send + Sync {
-    /// Waits until there is room for so many bytes of events. The loop reserves it before a poll,
+    /// Waits until there is room for this many bytes of events. The loop reserves it before a poll,
     /// and fetches nothing while it waits. By default there is always room.
     async fn reserve(&self, _bytes: usize) -> Reservation {
         Reservation::default()
@@ -23,7 +23,7 @@ pub trait EventSink: Send + Sync {
     /// [`store_rejected`](Self::store_rejected).
     ///
     /// The future may be dropped at any await point, when the source has to
-    /// stop; the events then come again.
+    /// stop; the events are then collected again.
     async fn accept(
         &self,
         delivery: &Delivery<'_>,
@@ -33,12 +33,17 @@ pub trait EventSink: Send + Sync {
     /// Stores records of a source that could not become events, and events that
     /// can never be accepted.
     ///
-    /// The future may be dropped as that of [`accept`](Self::accept); the records then come again.
+    /// The future may be dropped as that of [`accept`](Self::accept); the records are then
+    /// collected again.
     async fn store_rejected(
         &self,
         source: &str,
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError>;
+
+    /// Reports what the source waits for because it cannot be stored, such as `rejected records`, and
+    /// why; `None` once it no longer does. Does nothing by default.
+    fn unstored(&self, _what: &'static str, _reason: Option<&str>) {}
 
     /// Reports the state of the source, whenever it has changed. Does nothing by default.
     fn state_changed(&self, _source_state: &StoredSource) {}

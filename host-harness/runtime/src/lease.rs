@@ -51,10 +51,10 @@ mod tests {
     use tokio::sync::watch;
 
     #[derive(Debug)]
-    struct Given(watch::Sender<bool>);
+    struct TestLease(watch::Sender<bool>);
 
     #[async_trait]
-    impl Lease for Given {
+    impl Lease for TestLease {
         fn is_held(&self) -> bool {
             *self.0.borrow()
         }
@@ -70,15 +70,14 @@ mod tests {
     {
         let lease = SourceLease::default();
         assert!(lease.is_held());
-        let given = Arc::new(Given(watch::Sender::new(true)));
-        let needed: Arc<dyn Lease> = given.clone();
-        lease.clone().set(needed);
+        let test_lease = Arc::new(TestLease(watch::Sender::new(true)));
+        lease.clone().set(test_lease.clone());
         assert!(lease.is_held());
         let waiting = tokio::spawn({
             let lease = lease.clone();
             async move { lease.ended().await }
         });
-        given.0.send_replace(false);
+        test_lease.0.send_replace(false);
         waiting.await.unwrap();
         assert!(!lease.is_held());
         lease.ended().await;

@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{self, Activity};
 
-/// Enough for thousands of sources with a slow upstream, and no more than a few hundred MiB of
-/// memory on a small machine.
+/// Number of slots: enough for thousands of sources with a slow upstream, and no more than a few
+/// hundred MiB of memory on a small machine.
 const SLOTS_PER_PROCESSOR: usize = 32;
 /// Maximum number of polls, including the slow ones. These end: an upstream may be silent for a
 /// minute at most.

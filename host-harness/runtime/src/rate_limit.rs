@@ -80,7 +80,7 @@ impl LogRateLimiter {
         }
     }
 
-    /// Counts a line of so many bytes, and decides whether it may be logged.
+    /// Counts a line of `bytes` bytes, and decides whether it may be logged.
     ///
     /// Once something was suppressed, nothing passes until half of the burst
     /// is free again. So a flood is logged as a few runs of whole lines with

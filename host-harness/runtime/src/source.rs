@@ -26,13 +26,14 @@ use crate::outgoing::{OutgoingHttp, Pools, RequestObserver};
 use crate::poll_slots::PollSlots;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
-/// A component processes one batch at a time and needs a few MiB, so this is generous.
+/// Default memory limit of an instance. A component processes one batch at a time and needs a few
+/// MiB, so this is generous.
 pub const MEMORY_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
-/// A batch may need several requests, each of up to a minute.
+/// Default time limit of a call. A batch may need several requests, each of up to a minute.
 pub const POLL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
-/// Events and bytes: large enough for low overhead per call, small enough for
-/// the processor's cache. Requests: few enough that a call returns within
-/// about a minute, even over a slow network.
+/// Default limits of a poll. Events and bytes: large enough for low overhead per call, small enough
+/// for the processor's cache. Requests: few enough that a call returns within about a minute, even
+/// over a slow network.
 pub const LIMITS_DEFAULT: Limits = Limits {
     max_events: 1_000,
     max_bytes: 1024 * 1024,
@@ -259,7 +260,7 @@ impl ComponentLoader {
         });
         loading.await.unwrap_or_else(|_| {
             let name = location.name();
-            Err(Failure::failed(format!("{name}: a fault of the host")))
+            Err(Failure::failed(format!("{name}: internal error")))
         })
     }
 
@@ -404,7 +405,9 @@ impl Source {
     pub fn denial_advice(&self, origin: &str) -> String {
         let name = &self.name;
         match Origin::parse(origin) {
-            None => format!("the component says that `{origin}` was refused, which is no origin"),
+            None => {
+                format!("the component says that `{origin}` was refused, which is not an origin")
+            }
             Some(parsed) if self.allow.allows(&parsed) => format!(
                 "{origin} is on the allow-list of `{name}`, but the name resolves to an address \
                  that is not public; the log has the line that would allow it"

@@ -129,7 +129,7 @@ pub enum SourceExit {
     /// Another process works on it, or may by now.
     LeaseLost,
     /// An output did not accept: with a failure, the retry limit of
-    /// `--once`; without, standard output is closed, and no source can go on.
+    /// `--once` was reached; without, standard output is closed, and no source can continue.
     Output(Option<Failure>),
     /// A stop was requested.
     Stopped,
@@ -331,7 +331,7 @@ impl RunningLoop {
         };
         let Ok(polled) = polled else {
             let name = &self.context.source.name;
-            let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
+            let fault = Failure::failed(format!("source `{name}`: internal error"));
             return Step::Exit(SourceExit::Failed(fault));
         };
         let FinishedPoll {
@@ -508,13 +508,14 @@ impl RunningLoop {
     fn log_waits(&mut self, now: SystemTime) {
         let logged = std::mem::take(&mut self.logged_waits);
         for wait in waits(&self.context.source_state) {
-            let is_whole = wait.streams.is_empty();
-            if !is_whole && wait.remaining(now) < WAIT_LOGGED_MIN {
+            let is_whole_source = wait.streams.is_empty();
+            if !is_whole_source && wait.remaining(now) < WAIT_LOGGED_MIN {
                 continue;
             }
             // A source that is refused again and again has one wait.
             let is_logged = logged.iter().any(|before| {
-                before.reason == wait.reason && (is_whole || before.until_ms == wait.until_ms)
+                before.reason == wait.reason
+                    && (is_whole_source || before.until_ms == wait.until_ms)
             });
             if !is_logged && self.admit_log_line(wait.reason.len()) {
                 info!(source = %self.context.source.name, "{wait}");
@@ -549,8 +550,8 @@ impl RunningLoop {
         );
     }
 
-    /// Charges a line of so many bytes, besides its time and its fields, to the rate limit of the source.
-    /// Returns whether it may be logged.
+    /// Charges a line with `bytes` bytes of text to the rate limit of the source; its time and fields are
+    /// added. Returns whether it may be logged.
     fn admit_log_line(&mut self, bytes: usize) -> bool {
         const FIELDS_BYTES: usize = 100;
         let bytes = bytes.saturating_add(FIELDS_BYTES);
@@ -688,7 +689,7 @@ impl RunningLoop {
         let name = &self.context.source.name;
         let seconds = wait.as_secs();
         Step::Exit(SourceExit::Failed(Failure::failed(format!(
-            "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
+            "source `{name}`: failing: {detail} (next try in {seconds} s, which --once does not wait for)"
         ))))
     }
 
@@ -732,7 +733,7 @@ impl RunningLoop {
                 source = %name,
                 failures,
                 kind,
-                "{kind}: {detail}; next try in {seconds:.1} s, or as soon as there is another secret"
+                "{kind}: {detail}; next try in {seconds:.1} s, or as soon as the secret changes"
             );
         } else {
             warn!(source = %name, failures, kind, "{kind}: {detail}; next try in {seconds:.1} s");

@@ -28,11 +28,14 @@ const FORMAT_VERSION: u32 = 1;
 /// Suffix of a source's state file.
 pub const STATE_FILE_SUFFIX: &str = ".checkpoint.json";
 
+/// Name of the file that is locked while a host uses the directory.
+pub const LOCK_FILE: &str = "lock";
+
 /// Name of the [`Heartbeat`] file.
-const HEARTBEAT: &str = "heartbeat.json";
+pub const HEARTBEAT_FILE: &str = "heartbeat.json";
 
 /// Name of the file with what the host stores besides the source states.
-const STORED_HOST: &str = "host.json";
+pub const HOST_FILE: &str = "host.json";
 
 /// Maximum size of a checkpoint, as the contract defines it.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -219,24 +222,25 @@ pub fn epoch_ms(time: SystemTime) -> u64 {
 /// Reads the last heartbeat of the host that uses a state directory, if there is one.
 #[must_use]
 pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
-    let text = fs::read(state_dir.join(HEARTBEAT)).ok()?;
+    let text = fs::read(state_dir.join(HEARTBEAT_FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Reads what the host stored in a state directory besides the source states, if it is there.
 #[must_use]
 pub fn stored_host<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
-    let text = fs::read(state_dir.join(STORED_HOST)).ok()?;
+    let text = fs::read(state_dir.join(HOST_FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Checks that this user, who may not be the host's, can read the files of a state
 /// directory. A missing directory is not a failure.
 pub fn check_readable(state_dir: &Path) -> Result<(), Failure> {
-    let read = fs::read_dir(state_dir).and_then(|_| match File::open(state_dir.join(HEARTBEAT)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        opened => opened.map(drop),
-    });
+    let read =
+        fs::read_dir(state_dir).and_then(|_| match File::open(state_dir.join(HEARTBEAT_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            opened => opened.map(drop),
+        });
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         read => read.map_err(|error| not_readable(state_dir, &error)),
@@ -261,7 +265,7 @@ fn check_user(state_dir: &Path, user: u32) -> Result<(), Failure> {
     use std::os::unix::fs::MetadataExt;
 
     // The host replaces its heartbeat all the time; the directory may be one that was made for it.
-    let used = fs::metadata(state_dir.join(HEARTBEAT)).or_else(|_| fs::metadata(state_dir));
+    let used = fs::metadata(state_dir.join(HEARTBEAT_FILE)).or_else(|_| fs::metadata(state_dir));
     match used.map(|used| used.uid()) {
         Ok(owner) if owner != user => Err(Failure::failed(format!(
             "state directory {}: it is used by the user {owner}; run the command as that user, with \
@@ -363,7 +367,7 @@ impl StateDir {
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path.join("lock"))
+            .open(path.join(LOCK_FILE))
             .map_err(|error| cannot(&error))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => failure(format!(
@@ -429,17 +433,17 @@ impl StateDir {
 
     /// Replaces the heartbeat. It need not survive a crash of the system.
     pub fn write_heartbeat(&self, heartbeat: &Heartbeat) -> io::Result<()> {
-        self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
+        self.replace(HEARTBEAT_FILE, &serde_json::to_vec(heartbeat)?)
     }
 
     /// Replaces what the host stores, as JSON text, for [`stored_host`]. It
     /// need not survive a crash of the system.
     pub fn write_stored_host(&self, json: &[u8]) -> io::Result<()> {
-        self.replace(STORED_HOST, json)
+        self.replace(HOST_FILE, json)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        let temp_file = tempfile::NamedTempFile::with_prefix_in(".heartbeat-", &self.path)?;
+        let temp_file = tempfile::NamedTempFile::with_prefix_in(format!(".{name}-"), &self.path)?;
         fs::write(temp_file.path(), text)?;
         disk::persist(temp_file, &self.path.join(name))
     }
@@ -531,7 +535,7 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<StoredSource>, Fail
         .map_err(|error| {
             unusable(
                 &path,
-                &format!("is not a checkpoint file or is cut: {error}"),
+                &format!("is not a checkpoint file or is truncated: {error}"),
             )
         })?
         .version;
@@ -543,7 +547,7 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<StoredSource>, Fail
     let source_state: StoredSource = serde_json::from_str(&text).map_err(|error| {
         unusable(
             &path,
-            &format!("is not a checkpoint file or is cut: {error}"),
+            &format!("is not a checkpoint file or is truncated: {error}"),
         )
     })?;
     if source_state.source != source {
@@ -582,7 +586,7 @@ fn unusable(path: &Path, reason: &str) -> Failure {
     .retryable()
 }
 
-/// Checks that so many bytes can be written in a directory, with a temporary file.
+/// Checks that `bytes` bytes can be written in a directory, with a temporary file.
 pub fn check_writable(directory: &Path, bytes: usize) -> io::Result<()> {
     tempfile::tempfile_in(directory)?.write_all(&vec![0; bytes])
 }

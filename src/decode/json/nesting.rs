@@ -71,9 +71,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn json_ends_where_its_serializer_ended(text in ".{0,20}", behind in ".{0,9}") {
+        fn json_ends_where_its_serializer_ended(text in ".{0,20}", after in ".{0,9}") {
             let json = serde_json::json!([{ text.clone(): [text, 1] }, {}]).to_string();
-            prop_assert_eq!(nested_prefix_len(&format!("{json}{behind}")), Some(json.len()));
+            prop_assert_eq!(nested_prefix_len(&format!("{json}{after}")), Some(json.len()));
         }
     }
 }

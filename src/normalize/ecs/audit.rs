@@ -42,10 +42,11 @@ const ROWS: &[FieldMapping] = &[
     row("user.name",             PEOPLE,                                                   by_row(audit_people::actor_name)),
     row("user.email",            PEOPLE,                                                   by_row(audit_people::actor_email)),
     row("user.domain",           PEOPLE,                                                   by_row(audit_people::actor_domain)),
-    row("user.full_name",        &[field::EVENT_INFO],                                     text(audit::full_name)),
+    row("user.full_name",        PEOPLE,                                                   by_row(audit_people::actor_full_name)),
     row("user.target.name",      PEOPLE,                                                   by_row(audit_people::target_name)),
     row("user.target.email",     PEOPLE,                                                   by_row(audit_people::target_email)),
     row("user.target.domain",    PEOPLE,                                                   by_row(audit_people::target_domain)),
+    row("user.target.full_name", PEOPLE,                                                   by_row(audit_people::target_full_name)),
     row("user.target.roles",     &[field::EVENT_INFO],                                     by_row(audit_people::roles)),
     row("mimecast.audit_id",     &[field::ID],                                             text(verbatim)),
     row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(verbatim)),
@@ -97,6 +98,25 @@ pub(in super::super) const ROLES: &[&str] = &["role", "permission", "privilege"]
 pub(in super::super) const ACCOUNTS: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
+/// The type, or the accounts and their text, are about roles.
+pub(in super::super) const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
+pub(in super::super) const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
+/// The prose names the person whose account it is.
+pub(in super::super) const TARGETED: Test = Test::NamesTarget(field::EVENT_INFO);
+
+/// Groups of addresses, and what comes into them and leaves them.
+pub(in super::super) const GROUPS: Test = Test::Contains(
+    &[field::AUDIT_TYPE, field::CATEGORY],
+    &["folder log entry", "profile_group_logs"],
+);
+pub(in super::super) const MEMBERS: Test = Test::ChangesMembers(field::EVENT_INFO);
+pub(in super::super) const GROUP_TEXT: Test = Test::Says(field::EVENT_INFO, &["group"]);
+
+/// What the text says was done.
+pub(in super::super) const DOES_CREATE: Test = Test::Acts(field::EVENT_INFO, CREATED);
+pub(in super::super) const DOES_DELETE: Test = Test::Acts(field::EVENT_INFO, DELETED);
+pub(in super::super) const DOES_CHANGE: Test = Test::Acts(field::EVENT_INFO, CHANGED);
+
 const UNKNOWN: Option<&str> = Some("unknown");
 
 #[rustfmt::skip]
@@ -115,29 +135,30 @@ const RULES: &[EcsRule] = &[
         class(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         class(API, &["access"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], ROLES)],            class(IAM, &["admin", "change"])),
-    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, ROLES)], class(IAM, &["admin", "change"])),
+    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], class(IAM, &["admin", "deletion"])),
+    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], class(IAM, &["admin", "creation"])),
+    rule(&[ROLE_TYPE], class(IAM, &["admin", "change"])),
+    rule(&[ACCOUNTS, ROLE_TEXT], class(IAM, &["admin", "change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    class(IAM, &["user", "change"])),
+    rule(&[ACCOUNTS, MEMBERS, GROUP_TEXT], class(IAM, &["group", "change"])),
     rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(IAM, &["user", "deletion"])),
     rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(IAM, &["user", "creation"])),
     rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, DELETED)], class(IAM, &["user", "deletion"])),
-    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CREATED)], class(IAM, &["user", "creation"])),
-    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CHANGED)], class(IAM, &["user", "change"])),
+    rule(&[ACCOUNTS, DOES_DELETE], class(IAM, &["user", "deletion"])),
+    rule(&[ACCOUNTS, DOES_CREATE], class(IAM, &["user", "creation"])),
+    rule(&[ACCOUNTS, DOES_CHANGE], class(IAM, &["user", "change"])),
     rule(&[ACCOUNTS],                                 EcsClassification { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, DELETED)],
-        class(IAM, &["group", "deletion"])),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, CREATED)],
-        class(IAM, &["group", "creation"])),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
-        class(IAM, &["group", "change"])),
+    rule(&[GROUPS, MEMBERS], class(IAM, &["group", "change"])),
+    rule(&[GROUPS, DOES_DELETE], class(IAM, &["group", "deletion"])),
+    rule(&[GROUPS, DOES_CREATE], class(IAM, &["group", "creation"])),
+    rule(&[GROUPS], class(IAM, &["group", "change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(CONFIGURATION, &["deletion"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(CONFIGURATION, &["creation"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(CONFIGURATION, &["change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],    class(CONFIGURATION, &["info"])),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)], class(CONFIGURATION, &["deletion"])),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)], class(CONFIGURATION, &["creation"])),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)], class(CONFIGURATION, &["change"])),
+    rule(&[DOES_DELETE], class(CONFIGURATION, &["deletion"])),
+    rule(&[DOES_CREATE], class(CONFIGURATION, &["creation"])),
+    rule(&[DOES_CHANGE], class(CONFIGURATION, &["change"])),
     // A type that is not known and states no act.
     rule(&[Test::SaysNotDone(field::EVENT_INFO)],
         EcsClassification { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),

@@ -11,7 +11,7 @@ use super::super::table::{
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{compound, objects, people};
 use super::convert::direction;
-use super::logs::{ALERT, ALLOWED, DENIED, EMAIL, INTRUSION, MALWARE};
+use super::logs::{ALERT, ALLOWED_TYPES, DENIED_TYPES, EMAIL, INTRUSION, MALWARE};
 use super::messages::KEPT;
 use super::threats::CLICK_ALLOWED;
 use super::{HEAD, TAIL};
@@ -97,9 +97,9 @@ const CLICK: &[FieldMapping] = &[
 #[rustfmt::skip]
 const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[CLICK_ALLOWED],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[],
-        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -109,7 +109,7 @@ const ENTITY_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::Is(field::THREAT_TYPE, NO_THREAT)],
         class: EMAIL },
     EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
-        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
         class: EcsClassification { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
     EcsRule { when: &[Test::Given(&[field::THREAT_TYPE])],

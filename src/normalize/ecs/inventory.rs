@@ -14,7 +14,7 @@ use super::{HEAD, TAIL};
 use crate::field::{self, FieldName};
 
 /// Declares the tables of an inventory: its name, its rows, its rules.
-macro_rules! inventory {
+macro_rules! inventory_tables {
     ($($table:ident = $name:literal, $rows:expr, $rules:expr;)+) => {
         $(pub(super) const $table: EcsTables = EcsTables {
             rows: &[
@@ -33,7 +33,7 @@ macro_rules! inventory {
     };
 }
 
-inventory! {
+inventory_tables! {
     THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
     THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
     TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];

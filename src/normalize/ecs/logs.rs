@@ -18,8 +18,8 @@ use crate::field::{self, FieldName};
 
 pub(super) const INTRUSION: &[&str] = &["email", "intrusion_detection"];
 pub(super) const MALWARE: &[&str] = &["email", "malware"];
-pub(super) const DENIED: &[&str] = &["info", "denied"];
-pub(super) const ALLOWED: &[&str] = &["info", "allowed"];
+pub(super) const DENIED_TYPES: &[&str] = &["info", "denied"];
+pub(super) const ALLOWED_TYPES: &[&str] = &["info", "allowed"];
 
 /// Something happened to a message.
 pub(super) const EMAIL: EcsClassification = EcsClassification {
@@ -46,7 +46,7 @@ const ACCESS: EcsClassification = EcsClassification {
 };
 
 /// Declares the tables of a log: its name, its rows, its rules.
-macro_rules! log {
+macro_rules! log_tables {
     ($($table:ident = $name:literal, $rows:ident, $rules:expr;)+) => {
         $(pub(super) const $table: EcsTables = EcsTables {
             rows: &[
@@ -65,7 +65,7 @@ macro_rules! log {
     };
 }
 
-log! {
+log_tables! {
     ARCHIVE_SEARCH = "archive_search", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
     ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
     ARCHIVE_VIEW = "archive_view", VIEW, &[EcsRule { when: &[], class: ACCESS }];
@@ -243,19 +243,19 @@ const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[HARMLESS_URL],
         class: EMAIL },
     EcsRule { when: &[Test::HasActionId(field::ACTIONS, actions::DENIED)],
-        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Is(field::ACTIONS, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[HAS_ACTIONS],
         class: EcsClassification { category: INTRUSION, ..ALERT } },
     EcsRule { when: &[STOPPED],
-        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Is(field::ACTION, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[],
         class: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
@@ -320,15 +320,15 @@ const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
 #[rustfmt::skip]
 pub(super) const IMPERSONATION_RULES: &[EcsRule] = &[
     EcsRule { when: &[STOPPED, MALICIOUS],
-        class: EcsClassification { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[STOPPED],
-        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS, LET_THROUGH],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[MALICIOUS],
         class: EcsClassification { category: INTRUSION, severity: 4, ..ALERT } },
     EcsRule { when: &[LET_THROUGH],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[],
         class: EcsClassification { category: INTRUSION, ..ALERT } },
 ];

@@ -7,7 +7,7 @@ use super::super::table::{
     row, text, value,
 };
 use super::super::{compound, objects, people};
-use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, STOPPED};
+use super::logs::{self, ALERT, ALLOWED_TYPES, DENIED_TYPES, INTRUSION, STOPPED};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 use crate::field;
@@ -124,14 +124,14 @@ const URL_RULES: &[EcsRule] = &[
     EcsRule {
         when: &[STOPPED],
         class: EcsClassification {
-            types: DENIED,
+            types: DENIED_TYPES,
             ..THREAT_CLASS
         },
     },
     EcsRule {
         when: &[CLICK_ALLOWED],
         class: EcsClassification {
-            types: ALLOWED,
+            types: ALLOWED_TYPES,
             severity: 4,
             ..THREAT_CLASS
         },

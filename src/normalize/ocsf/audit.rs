@@ -2,7 +2,10 @@
 
 use super::super::audit_people::{ACCESSES, LOGONS};
 use super::super::convert::verbatim;
-use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
+use super::super::ecs::audit::{
+    ACCOUNTS, CHANGED, CREATED, DELETED, DOES_CHANGE, DOES_CREATE, DOES_DELETE, DONE, GROUP_TEXT,
+    GROUPS, MEMBERS, ROLE_TEXT, ROLE_TYPE, TARGETED,
+};
 use super::super::table::{FieldMapping, Keep, Test, by_row, constant, row, text};
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{audit, audit_people};
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::field::{self, FieldName};
 
-const USER: Test = Test::Given(&[field::USER]);
+const USER: Test = Test::NamesUser(field::USER);
 const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
 
 const fn variant(
@@ -36,8 +39,6 @@ const fn variant(
 
 /// The prose names the person that `user` does not.
 const NAMED: Test = Test::NamesPerson(field::EVENT_INFO);
-const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
-const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
 const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
@@ -72,6 +73,38 @@ const LOGON_ROWS: &[&[FieldMapping]] = &[
     TAIL,
 ];
 
+const ENTITY_ROWS: &[&[FieldMapping]] = &[
+    HEAD,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
+    AUDIT_ROWS,
+    ACTOR,
+    ENTITY,
+    UNMAPPED_PROSE,
+    TAIL,
+];
+const ROLE_ROWS: &[&[FieldMapping]] = &[
+    HEAD,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
+    AUDIT_ROWS,
+    ACTOR,
+    ROLE,
+    UNMAPPED_PROSE,
+    TAIL,
+];
+const GROUP_ROWS: &[&[FieldMapping]] = &[
+    HEAD,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
+    AUDIT_ROWS,
+    TARGET,
+    ACTOR,
+    PROFILE_GROUP,
+    UNMAPPED_PROSE,
+    TAIL,
+];
+
 /// Types of audit events and their classes; all others are changes to something that is managed.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
@@ -82,25 +115,20 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
     variant(&[ACCOUNTS, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[ROLE_TYPE, USER],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[ROLE_TYPE, NAMED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, USER],  classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, NAMED], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ROLE_TYPE, TARGETED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ROLE_TYPE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, TARGETED], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
+    variant(&[ACCOUNTS, MEMBERS, GROUP_TEXT], classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[PASSWORD, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[PASSWORD, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
-        classes::GROUP, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, PROFILE_GROUP, UNMAPPED_PROSE, TAIL],
-        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Classification::activity(5, "Delete")),
-          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Classification::activity(6, "Create")),
-          rule(&[], Classification::activity(99, "Folder Log Entry"))]),
+    variant(&[GROUPS],                        classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
         ACCESS_RULES),
-    variant(&[Test::Given(&[field::AUDIT_TYPE])],
-        classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, ENTITY, UNMAPPED_PROSE, TAIL],
-        CHANGE_RULES),
+    variant(&[Test::Given(&[field::AUDIT_TYPE])], classes::ENTITY, ENTITY_ROWS, CHANGE_RULES),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(99, "Audit").status(Some(0)))]),
@@ -130,6 +158,14 @@ const SUBJECT: &[FieldMapping] = &[
     row("user.name",       PEOPLE, by_row(audit_people::subject_name)),
     row("user.email_addr", PEOPLE, by_row(audit_people::subject_email)),
     row("user.domain",     PEOPLE, by_row(audit_people::subject_domain)),
+];
+
+/// Who was added to a group or removed from it.
+#[rustfmt::skip]
+const TARGET: &[FieldMapping] = &[
+    row("user.name",       PEOPLE, by_row(audit_people::target_name)),
+    row("user.email_addr", PEOPLE, by_row(audit_people::target_email)),
+    row("user.domain",     PEOPLE, by_row(audit_people::target_domain)),
 ];
 
 #[rustfmt::skip]
@@ -162,7 +198,7 @@ const USER_ROWS: &[FieldMapping] = &[
     row("user.name",       PEOPLE,               by_row(audit_people::actor_name)),
     row("user.email_addr", PEOPLE,               by_row(audit_people::actor_email)),
     row("user.domain",     PEOPLE,               by_row(audit_people::actor_domain)),
-    row("user.full_name",  &[field::EVENT_INFO], text(audit::full_name)),
+    row("user.full_name",  PEOPLE,               by_row(audit_people::actor_full_name)),
 ];
 
 #[rustfmt::skip]
@@ -188,6 +224,14 @@ const DEVICE: &[FieldMapping] = &[
 const ENTITY: &[FieldMapping] = &[
     row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(audit_people::object)),
     row("entity.{type_id,type}", &[field::CATEGORY],                      text(entity_type).or(other_entity)),
+];
+
+/// A role that was created, changed or deleted.
+#[rustfmt::skip]
+const ROLE: &[FieldMapping] = &[
+    row("entity.name",         &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(audit_people::object)),
+    constant("entity.type_id", "99"),
+    constant("entity.type",    "\"Role\""),
 ];
 
 #[rustfmt::skip]
@@ -221,14 +265,23 @@ const ACCESS_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
+const GROUP_RULES: &[Rule] = &[
+    rule(&[MEMBERS, DOES_DELETE],                                       Classification::activity(4, "Remove User")),
+    rule(&[MEMBERS],                                                    Classification::activity(3, "Add User")),
+    rule(&[DOES_DELETE],                                                Classification::activity(5, "Delete")),
+    rule(&[DOES_CREATE],                                                Classification::activity(6, "Create")),
+    rule(&[],                                                           Classification::activity(99, "Folder Log Entry")),
+];
+
+#[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[Test::Acts(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
     rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::Acts(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
@@ -254,9 +307,9 @@ const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::activity(6, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::activity(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::activity(99, "Account Change")),
+    rule(&[DOES_DELETE],         Classification::activity(6, "Delete")),
+    rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
+    rule(&[DOES_CHANGE],         Classification::activity(99, "Account Change")),
     rule(&[],                                         Classification::activity(99, "Account Change").status(Some(0))),
 ];
 
@@ -270,9 +323,9 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(3, "Update")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],             Classification::activity(99, "Audit")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::activity(4, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::activity(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::activity(3, "Update")),
+    rule(&[DOES_DELETE],         Classification::activity(4, "Delete")),
+    rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
+    rule(&[DOES_CHANGE],         Classification::activity(3, "Update")),
     rule(&[Test::SaysNotDone(field::EVENT_INFO)],                Classification::activity(99, "Audit").severity(2).status(Some(2))),
     rule(&[],                                         Classification::activity(99, "Audit").status(Some(0))),
 ];

@@ -37,7 +37,7 @@ pub const ACCOUNT_CHANGE: Class = class(3001, "Account Change", 3);
 pub const AUTHENTICATION: Class = class(3002, "Authentication", 3);
 /// Something that is managed was changed.
 pub const ENTITY: Class = class(3004, "Entity Management", 3);
-/// A role was given to a user or taken.
+/// A role was given to a user or taken away.
 pub const USER_ACCESS: Class = class(3005, "User Access Management", 3);
 /// A group was changed.
 pub const GROUP: Class = class(3006, "Group Management", 3);
@@ -226,7 +226,7 @@ fn classification_json(class: &Class, classification: &Classification) -> String
         7 => "Remediation",
         _ => "Uncategorized",
     };
-    // 99 is called by its own word in `activity_name` alone.
+    // Activity 99 has its own name in `activity_name` only, and is `Other` in `type_name`.
     let type_activity = if activity == 99 {
         "Other"
     } else {

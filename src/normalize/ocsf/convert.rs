@@ -250,7 +250,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     push_escaped_word(writer, ",\"value\":\"", &value);
     writer.out.pop();
     let end = writer.out.len() - 1;
-    // Sorts of indicators as sorts of observables.
+    // From the type of the indicator to that of the observable.
     let observable = match type_id {
         1 => 2,
         2 => 1,
@@ -331,18 +331,18 @@ pub(super) fn other_entity(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
 /// The paths of a URL and of its host.
 type UrlPaths = (&'static str, &'static str);
 
-const OF_EMAIL: UrlPaths = ("email.urls[].url_string", "email.urls[].hostname");
-const OF_EVIDENCE: UrlPaths = ("evidences[].url.url_string", "evidences[].url.hostname");
+const EMAIL_URL_PATHS: UrlPaths = ("email.urls[].url_string", "email.urls[].hostname");
+const EVIDENCE_URL_PATHS: UrlPaths = ("evidences[].url.url_string", "evidences[].url.hostname");
 
 /// Writes the URL of an evidence as an object.
 pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    push_url(writer, plain, OF_EVIDENCE)
+    push_url(writer, plain, EVIDENCE_URL_PATHS)
 }
 
 /// Writes a list of one URL of a message.
 pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     writer.out.push('[');
-    let is_written = push_url(writer, plain, OF_EMAIL);
+    let is_written = push_url(writer, plain, EMAIL_URL_PATHS);
     writer.out.push(']');
     is_written
 }

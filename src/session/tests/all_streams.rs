@@ -87,7 +87,7 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
     ];
     for (row, answer) in streams().zip(forbidden.iter().cycle()) {
         let (mut upstream, mut host) = (upstream(), host());
-        let asked = match row.fetch {
+        let request_part = match row.fetch {
             FetchKind::Files { event_type, .. } => {
                 format!("type={}&", event_type.replace(' ', "%20"))
             }
@@ -97,7 +97,7 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
             | FetchKind::LogFiles
             | FetchKind::Windows(_) => row.endpoint.to_owned(),
         };
-        upstream.always.push((asked, answer.clone()));
+        upstream.always.push((request_part, answer.clone()));
         host.collect(&mut upstream);
         if let FetchKind::Files { event_type, .. } = row.fetch {
             upstream.files.remove(event_type);

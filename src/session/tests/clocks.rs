@@ -168,8 +168,8 @@ fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
 
 #[test]
 fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
-    // In one session, after a restart, and with what the last session learned.
-    for (fresh, volatile) in [(false, false), (true, false), (true, true)] {
+    // In one session, after a restart, and with the saved session of the poll before.
+    for (fresh, saves_session) in [(false, false), (true, false), (true, true)] {
         for days in [8, 30, 400] {
             let mut upstream = Upstream::new();
             for _ in 0..5 {
@@ -177,7 +177,7 @@ fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
             }
             let mut host = Host::new(r#","streams":["siem.receipt"]"#);
             host.fresh_each_poll = fresh;
-            host.passes_saved_session = volatile;
+            host.passes_saved_session = saves_session;
             host.collect(&mut upstream);
             for round in 0..8 {
                 upstream.host_ahead_ms = if round < 6 { days * DAY_MS } else { 0 };
@@ -185,7 +185,7 @@ fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
                 upstream.add_file("receipt", 2);
                 host.collect(&mut upstream);
             }
-            let what = format!("{days} days, {fresh}, {volatile}");
+            let what = format!("{days} days, {fresh}, {saves_session}");
             let listings = upstream.requests.iter().filter(|it| it.contains("/cg?"));
             let by_day = listings.filter(|it| it.contains("dateRangeStartsAt"));
             assert_eq!(by_day.count(), 1, "{what}: {:?}", upstream.requests);

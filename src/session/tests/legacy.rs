@@ -230,7 +230,7 @@ fn a_connection_that_breaks_inside_an_archive_is_taken_up_again() {
             .push_back(("\"0-5\"".to_owned(), Answer::Cut(text.to_vec(), 20)));
         upstream.script.push_back((
             "\"0-6\"".to_owned(),
-            Answer::Nothing(TransportError::Failed("reset".to_owned())),
+            Answer::NoResponse(TransportError::Failed("reset".to_owned())),
         ));
         upstream
             .script
@@ -301,7 +301,7 @@ fn a_clock_that_is_hours_off_costs_one_call_at_most() {
             assert_eq!(
                 refused,
                 u32::from(!base.is_empty()),
-                "discovery tells the time"
+                "discovery shows the time"
             );
         }
     }

@@ -26,18 +26,18 @@ fn a_file_that_is_listed_without_a_usable_url_is_a_gap_after_three_listings() {
                 .push_back(("/siem/v1/batch".to_owned(), answer));
         }
         let mut host = Host::new(r#","streams":["siem.receipt"]"#);
-        let said = notices_after_collecting(&mut host, &mut upstream);
-        let gaps: Vec<_> = said
+        let notices = notices_after_collecting(&mut host, &mut upstream);
+        let gaps: Vec<_> = notices
             .iter()
             .filter(|(kind, _)| *kind == NoticeKind::Gap)
             .collect();
         if is_lost {
             assert!(
                 matches!(&gaps[..], [(_, text)] if text.contains("1 file is lost") && text.contains("usable url")),
-                "{said:?}"
+                "{notices:?}"
             );
         } else {
-            assert!(gaps.is_empty(), "{said:?}");
+            assert!(gaps.is_empty(), "{notices:?}");
         }
         host.assert_exactly_once(&upstream);
     }
@@ -55,10 +55,10 @@ fn the_other_files_of_a_page_do_not_wait_for_one_without_a_usable_url() {
         .script
         .push_back(("/siem/v1/batch".to_owned(), Answer::json(200, &listing)));
     let mut host = Host::new(r#","streams":["siem.receipt"]"#);
-    let said = notices_after_collecting(&mut host, &mut upstream);
+    let notices = notices_after_collecting(&mut host, &mut upstream);
     assert!(
-        said.iter().all(|(kind, _)| *kind != NoticeKind::Gap),
-        "{said:?}"
+        notices.iter().all(|(kind, _)| *kind != NoticeKind::Gap),
+        "{notices:?}"
     );
     host.assert_exactly_once(&upstream);
 }
@@ -90,10 +90,10 @@ fn single_events_that_nobody_keeps_any_more_are_a_gap() {
     assert_eq!(notices_after_collecting(&mut host, &mut upstream), []);
     upstream.now = upstream.now.plus_ms(20 * 24 * 3_600_000);
     upstream.add_file("receipt", 2);
-    let said = notices_after_collecting(&mut host, &mut upstream);
+    let notices = notices_after_collecting(&mut host, &mut upstream);
     assert!(
-        matches!(&said[..], [(NoticeKind::Gap, text), ..] if text.contains("are no longer available")),
-        "{said:?}"
+        matches!(&notices[..], [(NoticeKind::Gap, text), ..] if text.contains("are no longer available")),
+        "{notices:?}"
     );
 }
 
@@ -101,14 +101,14 @@ fn single_events_that_nobody_keeps_any_more_are_a_gap() {
 fn a_start_before_what_is_kept_is_adjusted() {
     let mut upstream = Upstream::new();
     let mut host = Host::new(r#","streams":["threat-intel.customer"],"start":"300d""#);
-    let said_of_feed = notices_after_collecting(&mut host, &mut upstream);
+    let notices_of_feed = notices_after_collecting(&mut host, &mut upstream);
     upstream.legacy = Some(Legacy::new());
     let mut host = Host::with_settings(settings(r#","streams":["siem"],"start":"300d""#));
-    let said_of_files = notices_after_collecting(&mut host, &mut upstream);
-    for said in [said_of_feed, said_of_files] {
+    let notices_of_files = notices_after_collecting(&mut host, &mut upstream);
+    for notices in [notices_of_feed, notices_of_files] {
         assert!(
-            matches!(&said[..], [(NoticeKind::Adjusted, text)] if text.contains("because Mimecast keeps")),
-            "{said:?}"
+            matches!(&notices[..], [(NoticeKind::Adjusted, text)] if text.contains("because Mimecast keeps")),
+            "{notices:?}"
         );
     }
 }
@@ -149,11 +149,11 @@ fn a_file_that_is_no_longer_listed_when_it_is_half_read_is_a_gap_after_tries_ove
         }
         upstream.always.clear();
         upstream.now = upstream.now.plus_ms(5 * 3_600_000);
-        let said = notices_after_collecting(&mut host, &mut upstream);
+        let notices = notices_after_collecting(&mut host, &mut upstream);
         let lost = |(kind, text): &&(NoticeKind, String)| {
             *kind == NoticeKind::Gap && text.contains("it is no longer listed")
         };
-        assert_eq!(said.iter().filter(lost).count(), gaps, "{said:?}");
+        assert_eq!(notices.iter().filter(lost).count(), gaps, "{notices:?}");
         if gaps == 0 {
             host.assert_exactly_once(&upstream);
         }
@@ -202,8 +202,8 @@ fn an_answer_without_an_end_is_not_read_to_it() {
     let mut host = Host::new(r#","streams":["audit"]"#);
     host.limits.max_requests = 50;
     let batch = host.poll(&mut upstream).unwrap();
-    let said = format!("{:?}", batch.notices);
-    assert!(said.contains("the answer is longer than"), "{said}");
+    let notices = format!("{:?}", batch.notices);
+    assert!(notices.contains("the answer is longer than"), "{notices}");
 }
 
 #[test]
@@ -217,6 +217,6 @@ fn an_empty_log_answer_that_says_there_are_more_is_noticed() {
         .push_back(("get-siem-logs".to_owned(), answer));
     let mut host = Host::with_settings(settings(r#","streams":["siem"]"#));
     let batch = host.poll(&mut upstream).unwrap();
-    let said = format!("{:?}", batch.notices);
-    assert!(said.contains("says that there are more"), "{said}");
+    let notices = format!("{:?}", batch.notices);
+    assert!(notices.contains("says that there are more"), "{notices}");
 }

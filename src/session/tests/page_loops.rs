@@ -44,13 +44,13 @@ fn poll_for_an_hour(upstream: &mut Upstream, host: &mut Host) {
 fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_record() {
     let cycle = |upstream: &mut Upstream| {
         let record = audit("loop");
-        for (asked, next) in [
+        for (request_part, next) in [
             (r#""pageToken":"A""#, "B"),
             (r#""pageToken":"B""#, "A"),
             ("get-audit", "A"),
         ] {
             let answer = page(&[&record], next);
-            upstream.always.push((asked.to_owned(), answer));
+            upstream.always.push((request_part.to_owned(), answer));
         }
     };
     let long_cycle = |upstream: &mut Upstream| {
@@ -58,9 +58,9 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
         for n in 0..40 {
             let records: Vec<String> = (0..50).map(|m| audit(&format!("{n}-{m}"))).collect();
             let records: Vec<&str> = records.iter().map(String::as_str).collect();
-            let asked = format!(r#""pageToken":"L{n}""#);
+            let request_part = format!(r#""pageToken":"L{n}""#);
             let answer = page(&records, &format!("L{}", (n + 1) % 40));
-            upstream.always.push((asked, answer));
+            upstream.always.push((request_part, answer));
         }
         upstream
             .always
@@ -101,14 +101,14 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             upstream.other_streams.add(Stream::Dlp, "d", (at, at));
             make(&mut upstream);
             poll_for_an_hour(&mut upstream, &mut host);
-            let asked = upstream
+            let request_count = upstream
                 .requests
                 .iter()
                 .filter(|it| it.contains("get-audit"));
-            let asked = asked.count();
+            let request_count = request_count.count();
             assert!(
-                (4..=most).contains(&asked),
-                "{fault}, {fresh}: {asked} calls"
+                (4..=most).contains(&request_count),
+                "{fault}, {fresh}: {request_count} calls"
             );
             assert!(host.delivered.contains(&"dlp/d".to_owned()), "{fault}");
             let is_reported = |notice: &crate::batch::Notice| {
@@ -134,13 +134,13 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
 fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
     let mut upstream = Upstream::new();
     let (first, last) = (audit("1"), audit("2"));
-    for (asked, answer) in [
+    for (request_part, answer) in [
         (r#""pageToken":"b""#, page(&[], "c")),
         (r#""pageToken":"c""#, page(&[], "d")),
         (r#""pageToken":"d""#, page(&[&last], "")),
         ("get-audit", page(&[&first], "b")),
     ] {
-        upstream.always.push((asked.to_owned(), answer));
+        upstream.always.push((request_part.to_owned(), answer));
     }
     for fresh in [false, true] {
         let mut host = Host::new(r#","streams":["audit"]"#);
@@ -159,8 +159,8 @@ fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
     let notice = &host.notices[0];
     assert_eq!(notice.kind, NoticeKind::Adjusted);
     assert!(notice.detail.contains("empty pages in a row"), "{notice:?}");
-    let asked = upstream.requests.len();
-    assert!(asked < 300, "{asked} requests");
+    let request_count = upstream.requests.len();
+    assert!(request_count < 300, "{request_count} requests");
 }
 
 #[test]
@@ -190,20 +190,20 @@ fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_
 fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
     let refused = || Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     let unavailable = || Answer::with(503, &[("retry-after", "300")], "");
-    let asked = r#""pageToken":"c""#;
+    let request_part = r#""pageToken":"c""#;
     for fresh in [false, true] {
         for times in [1, 50] {
             let mut upstream = Upstream::new();
-            for (asked, answer) in [
+            for (request_part, answer) in [
                 (r#""pageToken":"b""#, page(&[], "c")),
-                (asked, page(&[&audit("2")], "")),
+                (request_part, page(&[&audit("2")], "")),
                 ("get-audit", page(&[&audit("1")], "b")),
             ] {
-                upstream.always.push((asked.to_owned(), answer));
+                upstream.always.push((request_part.to_owned(), answer));
             }
             for _ in 0..times {
                 for answer in [unavailable(), refused()] {
-                    upstream.script.push_back((asked.to_owned(), answer));
+                    upstream.script.push_back((request_part.to_owned(), answer));
                 }
             }
             let mut host = Host::new(r#","streams":["audit"]"#);
@@ -343,7 +343,7 @@ proptest! {
         host.limits.max_requests = 50;
         host.limits.max_events = 50;
         for row in STREAMS.iter().filter(|row| row.stream != Stream::Siem) {
-            let asked = match row.fetch {
+            let request_part = match row.fetch {
                 FetchKind::ThreatFeed { feed_type } => feed_type.to_owned(),
                 FetchKind::Files { event_type, .. } => {
                     format!("={}&", event_type.replace(' ', "%20"))
@@ -351,7 +351,7 @@ proptest! {
                 FetchKind::Campaigns { .. } => "/phishing/campaign/".to_owned(),
                 FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => row.endpoint.to_owned(),
             };
-            upstream.always.push((asked, hostile_answer(row.stream, &token, &name)));
+            upstream.always.push((request_part, hostile_answer(row.stream, &token, &name)));
         }
         upstream.always.push(("files.test".to_owned(), Answer::json(503, "")));
         for _ in 0..30 {

@@ -27,10 +27,10 @@ fn an_error_that_repeats_the_credentials_is_shown_without_them() {
             .push_back((part.to_owned(), Answer::json(status, &body)));
     }
     let batch = host.poll(&mut upstream).unwrap();
-    let said = &batch.notices[0].detail;
+    let detail = &batch.notices[0].detail;
     assert!(
-        said.contains("[redacted] of [redacted] [redacted]"),
-        "{said}"
+        detail.contains("[redacted] of [redacted] [redacted]"),
+        "{detail}"
     );
 }
 
@@ -70,7 +70,8 @@ fn a_page_of_events_without_its_members_is_no_empty_page() {
     upstream.now = upstream.now.plus_ms(60_000);
     upstream.add_file("receipt", 3);
     upstream.now = upstream.now.plus_ms(20 * 60_000);
-    // Where the empty answer counts as read, the token's refusal goes on after it.
+    // If the empty answer counted as read, reading would continue after it when the token is
+    // refused.
     let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     for answer in [Answer::json(200, "{}"), refused] {
         upstream.script.push_back(("nextPage".to_owned(), answer));

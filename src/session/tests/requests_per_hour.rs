@@ -13,9 +13,9 @@ fn json(status: u16, body: &str) -> Answer {
     Answer::json(status, body)
 }
 
-/// No response: what the host says of the connection is all that is known.
-fn nothing(why: &str) -> Answer {
-    Answer::Nothing(TransportError::Failed(why.to_owned()))
+/// No response: only the host's error for the connection is known.
+fn no_response(why: &str) -> Answer {
+    Answer::NoResponse(TransportError::Failed(why.to_owned()))
 }
 
 /// A head, and a body that stands still until the host gives it up.
@@ -31,14 +31,14 @@ fn throttled(header: &str, value: &str) -> Answer {
     Answer::with(429, &[(header, value)], "")
 }
 
-/// What can fail for ever wherever the API is asked, and how often one stream asks for it then.
-fn everywhere(part: &'static str, streams: usize) -> Vec<FailureCase> {
-    // By the table of `retry`: the waits of an hour that are shortest. A refused token is renewed
-    // once each time, and a developer key is tried once more.
-    const BROKEN_MAX: usize = 20;
-    const ODD_MAX: usize = 13;
+/// The failures that any request can have for ever, and how often one stream may repeat the request.
+fn failure_cases(part: &'static str, streams: usize) -> Vec<FailureCase> {
+    // As many requests as fit into an hour with the shortest waits of the table of `retry`. A refused
+    // token is renewed once each time, and a developer key is tried once more.
+    const UNAVAILABLE_MAX: usize = 20;
+    const PROTOCOL_MAX: usize = 13;
     const THROTTLED_MAX: usize = 10;
-    const FORBIDDEN_MAX: usize = 2;
+    const NOT_PERMITTED_MAX: usize = 2;
     let at_once = |status, header: &str| Answer::with(status, &[(header, "0")], "");
     let location = [("location", "https://elsewhere.test/")];
     let of_one_stream = [
@@ -46,36 +46,44 @@ fn everywhere(part: &'static str, streams: usize) -> Vec<FailureCase> {
         (
             "429, soon",
             throttled("x-ratelimit-reset", "1000"),
-            BROKEN_MAX,
+            UNAVAILABLE_MAX,
         ),
-        ("429, at once", at_once(429, "retry-after"), BROKEN_MAX),
+        ("429, at once", at_once(429, "retry-after"), UNAVAILABLE_MAX),
         (
             "429, reset at once",
             at_once(429, "x-ratelimit-reset"),
-            BROKEN_MAX,
+            UNAVAILABLE_MAX,
         ),
-        ("500", json(500, ""), BROKEN_MAX),
-        ("502", json(502, "<html>"), BROKEN_MAX),
-        ("503", json(503, ""), BROKEN_MAX),
-        ("503, at once", at_once(503, "retry-after"), BROKEN_MAX),
-        ("504", json(504, ""), BROKEN_MAX),
+        ("500", json(500, ""), UNAVAILABLE_MAX),
+        ("502", json(502, "<html>"), UNAVAILABLE_MAX),
+        ("503", json(503, ""), UNAVAILABLE_MAX),
+        ("503, at once", at_once(503, "retry-after"), UNAVAILABLE_MAX),
+        ("504", json(504, ""), UNAVAILABLE_MAX),
         (
             "refused",
-            nothing("ErrorCode::ConnectionRefused"),
-            BROKEN_MAX,
+            no_response("ErrorCode::ConnectionRefused"),
+            UNAVAILABLE_MAX,
         ),
-        ("no such name", nothing("ErrorCode::DnsError"), BROKEN_MAX),
-        ("TLS", nothing("ErrorCode::TlsCertificateError"), BROKEN_MAX),
-        ("stalled body", stalled(), BROKEN_MAX),
-        ("HTML", html(), ODD_MAX),
-        ("nothing", json(200, ""), ODD_MAX),
-        ("{}", json(200, "{}"), ODD_MAX),
-        ("302", Answer::with(302, &location, ""), ODD_MAX),
-        ("400", json(400, ""), ODD_MAX),
-        ("401", json(401, ""), 2 * ODD_MAX),
-        ("403", json(403, ""), FORBIDDEN_MAX),
-        ("404", json(404, ""), FORBIDDEN_MAX),
-        ("418", json(418, ""), FORBIDDEN_MAX + 1),
+        (
+            "no such name",
+            no_response("ErrorCode::DnsError"),
+            UNAVAILABLE_MAX,
+        ),
+        (
+            "TLS",
+            no_response("ErrorCode::TlsCertificateError"),
+            UNAVAILABLE_MAX,
+        ),
+        ("stalled body", stalled(), UNAVAILABLE_MAX),
+        ("HTML", html(), PROTOCOL_MAX),
+        ("nothing", json(200, ""), PROTOCOL_MAX),
+        ("{}", json(200, "{}"), PROTOCOL_MAX),
+        ("302", Answer::with(302, &location, ""), PROTOCOL_MAX),
+        ("400", json(400, ""), PROTOCOL_MAX),
+        ("401", json(401, ""), 2 * PROTOCOL_MAX),
+        ("403", json(403, ""), NOT_PERMITTED_MAX),
+        ("404", json(404, ""), NOT_PERMITTED_MAX),
+        ("418", json(418, ""), NOT_PERMITTED_MAX + 1),
     ];
     of_one_stream
         .map(|(fault, answer, most)| (fault, part, answer, most * streams))
@@ -84,9 +92,9 @@ fn everywhere(part: &'static str, streams: usize) -> Vec<FailureCase> {
 
 #[test]
 fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
-    let mut rows = everywhere("/oauth/token", 1);
-    rows.extend(everywhere("/cg?", 2));
-    rows.extend(everywhere("get-audit", 1));
+    let mut rows = failure_cases("/oauth/token", 1);
+    rows.extend(failure_cases("/cg?", 2));
+    rows.extend(failure_cases("get-audit", 1));
     let endless = r#"{"value":[],"@nextPage":"9","isCaughtUp":false}"#;
     // Each of ten files is tried twice and then after 2, 8 and 32 minutes.
     rows.extend([
@@ -98,7 +106,7 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
         ("empty", "files.test", json(200, ""), 40),
         ("429", "files.test", json(429, ""), 70),
         ("503", "files.test", json(503, ""), 70),
-        ("refused", "files.test", nothing("refused"), 70),
+        ("refused", "files.test", no_response("refused"), 70),
         ("stalled body", "files.test", Answer::Cut(gzip("{}"), 5), 70),
     ]);
     for row in rows {
@@ -108,9 +116,9 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
 
 #[test]
 fn a_permanent_failure_of_api_1_0_is_never_asked_in_a_tight_loop() {
-    let mut rows = everywhere("discover-authentication", 1);
-    rows.extend(everywhere("get-siem-logs", 1));
-    rows.extend(everywhere("get-audit", 1));
+    let mut rows = failure_cases("discover-authentication", 1);
+    rows.extend(failure_cases("get-siem-logs", 1));
+    rows.extend(failure_cases("get-audit", 1));
     rows.push(("not zip", "get-siem-logs", json(200, "no zip"), 13));
     for row in rows {
         assert_seldom(row, &mut legacy_upstream(), &mut legacy_host());
@@ -129,7 +137,7 @@ fn date_in(ms: i64) -> String {
 fn waits() -> Vec<(&'static str, String, Option<i64>)> {
     let after = |text: &str, wait_ms| ("retry-after", text.to_owned(), wait_ms);
     let reset = |text: &str, wait_ms| ("x-ratelimit-reset", text.to_owned(), wait_ms);
-    // The upstream's clock goes on until the answer.
+    // The upstream's clock advances until the answer.
     let around = |ms: i64| ("retry-after", date_in(ms), Some(ms - 60_000));
     vec![
         after("0", None),

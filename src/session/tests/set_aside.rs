@@ -79,7 +79,7 @@ fn a_file_that_is_refused_is_set_aside_while_the_others_are_read() {
         Answer::json(200, "<html>"),
         Answer::json(200, ""),
         Answer::Cut(gzip("{}"), 5),
-        Answer::Nothing(TransportError::Failed("connection refused".to_owned())),
+        Answer::NoResponse(TransportError::Failed("connection refused".to_owned())),
         refused(503),
         refused(429),
     ] {
@@ -198,7 +198,7 @@ fn a_file_that_has_fewer_lines_than_were_read_is_not_done() {
     let mut host = host();
     collect_others(&mut host, &mut upstream);
     assert!(host.delivered.len() > 25 + 50, "{}", host.delivered.len());
-    // What else a storage may say looks like a file of one line.
+    // Another response of the storage may look like a file of one line.
     let first = text.split_inclusive('\n').next().unwrap();
     for short in [gzip(first), first.as_bytes().to_vec()] {
         upstream.always = vec![(part.clone(), Answer::Whole(200, Vec::new(), short))];

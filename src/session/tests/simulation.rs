@@ -3,7 +3,7 @@
 //! Everything comes from a seed, so that a run that fails can be reproduced:
 //! `SIMULATION_SEED=7 SIMULATION_STEPS=1000000 cargo test -p mimecast-source --lib simulation`.
 
-#![expect(clippy::print_stderr, reason = "a run says what it did")]
+#![expect(clippy::print_stderr, reason = "a run reports what it did")]
 
 use std::collections::BTreeSet;
 

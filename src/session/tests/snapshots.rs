@@ -98,7 +98,8 @@ fn the_whole_list_is_emitted_each_time_where_that_is_asked_for() {
     host.assert_at_least_once(&upstream);
 }
 
-fn held(upstream: &mut Upstream, ids: core::ops::Range<usize>) {
+/// Adds held messages with these numbers.
+fn add_held_messages(upstream: &mut Upstream, ids: core::ops::Range<usize>) {
     let now = upstream.now;
     for n in ids {
         let id = format!("eNoVzb0NwiAUQOGd3tgCwgPKG-{n:06}");
@@ -126,7 +127,7 @@ fn twenty_thousand_held_messages_are_remembered_beside_all_other_streams() {
     const HELD: usize = 20_000;
     let mut upstream = Upstream::new();
     upstream.other_streams.page_records = 500;
-    held(&mut upstream, 0..HELD);
+    add_held_messages(&mut upstream, 0..HELD);
     // All streams: the room of the checkpoint is shared with every other list and log.
     let mut host = Host::new("");
     host.limits.max_events = 2_000;
@@ -152,7 +153,7 @@ fn twenty_thousand_held_messages_are_remembered_beside_all_other_streams() {
             }
             !leaves
         });
-        held(&mut upstream, next..next + 190);
+        add_held_messages(&mut upstream, next..next + 190);
         next += 190;
         host.session = None;
         for _ in 0..2 {
@@ -181,7 +182,7 @@ fn a_list_that_is_too_long_to_remember_is_reported_and_repeats_with_the_same_ids
     const HELD: usize = 30_000;
     let mut upstream = Upstream::new();
     upstream.other_streams.page_records = 500;
-    held(&mut upstream, 0..HELD);
+    add_held_messages(&mut upstream, 0..HELD);
     let mut host = Host::new(r#","streams":["held-messages"]"#);
     host.limits.max_events = 2_000;
     host.limits.max_requests = 100;
@@ -300,14 +301,14 @@ fn codes_that_restore_messages_are_in_no_event_and_no_rejected_record() {
     }
 }
 
-/// A campaign and its people, whose status is `step`.
-fn campaign(id: &str, launched: &str, people: usize, step: &str) -> (String, Vec<String>) {
+/// A campaign and its people, who have this status.
+fn campaign(id: &str, launched: &str, people: usize, status: &str) -> (String, Vec<String>) {
     let row = format!(
         r#"{{"id":"{id}","name":"C {id}","launchDate":"{launched}","numSent":{people},"numClicked":"{}"}}"#,
-        step.len()
+        status.len()
     );
     let person = |n: usize| {
-        format!(r#"{{ "type":"{id}","id":"p{n}","email":"p{n}@example.com","status":"{step}"}}"#)
+        format!(r#"{{ "type":"{id}","id":"p{n}","email":"p{n}@example.com","status":"{status}"}}"#)
     };
     (row, (0..people).map(person).collect())
 }

@@ -33,7 +33,7 @@ pub(super) fn parse_end(body: &[u8]) -> Result<Option<&'static str>, InvalidResp
         .map_err(|_| InvalidResponse("the answer is neither a file nor JSON".to_owned()))?;
     if response.meta.is_last_token == Optional::Present(false) {
         return Err(InvalidResponse(
-            "the answer holds no file and says that there are more".to_owned(),
+            "the answer holds no file but says that there are more".to_owned(),
         ));
     }
     Ok(response.meta.is_last_token.unreadable("isLastToken"))

@@ -18,9 +18,9 @@ use crate::mock_upstream::{
 };
 
 /// Records on a page.
-const PAGE: usize = 2;
-/// How long no request of a tenant is allowed after a page, except after the first one.
-const PACE: Duration = Duration::from_secs(10);
+const PAGE_RECORDS: usize = 2;
+/// How long a tenant may request nothing after a page, except after the first one.
+const PAGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The upstream and the receivers, while this lives.
 pub(crate) struct DayEnvironment {
@@ -168,7 +168,7 @@ fn secret(tenant: &str, rotations: u32) -> String {
 
 /// The numbers of the records of a page.
 fn records_of(page: usize) -> Range<usize> {
-    page * PAGE..(page + 1) * PAGE
+    page * PAGE_RECORDS..(page + 1) * PAGE_RECORDS
 }
 
 fn id(tenant: &str, number: usize) -> String {
@@ -221,8 +221,8 @@ impl State {
             let unavailable = json!({"fail": [{"code": "unavailable", "message": "maintenance"}]});
             return respond(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
         }
-        let asked: Value = serde_json::from_slice(body).unwrap();
-        if !is_in_window(&asked) {
+        let query: Value = serde_json::from_slice(body).unwrap();
+        if !is_in_window(&query) {
             let nothing = json!({"meta": {"status": 200}, "data": []});
             return respond(StatusCode::OK, &nothing);
         }
@@ -234,17 +234,17 @@ impl State {
             tenant.due_polls += 1;
             tenant.late_max = tenant.late_max.max(now - due);
         }
-        let page = page_token(&asked);
+        let page = page_token(&query);
         let records: Vec<Value> = records_of(page)
             .map(|number| audit_event(&id(name, number), number))
             .collect();
-        let mut pagination = json!({ "pageSize": PAGE });
+        let mut pagination = json!({ "pageSize": PAGE_RECORDS });
         if is_last_page {
             tenant.is_caught_up = true;
             tenant.due = None;
         } else {
             pagination["next"] = json!((page + 1).to_string());
-            tenant.due = Some(now + pause(name, page));
+            tenant.due = Some(now + interval_after(name, page));
         }
         tenant.answered.entry(page).or_insert(now);
         let body = json!({"meta": {"status": 200, "pagination": pagination}, "data": records});
@@ -252,15 +252,15 @@ impl State {
     }
 }
 
-/// For how long a tenant may not be asked after a page. Those that were started together are not
-/// asked together for ever.
-fn pause(tenant: &str, page: usize) -> Duration {
+/// Returns how long a tenant may request nothing after a page. Tenants that were started together
+/// do not stay together.
+fn interval_after(tenant: &str, page: usize) -> Duration {
     let spread = tenant
         .bytes()
         .fold(0, |sum, byte| (sum * 31 + u32::from(byte)) % 1_009);
     match page {
-        0 => PACE / 4 + PACE * (spread % 100) / 100,
-        _ => PACE,
+        0 => PAGE_INTERVAL / 4 + PAGE_INTERVAL * (spread % 100) / 100,
+        _ => PAGE_INTERVAL,
     }
 }
 

@@ -19,6 +19,7 @@ const CONTROL_TENANTS: usize = 20;
 /// The greatest delay of a poll that is due, and of the delivery of its records.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
+// Each of these tenants is named for what happens to it.
 const CHANGED: &str = "t001";
 const PAUSED: &str = "t002";
 const REMOVED: &str = "t003";

@@ -26,7 +26,7 @@ pub(crate) struct Auth {
 
 impl Auth {
     pub(crate) fn new(config: &Config) -> Self {
-        // The word only seeds: with another one all credentials would change.
+        // The purpose is a part of the seed: with another one all credentials would change.
         let mut random = Random::new(config.seed, "door", &[]);
         let or_random = |given: &str, made: String| {
             if given.is_empty() {
@@ -81,8 +81,8 @@ impl Auth {
         )
     }
 
-    /// Refuses a request without a valid access token.
-    pub(crate) fn refuse(&self, request: &Request, now_ms: i64) -> Option<Answer> {
+    /// Returns the refusal of a request without a valid access token.
+    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<Answer> {
         let token = request
             .authorization
             .as_deref()

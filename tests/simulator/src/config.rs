@@ -51,7 +51,7 @@ pub struct Config {
     pub record_bytes: u32,
     /// The streams that the application may read, as in `siem.receipt`; all when not given.
     pub permissions: Option<Vec<String>>,
-    /// How the API says that a stream may not be read.
+    /// How the API refuses a stream that may not be read.
     pub refusal: StreamRefusal,
     /// How many malformed lines come with a thousand records.
     pub malformed_per_mille: u32,

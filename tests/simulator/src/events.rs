@@ -118,7 +118,8 @@ fn all(list: &FileList) -> Vec<(u64, Span)> {
 /// Returns the position of the first record that may be of `since_ms` or later: a record can be a
 /// little later than its position suggests.
 fn first_near(records: &[(u64, Span)], since_ms: i64) -> usize {
-    let before = |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - LATER_MS;
+    let before =
+        |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - RECORD_DELAY_MS_MAX;
     records.iter().take_while(before).count()
 }
 
@@ -148,4 +149,4 @@ fn position(token: &str) -> Option<usize> {
 /// How many events a page has at most.
 const PAGE_EVENTS_MAX: usize = 100;
 /// By how much a record's time may be later than its position among the others suggests.
-const LATER_MS: i64 = 120_000;
+const RECORD_DELAY_MS_MAX: i64 = 120_000;

@@ -1,4 +1,4 @@
-//! Which streams the application may read, and how the API says that it may not.
+//! Which streams the application may read, and how the API refuses the others.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use crate::answer::Answer;
 use crate::config::Config;
 use crate::fault::{FORBIDDEN, FailShape, fail_body};
 
-/// How the API says that a stream may not be read. All three have been seen.
+/// How the API refuses a stream that may not be read. All three have been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamRefusal {
     /// 403 with `app_forbidden`.
     Forbidden,
     /// 200 with a `fail` of that code.
-    FailInGoodAnswer,
+    FailWithStatus200,
     /// 404 with `endpoint_evaluation_failed_1`, where the product is not there.
     EndpointMissing,
 }
@@ -47,7 +47,7 @@ impl Permissions {
     }
 
     /// Returns the answer for a stream that may not be read.
-    pub(crate) fn check(&self, stream: &str, shape: FailShape) -> Option<Answer> {
+    pub(crate) fn refusal(&self, stream: &str, shape: FailShape) -> Option<Answer> {
         self.refused
             .get(stream)
             .map(|refusal| refusal.answer(shape))
@@ -59,7 +59,7 @@ impl StreamRefusal {
     pub(crate) fn answer(self, shape: FailShape) -> Answer {
         let (status, code, message) = match self {
             Self::Forbidden => (403, "app_forbidden", FORBIDDEN),
-            Self::FailInGoodAnswer => (200, "app_forbidden", FORBIDDEN),
+            Self::FailWithStatus200 => (200, "app_forbidden", FORBIDDEN),
             Self::EndpointMissing => (
                 404,
                 "endpoint_evaluation_failed_1",

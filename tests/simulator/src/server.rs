@@ -168,7 +168,7 @@ async fn api(
     let refused = fault_answer.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
-            state.auth().refuse(request, now_ms)
+            state.auth().refusal(request, now_ms)
         }
     });
     let mut answer = match refused.or(throttled) {
@@ -260,7 +260,7 @@ async fn storage_answer(
     let Some(file) = file.filter(|file| !file.is_deleted()) else {
         return storage::not_found();
     };
-    if let Some(answer) = state.bucket.refuse(request, state.clock.now_ms()) {
+    if let Some(answer) = state.bucket.refusal(request, state.clock.now_ms()) {
         return answer;
     }
     blocking(move || {
@@ -287,7 +287,7 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
 
 /// Returns the answer for a stream that may not be read.
 fn refusal(state: &TenantState, stream: &str) -> Option<Answer> {
-    state.permissions().check(stream, state.config.fail_shape)
+    state.permissions().refusal(stream, state.config.fail_shape)
 }
 
 fn endpoint_missing(state: &TenantState) -> Answer {

@@ -45,7 +45,7 @@ pub(crate) struct Page {
 impl FileList {
     /// Creates the list at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
-        // The word only seeds: with another one all tokens would change.
+        // The purpose is a part of the seed: with another one all tokens would change.
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
         let generator = record_generator(config, event_type);
         let first_token = 1000 + random.below(8000);
@@ -61,7 +61,7 @@ impl FileList {
         }
         if let (Some(mib), EventType::Receipt) = (config.huge_file_mib, event_type) {
             let span = Span {
-                first: HUGE_FIRST,
+                first: HUGE_FILE_FIRST_RECORD,
                 records: 0,
                 from_ms: now_ms,
                 to_ms: now_ms,
@@ -298,5 +298,5 @@ fn page_size(request: &Request, files_per_page: u32) -> Result<u64, Answer> {
 
 /// How long files are kept.
 const RETENTION_MS: i64 = 7 * DAY_MS;
-/// Beyond every other record of a list.
-const HUGE_FIRST: u64 = 1 << 40;
+/// The number of the first record of a huge file, beyond those of all other records of a list.
+const HUGE_FILE_FIRST_RECORD: u64 = 1 << 40;

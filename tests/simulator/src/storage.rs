@@ -46,8 +46,8 @@ impl Bucket {
         )
     }
 
-    /// Refuses a request whose link is not valid, or that has another authorization.
-    pub(crate) fn refuse(&self, request: &Request, now_ms: i64) -> Option<Answer> {
+    /// Returns the refusal of a request whose link is not valid, or that has another authorization.
+    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<Answer> {
         if request.authorization.is_some() {
             return Some(error(
                 400,

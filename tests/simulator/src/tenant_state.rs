@@ -172,7 +172,7 @@ impl TenantState {
     pub(crate) fn add_files(&self, event_type: EventType, files: u32) {
         let now_ms = self.clock.now_ms();
         if let Some(list) = self.file_lists().get_mut(&event_type) {
-            list.append(&self.config, files, (now_ms - LATE_MS, now_ms));
+            list.append(&self.config, files, (now_ms - ADDED_FILE_SPAN_MS, now_ms));
         }
     }
 
@@ -302,4 +302,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Over how much time before now the records of an added file are spread.
-const LATE_MS: i64 = 15 * 60_000;
+const ADDED_FILE_SPAN_MS: i64 = 15 * 60_000;

@@ -1,7 +1,7 @@
 //! Which HTTP proxy requests are sent through, and for which targets.
 //!
-//! The rules are those of curl: a setting goes before the environment, `NO_PROXY` exempts from
-//! both, a name in lower case goes before one in upper case.
+//! The rules are those of curl: a setting takes precedence over the environment, `NO_PROXY` exempts
+//! from both, and a variable in lower case takes precedence over one in upper case.
 
 #[cfg(feature = "http-client")]
 mod connector;
@@ -128,7 +128,7 @@ impl Proxy {
                     "begins with {scheme}://; only HTTP proxies can be used, {EXAMPLE}"
                 ));
             }
-            Some(_) => return Err(format!("is no URL of a proxy; write it {EXAMPLE}")),
+            Some(_) => return Err(format!("is not a proxy URL; write it {EXAMPLE}")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, authority) = match rest.rsplit_once('@') {
@@ -136,7 +136,7 @@ impl Proxy {
             None => (None, rest),
         };
         let Some((host, port)) = split_authority(authority) else {
-            return Err(format!("is no URL of a proxy; write it {EXAMPLE}"));
+            return Err(format!("is not a proxy URL; write it {EXAMPLE}"));
         };
         let port = port.ok_or_else(|| format!("has no port; write one, {EXAMPLE}"))?;
         Ok(Self {
@@ -239,7 +239,7 @@ impl fmt::Display for ProxyError {
             ),
             Self::TimedOut(proxy) => write!(
                 f,
-                "the proxy {proxy} has given no connection in time; check {}, and the log of the proxy",
+                "the proxy {proxy} did not connect in time; check {}, and the log of the proxy",
                 proxy.configured_by
             ),
             Self::Closed(proxy) => write!(
@@ -248,7 +248,7 @@ impl fmt::Display for ProxyError {
             ),
             Self::NotHttp(proxy) => write!(
                 f,
-                "the proxy {proxy} does not answer in HTTP; check {}",
+                "the proxy {proxy} does not speak HTTP; check {}",
                 proxy.configured_by
             ),
             Self::Login(proxy, methods) => {
@@ -278,7 +278,7 @@ impl fmt::Display for ProxyError {
             }
             Self::Refused(proxy, target, status) => write!(
                 f,
-                "the proxy {proxy} gives no connection to {target} (HTTP {status}); allow it there, or exempt it by NO_PROXY"
+                "the proxy {proxy} refuses to connect to {target} (HTTP {status}); allow it there, or exempt it with NO_PROXY"
             ),
         }
     }
@@ -382,15 +382,12 @@ mod tests {
         for (text, wanted) in [
             ("https://ann:s3cr3t@proxy:3128", "begins with https://"),
             ("socks5h://ann:s3cr3t@proxy:3128", "begins with socks5h://"),
-            ("s3cr3t://proxy:3128", "is no URL of a proxy"),
+            ("s3cr3t://proxy:3128", "is not a proxy URL"),
             ("http://ann:s3cr3t@proxy", "has no port"),
-            ("http://ann:s3cr3t@proxy:0", "is no URL of a proxy"),
-            (
-                "http://ann:s3cr3t@proxy:3128/s3cr3t",
-                "is no URL of a proxy",
-            ),
-            ("http://", "is no URL of a proxy"),
-            ("", "is no URL of a proxy"),
+            ("http://ann:s3cr3t@proxy:0", "is not a proxy URL"),
+            ("http://ann:s3cr3t@proxy:3128/s3cr3t", "is not a proxy URL"),
+            ("http://", "is not a proxy URL"),
+            ("", "is not a proxy URL"),
         ] {
             let reason = Proxies::from_setting(text, &|_| None).unwrap_err();
             assert!(reason.starts_with(wanted), "{text}: {reason}");
@@ -436,7 +433,7 @@ mod tests {
             ),
             (
                 answer("http://p:1", 403, &[]),
-                "no connection to x:443 (HTTP 403 Forbidden); allow it there",
+                "refuses to connect to x:443 (HTTP 403 Forbidden); allow it there",
             ),
             (answer("http://p:1", 302, &[]), "HTTP 302 Found"),
         ] {

@@ -76,7 +76,7 @@ impl Access {
         Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             format!(
-                "{host:?} is no name of this server; write it into [admin] hosts, or use the IP \
+                "{host:?} is not a name of this server; add it to [admin] hosts, or use the IP \
                  address"
             ),
         ))
@@ -110,7 +110,7 @@ impl Access {
             Ok(())
         } else {
             Err(unauthorized(
-                "the token is wrong; the right one is where [admin] token says",
+                "the token is wrong; the right one is set by [admin] token",
             ))
         }
     }

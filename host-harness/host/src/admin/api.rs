@@ -35,7 +35,7 @@ use super::metrics::{Format, Metrics};
 use super::page;
 use super::probes::{self, StoreProbe};
 use super::response::{ApiError, explain_method_not_allowed, json_response, no_content, with_type};
-use super::server::AdminHost;
+use super::server::AdminContext;
 use crate::description::{schema, to_json};
 use crate::registry::Registry;
 use crate::report::{HostReport, SourceReport, Time};
@@ -77,16 +77,16 @@ type App = State<Arc<Shared>>;
 type ApiResult = Result<Response, ApiError>;
 
 impl Shared {
-    pub(super) fn new(access: Access, host: AdminHost, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(access: Access, context: AdminContext, metrics: Arc<Metrics>) -> Self {
         Self {
             access,
-            registry: host.registry,
-            control: host.control,
-            components: host.components,
-            settings_file: host.settings_file,
+            registry: context.registry,
+            control: context.control,
+            components: context.components,
+            settings_file: context.settings_file,
             metrics,
             history: History::default(),
-            store: StoreProbe::new(host.state_dir),
+            store: StoreProbe::new(context.state_dir),
             reports: Semaphore::new(REPORTS_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             changes: Mutex::default(),
@@ -99,7 +99,7 @@ impl Shared {
                 "the tenants of a fleet are changed with `source-host fleet`: add, change, pause, \
                  resume and remove"
             } else {
-                "this run takes no changes; change the settings file and start it again"
+                "this run accepts no changes; change the settings file and start it again"
             };
             ApiError::new(StatusCode::CONFLICT, message)
         })
@@ -268,7 +268,7 @@ impl SourceQuery {
                 "offset" => parsed.offset = number()?,
                 _ => {
                     return Err(format!(
-                        "there is no {key:?}; there are: search, state, limit, offset"
+                        "there is no parameter {key:?}; there are: search, state, limit, offset"
                     ));
                 }
             }

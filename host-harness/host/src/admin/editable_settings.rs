@@ -46,7 +46,7 @@ fn read(
         fs::read_to_string(file).map_err(|error| format!("{name} cannot be read: {error}"))?;
     let table: toml::Table = text
         .parse()
-        .map_err(|_| format!("{name} is no TOML: repair it there."))?;
+        .map_err(|_| format!("{name} is not TOML: correct it there."))?;
     // An unknown key may be a secret that is misspelt, or in the wrong table.
     let unknown = |key: &str| format!("`{key}` of {name} is unknown: correct it there.");
     let mut source = Map::new();
@@ -78,7 +78,7 @@ fn read(
                 ));
             } else if !has_known_values(value, property) {
                 return Err(format!(
-                    "`{key}` of {name} has a value that it cannot have: correct it there."
+                    "`{key}` of {name} has an invalid value: correct it there."
                 ));
             } else {
                 shown.insert(key.clone(), to_json(value));
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::settings::{InheritedSettings, SourceSettings};
 
-    fn of(text: &str) -> Value {
+    fn editable(text: &str) -> Value {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("acme.toml");
         fs::write(&file, text).unwrap();
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn everything_but_secrets_is_given() {
-        let form = of(
+        let form = editable(
             "enabled = false\noutputs = [\"siem\"]\nmemory_mib = 32\n[settings]\n\
                        client_id = \"id\"\nclient_secret = { file = \"acme.secret\" }\n\
                        severity_overrides = { audit = \"low\" }\n",
@@ -138,7 +138,7 @@ mod tests {
                 "secrets": ["client_secret"],
             })
         );
-        let literal = of("[settings]\nclient_secret = \"hunter22\"\n");
+        let literal = editable("[settings]\nclient_secret = \"hunter22\"\n");
         assert!(!literal.to_string().contains("hunter22"), "{literal}");
     }
 
@@ -168,7 +168,7 @@ mod tests {
                 "`client_id`",
             ),
         ] {
-            let form = of(text);
+            let form = editable(text);
             assert_eq!(form["editable"], false, "{text}");
             assert!(form["reason"].as_str().unwrap().contains(key), "{form}");
             assert!(!form.to_string().contains("s3cret"), "{form}");
@@ -201,7 +201,7 @@ mod tests {
             ("[settings]\nbase_url = { env = \"URL\" }\n", "`base_url`"),
             ("[settings\n", "acme.toml"),
         ] {
-            let form = of(text);
+            let form = editable(text);
             assert_eq!(form["editable"], false, "{text}");
             assert!(form["reason"].as_str().unwrap().contains(reason), "{form}");
         }

@@ -18,7 +18,7 @@ mod server;
 mod tls;
 
 pub use self::control::{Control, ControlError};
-pub use self::server::{AdminHost, AdminServer, RunningAdminServer};
+pub use self::server::{AdminContext, AdminServer, RunningAdminServer};
 
 #[cfg(test)]
 mod tests;

@@ -105,12 +105,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Adds a JSON body to a 405 response, that says so. The header
-/// `Allow` is added to it later, by the router.
+/// Replaces a 405 response with one whose JSON body explains it; returns any other response as it
+/// is. The header `Allow` is added later, by the router.
 pub(super) fn explain_method_not_allowed(response: Response) -> Response {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;
     }
-    let message = "this path does not take this method; the header `Allow` names those it takes";
+    let message = "this path does not accept this method; the header `Allow` names those it does";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
 }

@@ -44,7 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin server shows and changes.
-pub struct AdminHost {
+pub struct AdminContext {
     /// The running sources and outputs.
     pub registry: Registry,
     /// Changes sources; `None` makes the server read-only.
@@ -88,13 +88,13 @@ impl AdminServer {
             let kinds = [
                 (
                     io::ErrorKind::AddrInUse,
-                    "another program has the port; choose another one",
+                    "another program uses the port; choose another one",
                 ),
                 (
                     io::ErrorKind::AddrNotAvailable,
                     "this machine does not have the address",
                 ),
-                (io::ErrorKind::PermissionDenied, "take a port above 1023"),
+                (io::ErrorKind::PermissionDenied, "use a port above 1023"),
             ];
             let advice = kinds.iter().find(|(kind, _)| *kind == error.kind());
             let advice = advice.map_or("change it, or leave [admin] out", |(_, advice)| advice);
@@ -117,12 +117,14 @@ impl AdminServer {
 
     /// Serves until it is stopped.
     #[must_use]
-    pub fn start(self, host: AdminHost) -> RunningAdminServer {
+    pub fn start(self, context: AdminContext) -> RunningAdminServer {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!("admin server at {scheme}://{}", self.address);
         let metrics = Arc::new(Metrics::new(self.metrics_detail));
-        host.registry.set_observer(Arc::<Metrics>::clone(&metrics));
-        let shared = Arc::new(Shared::new(self.access, host, metrics));
+        context
+            .registry
+            .set_observer(Arc::<Metrics>::clone(&metrics));
+        let shared = Arc::new(Shared::new(self.access, context, metrics));
         let (stop, stopped) = watch::channel(false);
         let accept_loop = AcceptLoop {
             listener: self.listener,

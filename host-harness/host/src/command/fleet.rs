@@ -14,7 +14,7 @@ use source_common::value_reference::resolve_reference;
 use source_runtime::source::{ComponentLoader, NetworkAccess};
 use source_runtime::store::{self, StateDir};
 
-use super::status::lag_text;
+use super::status::duration_text;
 use super::{Table, cache_dir, print, print_json, terminal_width};
 use crate::fleet::client::FleetClient;
 use crate::fleet::tenant::Tenant;
@@ -268,7 +268,7 @@ struct FleetReport {
 async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
     let fleet_client = FleetClient::open(fleet).await?;
     let mut sources = BTreeMap::new();
-    let overview = fleet_client.overview(SystemTime::now(), |source| {
+    let overview = fleet_client.overview(SystemTime::now(), |source, _| {
         sources.insert(source.source.clone(), source);
     });
     let report = FleetReport {
@@ -292,7 +292,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         .fold(host, Exit::max))
 }
 
-/// Tenants with something to do for an operator that the text names.
+/// Maximum number of tenants that need an operator and are named in the text.
 const TROUBLED_SHOWN_MAX: usize = 50;
 
 fn to_text(report: &FleetReport) -> String {
@@ -317,12 +317,15 @@ fn to_text(report: &FleetReport) -> String {
             host.taken.to_string(),
             host.expired.to_string(),
             host.fenced.to_string(),
-            lag_text(Some(host.late_ms / 1_000)),
+            duration_text(Some(host.late_ms / 1_000)),
         ]);
     }
     // Writing to a `String` cannot fail.
     if fleet.hosts.is_empty() {
-        let _ = writeln!(text, "hosts: none runs; start one with `source-host run`");
+        let _ = writeln!(
+            text,
+            "hosts: none is running; start one with `source-host run`"
+        );
     } else {
         text.push_str(&hosts.render_within(terminal_width()));
     }
@@ -344,7 +347,7 @@ fn to_text(report: &FleetReport) -> String {
             "oldest due: `{}`, since {} ({})",
             oldest.tenant,
             oldest.since,
-            lag_text(Some(oldest.seconds))
+            duration_text(Some(oldest.seconds))
         );
     }
     let troubled = report

@@ -75,7 +75,7 @@ fn section(
     let newest = newest_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
     // Writing to a `String` cannot fail.
     let mut text = format!(
-        "# Source `{name}`. Keep its name and the state directory: every stream but `siem` goes on\n\
+        "# Source `{name}`. Keep its name and the state directory: every stream but `siem` continues\n\
          # where it is. If it has an `allow`, allow https://api.services.mimecast.com and\n\
          # https://*.amazonaws.com instead of the hosts of API 1.0.\n"
     );

@@ -73,7 +73,7 @@ fn parse_from(text: &str, now: SystemTime) -> Result<i64, Failure> {
     let from = from.and_then(|from| i64::try_from(epoch_ms(from)).ok());
     from.ok_or_else(|| {
         Failure::settings(format!(
-            "--from {text:?} is no time; write one like 2026-11-01T00:00:00Z, or how long ago, like 24h"
+            "--from {text:?} is not a time; write one like 2026-11-01T00:00:00Z, or how long ago, like 24h"
         ))
     })
 }

@@ -91,6 +91,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
             // After a run has ended, only persistent facts apply.
             settings_error: noted.settings_error.filter(|_| runs),
             blocked: noted.blocked.filter(|_| runs),
+            unanswered: if runs { noted.unanswered } else { Vec::new() },
             ..noted
         }
     };
@@ -177,7 +178,7 @@ fn to_summary(report: &HostReport, now: SystemTime, width: usize) -> String {
             source.source.clone(),
             state_text(source),
             time_or_dash(source.last_poll_at),
-            lag_text(source.lag_seconds),
+            duration_text(source.lag_seconds),
             source.sum(|stream| stream.received).to_string(),
             source.sum(|stream| stream.events).to_string(),
             source.sum(|stream| stream.rejected).to_string(),
@@ -220,7 +221,7 @@ fn host_to_text(host: &HostStatus) -> String {
         format!("host: not running; the last run ended at {seen}")
     } else {
         format!(
-            "host: not running; process {pid} gave its last sign of life at {seen}: look into its \
+            "host: not running; process {pid} was last active at {seen}: check its \
              log, and start `source-host run` again"
         )
     }
@@ -239,7 +240,7 @@ fn source_to_text(source: &SourceReport, width: Option<usize>) -> String {
     } else {
         format!(
             "source `{name}`: {state}, lag {}, last poll {}, next poll {}, {}, memory peak {} MiB",
-            lag_text(source.lag_seconds),
+            duration_text(source.lag_seconds),
             time_or_dash(source.last_poll_at),
             time_or_dash(source.next_poll_at),
             source.component,
@@ -289,7 +290,7 @@ fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
             time_or_dash(stream.newest_at),
             time_or_dash(stream.collected_until),
             time_or_dash(stream.last_request_at),
-            lag_text(stream.lag_seconds),
+            duration_text(stream.lag_seconds),
             stream.received.to_string(),
             stream.events.to_string(),
             stream.rejected.to_string(),
@@ -345,7 +346,7 @@ fn outputs_to_text(outputs: &[OutputReport], width: Option<usize>) -> String {
             output.events.to_string(),
             output.batches.to_string(),
             output.retries.to_string(),
-            lag_text(Some(output.blocked_seconds)),
+            duration_text(Some(output.blocked_seconds)),
             output.waiting_sources.to_string(),
             output.detail.clone(),
         ]);
@@ -358,7 +359,7 @@ fn time_or_dash(time: Option<Time>) -> String {
 }
 
 /// Formats a duration by its two largest units, such as `3days 2h`.
-pub(crate) fn lag_text(seconds: Option<u64>) -> String {
+pub(crate) fn duration_text(seconds: Option<u64>) -> String {
     let Some(seconds) = seconds else {
         return "-".to_owned();
     };
@@ -440,6 +441,7 @@ mod tests {
                     epoch_ms: NOW_MS - 600_000,
                 }),
                 retries: 12,
+                unanswered_seconds: 0,
                 blocked_seconds: 590,
                 events: 1_234_560,
                 batches: 1_300,
@@ -526,9 +528,9 @@ mod tests {
 
     #[test]
     fn a_long_time_is_given_by_its_two_largest_units() {
-        assert_eq!(lag_text(Some(0)), "0s");
-        assert_eq!(lag_text(Some(90)), "1m 30s");
-        assert_eq!(lag_text(Some(3 * 86_400 + 7_265)), "3days 2h");
-        assert_eq!(lag_text(None), "-");
+        assert_eq!(duration_text(Some(0)), "0s");
+        assert_eq!(duration_text(Some(90)), "1m 30s");
+        assert_eq!(duration_text(Some(3 * 86_400 + 7_265)), "3days 2h");
+        assert_eq!(duration_text(None), "-");
     }
 }

@@ -111,8 +111,8 @@ impl FleetClient {
         if lease_duration != settings.lease_duration {
             let (there, here) = (lease_duration.as_secs(), settings.lease_duration.as_secs());
             warn!(
-                "fleet: leases take {there} s, as the consumer {CONSUMER} has it, and not \
-                 `lease_secs` of {here}; to change it, stop all hosts and delete the consumer"
+                "fleet: leases last {there} s, as set in the consumer {CONSUMER}, not \
+                 the `lease_secs` of {here}; to change it, stop all hosts and delete the consumer"
             );
         }
         let checkpoints = open_bucket(
@@ -179,7 +179,7 @@ impl FleetClient {
         let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
         if !is_alone {
             info!(
-                "fleet: other hosts are at work; this one takes tenants in {} s",
+                "fleet: other hosts are running; this one starts to take tenants in {} s",
                 self.lease_duration.as_secs()
             );
             let noted = self.connection_history.lock();

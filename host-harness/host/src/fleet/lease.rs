@@ -199,7 +199,7 @@ impl TenantLease {
             tenant: tenant.to_owned(),
             fleet_client,
             connection_number,
-            reply: reply.ok_or_else(|| "there is no place for its answer".to_owned())?,
+            reply: reply.ok_or_else(|| "it has no reply subject".to_owned())?,
             epoch,
             host,
             validity,
@@ -243,7 +243,7 @@ impl TenantLease {
                 if self.epoch < stored.epoch {
                     debug!(
                         source = %tenant,
-                        "the bucket holds a lease with a greater number, which is over"
+                        "the bucket holds a lease with a greater number, which has ended"
                     );
                 }
             }
@@ -335,7 +335,7 @@ impl TenantLease {
             }
             Ok(_) => false,
             Err(error) => {
-                debug!(source = %self.tenant, "its lease is not renewed: {error}");
+                debug!(source = %self.tenant, "its lease was not renewed: {error}");
                 false
             }
         }
@@ -353,7 +353,7 @@ impl TenantLease {
                 .publish(self.reply.clone(), payload)
                 .await;
             if let Err(error) = sent {
-                debug!(source = %self.tenant, "it is not given back: {error}");
+                debug!(source = %self.tenant, "it was not given back: {error}");
             }
         }
         self.validity.end();
@@ -404,8 +404,8 @@ impl TenantLease {
                 self.validity.end();
                 warn!(
                     source = %self.tenant,
-                    "another host has the tenant, which was changed or removed, or whose lease \
-                     ended; the last batch is not counted and comes again"
+                    "another host has taken the tenant, or it was changed or removed, or its lease \
+                     ended; the last batch is not counted and is collected again"
                 );
                 return Err(StoreError::Superseded);
             }

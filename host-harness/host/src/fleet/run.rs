@@ -1,6 +1,6 @@
 //! A host of a fleet: takes tenants that are due, works on each for one lease, and gives them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use super::clock;
 use super::lease::{self, ClaimError, ClaimOutcome, LeaseValidity, StoredLease, TenantLease};
 use super::tenant::Tenant;
 use super::tenant_value::LeaseEpoch;
-use crate::admin::{AdminHost, AdminServer};
+use crate::admin::{AdminContext, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
 use crate::destination::{Destination, RequestReporter};
@@ -70,6 +70,8 @@ const STOP_GRACE: Duration = Duration::from_millis(4_200);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a host with an admin server reads what NATS has of all tenants.
 const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
+/// The same without an admin server: then only the hourly log line reports tenants.
+const OVERVIEW_INTERVAL_WITHOUT_ADMIN: Duration = Duration::from_secs(300);
 /// With many tenants, reading takes at most one part in this many of the time.
 const OVERVIEW_PARTS: u32 = 20;
 
@@ -108,6 +110,8 @@ struct RunningHost {
     cache: Mutex<TenantCache>,
     /// The leases of the tenants that are worked on, by tenant.
     active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>>,
+    /// The tenants that are reported, and when this host last took each of them.
+    reported: Mutex<BTreeMap<String, Duration>>,
     /// How often in a row the claim of a tenant failed because of a later lease, and when last.
     superseded: Mutex<BTreeMap<String, (u32, Duration)>>,
 }
@@ -121,13 +125,13 @@ pub(crate) async fn run(
     let file = settings.file.display();
     if options.once {
         return Err(Failure::settings(format!(
-            "{file}: --once ends when every source is caught up, which the tenants of a fleet are \
-             by turns; leave it out"
+            "{file}: --once ends when every source is caught up, but the tenants of a fleet \
+             catch up at different times; leave it out"
         )));
     }
     if options.watch_since.is_some() {
         return Err(Failure::settings(format!(
-            "{file}: --watch-config watches the files of sources, and the tenants of a fleet are in \
+            "{file}: --watch-config watches the files of sources, but the tenants of a fleet are in \
              NATS; leave it out"
         )));
     }
@@ -144,7 +148,7 @@ pub(crate) async fn run(
     };
     let components = source::components(settings, Some(state_dir.path().join(CACHE_DIR)))?;
     let admin = admin.map(|server| {
-        server.start(AdminHost {
+        server.start(AdminContext {
             registry: registry.clone(),
             control: None,
             components: components.clone(),
@@ -206,6 +210,7 @@ impl FleetContext {
             counts: Arc::default(),
             cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
             active_leases: Mutex::default(),
+            reported: Mutex::default(),
             superseded: Mutex::default(),
             context: self,
         });
@@ -217,10 +222,10 @@ impl FleetContext {
             Arc::clone(&running),
             Arc::clone(&fleet_client),
         ));
-        if running.context.has_admin {
-            let registry = running.context.registry.clone();
-            reports.spawn(refresh_overview(registry, Arc::clone(&fleet_client)));
-        }
+        reports.spawn(refresh_overview(
+            Arc::clone(&running),
+            Arc::clone(&fleet_client),
+        ));
         let mut tasks = JoinSet::new();
         take_tenants(&running, &fleet_client, &mut tasks).await;
 
@@ -243,7 +248,9 @@ impl FleetContext {
         // Flushed, so that all messages are sent before the process ends.
         let flushed = async { purge.await.is_ok() && fleet_client.client.flush().await.is_ok() };
         if !timeout(STOP_CONFIRM_MAX, flushed).await.unwrap_or_default() {
-            warn!("fleet: NATS did not answer at the end; tenants come back when their leases end");
+            warn!(
+                "fleet: NATS did not answer at shutdown; tenants are released when their leases end"
+            );
         }
     }
 }
@@ -427,7 +434,7 @@ impl RunningHost {
         let lease = match lease {
             Ok(lease) => Arc::new(lease),
             Err(reason) => {
-                warn!(source = %tenant, "fleet: a message that cannot be used: {reason}");
+                warn!(source = %tenant, "fleet: a message cannot be used: {reason}");
                 return;
             }
         };
@@ -439,20 +446,20 @@ impl RunningHost {
                 return self.note_superseded(tenant, &stored_lease, lease_duration);
             }
             Ok(ClaimOutcome::TooLate) => {
-                debug!(source = %tenant, "the lease of the tenant is over, or others were faster");
+                debug!(source = %tenant, "the lease of the tenant expired, or another host was faster");
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             Ok(ClaimOutcome::Removed) => return,
             Err(ClaimError::Unavailable(reason)) => {
-                warn!(source = %tenant, "fleet: the tenant is not claimed: {reason}");
+                warn!(source = %tenant, "fleet: the tenant was not claimed: {reason}");
                 return lease.give_back(CLAIM_RETRY_DELAY).await;
             }
             Err(ClaimError::Unusable(reason)) => {
                 let advice = lease.discard_advice(tenant);
                 error!(
                     source = %tenant,
-                    "fleet: what the bucket holds for the tenant {reason}; restore it from a \
+                    "fleet: the entry of the tenant in the bucket {reason}; restore it from a \
                      copy, or {advice} to begin again at `start`"
                 );
                 return lease.give_back(FAILED_DELAY).await;
@@ -460,6 +467,8 @@ impl RunningHost {
         };
         self.note_taken(&state);
         lock(&self.superseded).remove(tenant);
+        // Before its lease is active, so that an overview that was read before has no effect on it.
+        lock(&self.reported).insert(tenant.to_owned(), clock::now());
         let previous = self
             .active_leases()
             .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&validity)));
@@ -502,14 +511,14 @@ impl RunningHost {
             *times
         };
         if times < SUPERSEDED_WARN_MIN {
-            debug!(source = %tenant, "a later lease of the tenant was there already");
+            debug!(source = %tenant, "a later lease of the tenant already exists");
             return;
         }
         warn!(
             source = %tenant,
             times,
-            "fleet: the tenant cannot be claimed: the bucket holds a later lease of it, \
-             of host {}, written {} s ago; if that host does not work on it, compare the clocks of \
+            "fleet: the tenant cannot be claimed: the bucket holds a later \
+             lease, of host {}, written {} s ago; if that host is not working on it, compare the clocks of \
              this machine and of NATS",
             stored_lease.host,
             stored_lease.age.as_secs()
@@ -541,20 +550,27 @@ impl RunningHost {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) => {
                     if let Err(error) = lease.commit(&state, true).await {
-                        debug!(source = %name, "its pause is not stored: {error:?}");
+                        debug!(source = %name, "its pause was not stored: {error:?}");
                     }
                     return lease.give_back(PAUSED_DELAY).await;
                 }
                 Err(failure) => {
                     error!(source = %name, "{failure}");
                     state.note_start_error(&failure.message);
+                    let registry = &self.context.registry;
+                    let entry = registry.entry(name);
+                    let entry = entry.unwrap_or_else(|| registry.add_source(name, Vec::new()));
+                    entry.set_paused(None);
+                    entry.set_run_state(RunState::Starting);
+                    entry.update(&state);
                     if let Err(error) = lease.commit(&state, false).await {
-                        debug!(source = %name, "its failure is not stored: {error:?}");
+                        debug!(source = %name, "its failure was not stored: {error:?}");
                     }
                     return lease.give_back(FAILED_DELAY).await;
                 }
             },
         };
+        self.context.registry.restore_source(&tenant.entry);
         tenant.entry.update(&state);
         tenant.entry.set_run_state(RunState::Running);
         let store: Arc<dyn CheckpointStore> = lease.clone();
@@ -576,10 +592,39 @@ impl RunningHost {
             lock(&self.cache).put(name.clone(), tenant)
         };
         if let Some(evicted) = evicted {
+            lock(&self.reported).remove(&evicted);
             self.context.registry.remove_source(&evicted);
         }
         // The last step: another host, or this one, may take the tenant immediately.
         lease.give_back(wait).await;
+    }
+
+    /// Stops reporting the tenants that another host has taken or that were removed. `own` are the
+    /// tenants of this host, as NATS had them at `requested_at` or later.
+    fn remove_lost_tenants(
+        &self,
+        own: &BTreeSet<String>,
+        requested_at: Duration,
+        lease_duration: Duration,
+    ) {
+        lock(&self.reported).retain(|tenant, taken_at| {
+            if *taken_at >= requested_at || own.contains(tenant) {
+                return true;
+            }
+            if let Some((_, validity)) = self.active_leases().get(tenant) {
+                // It waits for an output, otherwise it would have noticed. Its checkpoint would be
+                // refused.
+                if requested_at.saturating_sub(*taken_at) > lease_duration {
+                    validity.end();
+                }
+                return true;
+            }
+            self.context.registry.remove_source(tenant);
+            false
+        });
+        let reset_after = lease_duration.saturating_mul(SUPERSEDED_RESET_LEASES);
+        let now = clock::now();
+        lock(&self.superseded).retain(|_, (_, last)| now.saturating_sub(*last) <= reset_after);
     }
 
     /// Logs how a turn ended. Returns how long it is until the tenant is due again.
@@ -589,12 +634,12 @@ impl RunningHost {
             TurnEnd::Due(wait) => wait,
             TurnEnd::Ended(SourceExit::LeaseLost) => {
                 if self.context.shutdown.is_requested() {
-                    debug!(source = %name, "its work is given up, to stop");
+                    debug!(source = %name, "its work is abandoned, as the host stops");
                 } else {
                     self.counts.expired.fetch_add(1, Ordering::Relaxed);
                     warn!(
                         source = %name,
-                        "fleet: the lease of the tenant has ended; another host goes on with it"
+                        "fleet: the lease of the tenant has ended; another host takes it over"
                     );
                 }
                 Duration::ZERO
@@ -668,8 +713,13 @@ impl RunningHost {
     }
 }
 
-/// Reports this host's part to the admin server. Zeros stand for what NATS does not say now.
-async fn report_part(registry: &Registry, fleet_client: &FleetClient, status: &FleetMember) {
+/// Updates what the admin server reports of the fleet. Counts that NATS does not return now are
+/// zero.
+async fn update_fleet_status(
+    registry: &Registry,
+    fleet_client: &FleetClient,
+    status: &FleetMember,
+) {
     let (hosts, tenants) = if fleet_client.is_connected() {
         (
             fleet_client.hosts.stream.get_info().await.ok(),
@@ -694,19 +744,37 @@ async fn report_part(registry: &Registry, fleet_client: &FleetClient, status: &F
     });
 }
 
-/// Reads hosts and tenants of the whole fleet for the admin server, again and again.
-async fn refresh_overview(registry: Registry, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
+/// Repeatedly reads hosts and tenants of the whole fleet for the admin server, and which of the
+/// tenants this host still has.
+async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
+    let interval = if running.context.has_admin {
+        OVERVIEW_INTERVAL
+    } else {
+        OVERVIEW_INTERVAL_WITHOUT_ADMIN
+    };
     loop {
         let fleet_client = Arc::clone(&lock(&fleet_client));
-        let begun = clock::now();
+        let started_at = clock::now();
         if fleet_client.is_connected() {
-            match fleet_client.overview(SystemTime::now(), |_| {}).await {
-                Ok(overview) => registry.update_fleet(|part| part.overview = Some(overview)),
+            let mut own = BTreeSet::new();
+            let overview = fleet_client.overview(SystemTime::now(), |tenant, host| {
+                if host == Some(&*running.name) {
+                    own.insert(tenant.source);
+                } else {
+                    own.remove(&tenant.source);
+                }
+            });
+            match overview.await {
+                Ok(overview) => {
+                    let registry = &running.context.registry;
+                    registry.update_fleet(|part| part.overview = Some(overview));
+                    running.remove_lost_tenants(&own, started_at, fleet_client.lease_duration);
+                }
                 Err(failure) => debug!("fleet: no overview: {failure}"),
             }
         }
-        let took = clock::now().saturating_sub(begun);
-        sleep(OVERVIEW_INTERVAL.max(took.saturating_mul(OVERVIEW_PARTS))).await;
+        let took = clock::now().saturating_sub(started_at);
+        sleep(interval.max(took.saturating_mul(OVERVIEW_PARTS))).await;
     }
 }
 
@@ -725,12 +793,12 @@ async fn report(running: &RunningHost, fleet_client: &FleetClient) {
         fenced: counts.fenced.load(Ordering::Relaxed),
         late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
     };
-    report_part(&running.context.registry, fleet_client, &status).await;
+    update_fleet_status(&running.context.registry, fleet_client, &status).await;
     if fleet_client.is_connected()
         && let Ok(value) = serde_json::to_vec(&status)
         && let Err(error) = fleet_client.hosts.put(&*running.name, value.into()).await
     {
-        debug!("fleet: the host is not reported: {error}");
+        debug!("fleet: the status of this host was not stored: {error}");
     }
 }
 

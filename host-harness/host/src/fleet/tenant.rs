@@ -43,7 +43,7 @@ impl Tenant {
     pub(crate) fn decode(name: &str, payload: &[u8]) -> Result<Self, Failure> {
         let failure = |reason: &dyn std::fmt::Display| {
             Failure::settings(format!(
-                "tenant `{name}`: its message is no source: {reason}"
+                "tenant `{name}`: its message is not a source: {reason}"
             ))
         };
         let value: Value = serde_json::from_slice(payload).map_err(|error| failure(&error))?;
@@ -126,7 +126,7 @@ impl Tenant {
         match literal_secret {
             None => Ok(()),
             Some((key, _)) => Err(Failure::settings(format!(
-                "tenant `{}`: `{key}` is written out, and would be in NATS; write {key} = \
+                "tenant `{}`: `{key}` is in plain text, and would be stored so in NATS; write {key} = \
                  {{ file = \"..\" }} or {{ env = \"..\" }}, which each host resolves",
                 self.name
             ))),
@@ -187,7 +187,7 @@ mod tests {
         let text = "[settings]\nclient_secret = \"hunter22\"\n";
         let failure = tenant(text).refuse_literal_secrets(&is_secret).unwrap_err();
         assert!(
-            failure.message.contains("`client_secret` is written out"),
+            failure.message.contains("`client_secret` is in plain text"),
             "{failure}"
         );
         assert!(!failure.message.contains("hunter22"), "{failure}");

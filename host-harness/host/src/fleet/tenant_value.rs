@@ -72,7 +72,7 @@ impl TenantValue {
         let (bytes, max) = (text.len(), HEAD_BYTES_MAX);
         if bytes > max {
             return Err(format!(
-                "its status has {bytes} bytes, and may have {max}; select fewer streams"
+                "its status has {bytes} bytes; the limit is {max}; select fewer streams"
             ));
         }
         if let Some(checkpoint) = &self.state.checkpoint {

@@ -65,10 +65,12 @@ impl FleetClient {
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
                 Err(Failure::failed(match former {
                     None => {
-                        format!("tenant `{name}`: is there already; change it with `fleet change`")
+                        format!("tenant `{name}`: already exists; change it with `fleet change`")
                     }
                     Some(_) => {
-                        format!("tenant `{name}`: was changed by another meanwhile; try again")
+                        format!(
+                            "tenant `{name}`: was changed by someone else in the meantime; try again"
+                        )
                     }
                 }))
             }
@@ -144,12 +146,12 @@ impl FleetClient {
         Ok(names)
     }
 
-    /// Reads all hosts and tenants. `each` gets the report of every tenant, more than once where
-    /// that changes meanwhile; the last one counts.
+    /// Reads all hosts and tenants. `each` gets the report of every tenant and the host that had it
+    /// last, if any, more than once if that changes meanwhile; the last one counts.
     pub(crate) async fn overview(
         &self,
         now: SystemTime,
-        mut each: impl FnMut(SourceReport) + Send,
+        mut each: impl FnMut(SourceReport, Option<&str>) + Send,
     ) -> Result<FleetOverview, Failure> {
         let hosts = self.members().await?;
         let first = hosts.iter().map(|host| host.started_at_ms).min();
@@ -179,6 +181,7 @@ impl FleetClient {
             };
             let mut source = SourceFacts::default();
             let mut due_ms = None;
+            let mut host = None;
             let report = match TenantValue::decode(value) {
                 Err(reason) => SourceReport::unusable(key, &reason, &source, &facts),
                 Ok(entry) => {
@@ -188,11 +191,12 @@ impl FleetClient {
                         due_ms = entry.state.next_poll_ms;
                     }
                     let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
+                    host = Some(entry.host).filter(|host| !host.is_empty());
                     SourceReport::new(key, Some(&entry.state), checkpoint, &source, &facts)
                 }
             };
             *seen = Some((report.state, due_ms));
-            each(report);
+            each(report, host.as_deref());
         })
         .await?;
         let mut states = BTreeMap::new();
@@ -205,7 +209,7 @@ impl FleetClient {
                     let source = SourceFacts::default();
                     let report = SourceReport::new(name, None, None, &source, &facts);
                     let state = report.state;
-                    each(report);
+                    each(report, None);
                     state
                 }
                 Some((state, due_ms)) => {

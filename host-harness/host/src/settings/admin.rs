@@ -136,8 +136,8 @@ fn parse_token(section: &mut Section<'_>) -> Result<Option<Arc<ReloadableSecret>
     let text = text.expose();
     if !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&text.len()) {
         let reason = format!(
-            "has {} characters; it must have {TOKEN_BYTES_MIN} at least and {TOKEN_BYTES_MAX} at \
-             most, such as the output of `openssl rand -hex 32`",
+            "has {} characters; it must have {TOKEN_BYTES_MIN} \
+             to {TOKEN_BYTES_MAX}, such as the output of `openssl rand -hex 32`",
             text.len()
         );
         return Err(section.error("token", &reason));

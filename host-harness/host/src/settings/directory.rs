@@ -63,12 +63,7 @@ impl Settings {
             let Some(former) = former.filter(|former| names.contains(*former)) else {
                 return true;
             };
-            let failure = Failure::settings(format!(
-                "{}: source `{}`: `renamed_from` is `{former}`, which is a source too; remove that \
-                 one, or leave `renamed_from` out",
-                source.file.display(),
-                source.name
-            ));
+            let failure = source.former_name_in_use(former);
             if source.file == *file {
                 main_file_result = Err(failure);
                 return true;
@@ -128,6 +123,35 @@ pub fn read_source_file(
 }
 
 impl SourceSettings {
+    /// Refuses a source whose former name is one of these names of sources, or whose name is the
+    /// former name of another source.
+    pub(crate) fn refuse_conflicting_names(
+        &self,
+        names: &[String],
+        others: &[&Self],
+    ) -> Result<(), Failure> {
+        if let Some(former) = &self.renamed_from
+            && names.contains(former)
+        {
+            return Err(self.former_name_in_use(former));
+        }
+        let mut others = others.iter();
+        let is_former = |former: &String| *former == self.name;
+        match others.find(|other| other.renamed_from.as_ref().is_some_and(is_former)) {
+            None => Ok(()),
+            Some(other) => Err(other.former_name_in_use(&self.name)),
+        }
+    }
+
+    fn former_name_in_use(&self, former: &str) -> Failure {
+        Failure::settings(format!(
+            "{}: source `{}`: `renamed_from` is `{former}`, which is a source too; remove that \
+             one, or leave `renamed_from` out",
+            self.file.display(),
+            self.name
+        ))
+    }
+
     /// Parses the keys of the file of a source.
     pub fn from_table(
         path: &Path,

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
-use std::slice;
 
 use source_common::exit::Failure;
 use source_common::section::{SettingsErrors, file_location};
@@ -98,7 +97,8 @@ impl Settings {
     /// Refuses a file that two outputs write to, or an output and the host itself. If that depends
     /// on the name of a source of `sources_dir`, it is an error of that source.
     pub(super) fn refuse_shared_files(&mut self) -> Result<(), Failure> {
-        let errors = WrittenFiles::of(self).shared_file_errors(&self.sources);
+        let sources: Vec<&SourceSettings> = self.sources.iter().collect();
+        let errors = WrittenFiles::of(self).shared_file_errors(&sources, None);
         let is_refused = |name: &String| errors.sources.contains_key(name);
         self.sources.retain(|source| !is_refused(&source.name));
         let source_errors = errors.sources.into_iter();
@@ -119,17 +119,28 @@ impl WrittenFiles {
         }
     }
 
-    /// Refuses a source of `sources_dir` for the files that it would share with the outputs or the
-    /// host. Other sources are not checked.
-    pub(crate) fn refuse_shared_by(&self, source: &SourceSettings) -> Result<(), Failure> {
-        let errors = self.shared_file_errors(slice::from_ref(source));
-        match errors.sources.into_values().next() {
+    /// Refuses a source of `sources_dir` for the files that it would share with the outputs, the host
+    /// or the other sources.
+    pub(crate) fn refuse_shared_by(
+        &self,
+        source: &SourceSettings,
+        others: &[&SourceSettings],
+    ) -> Result<(), Failure> {
+        let sources: Vec<&SourceSettings> = others.iter().copied().chain([source]).collect();
+        let mut errors = self.shared_file_errors(&sources, Some(&source.name));
+        match errors.sources.remove(&source.name) {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
     }
 
-    fn shared_file_errors(&self, sources: &[SourceSettings]) -> SharedFileErrors {
+    /// Finds the files with two writers. If two sources write to one, that is an error of the
+    /// source `added`, if it is one of them.
+    fn shared_file_errors(
+        &self,
+        sources: &[&SourceSettings],
+        added: Option<&str>,
+    ) -> SharedFileErrors {
         let mut errors = SharedFileErrors::default();
         let mut used = self.host_files(sources);
         let state = FileId::of(&self.state_dir).path;
@@ -169,10 +180,11 @@ impl WrittenFiles {
             let mut is_refused = false;
             for (source, shared) in template.shared_files(&used, &state, &earlier) {
                 let conflict = format!("{}, for source `{}`", shared.conflict, source.name);
-                let culprit = [Some(source), shared.other]
-                    .into_iter()
-                    .flatten()
-                    .find(|source| self.is_of_directory(source));
+                let both = [Some(source), shared.other].into_iter().flatten();
+                let mut culprits = both.filter(|source| self.is_of_directory(source));
+                let first = culprits.next();
+                let second = culprits.find(|source| added == Some(&*source.name));
+                let culprit = second.or(first);
                 is_refused = self.refuse(output, culprit, &conflict, &mut errors);
                 if is_refused {
                     break;
@@ -221,13 +233,13 @@ impl WrittenFiles {
     }
 
     /// Returns the files that the host itself writes.
-    fn host_files<'a>(&self, sources: &'a [SourceSettings]) -> Vec<FileUse<'a>> {
+    fn host_files<'a>(&self, sources: &[&'a SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
             writer: "the settings".to_owned(),
             id: FileId::of(&self.file),
             source: None,
         }];
-        for source in sources {
+        for source in sources.iter().copied() {
             let name = &source.name;
             let mut add = |writer: String, path: &Path| {
                 files.push(FileUse {
@@ -251,10 +263,11 @@ impl WrittenFiles {
 }
 
 impl<'a> TemplateUse<'a> {
-    fn of(output: &'a OutputFiles, sources: &'a [SourceSettings]) -> Self {
+    fn of(output: &'a OutputFiles, sources: &[&'a SourceSettings]) -> Self {
         let name = output.name.as_ref();
         let sources = sources
             .iter()
+            .copied()
             .filter(|source| name.is_none_or(|name| source.uses_output(name)));
         Self {
             location: &output.location,
@@ -283,10 +296,10 @@ impl<'a> TemplateUse<'a> {
         });
         let host_patterns = [
             format!("{PATTERN_WILDCARD}{}", store::STATE_FILE_SUFFIX),
-            "lock".to_owned(),
             format!("{CACHE_DIR}/{PATTERN_WILDCARD}"),
         ];
-        let host_files = host_patterns.iter().map(|name| {
+        let host_files = HOST_FILES.map(str::to_owned);
+        let host_files = host_patterns.into_iter().chain(host_files).map(|name| {
             let conflict = "can be a file of the state directory".to_owned();
             let path = state.join(name).to_string_lossy().into_owned();
             (path, None, conflict)
@@ -415,12 +428,20 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
     files
 }
 
+/// The files of the host in the state directory, except those of sources.
+const HOST_FILES: [&str; 4] = [
+    store::LOCK_FILE,
+    PAUSED_FILE,
+    store::HEARTBEAT_FILE,
+    store::HOST_FILE,
+];
+
 /// Returns whether a path in the state directory is a file of the host, also of a source that is
 /// not in the settings file now.
 fn is_host_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
     path.starts_with(CACHE_DIR)
-        || ["lock", PAUSED_FILE].contains(&&*name)
+        || HOST_FILES.contains(&&*name)
         || name.ends_with(store::STATE_FILE_SUFFIX)
 }
 
@@ -653,10 +674,11 @@ mod tests {
         // What the API would write is refused in the same way.
         let written = WrittenFiles::of(&settings);
         let mut source = settings.sources[0].clone();
-        assert_eq!(written.refuse_shared_by(&source), Ok(()));
+        assert_eq!(written.refuse_shared_by(&source, &[]), Ok(()));
         source.name = "all".to_owned();
         source.file = sources.join("all.toml");
-        assert_eq!(written.refuse_shared_by(&source), Err(all.failure.clone()));
+        let refused = written.refuse_shared_by(&source, &[]);
+        assert_eq!(refused, Err(all.failure.clone()));
 
         // A source of the settings file has no other place.
         let main =
@@ -666,6 +688,60 @@ mod tests {
             failure.message.contains("for source `x`; give each"),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_source_that_is_added_is_refused_for_a_file_of_another_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let sources = directory.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        let write = |name: &str, output: &str| {
+            let text = format!("outputs = [\"{output}\"]\n");
+            fs::write(sources.join(format!("{name}.toml")), text).unwrap();
+        };
+        let file = directory.path().join("m.toml");
+        let paths = [
+            "{source}-x",
+            "{source}",
+            "state/{source}.ndjson",
+            "out/{source}",
+        ];
+        let read = || {
+            let outputs = outputs(&paths);
+            let text = format!("state_dir = \"state\"\nsources_dir = \"sources\"\n{outputs}");
+            Settings::parse(&text, &file).unwrap()
+        };
+        for (other, other_output, added, added_output) in [
+            ("a", "file-1", "a-x", "file-2"),
+            ("a-x", "file-2", "a", "file-1"),
+            // A file that the host keeps for a source.
+            ("b", "file-4", "b.rejected", "file-3"),
+            ("b.rejected", "file-3", "b", "file-4"),
+        ] {
+            write(other, other_output);
+            write("free", "file-4");
+            let settings = read();
+            let written = WrittenFiles::of(&settings);
+            let others: Vec<&SourceSettings> = settings.sources.iter().collect();
+            assert_eq!(others.len(), 2, "{:?}", settings.faulty_sources);
+            let path = sources.join(format!("{added}.toml"));
+            let table = format!("outputs = [\"{added_output}\"]").parse().unwrap();
+            let lines = source_common::line_numbers::KeyLineNumbers::default();
+            let inherited = settings.inherited();
+            let source = SourceSettings::from_table(&path, added, table, &lines, &inherited);
+            let source = source.unwrap();
+            assert_eq!(written.refuse_shared_by(&source, &[]), Ok(()));
+            let refused = written.refuse_shared_by(&source, &others).unwrap_err();
+            let location = format!("source `{added}`: ");
+            assert!(refused.message.contains(&location), "{refused}");
+            assert!(refused.message.contains("give the source another name"));
+            // As the file would be when it is read.
+            write(added, added_output);
+            assert_eq!(read().faulty_sources.len(), 1);
+            for name in [other, added] {
+                fs::remove_file(sources.join(format!("{name}.toml"))).unwrap();
+            }
+        }
     }
 
     #[test]
@@ -727,11 +803,24 @@ mod tests {
             ("state/removed.checkpoint.json", "the state directory"),
             ("link/lock", "the state directory"),
             ("state/paused.json", "the state directory"),
+            ("state/heartbeat.json", "the state directory"),
+            ("state/host.json", "the state directory"),
             ("state/cache/x", "the state directory"),
         ] {
             let message = refusal(directory.path(), &outputs(&[path])).unwrap();
             assert!(message.contains(of), "{message}");
         }
         assert_eq!(refusal(directory.path(), &outputs(&["state/events"])), None);
+
+        let sources = directory.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        for name in ["acme", "heartbeat", "host", "paused"] {
+            fs::write(sources.join(format!("{name}.toml")), "").unwrap();
+        }
+        let outputs = outputs(&["state/{source}.json"]);
+        let text = format!("state_dir = \"state\"\nsources_dir = \"sources\"\n{outputs}");
+        let settings = Settings::parse(&text, &directory.path().join("m.toml")).unwrap();
+        let names: Vec<&str> = settings.sources.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["acme"]);
     }
 }

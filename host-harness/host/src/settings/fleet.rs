@@ -116,12 +116,12 @@ mod tests {
             (
                 "sources_dir = \"sources\"",
                 SERVERS,
-                "f.toml:2: [fleet] stands beside",
+                "f.toml:2: [fleet] cannot be combined with",
             ),
             (
                 "[[source]]\nname = \"a\"",
                 SERVERS,
-                "f.toml:3: [fleet] stands beside",
+                "f.toml:3: [fleet] cannot be combined with",
             ),
             (
                 "",

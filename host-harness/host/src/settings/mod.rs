@@ -317,7 +317,7 @@ impl Settings {
         if fleet.is_some() && (!sources.is_empty() || sources_dir.is_some()) {
             let at = file_location(file, lines.line(FLEET));
             errors.add(Failure::settings(format!(
-                "{at}: [fleet] stands beside [[source]] or `sources_dir`; the sources of a fleet \
+                "{at}: [fleet] cannot be combined with [[source]] or `sources_dir`; the sources of a fleet \
                  are its tenants: move these to it with `source-host fleet import`, or leave \
                  [fleet] out"
             )));
@@ -335,7 +335,11 @@ impl Settings {
         }
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
-            .and_then(|parsed| errors.ok_or_push(parsed));
+            .and_then(|parsed| errors.ok_or_push(parsed))
+            .flatten();
+        if matches!(dead_letter, Some(DeadLetterSettings::Output(_))) {
+            errors.ok_or_push(refuse_dead_letter_name(file, &outputs));
+        }
         let admin = admin
             .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
             .and_then(|parsed| errors.ok_or_push(parsed));
@@ -354,7 +358,7 @@ impl Settings {
             faulty_sources: Vec::new(),
             outputs,
             omitted_outputs,
-            dead_letter: dead_letter.flatten(),
+            dead_letter,
             dead_letter_lines: lines.table("dead_letter"),
             state_dir_line: lines.line("state_dir"),
             admin,
@@ -583,8 +587,8 @@ fn parse_source_keys(
     settings_header: &'static str,
 ) -> Result<SourceSettings, Failure> {
     let mut section = section.with_hint(match settings_header {
-        "[settings]" => "what is a setting of the component belongs below [settings]",
-        _ => "what is a setting of the component belongs below [source.settings]",
+        "[settings]" => "settings of the component belong below [settings]",
+        _ => "settings of the component belong below [source.settings]",
     });
     let mut errors = SettingsErrors::default();
     let memory_mib = errors
@@ -650,7 +654,7 @@ fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
         (None, Some(entries)) => Ok(AllowSetting::Replace(entries)),
         (Some(_), Some(_)) => Err(section.error(
             "allow_only",
-            "stands beside `allow`; write `allow` to add origins to those of the component, or \
+            "cannot be combined with `allow`; write `allow` to add origins to those of the component, or \
              `allow_only` to name all of them",
         )),
     }
@@ -748,6 +752,23 @@ fn output_names(tables: &[toml::Table]) -> Vec<String> {
     named.collect()
 }
 
+/// Refuses an output with the name that the output of `[dead_letter]` has in reports.
+fn refuse_dead_letter_name(file: &Path, outputs: &[OutputSettings]) -> Result<(), Failure> {
+    let mut outputs = outputs.iter();
+    let Some(output) = outputs.find(|output| output.name == DEAD_LETTER_OUTPUT) else {
+        return Ok(());
+    };
+    let (at, location, name) = (
+        file_location(file, output.lines.line("name")),
+        &output.location,
+        &output.name,
+    );
+    Err(Failure::settings(format!(
+        "{at}: {location}: `name` is `{name}`, which is the name of the output of [dead_letter]; give \
+         it another name"
+    )))
+}
+
 /// Parses `[dead_letter]`. Without a type it is a file that is never rotated.
 fn parse_dead_letter(
     file: &Path,
@@ -778,6 +799,9 @@ fn parse_dead_letter(
     errors.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
 }
 
+/// The name of the output of `[dead_letter]`, in reports and in the log.
+pub(crate) const DEAD_LETTER_OUTPUT: &str = "dead_letter";
+
 const OUTPUT: &str = "output";
 const PROXY: &str = "proxy";
 const SOURCE: &str = "source";
@@ -786,7 +810,7 @@ const FLEET: &str = "fleet";
 
 /// The rule for names that become part of file names.
 const FILE_NAME_RULE: &str = "may have letters, digits, `-`, `_` and `.` only, as it names files; at most 100 characters, \
-     of which the first is no `.`";
+     and no `.` as the first";
 
 /// Refuses a name that a source cannot have. The error is a clause about it.
 pub fn check_source_name(name: &str) -> Result<(), &'static str> {

@@ -255,8 +255,8 @@ fn expected_in_words(name: &str, property: &Value) -> String {
         ("integer" | "number", Some(default), _) => format!("a number, such as {default}"),
         ("integer" | "number", None, _) => "a number".to_owned(),
         ("object", ..) => "a table, such as { name = \"value\" }".to_owned(),
-        ("string", Some(default), _) => format!("a text in quotes, such as {default}"),
-        ("string", None, _) => "a text in quotes".to_owned(),
+        ("string", Some(default), _) => format!("a string in quotes, such as {default}"),
+        ("string", None, _) => "a string in quotes".to_owned(),
         _ => name.to_owned(),
     }
 }
@@ -269,7 +269,7 @@ fn type_in_words(value: &Value) -> &'static str {
         Value::Null => "nothing",
         Value::Number(_) => "a number",
         Value::Object(_) => "a table",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
     }
 }
 

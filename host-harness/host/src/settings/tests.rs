@@ -85,6 +85,22 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn an_output_has_another_name_than_that_of_the_rejected_records() {
+    let text = |more: &str| {
+        format!(
+            "[[source]]\nname = \"a\"\n[[output]]\nname = \"dead_letter\"\ntype = \"stdout\"\n\
+             [dead_letter]\n{more}path = \"x\"\n"
+        )
+    };
+    assert_eq!(
+        message(&text("type = \"file\"\n")),
+        "dir/m.toml:4: [[output]]: `name` is `dead_letter`, which is the name of the output of \
+         [dead_letter]; give it another name"
+    );
+    Settings::parse(&text(""), Path::new("dir/m.toml")).unwrap();
+}
+
+#[test]
 fn every_mistake_is_reported_with_its_line() {
     let text = "state_dri = \"x\"\n[[source]]\nname = \"a\"\nmemory_mib = 0\n\
                 [[source]]\nalow = []\nname = \"b\"\nallov = []\n\
@@ -127,7 +143,7 @@ fn sources_need_different_names_that_can_name_files() {
 fn a_value_of_the_wrong_type_or_size_is_refused() {
     assert!(
         message("[[source]]\nname = 1\n")
-            .contains("`name` must be a text in quotes, not a whole number")
+            .contains("`name` must be a string in quotes, not a whole number")
     );
     assert!(message("[source]\nname = \"a\"\n").contains("`source` must be written as [[source]]"));
     let text = message("[[source]]\nname = \"a\"\nmemory_mib = 0\n");
@@ -135,7 +151,7 @@ fn a_value_of_the_wrong_type_or_size_is_refused() {
         text.contains("`memory_mib` is 0; it must be from 1 to 4096"),
         "{text}"
     );
-    assert!(message("[[source]]\nname = \"a\"\nallow = [1]\n").contains("a list of texts"));
+    assert!(message("[[source]]\nname = \"a\"\nallow = [1]\n").contains("a list of strings"));
 }
 
 #[test]
@@ -158,7 +174,7 @@ fn a_missing_setting_is_named() {
 fn a_setting_of_the_wrong_type_or_choice_is_refused() {
     assert!(
         resolve_message("client_id = 1")
-            .contains("`client_id` must be a text in quotes, not a number")
+            .contains("`client_id` must be a string in quotes, not a number")
     );
     let text = resolve_message("client_id = \"a\"\nformat = \"esc\"");
     assert!(
@@ -252,7 +268,7 @@ fn a_number_may_be_kept_elsewhere_too() {
 fn a_secret_written_out_is_accepted_with_a_warning_that_does_not_show_it() {
     let resolved = resolved("client_id = \"a\"\nclient_secret = \"hunter22\"").unwrap();
     assert_eq!(resolved.warnings.len(), 1);
-    assert!(resolved.warnings[0].contains("`client_secret` is written out"));
+    assert!(resolved.warnings[0].contains("`client_secret` is in plain text"));
     assert!(!resolved.warnings[0].contains("hunter22"));
     assert_eq!(resolved.redactor.redact("hunter22"), "[redacted]");
 }

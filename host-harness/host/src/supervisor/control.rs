@@ -22,7 +22,7 @@ use crate::settings::{SourceSettings, check_source_name, read_source_file, sourc
 use crate::source::component_at;
 use crate::source_file::{Draft, SourceFile};
 
-/// A source stops within seconds, unless its disk hangs.
+/// How long a change waits for its source to stop, which takes seconds unless its disk hangs.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Changes the sources of a host whose settings are in files.
@@ -137,7 +137,7 @@ async fn pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(),
         .map_err(|error| {
             let directory = supervisor.context().state_dir.path().display();
             ControlError::Failed(format!(
-                "the pause cannot be stored in {directory}: {error}; repair that, then try again"
+                "the pause cannot be stored in {directory}: {error}; fix that, then try again"
             ))
         })
 }
@@ -154,7 +154,7 @@ async fn reset(
     let suspension = supervisor.suspend(name, STOP_MAX).await;
     let _suspension = suspension.map_err(|_| {
         ControlError::Failed(format!(
-            "source {name:?} does not stop; look into the log of the host, then try again"
+            "source {name:?} does not stop; check the log of the host, then try again"
         ))
     })?;
     // It may have been changed or removed meanwhile.
@@ -205,7 +205,7 @@ fn refuse_main_file_source(
     Ok(())
 }
 
-async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), ControlError> {
+async fn put(files: &Arc<SettingsFiles>, name: &str, body: Value) -> Result<(), ControlError> {
     check_source_name(name).map_err(|reason| {
         ControlError::Invalid(vec![format!(
             "the name of a source {reason}; it is {name:?}"
@@ -226,11 +226,14 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
     let settings =
         SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
-    files.refuse_shared_files(&settings).map_err(invalid)?;
+    files
+        .refuse_conflicts_with_others(&settings)
+        .await
+        .map_err(invalid)?;
     files.validate(&settings).await.map_err(invalid)?;
     write(draft).await.map_err(|error| {
         ControlError::Failed(format!(
-            "{}: cannot be written: {error}; repair that, then save again",
+            "{}: cannot be written: {error}; fix that, then save again",
             path.display()
         ))
     })?;
@@ -282,7 +285,7 @@ async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
     let removed = source_common::disk::blocking(move || file.remove()).await;
     removed.map_err(|error| {
         ControlError::Failed(format!(
-            "{}: cannot be removed: {error}; remove it there",
+            "{}: cannot be removed: {error}; remove it by hand",
             path.display()
         ))
     })?;

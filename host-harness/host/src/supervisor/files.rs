@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use super::{ChangeOutcome, SourceChange, Supervisor};
+use super::{ChangeOutcome, RunSettings, SourceChange, Supervisor};
 use crate::settings::{
     FaultySource, InheritedSettings, RestartOnlySettings, Settings, SourceSettings, WrittenFiles,
     source_file,
@@ -138,7 +138,7 @@ impl SettingsFiles {
             Err(failure) => {
                 loaded.refused = BTreeSet::from([self.file.clone()]);
                 self.supervisor.note_settings_error(&failure.message);
-                error!("{failure}; every source goes on with its last good settings");
+                error!("{failure}; every source keeps its last good settings");
                 return;
             }
         };
@@ -150,7 +150,7 @@ impl SettingsFiles {
                     "{file}: `proxy` has changed: sources use it from now on, outputs after a restart"
                 );
             } else {
-                warn!("{file}: `{key}` has changed; restart source-host to use that");
+                warn!("{file}: `{key}` has changed; restart source-host to apply it");
             }
         }
         loaded.sources_dir.clone_from(&settings.sources_dir);
@@ -217,9 +217,27 @@ impl SettingsFiles {
         self.supervisor.apply(change)
     }
 
-    /// Refuses a source whose events would be written to a file that has another writer.
-    pub(super) fn refuse_shared_files(&self, settings: &SourceSettings) -> Result<(), Failure> {
-        self.written.refuse_shared_by(settings)
+    /// Refuses a source whose file would be refused when it is read again: for a file that has
+    /// another writer, or a name that another source has or had.
+    pub(super) async fn refuse_conflicts_with_others(
+        self: &Arc<Self>,
+        settings: &SourceSettings,
+    ) -> Result<(), Failure> {
+        let others = self.supervisor.usable_run_settings();
+        let others = others
+            .into_iter()
+            .filter(|other| other.settings.name != settings.name);
+        let others: Vec<Arc<RunSettings>> = others.collect();
+        let names = self.supervisor.names();
+        let (files, settings) = (Arc::clone(self), settings.clone());
+        // It reads the metadata of files of every source.
+        let checked = spawn_blocking(move || {
+            let others: Vec<&SourceSettings> = others.iter().map(|other| &other.settings).collect();
+            settings.refuse_conflicting_names(&names, &others)?;
+            files.written.refuse_shared_by(&settings, &others)
+        });
+        let checked = checked.await;
+        checked.unwrap_or_else(|error| Err(Failure::failed(error.to_string())))
     }
 
     /// Checks that a source can be run with settings that were not tried yet. The component checks

@@ -348,7 +348,7 @@ impl Supervisor {
             let target = source.target.borrow();
             target.entry.set_settings_error(Some(message));
             if target.run_settings.is_ok() {
-                error!(source = %name, "{failure}; it goes on with its last good settings");
+                error!(source = %name, "{failure}; it keeps its last good settings");
             } else {
                 error!(source = %name, "{failure}");
             }
@@ -389,15 +389,23 @@ impl Supervisor {
         Some(run_settings)
     }
 
+    /// Returns the settings of the sources whose settings can be used.
+    fn usable_run_settings(&self) -> Vec<Arc<RunSettings>> {
+        let sources = self.shared.lock();
+        let sources = sources.by_name.values();
+        let usable = sources.filter_map(|source| {
+            let target = source.target.borrow();
+            let run_settings = target.run_settings.clone().ok();
+            run_settings.filter(|_| !target.is_removed)
+        });
+        usable.collect()
+    }
+
     /// Returns the files that the settings of sources refer to, with their versions when they were
     /// last read.
     fn referenced_files(&self) -> BTreeMap<PathBuf, FileVersion> {
-        let sources = self.shared.lock();
-        let running = sources.by_name.values();
-        let running = running.filter_map(|source| source.target.borrow().run_settings.clone().ok());
-        let running: Vec<Arc<RunSettings>> = running.collect();
-        drop(sources);
-        let files = running
+        let usable = self.usable_run_settings();
+        let files = usable
             .iter()
             .flat_map(|run_settings| run_settings.files.last_read());
         files.collect()
@@ -449,7 +457,7 @@ impl Supervisor {
         let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
         if let Err(error) = blocking(move || shared.pauses.set(&source, false)).await {
             let directory = self.context().state_dir.path().display();
-            warn!(source = %name, "its pause is not removed from {directory}: {error}");
+            warn!(source = %name, "its pause was not removed from {directory}: {error}");
         }
     }
 
@@ -459,7 +467,7 @@ impl Supervisor {
         let present: BTreeSet<String> = self.names().into_iter().collect();
         if let Err(error) = blocking(move || shared.pauses.retain(&present)).await {
             let directory = self.context().state_dir.path().display();
-            warn!("the pauses of sources that are gone are not removed from {directory}: {error}");
+            warn!("the pauses of sources that are gone were not removed from {directory}: {error}");
         }
     }
 
@@ -942,6 +950,52 @@ mod tests {
         }
         assert_eq!(control.settings_file("main").await.unwrap(), file);
         assert!(supervisor.find("main").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_conflicts_with_others_is_refused_as_its_file_would_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let file = directory.path().join("host.toml");
+        let more = "[[output]]\ntype = \"file\"\npath = \"{source}-x\"\n\
+                    [[output]]\ntype = \"file\"\npath = \"{source}\"\n";
+        fs::write(&file, format!("{HOST}{more}")).unwrap();
+        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let text = "enabled = false\nrenamed_from = \"old\"";
+        set(&supervisor, directory.path(), text);
+        let refusal = async |name: &str, text: &str| {
+            let path = directory.path().join(format!("sources/{name}.toml"));
+            let (table, lines) = (text.parse().unwrap(), KeyLineNumbers::default());
+            let inherited = &supervisor.context().inherited;
+            let source = SourceSettings::from_table(&path, name, table, &lines, inherited).unwrap();
+            let refused = files.refuse_conflicts_with_others(&source).await;
+            refused.err().map(|failure| failure.message)
+        };
+        assert_eq!(refusal("beta", "").await, None);
+        assert_eq!(
+            refusal("acme", "renamed_from = \"old\"").await,
+            None,
+            "as it is"
+        );
+        for (name, text, reason) in [
+            ("acme-x", "", "can be a file of [[output]] number 2 too"),
+            (
+                "old",
+                "",
+                "acme.toml: source `acme`: `renamed_from` is `old`",
+            ),
+            (
+                "beta",
+                "renamed_from = \"acme\"",
+                "`renamed_from` is `acme`",
+            ),
+        ] {
+            let message = refusal(name, text).await.unwrap();
+            assert!(message.contains(reason), "{message}");
+        }
+        // Removed sources do not count.
+        supervisor.apply(SourceChange::Remove("acme".to_owned()));
+        assert_eq!(refusal("acme-x", "").await, None);
     }
 
     #[tokio::test]

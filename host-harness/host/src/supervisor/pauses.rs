@@ -26,7 +26,7 @@ impl Pauses {
         let path = state_dir.join(PAUSED_FILE);
         let unusable = |reason: &dyn std::fmt::Display| {
             Failure::failed(format!(
-                "{}: which sources are paused cannot be read: {reason}; repair the file, or remove \
+                "{}: the list of paused sources cannot be read: {reason}; repair the file, or remove \
                  it to resume all of them",
                 path.display()
             ))
@@ -50,7 +50,7 @@ impl Pauses {
             let moved = self.set(to, true).and_then(|()| self.set(from, false));
             if let Err(error) = moved {
                 let path = self.path.display();
-                warn!(source = %to, "its pause is not stored in {path}: {error}");
+                warn!(source = %to, "its pause was not stored in {path}: {error}");
                 // The pause applies to this run at least.
                 self.lock().insert(to.to_owned());
             }

@@ -86,7 +86,7 @@ impl SettingsWatch {
             Failure::failed(format!(
                 "--watch-config: files cannot be watched: {error}; raise the limits \
                  fs.inotify.max_user_instances and fs.inotify.max_user_watches, or leave it out and \
-                 reload by SIGHUP"
+                 reload with SIGHUP"
             ))
         })?;
         let mut watch = Self {
@@ -191,7 +191,7 @@ impl SettingsWatch {
                 Err(error) if self.unwatched.insert(directory.to_owned()) => {
                     let seconds = SCAN_INTERVAL.as_secs();
                     warn!(
-                        "{} cannot be watched: {error}; its files are looked at every {seconds} s",
+                        "{} cannot be watched: {error}; its files are checked every {seconds} s",
                         directory.display()
                     );
                 }

@@ -156,15 +156,15 @@ impl SourceRunner {
         let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
         match moved.map_err(failed)? {
             RenameOutcome::Moved => {
-                info!(source = %name, "has the checkpoint of `{former}`, its former name");
+                info!(source = %name, "took over the checkpoint of `{former}`, its former name");
             }
             RenameOutcome::TargetHasCheckpoint => {
                 let own = state_path(self.context().state_dir.path(), &name);
                 warn!(
                     source = %name,
                     "the checkpoint of `{former}` is not moved to this source, which has one of \
-                     its own; leave `renamed_from` out, or stop the host and move {} away to go on \
-                     where `{former}` was",
+                     its own; leave `renamed_from` out, or stop the host and move {} away to \
+                     continue where `{former}` was",
                     own.display()
                 );
             }
@@ -181,7 +181,7 @@ impl SourceRunner {
         // Settings that the component refuses end the source here. One that
         // fails in another way is run, and its loop tries it again.
         if let Err(error) = source::try_settings(&source, settings, 0).await? {
-            debug!(source = %source.name, "settings are not checked: {error}");
+            debug!(source = %source.name, "settings were not checked: {error}");
         }
         Ok(source)
     }
@@ -191,7 +191,7 @@ impl SourceRunner {
         let state_dir = Arc::clone(&self.context().state_dir);
         if let Err(error) = blocking(move || state_dir.store(&source_state)).await {
             let directory = self.context().state_dir.path().display();
-            warn!(source = %self.name(), "its failure is not stored in {directory}: {error}");
+            warn!(source = %self.name(), "its failure was not stored in {directory}: {error}");
         }
     }
 
@@ -277,7 +277,7 @@ fn missing_permissions(settings: &SourceSettings, source_state: &StoredSource) -
         .unzip();
     let detail = details.first()?;
     Some(Failure::failed(format!(
-        "source `{}`: named in `{STREAMS}` and not permitted: {}: {detail}",
+        "source `{}`: named in `{STREAMS}` but not permitted: {}: {detail}",
         settings.name,
         names.join(", ")
     )))

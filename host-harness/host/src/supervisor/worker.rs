@@ -107,7 +107,7 @@ impl Worker {
         let (end, source_state) = match joined {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => {
-                error!(source = %self.name, "a source ended in a fault of the host: {error}");
+                error!(source = %self.name, "a source ended with an internal error: {error}");
                 self.fault()
             }
             None => self.fault(),
@@ -117,7 +117,7 @@ impl Worker {
     }
 
     fn fault(&self) -> (SourceExit, StoredSource) {
-        let fault = format!("source `{}`: a fault of the host", self.name);
+        let fault = format!("source `{}`: internal error", self.name);
         let end = SourceExit::Failed(Failure::failed(fault));
         (end, StoredSource::new(&self.name))
     }

@@ -13,8 +13,8 @@ const DAY_MS: i64 = 86_400_000;
 /// A fault: its name, its endpoint, and its effect.
 pub(crate) type EndpointFault = (&'static str, Endpoint, fn() -> Effect);
 
-/// A fault whose endpoint is given elsewhere: its name, and its effect.
-type NamedAnswer = (&'static str, fn() -> Effect);
+/// A fault without its endpoint: its name, and its effect.
+type NamedEffect = (&'static str, fn() -> Effect);
 
 const API: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
 const EVERYWHERE: [Endpoint; 4] = [
@@ -48,7 +48,7 @@ pub(crate) fn rows() -> Vec<EndpointFault> {
 }
 
 /// What anything can be answered with.
-const ANSWERS: [NamedAnswer; 14] = [
+const ANSWERS: [NamedEffect; 14] = [
     ("a Date a month ahead", || Effect::DateAhead {
         ms: 30 * DAY_MS,
     }),
@@ -82,7 +82,7 @@ const ANSWERS: [NamedAnswer; 14] = [
 ];
 
 /// What a call of the API can be answered with.
-const CALLS: [NamedAnswer; 6] = [
+const CALLS: [NamedEffect; 6] = [
     ("429 with a reset in milliseconds", || {
         // Every answer of the API has one.
         answer(429, &[], "{}")
@@ -113,7 +113,7 @@ const PAGES: [EndpointFault; 6] = [
 ];
 
 /// What can be wrong with a file.
-const FILES: [NamedAnswer; 14] = [
+const FILES: [NamedEffect; 14] = [
     ("403 for a file", || Effect::ExpiredLinks),
     ("404 for a file", Effect::file_gone),
     ("410 for a file", || answer(410, &[], "")),

@@ -51,7 +51,7 @@ const SHORT_RUN: Size = Size {
     events: 6_000,
     upstream_faults: 14,
     kills: 3,
-    other_events: 1,
+    other_actions: 1,
     faults_min: 7,
 };
 
@@ -60,7 +60,7 @@ const LONG_RUN: Size = Size {
     events: 100_000,
     upstream_faults: 36,
     kills: 6,
-    other_events: 3,
+    other_actions: 3,
     faults_min: 20,
 };
 

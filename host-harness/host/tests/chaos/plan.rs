@@ -19,8 +19,8 @@ pub(crate) struct Size {
     pub(crate) upstream_faults: usize,
     /// How often the host is killed.
     pub(crate) kills: usize,
-    /// How often each other thing happens to the host and to its receivers.
-    pub(crate) other_events: usize,
+    /// How often each other action on the host and on its receivers is performed.
+    pub(crate) other_actions: usize,
     /// How many faults there have to be in the end.
     pub(crate) faults_min: u64,
 }
@@ -114,7 +114,7 @@ impl Plan {
         for _ in 0..size.kills {
             actions.push(Action::Kill(millis(random, 150)));
         }
-        for _ in 0..size.other_events {
+        for _ in 0..size.other_actions {
             let receiver = random.usize(..self.receivers.len());
             actions.push(Action::Down(receiver, millis(random, 1_500), random.bool()));
             actions.push(Action::Terminate);

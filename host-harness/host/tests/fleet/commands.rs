@@ -87,6 +87,24 @@ impl FleetFixture {
         (status, body.to_owned())
     }
 
+    /// Waits until the page lists sources in these states. Returns its rows.
+    async fn wait_until_rows(&self, states: &[&str]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let page = self.get("/api/v1/sources?limit=100&offset=0");
+            let rows = page["sources"].as_array().unwrap().iter();
+            if rows
+                .map(|row| row["state"].as_str().unwrap())
+                .eq(states.iter().copied())
+            {
+                return page["sources"].clone();
+            }
+            let waited = begun.elapsed();
+            assert!(waited < DEADLINE, "{page:#}\n{}", self.host.log());
+            sleep(POLL_INTERVAL * 10).await;
+        }
+    }
+
     fn get(&self, path: &str) -> Value {
         let (status, body) = self.request("GET", path);
         assert_eq!(status, 200, "{path}: {body}");
@@ -121,7 +139,10 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let output = fixture.host.fleet_output(&["status"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("hosts: none runs; start one with"), "{text}");
+    assert!(
+        text.contains("hosts: none is running; start one with"),
+        "{text}"
+    );
     // Its position says that it was due an hour ago.
     assert!(text.contains("oldest due: `tenant-1`, since "), "{text}");
     assert_eq!(status["oldest_due"]["tenant"], "tenant-1", "{status:#}");
@@ -134,7 +155,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let is_polled = |tenant: &&str| {
         fixture
             .upstream
-            .last(tenant)
+            .last_request_for(tenant)
             .is_some_and(|(_, at)| at > begun)
     };
     let names = ["tenant-1", "tenant-2", "tenant-3"];
@@ -268,7 +289,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
     let is_polled = |tenant: &&str| {
         fixture
             .upstream
-            .last(tenant)
+            .last_request_for(tenant)
             .is_some_and(|(_, at)| at > begun)
     };
     let are_polled = |_: &Value| TENANTS.iter().all(is_polled);
@@ -277,6 +298,90 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
     assert_eq!(code, Some(0), "{}", fixture.host.log());
     // They went on where they were.
     assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_another_host_has_leaves_the_page_and_the_metrics_until_it_is_back() {
+    let nats = TempDir::new().unwrap();
+    let Some(server) = Server::start(nats.path(), None).await else {
+        return report_left_out("the test of tenants that leave a host");
+    };
+    let folder = TempDir::new().unwrap();
+    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
+    let more = "leases = 8\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }";
+    let host = Host::new(
+        &folder.path().join("h"),
+        &[server.port],
+        upstream.ports[0],
+        more,
+    );
+    fs::write(host.path("admin.token"), TOKEN).unwrap();
+    let mut fixture = FleetFixture { host, upstream };
+    link_machine_code(&fixture.host.path("state/cache"));
+    for tenant in TENANTS {
+        let file = format!("{tenant}.toml");
+        fixture.write(&file, tenant, "");
+        fixture.host.fleet(&["add", &file]);
+    }
+    fixture.host.start();
+    let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
+    fixture.wait_until("all are polled", are_active).await;
+    fixture.wait_until_rows(&["active"; 3]).await;
+    let metric_lines = |tenant: &str| {
+        let (_, metrics) = fixture.request("GET", "/metrics");
+        let label = format!("source=\"{tenant}\"");
+        let lines = metrics.lines().filter(|line| line.contains(&label));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        lines
+    };
+    assert!(!metric_lines("tenant-1").is_empty());
+
+    // Another host takes one tenant, and an operator removes one.
+    let context = jetstream(server.port).await;
+    let checkpoints = context.get_key_value("checkpoints").await.unwrap();
+    let entry = checkpoints.entry("tenant-1").await.unwrap().unwrap();
+    let text = std::str::from_utf8(&entry.value).unwrap();
+    let (head, checkpoint) = text.split_once('\n').unwrap();
+    let mut head: Value = serde_json::from_str(head).unwrap();
+    head["host"] = Value::from("another-host");
+    let value = format!("{head}\n{checkpoint}");
+    checkpoints.put("tenant-1", value.into()).await.unwrap();
+    fixture.host.fleet(&["remove", "tenant-2"]);
+    let left = fixture.wait_until_rows(&["active"]).await;
+    assert_eq!(left[0]["source"], "tenant-3", "{left:#}");
+    for gone in ["tenant-1", "tenant-2"] {
+        assert_eq!(metric_lines(gone), Vec::<String>::new());
+        let (status, _) = fixture.request("GET", &format!("/api/v1/sources/{gone}"));
+        assert_eq!(status, 404, "{gone}");
+    }
+
+    // It is due at once when it is changed, and only this host is there.
+    fixture.write("tenant-1.toml", "tenant-1", "max_requests = 40");
+    fixture.host.fleet(&["change", "tenant-1.toml"]);
+    let back = fixture.wait_until_rows(&["active"; 2]).await;
+    assert_eq!(back[0]["source"], "tenant-1", "{back:#}");
+    assert_eq!(back[0]["events"], EVENTS, "{back:#}");
+    let events = metric_lines("tenant-1");
+    let events = events
+        .iter()
+        .find(|line| line.starts_with("source_host_events_total"));
+    assert!(
+        events.unwrap().ends_with(&format!(" {EVENTS}")),
+        "{events:?}"
+    );
+
+    // A tenant that cannot be started is reported as failing.
+    let file = fixture.host.path("tenant-1.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("file = \"secret\"", "file = \"none\"")).unwrap();
+    fixture.host.fleet(&["change", "tenant-1.toml"]);
+    let failing = fixture.wait_until_rows(&["failing", "active"]).await;
+    assert!(
+        failing[0]["detail"].as_str().unwrap().contains("none"),
+        "{failing:#}"
+    );
+    let (code, _) = fixture.host.terminate();
+    assert_eq!(code, Some(0), "{}", fixture.host.log());
 }
 
 /// Two sources of one machine collect what there is. Returns when they had done so.
@@ -375,7 +480,7 @@ fn refuse(fixture: &FleetFixture) {
     let written_out = text.replace("{ file = \"secret\" }", "\"hunter22-hunter22\"");
     fs::write(&file, written_out).unwrap();
     let said = fixture.refused(&["add", "tenant-9.toml"], 78);
-    assert!(said.contains("`client_secret` is written out"), "{said}");
+    assert!(said.contains("`client_secret` is in plain text"), "{said}");
     assert!(!said.contains("hunter22"), "{said}");
     let said = fixture.refused(&["import", "nowhere"], 78);
     assert!(said.contains("nowhere: cannot be read"), "{said}");

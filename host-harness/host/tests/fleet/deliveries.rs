@@ -18,7 +18,8 @@ pub(crate) struct Deliveries {
     files: Vec<(PathBuf, u64)>,
     /// By tenant and number: how often the event came.
     events: BTreeMap<String, BTreeMap<usize, usize>>,
-    pub(crate) lines: usize,
+    /// How many events have come, repeats included.
+    pub(crate) event_count: usize,
 }
 
 impl Deliveries {
@@ -26,7 +27,7 @@ impl Deliveries {
         Self {
             files: files.map(|file| (file, 0)).collect(),
             events: BTreeMap::new(),
-            lines: 0,
+            event_count: 0,
         }
     }
 
@@ -35,14 +36,14 @@ impl Deliveries {
         let Self {
             files,
             events,
-            lines,
+            event_count,
         } = self;
         for (file, offset) in files {
             *offset += for_each_line(file, *offset, |line| {
                 let (tenant, number) = identity(line);
                 let tenant = events.entry(tenant).or_default();
                 *tenant.entry(number).or_default() += 1;
-                *lines += 1;
+                *event_count += 1;
             });
         }
     }

@@ -39,8 +39,8 @@ impl Host {
         }
     }
 
-    /// The same folder for commands, while another runs there.
-    pub(crate) fn commands(&self) -> Self {
+    /// Returns a handle for commands in the same folder, while the host runs there.
+    pub(crate) fn without_process(&self) -> Self {
         Self {
             folder: self.folder.clone(),
             child: None,

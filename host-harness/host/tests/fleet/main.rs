@@ -187,15 +187,15 @@ impl Fleet {
     }
 
     /// How many events have come, repeats included.
-    fn lines(&self) -> usize {
-        self.deliveries().lines
+    fn event_count(&self) -> usize {
+        self.deliveries().event_count
     }
 
     /// Waits until this percentage of all events has come.
     async fn wait_for_percent(&self, percent: usize) {
         let wanted = self.tenants.len() * self.events * percent / 100;
         let begun = Instant::now();
-        while self.lines() < wanted {
+        while self.event_count() < wanted {
             self.watch(begun);
             sleep(POLL_INTERVAL * 10).await;
         }
@@ -242,7 +242,7 @@ impl Fleet {
     /// may have it.
     fn stopped_work_count(&self, tenant: &str) -> usize {
         let messages = [
-            "another host has the tenant",
+            "another host has taken the tenant",
             "lease of the tenant has ended",
         ];
         let is_of_tenant = |line: &&str| {
@@ -263,7 +263,7 @@ impl Fleet {
         at: Instant,
     ) -> Duration {
         let resumed_at = |tenant: &String| {
-            let last = self.upstream.last(tenant);
+            let last = self.upstream.last_request_for(tenant);
             last.filter(|(host, when)| *host != lost && *when > at)
                 .map(|(_, when)| when)
         };
@@ -295,7 +295,11 @@ impl Fleet {
 
     /// Waits until a host asks for something after a moment.
     async fn wait_until_works_again(&self, host: usize, since: Instant) {
-        let asked = || self.upstream.last_of(host).is_some_and(|at| at > since);
+        let asked = || {
+            self.upstream
+                .last_request_by(host)
+                .is_some_and(|at| at > since)
+        };
         self.wait_until("a host works again", asked).await;
     }
 
@@ -303,7 +307,7 @@ impl Fleet {
     async fn finish(mut self) {
         let begun = Instant::now();
         let wanted = self.tenants.len() * self.events;
-        while self.lines() < wanted || !self.incomplete().is_empty() {
+        while self.event_count() < wanted || !self.incomplete().is_empty() {
             self.watch(begun);
             sleep(POLL_INTERVAL * 10).await;
         }
@@ -405,7 +409,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     assert!(
         fleet
             .upstream
-            .last_of(1)
+            .last_request_by(1)
             .is_some_and(|last| last < cut + LEASE_DURATION),
         "a host that has lost NATS works on"
     );
@@ -431,7 +435,7 @@ async fn add_tenant(fleet: &mut Fleet) {
     assert_eq!(admin.fleet(&["add", file]), "tenant `tenant-900`: added\n");
     let again = admin.fleet_output(&["add", file]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
-    let is_asked = || fleet.upstream.last("tenant-900").is_some();
+    let is_asked = || fleet.upstream.last_request_for("tenant-900").is_some();
     fleet
         .wait_until("the new tenant is worked on", is_asked)
         .await;
@@ -443,7 +447,7 @@ async fn change_tenants(fleet: &mut Fleet) {
     let file = fleet.folder.path().join("tenant-900.toml");
     let ports = fleet.upstream.ports.clone();
     let file = file.to_str().unwrap();
-    let admin = fleet.hosts[0].commands();
+    let admin = fleet.hosts[0].without_process();
     fleet.expect_interruption_of("tenant-900");
     fs::write(file, tenant_file("tenant-900", &ports, "max_requests = 40")).unwrap();
     assert_eq!(
@@ -479,7 +483,7 @@ async fn change_tenants(fleet: &mut Fleet) {
     let quiet = Instant::now();
     sleep(LEASE_DURATION / 2).await; // nothing shows that nothing comes
     for gone in [paused, removed] {
-        let last = fleet.upstream.last(gone);
+        let last = fleet.upstream.last_request_for(gone);
         assert!(last.is_none_or(|(_, at)| at < quiet), "{gone} is polled");
     }
     fleet.expect_interruption_of(paused);

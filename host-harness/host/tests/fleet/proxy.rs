@@ -25,7 +25,7 @@ impl Proxy {
                 };
                 let is_cut = is_cut.clone();
                 tokio::spawn(async move {
-                    connected(&is_cut).await;
+                    wait_until_connected(&is_cut).await;
                     let address = SocketAddr::from(([127, 0, 0, 1], to));
                     let Ok(server) = TcpStream::connect(address).await else {
                         return;
@@ -46,7 +46,8 @@ impl Proxy {
     }
 }
 
-async fn connected(is_cut: &watch::Receiver<bool>) {
+/// Waits until the way is not cut.
+async fn wait_until_connected(is_cut: &watch::Receiver<bool>) {
     let mut is_cut = is_cut.clone();
     drop(is_cut.wait_for(|is_cut| !is_cut).await);
 }
@@ -58,7 +59,7 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: watch:
             return;
         };
         if *is_cut.borrow() {
-            return connected(&is_cut).await;
+            return wait_until_connected(&is_cut).await;
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;

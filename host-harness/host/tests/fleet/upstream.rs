@@ -30,16 +30,16 @@ struct OverlapMonitor {
     /// Tenants for which two hosts may ask at a time: they were changed, or a NAK was forged.
     overlap_allowed: BTreeSet<String>,
     violations: Vec<String>,
-    /// When each host last asked for anything.
-    last_of: BTreeMap<usize, Instant>,
+    /// When each host last sent a request.
+    last_request_at: BTreeMap<usize, Instant>,
 }
 
 #[derive(Default)]
 struct Tenant {
     /// Hosts that wait for an answer.
     waiting: Vec<usize>,
-    /// Which host asked last, and when.
-    last: Option<(usize, Instant)>,
+    /// Which host sent the last request, and when.
+    last_request: Option<(usize, Instant)>,
 }
 
 impl Upstream {
@@ -78,14 +78,24 @@ impl Upstream {
         waiting.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Which host asked for a tenant last, and when.
-    pub(crate) fn last(&self, tenant: &str) -> Option<(usize, Instant)> {
-        self.monitor.lock().unwrap().tenants.get(tenant)?.last
+    /// Returns which host sent the last request for a tenant, and when.
+    pub(crate) fn last_request_for(&self, tenant: &str) -> Option<(usize, Instant)> {
+        self.monitor
+            .lock()
+            .unwrap()
+            .tenants
+            .get(tenant)?
+            .last_request
     }
 
-    /// When a host last asked for anything.
-    pub(crate) fn last_of(&self, host: usize) -> Option<Instant> {
-        self.monitor.lock().unwrap().last_of.get(&host).copied()
+    /// Returns when a host last sent a request.
+    pub(crate) fn last_request_by(&self, host: usize) -> Option<Instant> {
+        self.monitor
+            .lock()
+            .unwrap()
+            .last_request_at
+            .get(&host)
+            .copied()
     }
 }
 
@@ -99,12 +109,12 @@ struct PendingRequest {
 impl PendingRequest {
     fn begin(monitor: &Arc<Mutex<OverlapMonitor>>, tenant: &str, host: usize) -> Self {
         let mut all = monitor.lock().unwrap();
-        all.last_of.insert(host, Instant::now());
+        all.last_request_at.insert(host, Instant::now());
         let may_overlap = all.overlap_allowed.contains(tenant);
         let entry = all.tenants.entry(tenant.to_owned()).or_default();
         let other = entry.waiting.iter().find(|other| **other != host).copied();
         entry.waiting.push(host);
-        entry.last = Some((host, Instant::now()));
+        entry.last_request = Some((host, Instant::now()));
         if let Some(other) = other.filter(|_| !may_overlap) {
             let violation = format!("host {host} asked for {tenant} while host {other} waited");
             all.violations.push(violation);

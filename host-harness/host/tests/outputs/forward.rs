@@ -149,7 +149,7 @@ async fn a_wrong_key_and_a_wrong_password_are_told() {
     let receiver = keyed(Demands::default()).await;
     let error = error_with(&receiver, "shared_key = \"wrong\"").await;
     assert!(
-        error.to_string().contains("where shared_key is wrong"),
+        error.to_string().contains("if shared_key is wrong"),
         "{error}"
     );
 
@@ -177,7 +177,7 @@ async fn a_receiver_that_cannot_prove_the_key_gets_no_events() {
     .await;
     let error = error_with(&receiver, KEY).await;
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("does not know shared_key"))
+        matches!(&error, OutputError::Blocked(said) if said.contains("has another shared_key"))
     );
     assert!(receiver.state.requests().is_empty());
 }

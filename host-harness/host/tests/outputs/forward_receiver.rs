@@ -34,27 +34,27 @@ pub(crate) struct ForwardReceiver {
     demands: Demands,
     paused: watch::Sender<bool>,
     /// How many connections there are.
-    open: watch::Sender<usize>,
+    open_connections: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
-/// A connection, for as long as it lives.
-struct Open(watch::Sender<usize>);
+/// Counts a connection as open until it is dropped.
+struct OpenConnection(watch::Sender<usize>);
 
-impl Open {
-    fn new(open: watch::Sender<usize>) -> Self {
-        open.send_modify(|count| *count += 1);
-        Self(open)
+impl OpenConnection {
+    fn new(open_connections: watch::Sender<usize>) -> Self {
+        open_connections.send_modify(|count| *count += 1);
+        Self(open_connections)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
 }
 
-/// How a conversation ends.
+/// How a connection ends.
 enum End {
     /// In order.
     Closed,
@@ -70,13 +70,13 @@ impl ForwardReceiver {
     pub(crate) async fn with(demands: Demands, state: ReceiverState) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (paused, open) = (watch::channel(false).0, watch::channel(0).0);
+        let (paused, open_connections) = (watch::channel(false).0, watch::channel(0).0);
         let served = serve(
             listener,
             state.clone(),
             demands.clone(),
             paused.subscribe(),
-            open.clone(),
+            open_connections.clone(),
         );
         Self {
             address,
@@ -84,7 +84,7 @@ impl ForwardReceiver {
             state,
             demands,
             paused,
-            open,
+            open_connections,
         }
     }
 
@@ -99,16 +99,19 @@ impl ForwardReceiver {
         self.task.abort();
         drop((&mut self.task).await);
         // Each connection has a task of its own, which ends after that.
-        let mut open = self.open.subscribe();
-        open.wait_for(|count| *count == 0).await.unwrap();
+        let mut open_connections = self.open_connections.subscribe();
+        open_connections
+            .wait_for(|count| *count == 0)
+            .await
+            .unwrap();
     }
 
     /// Restarts at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
         let (state, demands) = (self.state.clone(), self.demands.clone());
-        let (paused, open) = (self.paused.subscribe(), self.open.clone());
-        self.task = tokio::spawn(serve(listener, state, demands, paused, open));
+        let (paused, open_connections) = (self.paused.subscribe(), self.open_connections.clone());
+        self.task = tokio::spawn(serve(listener, state, demands, paused, open_connections));
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -127,7 +130,7 @@ async fn serve(
     state: ReceiverState,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
-    open: watch::Sender<usize>,
+    open_connections: watch::Sender<usize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -139,31 +142,32 @@ async fn serve(
         // Answers are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
         let (state, demands, paused) = (state.clone(), demands.clone(), paused.clone());
-        let open = Open::new(open.clone());
+        let open_connection = OpenConnection::new(open_connections.clone());
         connections.spawn(async move {
-            converse(stream, state, demands, paused).await;
-            drop(open);
+            serve_connection(stream, state, demands, paused).await;
+            drop(open_connection);
         });
     }
 }
 
-async fn converse(
+/// Serves a connection, with TLS where that is required, until it ends or the receiver pauses.
+async fn serve_connection(
     mut stream: TcpStream,
     state: ReceiverState,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
 ) {
-    let talked = async {
+    let served = async {
         match &demands.tls {
-            None => talk(&mut stream, &state, &demands).await,
+            None => serve_stream(&mut stream, &state, &demands).await,
             Some(acceptor) => match acceptor.accept(&mut stream).await {
-                Ok(stream) => talk(stream, &state, &demands).await,
+                Ok(stream) => serve_stream(stream, &state, &demands).await,
                 Err(_) => End::Closed,
             },
         }
     };
     let end = tokio::select! {
-        end = talked => end,
+        end = served => end,
         _ = paused.wait_for(|paused| *paused) => End::Reset,
     };
     if let End::Reset = end {
@@ -171,7 +175,8 @@ async fn converse(
     }
 }
 
-async fn talk(
+/// Reads frames and treats each as the script has it.
+async fn serve_stream(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     state: &ReceiverState,
     demands: &Demands,

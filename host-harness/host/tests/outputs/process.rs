@@ -180,10 +180,10 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     }
     finish(&file);
     let ledger = simulator.ledger().of_tenant("acme");
-    let read = assert_complete(&ledger, &forward.state);
-    assert_eq!(assert_complete(&ledger, &http.state), read);
+    let extra = assert_complete(&ledger, &forward.state);
+    assert_eq!(assert_complete(&ledger, &http.state), extra);
     let kept = read_output_files(&directory.path().join("kept"));
-    assert_eq!(assert_complete(&ledger, &kept), read);
+    assert_eq!(assert_complete(&ledger, &kept), extra);
     assert_rejected(&file, &rejected_records.state);
     println!(
         "{KILLS} kills: {} events through forward, {} through http, for {} records",

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use crate::connect_proxy::{Behaviour, ConnectProxy};
 use crate::http_receiver::HttpReceiver;
 use crate::test_delivery::{TestDelivery, accept, open, refusal};
-use crate::tls::{authority, tls_proxy};
+use crate::tls::{tls_proxy, write_certificates};
 use source_outputs::OutputError;
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn every_http_output_goes_through_its_proxy() {
 #[tokio::test]
 async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
     let directory = tempfile::tempdir().unwrap();
-    let acceptor = authority(directory.path());
+    let acceptor = write_certificates(directory.path());
     let receiver = HttpReceiver::start().await;
     let port = tls_proxy(acceptor, receiver.address).await.port();
     let proxy = ConnectProxy::start(Behaviour::Serve).await;
@@ -85,7 +85,7 @@ async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
     for (behaviour, part) in [
         (
             Behaviour::Answer("HTTP/1.1 403 Forbidden\r\n\r\n"),
-            "gives no connection to localhost:",
+            "refuses to connect to localhost:",
         ),
         // Whether it is an end or a reset depends on what has not been read.
         (Behaviour::Cut(0), "client error (Connect)"),

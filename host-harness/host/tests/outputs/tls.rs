@@ -19,8 +19,9 @@ use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::test_delivery::{TestDelivery, accept, open};
 
-/// An authority and what it signed, as files, and the receiver's side.
-pub(crate) fn authority(directory: &Path) -> TlsAcceptor {
+/// Writes the certificates and keys of an authority, a server and a client into a directory.
+/// Returns the acceptor of a receiver that has the server's and requires the client's.
+pub(crate) fn write_certificates(directory: &Path) -> TlsAcceptor {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -56,7 +57,7 @@ pub(crate) fn authority(directory: &Path) -> TlsAcceptor {
 async fn both_ends_show_a_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let demands = Demands {
-        tls: Some(authority(directory.path())),
+        tls: Some(write_certificates(directory.path())),
         ..Demands::default()
     };
     let receiver = ForwardReceiver::start(demands).await;
@@ -109,7 +110,7 @@ pub(crate) async fn tls_proxy(acceptor: TlsAcceptor, receiver: SocketAddr) -> So
 async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let receiver = HttpReceiver::start().await;
-    let address = tls_proxy(authority(directory.path()), receiver.address).await;
+    let address = tls_proxy(write_certificates(directory.path()), receiver.address).await;
     let file = |name: &str| directory.path().join(name).display().to_string();
     let settings = |more: &str| {
         let port = address.port();

@@ -149,10 +149,10 @@ impl Connection {
         match member(&response, "ack").and_then(text) {
             Some(ack) if ack == frame.chunk_id => Ok(()),
             Some(_) => Err(ForwardError::Transient(
-                "the receiver acknowledges another frame than the one it was sent".to_owned(),
+                "the receiver acknowledges a frame other than the one it was sent".to_owned(),
             )),
             None => Err(ForwardError::Transient(
-                "the receiver has answered that it does not accept the frame".to_owned(),
+                "the receiver rejected the frame".to_owned(),
             )),
         }
     }
@@ -189,7 +189,7 @@ impl Connection {
                 return Ok(value);
             }
             if self.unread.len() > RESPONSE_BYTES_MAX {
-                return Err(ForwardError::Transient("its answer has no end".to_owned()));
+                return Err(ForwardError::Transient("its answer is too long".to_owned()));
             }
             let mut buffer = [0; READ_BYTES];
             let count = self.stream.read(&mut buffer).await?;

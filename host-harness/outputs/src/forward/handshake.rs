@@ -29,7 +29,7 @@ pub(super) async fn perform_handshake(
     let hello = connection.read().await?;
     let options = match hello.as_array().map(Vec::as_slice) {
         Some([word, options, ..]) if text(word) == Some("HELO") => options,
-        _ => return Err(permanent("its greeting is no HELO")),
+        _ => return Err(permanent("its greeting is not a HELO")),
     };
     let nonce = bytes(member(options, "nonce"));
     let auth = bytes(member(options, "auth"));
@@ -37,12 +37,12 @@ pub(super) async fn perform_handshake(
 
     let salt = salt()?;
     let ping = ping(credentials, &salt, nonce, auth)
-        .map_err(|error| ForwardError::Transient(format!("no PING: {error}")))?;
+        .map_err(|error| ForwardError::Transient(format!("the PING cannot be encoded: {error}")))?;
     connection.write(&ping).await?;
     let pong = connection.read().await.map_err(|error| match error {
         ForwardError::HandshakeEnded(_) | ForwardError::Permanent(_) => error,
         ForwardError::Transient(reason) => ForwardError::HandshakeEnded(format!(
-            "{reason}; Fluent Bit does so where shared_key is wrong"
+            "{reason}; Fluent Bit does so if shared_key is wrong"
         )),
     })?;
     check(&pong, credentials, &salt, nonce)?;
@@ -52,7 +52,7 @@ pub(super) async fn perform_handshake(
 /// Formats the error for a receiver that sends no HELO.
 pub(super) fn no_greeting(waited: Duration) -> String {
     format!(
-        "shared_key is set, but no HELO has come in {} s: the receiver knows no shared key (Vector's \
+        "shared_key is set, but no HELO has come in {} s: the receiver has no shared key (Vector's \
          fluent source has none; use TLS there), or it is paused",
         waited.as_secs()
     )
@@ -98,10 +98,10 @@ fn check(
 ) -> Result<(), ForwardError> {
     let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
     else {
-        return Err(permanent("its answer to PING is no PONG"));
+        return Err(permanent("its answer to PING is not a PONG"));
     };
     if text(word) != Some("PONG") {
-        return Err(permanent("its answer to PING is no PONG"));
+        return Err(permanent("its answer to PING is not a PONG"));
     }
     if success.as_bool() != Some(true) {
         let reason = text(reason).filter(|reason| !reason.is_empty());
@@ -117,9 +117,7 @@ fn check(
     if text(proof) == Some(wanted.as_str()) {
         Ok(())
     } else {
-        Err(permanent(
-            "the receiver does not know shared_key; it may be another than it should be",
-        ))
+        Err(permanent("the receiver has another shared_key; check both"))
     }
 }
 
@@ -137,7 +135,7 @@ fn salt() -> Result<String, ForwardError> {
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut random)
-        .map_err(|_| ForwardError::Transient("no randomness for a salt".to_owned()))?;
+        .map_err(|_| ForwardError::Transient("no random bytes for a salt".to_owned()))?;
     Ok(hex(&random))
 }
 
@@ -170,11 +168,11 @@ mod tests {
     fn a_handshake_proves_the_shared_key_and_password_that_are_in_their_files_by_then() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("host.toml");
-        let of = |name: &str| directory.path().join(name);
+        let path_of = |name: &str| directory.path().join(name);
         let settings =
             "shared_key = { file = \"key\" }\nusername = \"a\"\npassword = { file = \"password\" }";
-        fs::write(of("key"), "first-key").unwrap();
-        fs::write(of("password"), "first-password").unwrap();
+        fs::write(path_of("key"), "first-key").unwrap();
+        fs::write(path_of("password"), "first-password").unwrap();
         let table = settings.parse().unwrap();
         let mut section = Section::new(&file, "[[output]]".to_owned(), table);
         let credentials = super::super::read_credentials(&mut section)
@@ -183,10 +181,10 @@ mod tests {
         let sent = || ping(&credentials, "salt", b"nonce", b"auth").unwrap();
         let first = sent();
         assert_eq!(sent(), first);
-        fs::write(of("key"), "another-key").unwrap();
+        fs::write(path_of("key"), "another-key").unwrap();
         let with_other_key = sent();
         assert_ne!(with_other_key, first);
-        fs::write(of("password"), "another-password").unwrap();
+        fs::write(path_of("password"), "another-password").unwrap();
         assert_ne!(sent(), with_other_key);
     }
 }

@@ -159,7 +159,7 @@ fn read_tls(
         (None, Some(Address::Tcp(host, _))) => host.clone(),
         (None, None) => return Ok(None),
         (None, Some(Address::Unix(_))) => {
-            return Err(section.error("tls", "needs server_name over a socket of the file system"));
+            return Err(section.error("tls", "needs server_name over a Unix socket"));
         }
     };
     let name = ServerName::try_from(name)
@@ -270,7 +270,10 @@ impl Worker for ForwardWorker {
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(unsent(vec![UndeliverableEvent { event: 0, reason }]));
+            return Err(unsent_events_error(vec![UndeliverableEvent {
+                event: 0,
+                reason,
+            }]));
         }
         let tag = self.config.tag.render(first, source);
         let (frame, undeliverable_events) = frame::pack(&tag, part, self.config.compress)
@@ -283,7 +286,7 @@ impl Worker for ForwardWorker {
         if undeliverable_events.is_empty() {
             return Ok(());
         }
-        Err(unsent(undeliverable_events))
+        Err(unsent_events_error(undeliverable_events))
     }
 
     async fn close(&mut self) {
@@ -294,7 +297,7 @@ impl Worker for ForwardWorker {
 }
 
 /// Returns the error for events that were left out. All others of the part were accepted.
-fn unsent(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
+fn unsent_events_error(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
     SendError::PartiallyAccepted {
         unsent: undeliverable_events.len(),
         undeliverable_events,

@@ -26,12 +26,12 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
     let request = errors.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
     errors.ok_or_push(section.finish());
-    let lines = JsonEventsProtocol {
+    let protocol = JsonEventsProtocol {
         format,
         content_type,
     };
     errors.into_value(request.map(|request| -> Box<dyn OutputConfig> {
-        Box::new(HttpOutputConfig::new(request, lines))
+        Box::new(HttpOutputConfig::new(request, protocol))
     }))
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn body(format: Format) -> String {
-        let lines = JsonEventsProtocol {
+        let protocol = JsonEventsProtocol {
             format,
             content_type: String::new(),
         };
@@ -105,7 +105,7 @@ mod tests {
             namespace: "test",
         };
         let mut text = Vec::new();
-        lines.encode("acme", &[event("{\"a\":1}"), event("{}")], &mut text);
+        protocol.encode("acme", &[event("{\"a\":1}"), event("{}")], &mut text);
         String::from_utf8(text).unwrap()
     }
 

@@ -202,7 +202,10 @@ fn read_headers(
     let mut headers = Vec::new();
     for (name, value) in section.reloadable_secrets("headers")? {
         let name: HeaderName = name.parse().map_err(|_| {
-            section.error("headers", &format!("has `{name}`, which names no header"))
+            section.error(
+                "headers",
+                &format!("has `{name}`, which is not a header name"),
+            )
         })?;
         let reserved = ["content-encoding", "content-length", "content-type", "host"];
         if reserved.contains(&name.as_str()) {
@@ -255,8 +258,8 @@ fn read_credential(
     Ok(credential)
 }
 
-/// What is secret in the value of a header: all of it, a credential also without its scheme, and the
-/// password of a pair.
+/// Returns what is secret in the value of a header: all of it, a credential also without its scheme,
+/// and the password of a pair.
 fn secrets_of(value: &str) -> Vec<String> {
     let mut secrets = vec![value.to_owned()];
     let Some((scheme, credential)) = value.split_once(' ') else {
@@ -278,10 +281,10 @@ fn secrets_of(value: &str) -> Vec<String> {
 fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
     let mut texts = endpoint.texts();
     let first = texts.next().unwrap_or_default();
-    let behind_scheme = first.split_once("://").map_or(first, |(_, rest)| rest);
-    let first = behind_scheme
+    let after_scheme = first.split_once("://").map_or(first, |(_, rest)| rest);
+    let first = after_scheme
         .find(['/', '?'])
-        .map(|at| behind_scheme.split_at(at).1);
+        .map(|at| after_scheme.split_at(at).1);
     let parts = first.into_iter().chain(texts);
     let parts = parts.flat_map(|text| text.split(['/', '?', '&', '=', '#']));
     let known: Vec<&str> = defaults.path.split('/').collect();
@@ -294,15 +297,15 @@ fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
     secrets
 }
 
-/// Returns the value of a header, which does not show it.
-pub(super) fn sensitive(value: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+/// Converts a secret to the value of a header, marked as sensitive, so that it is not shown.
+pub(super) fn sensitive_header_value(value: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::from_str(value.expose())?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn check_value(section: &Section<'_>, name: &str, value: &Secret) -> Result<(), Failure> {
-    sensitive(value)
+    sensitive_header_value(value)
         .map(drop)
         .map_err(|_| section.error(name, "has characters that no header may have"))
 }
@@ -317,10 +320,10 @@ mod tests {
         settings.parse().unwrap()
     }
 
-    fn read(kind: &Defaults, settings: &str) -> Result<RequestSettings, Failure> {
+    fn read(defaults: &Defaults, settings: &str) -> Result<RequestSettings, Failure> {
         let table = table(settings);
         let mut section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-        RequestSettings::parse(&mut section, kind)
+        RequestSettings::parse(&mut section, defaults)
     }
 
     fn http() -> Defaults {
@@ -347,7 +350,7 @@ mod tests {
             let redactor = settings.redactor(&headers);
             for (_, value) in &headers {
                 assert_eq!(redactor.redact(value.expose()), "[redacted]");
-                assert!(sensitive(value).unwrap().is_sensitive());
+                assert!(sensitive_header_value(value).unwrap().is_sensitive());
             }
             let shown = format!("{settings:?}");
             for secret in ["s3cr3t-mark", "another-mark", "YW5uOnMzY3IzdC1tYXJr"] {

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::response::ReceiverResponse;
-use super::settings::{RequestSettings, sensitive};
+use super::settings::{RequestSettings, sensitive_header_value};
 use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
 
@@ -235,7 +235,7 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
             .parse()
             .map_err(|error| {
                 let reason = format!(
-                    "{}: its kind or stream makes no URL: {error}",
+                    "{}: its kind or stream makes the URL invalid: {error}",
                     settings.name
                 );
                 unsent_events_error(part.len(), &reason)
@@ -261,7 +261,7 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
             request = request.header(CONTENT_ENCODING, encoding);
         }
         for (name, value) in secret_headers {
-            let value = sensitive(value).map_err(|_| {
+            let value = sensitive_header_value(value).map_err(|_| {
                 blocked(&format_args!(
                     "the secret for `{name}` that is now in its file has characters that no header \
                      may have"
@@ -328,7 +328,7 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
     }
 }
 
-/// Returns the error for a part of so many events that cannot be sent.
+/// Returns the error for a part of `count` events that cannot be sent.
 fn unsent_events_error(count: usize, reason: &str) -> SendError {
     let undeliverable = |event| UndeliverableEvent {
         event,

@@ -219,7 +219,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
         ..
     } = unsent(&[0])
     else {
-        panic!("it is in parts");
+        panic!("it is not accepted in part");
     };
     let partly = SendError::PartiallyAccepted {
         undeliverable_events,

@@ -1,4 +1,4 @@
-//! What the allow-list lets through, and what it says about entries that it
+//! What the allow-list lets through, and its errors for entries that it
 //! cannot use.
 
 use super::*;
@@ -247,10 +247,13 @@ fn the_line_that_allows_an_origin_keeps_the_entries_that_are_there() {
 #[test]
 fn an_entry_that_cannot_be_used_says_where_it_is_from() {
     let bad = texts(&["*"]);
-    let of = |written, described: &[String]| AllowList::new(written, &[], described).unwrap_err();
-    assert!(of(AllowSetting::Extend(bad.clone()), &[]).starts_with("`allow`: `*` would"));
-    assert!(of(AllowSetting::Replace(bad.clone()), &[]).starts_with("`allow_only`: `*` would"));
-    assert!(of(AllowSetting::default(), &bad).contains("the component describes: `*` would"));
+    let error_of =
+        |written, described: &[String]| AllowList::new(written, &[], described).unwrap_err();
+    assert!(error_of(AllowSetting::Extend(bad.clone()), &[]).starts_with("`allow`: `*` would"));
+    assert!(
+        error_of(AllowSetting::Replace(bad.clone()), &[]).starts_with("`allow_only`: `*` would")
+    );
+    assert!(error_of(AllowSetting::default(), &bad).contains("the component describes: `*` would"));
 }
 
 #[test]

@@ -148,9 +148,9 @@ impl CallError {
             }
             Self::OutOfMemory { .. } => "raise its memory_mib, or lower its max_bytes",
             Self::TimedOut(_) => {
-                "raise its poll_timeout_secs, or report this to who made the component"
+                "raise its poll_timeout_secs, or report this to the author of the component"
             }
-            Self::Trapped(_) => "report this to who made the component",
+            Self::Trapped(_) => "report this to the author of the component",
         }
     }
 }
@@ -382,7 +382,7 @@ fn to_call_error(
     };
     let cause = sanitizer.text(&cause, DETAIL_BYTES_MAX);
     CallError::Trapped(match last_line {
-        Some(line) => format!("{cause}; it said last: {line}"),
+        Some(line) => format!("{cause}; its last line of output: {line}"),
         None => cause,
     })
 }

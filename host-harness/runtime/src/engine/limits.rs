@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(limit.bytes_peak(), 300);
     }
 
-    /// A module that is one section of so many entries, which are all the same.
+    /// A module with one section, of `count` equal entries.
     fn module(section: u8, entry: &[u8], count: u8) -> Vec<u8> {
         let entries = entry.repeat(usize::from(count));
         let mut module = b"\0asm\x01\0\0\0".to_vec();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-/// Short compared with any time-out, long compared with the cost of a yield.
+/// Length of an epoch: short compared with any time-out, long compared with the cost of a yield.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A thread that ends when this value is dropped. It is not an async task, because
@@ -143,7 +143,7 @@ mod tests {
         0x80, 0x84, 0xaf, 0xdf, 0x00, 0x49, 0x0d, 0x00, 0x0b, 0x0b,
     ];
 
-    /// Calls a function. Fails if so many epochs begin meanwhile.
+    /// Calls a function. Fails if `epochs` epochs begin meanwhile.
     fn call(engine: &Engine, name: &str, epochs: u64) -> wasmtime::Result<()> {
         let module = Module::new(engine, MODULE)?;
         let mut store = Store::new(engine, ());

@@ -87,16 +87,16 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// Adds TLS with these trust anchors to a connector.
+/// Adds TLS with this configuration to a connector.
 pub(super) fn with_tls(
     gate: GatedConnector,
     proxies: Arc<Proxies>,
-    anchors: Arc<ClientConfig>,
+    tls_config: Arc<ClientConfig>,
 ) -> Connector {
     let (connections, connect_timeout) = (gate.connections.clone(), gate.connect_timeout);
     let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
     Connector {
-        inner: HttpsConnector::from((connector, anchors)),
+        inner: HttpsConnector::from((connector, tls_config)),
         proxies,
         connections,
         connect_timeout,

@@ -62,9 +62,35 @@ type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 /// Observes the outcomes of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
+    /// A request is to be sent. Does nothing by default.
+    fn begun(&self) {}
+
+    /// A request that had begun has an answer, has failed or is given up. Does nothing by default.
+    fn ended(&self) {}
+
     /// A request got a response with this HTTP status, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
     fn requested(&self, status: Option<u16>);
+}
+
+/// A request that has begun and not ended, however it ends.
+struct PendingRequest<'a>(Option<&'a Arc<dyn RequestObserver>>);
+
+impl<'a> PendingRequest<'a> {
+    fn begin(observer: Option<&'a Arc<dyn RequestObserver>>) -> Self {
+        if let Some(observer) = observer {
+            observer.begun();
+        }
+        Self(observer)
+    }
+}
+
+impl Drop for PendingRequest<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.0 {
+            observer.ended();
+        }
+    }
 }
 
 /// The outgoing HTTP of one source. Its connections are in a pool, so an
@@ -253,8 +279,8 @@ impl Shared {
         }
         warn!(
             source = %self.source,
-            "requests to more than {LOGGED_DENIALS_MAX} origins were denied; those to others are \
-             denied without a line in the log"
+            "requests to more than {LOGGED_DENIALS_MAX} origins were denied; further denials are \
+             not logged"
         );
         false
     }
@@ -352,7 +378,7 @@ impl Shared {
             warn!(
                 source = %self.source,
                 "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
-                 have no more at a time; report this to who made the component",
+                 have no more at a time; report this to the author of the component",
                 humantime::format_duration(waited),
             );
         }
@@ -377,9 +403,11 @@ impl WasiHttpHooks for OutgoingHttp {
             let origin = Self::origin(&request)?;
             shared.check(&origin)?;
             let method = request.method().clone();
+            let pending = PendingRequest::begin(shared.observer.get());
             let outcome = shared
                 .send(&origin, request, options.unwrap_or_default())
                 .await;
+            drop(pending);
             if let Some(observer) = shared.observer.get() {
                 let status = outcome.as_ref().ok();
                 observer.requested(status.map(|(response, _)| response.status().as_u16()));

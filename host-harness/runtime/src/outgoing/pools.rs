@@ -24,12 +24,13 @@ use super::limits::ConcurrencyLimit;
 use super::{CONNECTIONS_MAX, READ_BUFFER_BYTES_MAX};
 use crate::allow_list::AllowList;
 
-/// Below the 60 s after which common load balancers drop an idle connection.
+/// How long an idle connection is kept: below the 60 s after which common load balancers drop it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How many connections to an origin stay open while sources that share them are idle: as many as
 /// polls of one processor run at once.
 pub const IDLE_CONNECTIONS_PER_ORIGIN_MAX: usize = 32;
-/// A pool may have the connections of this many sources, 1,024, however many more share it.
+/// A pool has the connection limits of its sources together, but of no more sources than this: 1,024
+/// connections, however many share it.
 const SOURCES_COUNTED_MAX: usize = 32;
 
 /// The pools of one component. Its sources may share connections, since they run the same code.
@@ -47,7 +48,8 @@ pub(super) struct Pool {
     pub(super) client: Client<Connector, UnsyncBoxBody<Bytes, HttpError>>,
     pub(super) allow: Arc<AllowList>,
     pub(super) proxies: Arc<Proxies>,
-    anchors: Arc<ClientConfig>,
+    /// Has the trust anchors. Sources with the same ones share one configuration.
+    tls_config: Arc<ClientConfig>,
     connections: ConcurrencyLimit,
     sources: AtomicUsize,
 }
@@ -62,18 +64,18 @@ impl Pools {
         ca_file: Option<&Path>,
         connect_timeout: Duration,
     ) -> Result<Arc<Pool>, String> {
-        let anchors = trust_anchors::shared_client_config(ca_file)?;
+        let tls_config = trust_anchors::shared_client_config(ca_file)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let same_origins = pools.entry(allow.clone()).or_default();
         same_origins.retain(|pool| pool.strong_count() > 0);
         let mut live_pools = same_origins.iter().filter_map(Weak::upgrade);
         let found = live_pools
-            .find(|pool| *pool.proxies == proxies && Arc::ptr_eq(&pool.anchors, &anchors));
+            .find(|pool| *pool.proxies == proxies && Arc::ptr_eq(&pool.tls_config, &tls_config));
         if let Some(pool) = found {
             pool.add_source();
             return Ok(pool);
         }
-        let pool = Arc::new(Pool::new(allow, proxies, anchors, connect_timeout));
+        let pool = Arc::new(Pool::new(allow, proxies, tls_config, connect_timeout));
         same_origins.push(Arc::downgrade(&pool));
         pools.retain(|_, same_origins| same_origins.iter().any(|pool| pool.strong_count() > 0));
         Ok(pool)
@@ -84,13 +86,13 @@ impl Pool {
     fn new(
         allow: AllowList,
         proxies: Proxies,
-        anchors: Arc<ClientConfig>,
+        tls_config: Arc<ClientConfig>,
         connect_timeout: Duration,
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
         let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
         let gate = GatedConnector::new(Arc::clone(&allow), connections.clone(), connect_timeout);
-        let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&anchors));
+        let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&tls_config));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -101,7 +103,7 @@ impl Pool {
             client,
             allow,
             proxies,
-            anchors,
+            tls_config,
             connections,
             sources: AtomicUsize::new(1),
         }

@@ -16,9 +16,9 @@ use super::*;
 mod connect_proxy;
 mod proxy;
 
-/// An upstream that reads a request head and writes this, each piece when the
-/// one before has been sent; then it closes, or stays silent.
-async fn upstream(answer: &'static str, silent: bool) -> String {
+/// An upstream that reads a request head and writes `answer`; then it closes the connection, or
+/// keeps it open without sending more.
+async fn upstream(answer: &'static str, keeps_open: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -34,7 +34,7 @@ async fn upstream(answer: &'static str, silent: bool) -> String {
                     }
                 }
                 stream.write_all(answer.as_bytes()).await.unwrap();
-                if silent {
+                if keeps_open {
                     std::future::pending::<()>().await;
                 }
             });
@@ -84,6 +84,46 @@ async fn a_named_loopback_origin_is_reached() {
     let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(body(response).await.unwrap(), "hello");
+}
+
+/// Counts the requests that have begun and not ended.
+#[derive(Debug, Default)]
+struct PendingCount(AtomicUsize);
+
+impl RequestObserver for PendingCount {
+    fn begun(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn requested(&self, _: Option<u16>) {}
+}
+
+#[tokio::test]
+async fn a_request_is_pending_until_it_is_answered_or_given_up() {
+    let count = Arc::new(PendingCount::default());
+    let pending = || count.0.load(Ordering::Relaxed);
+    let silent = upstream("", true).await;
+    let answering = upstream(HELLO, false).await;
+    let outgoing = outgoing(&[&silent, &answering]);
+    outgoing.observe(Arc::<PendingCount>::clone(&count));
+    send(&outgoing, &answering).await.unwrap();
+    assert_eq!(pending(), 0);
+    let given_up = tokio::spawn({
+        let outgoing = outgoing.clone();
+        async move { send(&outgoing, &silent).await }
+    });
+    while pending() == 0 {
+        tokio::task::yield_now().await;
+    }
+    send(&outgoing, &answering).await.unwrap();
+    assert_eq!(pending(), 1);
+    given_up.abort();
+    assert!(given_up.await.is_err());
+    assert_eq!(pending(), 0);
 }
 
 #[tokio::test]
@@ -364,7 +404,7 @@ async fn idle_connections_to_many_origins_are_limited_too() {
 }
 
 /// An upstream that answers any number of requests on a connection, and counts connections.
-async fn lasting_upstream() -> (String, Arc<AtomicUsize>) {
+async fn keep_alive_upstream() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let connections = Arc::new(AtomicUsize::new(0));
@@ -387,7 +427,7 @@ async fn lasting_upstream() -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn sources_that_may_reach_the_same_origins_share_connections_and_others_do_not() {
-    let (origin, connections) = lasting_upstream().await;
+    let (origin, connections) = keep_alive_upstream().await;
     let pools = Pools::default();
     let source = |name, entries: &[&str]| {
         let list = AllowList::parse(entries).unwrap();
@@ -468,18 +508,18 @@ fn a_ca_file_without_a_certificate_is_refused() {
     );
 }
 
-/// A lease that is held as often as it is asked for at first.
+/// A lease that is held for this many checks, and has ended after them.
 #[derive(Debug)]
-struct HeldFor(AtomicUsize);
+struct HeldForChecks(AtomicUsize);
 
 #[async_trait::async_trait]
-impl crate::lease::Lease for HeldFor {
+impl crate::lease::Lease for HeldForChecks {
     fn is_held(&self) -> bool {
         let left = |left: usize| left.checked_sub(1);
-        let asked = self
+        let checked = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        asked.is_ok()
+        checked.is_ok()
     }
 
     async fn ended(&self) {}
@@ -490,7 +530,7 @@ async fn nothing_is_sent_for_a_source_whose_lease_has_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let outgoing = outgoing(&[&origin]);
-    outgoing.lease().set(Arc::new(HeldFor(0.into())));
+    outgoing.lease().set(Arc::new(HeldForChecks(0.into())));
     let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
     assert!(error.to_string().contains(errors::LEASE_ENDED), "{error}");
     let connected = tokio::time::timeout(Duration::from_millis(100), listener.accept());
@@ -502,7 +542,7 @@ async fn nothing_is_sent_when_the_lease_ends_while_a_connection_is_made() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let outgoing = outgoing(&[&origin]);
-    outgoing.lease().set(Arc::new(HeldFor(1.into())));
+    outgoing.lease().set(Arc::new(HeldForChecks(1.into())));
     let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
     assert!(error.to_string().contains(errors::LEASE_ENDED), "{error}");
     drop(outgoing);
@@ -512,14 +552,15 @@ async fn nothing_is_sent_when_the_lease_ends_while_a_connection_is_made() {
     assert_eq!(sent, b"");
 }
 
-/// Sends a body with a client of hyper, and returns all that was sent.
-async fn sent_with(held_for: usize) -> Vec<u8> {
+/// Sends a body with a client of hyper while the lease is held for this many checks. Returns all that
+/// was sent.
+async fn sent_while_held(checks: usize) -> Vec<u8> {
     let (client, mut server) = tokio::io::duplex(64 * 1024);
     let client = hyper_util::rt::TokioIo::new(client);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(client).await.unwrap();
     let connection = tokio::spawn(connection);
     let lease = SourceLease::default();
-    lease.set(Arc::new(HeldFor(held_for.into())));
+    lease.set(Arc::new(HeldForChecks(checks.into())));
     let data = Full::new(Bytes::from_static(b"records"));
     let data = data.map_err(|never| match never {}).boxed_unsync();
     let body = LeasedBody::new(data, lease);
@@ -535,7 +576,7 @@ async fn sent_with(held_for: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn nothing_is_sent_when_the_lease_ends_before_the_first_byte() {
-    assert_eq!(sent_with(0).await, b"");
-    let sent = sent_with(1).await;
+    assert_eq!(sent_while_held(0).await, b"");
+    let sent = sent_while_held(1).await;
     assert!(sent.starts_with(b"POST / ") && sent.ends_with(b"\r\n\r\nrecords"));
 }

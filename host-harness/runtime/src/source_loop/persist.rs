@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::delivering::{Deliverer, index};
 use super::{FAILURES_MAX_ONCE, RunningLoop, SourceExit, SourceLoop};
 use crate::bindings::{Batch, RejectedRecord};
-use crate::event_sink::StoreRejectedError;
+use crate::event_sink::{EventSink, StoreRejectedError};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::StoreError;
@@ -32,12 +32,18 @@ impl Deliverer {
         let undeliverable = to_rejected_records(source, batch, undeliverable_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
-            let mut tries = RetryState::new(source, self.once, &self.shutdown);
+            let mut tries = RetryState::new(
+                REJECTED_RECORDS,
+                &source.name,
+                &self.sink,
+                self.once,
+                &self.shutdown,
+            );
             loop {
                 match self.sink.store_rejected(&source.name, records).await {
                     Ok(()) => break,
                     Err(StoreRejectedError::Disk(reason)) => tries
-                        .retry_later("rejected records", reason)
+                        .retry_later(reason)
                         .await
                         .map_err(|reason| SourceExit::Failed(failed(reason)))?,
                     Err(StoreRejectedError::Closed) => return Err(SourceExit::Output(None)),
@@ -46,7 +52,7 @@ impl Deliverer {
                     }
                 }
             }
-            tries.done("rejected records");
+            tries.log_recovery();
         }
         Ok(())
     }
@@ -68,8 +74,14 @@ impl RunningLoop {
         self.context.sink.state_changed(&self.context.source_state);
         let source_state = Arc::new(self.context.source_state.clone());
         let store = Arc::clone(&self.context.store);
-        let SourceLoop { source, once, .. } = &self.context;
-        let mut tries = RetryState::new(source, *once, &self.context.shutdown);
+        let SourceLoop {
+            source,
+            sink,
+            once,
+            shutdown,
+            ..
+        } = &self.context;
+        let mut tries = RetryState::new(CHECKPOINT, &source.name, sink, *once, shutdown);
         self.last_stored = Some(Instant::now());
         self.has_unstored_changes = false;
         self.storing = Some(tokio::spawn(async move {
@@ -78,12 +90,12 @@ impl RunningLoop {
                     Ok(()) => break,
                     Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                     Err(StoreError::Unavailable(reason)) => tries
-                        .retry_later("checkpoint", reason)
+                        .retry_later(reason)
                         .await
                         .map_err(StoreError::Unavailable)?,
                 }
             }
-            tries.done("checkpoint");
+            tries.log_recovery();
             Ok(())
         }));
     }
@@ -104,18 +116,33 @@ impl RunningLoop {
     }
 }
 
-/// Counts the tries of an operation.
+/// What the host stores, as named in the log and in reports.
+const CHECKPOINT: &str = "checkpoint";
+const REJECTED_RECORDS: &str = "rejected records";
+
+/// Counts the tries to store something. The wait that it reports to the sink ends when it is
+/// dropped.
 struct RetryState {
+    what: &'static str,
     source: String,
+    sink: Arc<dyn EventSink>,
     backoff: Backoff,
     tries_max: Option<u32>,
     shutdown: Shutdown,
 }
 
 impl RetryState {
-    fn new(source: &Source, once: bool, shutdown: &Shutdown) -> Self {
+    fn new(
+        what: &'static str,
+        source: &str,
+        sink: &Arc<dyn EventSink>,
+        once: bool,
+        shutdown: &Shutdown,
+    ) -> Self {
         Self {
-            source: source.name.clone(),
+            what,
+            source: source.to_owned(),
+            sink: Arc::clone(sink),
             backoff: Backoff::default(),
             tries_max: once.then_some(FAILURES_MAX_ONCE),
             shutdown: shutdown.clone(),
@@ -124,13 +151,14 @@ impl RetryState {
 
     /// Waits before the next try. Returns the reason as the error if there is no next try:
     /// after the last one, and when a stop was requested.
-    async fn retry_later(&mut self, what: &str, reason: String) -> Result<(), String> {
+    async fn retry_later(&mut self, reason: String) -> Result<(), String> {
         self.backoff.fail();
         let tries = self.backoff.failures();
         if self.tries_max.is_some_and(|max| tries >= max) {
             return Err(reason);
         }
-        let wait = self.backoff.wait();
+        let (what, wait) = (self.what, self.backoff.wait());
+        self.sink.unstored(what, Some(&reason));
         warn!(
             source = %self.source,
             tries,
@@ -143,10 +171,19 @@ impl RetryState {
         }
     }
 
-    fn done(&self, what: &str) {
-        let tries = self.backoff.failures();
+    /// Logs that the operation has succeeded, if it failed before.
+    fn log_recovery(&self) {
+        let (what, tries) = (self.what, self.backoff.failures());
         if tries > 0 {
             info!(source = %self.source, tries, "{what} stored again");
+        }
+    }
+}
+
+impl Drop for RetryState {
+    fn drop(&mut self) {
+        if self.backoff.failures() > 0 {
+            self.sink.unstored(self.what, None);
         }
     }
 }
@@ -190,4 +227,73 @@ fn to_rejected_records(
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use source_common::delivery::{DeliveryError, Reservation};
+
+    use super::*;
+    use crate::shutdown;
+
+    /// Records the reports about what cannot be stored.
+    #[derive(Default)]
+    struct RecordingSink(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl EventSink for RecordingSink {
+        async fn accept(
+            &self,
+            _: &Delivery<'_>,
+            _: Reservation,
+        ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
+            Ok(Vec::new())
+        }
+
+        async fn store_rejected(
+            &self,
+            _: &str,
+            _: &[RejectedRecord],
+        ) -> Result<(), StoreRejectedError> {
+            Ok(())
+        }
+
+        fn unstored(&self, what: &'static str, reason: Option<&str>) {
+            let reason = reason.unwrap_or("no longer");
+            self.0.lock().unwrap().push(format!("{what}: {reason}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_reported_until_it_is_stored_or_given_up() {
+        let recording = Arc::new(RecordingSink::default());
+        let sink: Arc<dyn EventSink> = recording.clone();
+        let (shutdown_trigger, shutdown) = shutdown::channel();
+        let tries = || RetryState::new(REJECTED_RECORDS, "acme", &sink, false, &shutdown);
+        let reports = || std::mem::take(&mut *recording.0.lock().unwrap());
+        drop(tries());
+        assert!(reports().is_empty(), "it was stored at once");
+        let mut stored = tries();
+        tokio::select! {
+            biased;
+            tried = stored.retry_later("disk full".to_owned()) => panic!("no wait: {tried:?}"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(reports(), ["rejected records: disk full"]);
+        stored.log_recovery();
+        drop(stored);
+        assert_eq!(reports(), ["rejected records: no longer"]);
+        let mut given_up = tries();
+        shutdown_trigger.stop();
+        let stopped = given_up.retry_later("disk full".to_owned()).await;
+        assert!(stopped.is_err(), "a stop does not wait for the next try");
+        drop(given_up);
+        assert_eq!(
+            reports(),
+            ["rejected records: disk full", "rejected records: no longer"]
+        );
+    }
 }

@@ -58,8 +58,8 @@ impl Auth {
         }
     }
 
-    /// Checks a call; `None` means allowed. `signed_path` is `None` for unsigned discovery.
-    pub(super) fn refuse(
+    /// Returns why a call is refused; `None` where it is allowed. `signed_path` is `None` for unsigned discovery.
+    pub(super) fn refusal(
         &mut self,
         headers: &CallHeaders,
         signed_path: Option<&str>,
@@ -140,9 +140,9 @@ mod tests {
             request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
             ..CallHeaders::default()
         };
-        assert_eq!(auth.refuse(&headers, None, (0, 0)), None);
+        assert_eq!(auth.refusal(&headers, None, (0, 0)), None);
         assert_eq!(
-            auth.refuse(&headers, None, (0, 0)),
+            auth.refusal(&headers, None, (0, 0)),
             Some(AuthRefusal::Reused)
         );
     }

@@ -115,7 +115,7 @@ impl LegacyState {
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.window_ms);
-        match self.auth.refuse(call_headers, signed, times) {
+        match self.auth.refusal(call_headers, signed, times) {
             Some(AuthRefusal::App) => {
                 let message = format!("App ID is invalid: {}", call_headers.app_id);
                 return error_answer(200, "err_developer_key", &message);

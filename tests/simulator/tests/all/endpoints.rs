@@ -208,9 +208,9 @@ async fn the_quota_is_shared_by_all_event_types() {
 
 #[tokio::test]
 async fn a_missing_permission_concerns_one_stream() {
-    let may = vec!["siem.receipt".to_owned()];
+    let permitted = vec!["siem.receipt".to_owned()];
     let simulator = Simulator::start(Config {
-        permissions: Some(may),
+        permissions: Some(permitted),
         ..small()
     })
     .await

@@ -5,19 +5,19 @@ use mimecast_simulator::{Config, EventType, Simulator, identity};
 use serde_json::Value;
 
 /// The record as a batch file has it.
-fn in_words_of_files(event: &Value) -> Value {
+fn as_batch_file_record(event: &Value) -> Value {
     let mut record = event.clone();
     let members = record.as_object_mut().unwrap();
-    for (word, in_files) in [("eventType", "type"), ("subType", "subtype")] {
-        if let Some(value) = members.remove(word) {
-            members.insert(in_files.to_owned(), value);
+    for (name, batch_name) in [("eventType", "type"), ("subType", "subtype")] {
+        if let Some(value) = members.remove(name) {
+            members.insert(batch_name.to_owned(), value);
         }
     }
     record
 }
 
 #[tokio::test]
-async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_other_words() {
+async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_other_field_names() {
     let simulator = Simulator::start(Config {
         odd_shapes: false,
         ..small()
@@ -37,7 +37,7 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_othe
             let reply = events(&simulator, &token, &query).await.json();
             let value = reply["value"].as_array().unwrap();
             assert!(page == 0 || value.iter().all(|event| event["type"].is_null()));
-            let records = value.iter().map(in_words_of_files);
+            let records = value.iter().map(as_batch_file_record);
             ids.extend(records.filter_map(|record| identity(stream, &record)));
             if reply["isCaughtUp"] == true {
                 break;
@@ -47,7 +47,7 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_othe
         }
         let ledger = simulator.ledger();
         assert_eq!(ledger.expected(stream).len(), 160);
-        // Twenty-five of the minutes of the day are not asked for.
+        // The window leaves out twenty-five minutes of the day.
         let missing = ledger.missing(stream, &ids);
         assert!((1..=5).contains(&missing.len()), "{}", missing.len());
         assert_eq!(ids.len() + missing.len(), 160);

@@ -1,4 +1,4 @@
-//! What is scripted goes wrong, and nothing else does.
+//! A scripted fault takes effect, and nothing else goes wrong.
 
 use std::time::Duration;
 
@@ -63,11 +63,11 @@ async fn a_fault_can_concern_one_stream() {
 }
 
 #[tokio::test]
-async fn a_page_can_be_spoiled() {
+async fn a_page_can_be_changed_by_a_fault() {
     let simulator = Simulator::start(small()).await.unwrap();
     let token = token(&simulator).await;
     let whole = list(&simulator, &token, "av").await.json();
-    let mut spoiled = Vec::new();
+    let mut changed = Vec::new();
     for effect in [
         Effect::EmptyPage,
         Effect::NoPageToken,
@@ -77,9 +77,9 @@ async fn a_page_can_be_spoiled() {
     ] {
         simulator.clear_faults();
         simulator.script(at(Endpoint::Batch, When::First(1), effect));
-        spoiled.push(list(&simulator, &token, "av").await);
+        changed.push(list(&simulator, &token, "av").await);
     }
-    let [empty, tokenless, repeated, twice, expired] = spoiled.try_into().unwrap();
+    let [empty, tokenless, repeated, twice, expired] = changed.try_into().unwrap();
     assert_eq!(
         (&empty.json()["value"], &empty.json()["isCaughtUp"]),
         (&json!([]), &json!(false))
@@ -108,25 +108,28 @@ async fn a_page_can_be_spoiled() {
 }
 
 #[tokio::test]
-async fn a_file_can_be_spoiled() {
+async fn a_file_can_be_corrupted_by_a_fault() {
     let simulator = Simulator::start(small()).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "spam").await)[0].clone();
     let good = file(&url).await.body;
     let plain = inflate(&good).unwrap();
-    let spoil = async |effect| {
+    let file_with = async |effect| {
         simulator.clear_faults();
         simulator.script(at(Endpoint::File, When::Always, effect));
         file(&url).await.body
     };
-    assert_eq!(spoil(Effect::EmptyFile).await, b"");
-    assert!(inflate(&spoil(Effect::NotGzip).await).is_err());
-    assert!(inflate(&spoil(Effect::TruncatedGzip).await).is_err());
-    assert!(spoil(Effect::TrailingGarbage).await.starts_with(&good));
-    assert_eq!(inflate(&spoil(Effect::TwoMembers).await).unwrap(), plain);
-    assert!(inflate(&spoil(Effect::WrongChecksum).await).is_err());
+    assert_eq!(file_with(Effect::EmptyFile).await, b"");
+    assert!(inflate(&file_with(Effect::NotGzip).await).is_err());
+    assert!(inflate(&file_with(Effect::TruncatedGzip).await).is_err());
+    assert!(file_with(Effect::TrailingGarbage).await.starts_with(&good));
     assert_eq!(
-        spoil(Effect::MalformedLine).await,
+        inflate(&file_with(Effect::TwoMembers).await).unwrap(),
+        plain
+    );
+    assert!(inflate(&file_with(Effect::WrongChecksum).await).is_err());
+    assert_eq!(
+        file_with(Effect::MalformedLine).await,
         good,
         "it was read before"
     );

@@ -1,4 +1,4 @@
-//! The ledger knows every record, and the records look as they should.
+//! The ledger has every record, and the records have the forms that they should have.
 
 use std::collections::BTreeSet;
 
@@ -145,7 +145,7 @@ async fn the_odd_shapes_occur() {
 }
 
 #[tokio::test]
-async fn without_traps_all_is_plain() {
+async fn without_odd_shapes_all_records_are_plain() {
     let simulator = Simulator::start(Config {
         odd_shapes: false,
         ..small()

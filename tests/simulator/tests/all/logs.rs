@@ -150,7 +150,7 @@ async fn pull(
 }
 
 #[tokio::test]
-async fn every_log_and_list_hands_out_what_the_ledger_knows() {
+async fn every_log_and_list_returns_the_records_of_the_ledger() {
     let config = Config {
         audit_events: 47,
         ..with_logs()
@@ -175,7 +175,7 @@ async fn every_log_and_list_hands_out_what_the_ledger_knows() {
 }
 
 #[tokio::test]
-async fn every_campaign_hands_out_its_people_who_do_not_say_to_which_they_belong() {
+async fn every_campaign_lists_its_people_without_the_members_of_the_campaign() {
     let simulator = Simulator::start(with_logs()).await.unwrap();
     let token = token(&simulator).await;
     let all = json!({"data": [], "meta": {"pagination": {"pageSize": 10}}});
@@ -218,7 +218,7 @@ async fn every_campaign_hands_out_its_people_who_do_not_say_to_which_they_belong
 }
 
 #[tokio::test]
-async fn only_the_logs_with_from_and_to_can_be_had_in_ascending_order() {
+async fn only_the_logs_with_from_and_to_can_be_requested_in_ascending_order() {
     let simulator = Simulator::start(Config {
         odd_shapes: false,
         ..with_logs()
@@ -361,7 +361,7 @@ fn rows(reply: &Reply) -> usize {
 }
 
 #[tokio::test]
-async fn a_feed_goes_on_behind_its_token_as_stix_and_as_csv() {
+async fn a_feed_continues_after_its_token_as_stix_and_as_csv() {
     let simulator = Simulator::start(Config {
         log_records: 120,
         ..with_logs()
@@ -414,7 +414,7 @@ async fn every_stream_can_be_refused_in_each_of_three_ways() {
     let token = token(&simulator).await;
     let refusals = [
         (StreamRefusal::Forbidden, 403, "app_forbidden"),
-        (StreamRefusal::FailInGoodAnswer, 200, "app_forbidden"),
+        (StreamRefusal::FailWithStatus200, 200, "app_forbidden"),
         (
             StreamRefusal::EndpointMissing,
             404,

@@ -37,9 +37,10 @@ pub(super) struct StreamCounter {
     pub(super) value: fn(&StreamReport) -> u64,
 }
 
-pub(super) const COUNTS: usize = 6;
+/// Length of [`STREAM_COUNTERS`].
+pub(super) const STREAM_COUNTER_COUNT: usize = 6;
 
-pub(super) const STREAM_COUNTERS: [StreamCounter; COUNTS] = [
+pub(super) const STREAM_COUNTERS: [StreamCounter; STREAM_COUNTER_COUNT] = [
     StreamCounter {
         name: "source_host_received_records",
         help: "Records read; always events + rejected records + duplicate records.",
@@ -201,7 +202,7 @@ impl Scrape {
         };
         writer.gauge(
             "source_host_lag",
-            "The present time less the time up to which records are known to be collected. Of the \
+            "The current time minus the time up to which records are known to be collected. Of the \
              host: the largest of sources that are not paused.",
             Some(&Unit::Seconds),
             lag,
@@ -230,7 +231,7 @@ impl Scrape {
         });
         writer.gauge(
             "source_host_state",
-            "1 for the present state, 0 for the others.",
+            "1 for the current state, 0 for the others.",
             None,
             samples,
         )?;
@@ -241,7 +242,7 @@ impl Scrape {
         let quotas = quotas.filter(|_| self.detail == MetricsDetail::Stream);
         writer.gauge(
             "source_host_quota_remaining",
-            "Requests that the quota of the stream leaves, where it is known.",
+            "Requests left in the quota of the stream, where it is known.",
             None,
             quotas,
         )
@@ -256,7 +257,7 @@ impl Scrape {
                        of sources that are not paused.",
                 unit: Some(Unit::Seconds),
                 value: |source| source.last_success_at.map(seconds),
-                of_host: |values| values.min_by(f64::total_cmp),
+                aggregate: |values| values.min_by(f64::total_cmp),
             },
         )?;
         self.source_gauge(
@@ -266,7 +267,7 @@ impl Scrape {
                 help: "The size of the stored position.",
                 unit: Some(Unit::Bytes),
                 value: |source| Some(number(source.checkpoint_bytes)),
-                of_host: |values| Some(values.sum()),
+                aggregate: |values| Some(values.sum()),
             },
         )?;
         self.source_gauge(
@@ -276,7 +277,7 @@ impl Scrape {
                 help: "The most memory that an instance of the component has had.",
                 unit: Some(Unit::Bytes),
                 value: |source| usize::try_from(source.memory_bytes_peak).ok().map(number),
-                of_host: |values| values.max_by(f64::total_cmp),
+                aggregate: |values| values.max_by(f64::total_cmp),
             },
         )?;
         self.source_gauge(
@@ -286,7 +287,7 @@ impl Scrape {
                 help: "1 where the present settings of the source cannot be used, else 0.",
                 unit: None,
                 value: |source| Some(f64::from(u8::from(source.settings_error.is_some()))),
-                of_host: |values| Some(values.sum()),
+                aggregate: |values| Some(values.sum()),
             },
         )?;
         let counts = State::ALL.map(|state| {
@@ -312,7 +313,7 @@ impl Scrape {
             }
             MetricsDetail::Host => {
                 let mut values = self.unpaused().filter_map(gauge.value);
-                let value = (gauge.of_host)(&mut values);
+                let value = (gauge.aggregate)(&mut values);
                 value
                     .map(|value| (Labels::new(), value))
                     .into_iter()
@@ -378,7 +379,18 @@ impl Scrape {
                 outputs.map(|output| (vec![("output", output.output.as_str())], value(output)));
             writer.counter(name, help, unit.as_ref(), samples)?;
         }
-        Ok(())
+        let outputs = self.report.outputs.iter();
+        let unanswered = outputs.map(|output| {
+            let seconds = output.unanswered_seconds;
+            (vec![("output", output.output.as_str())], seconds)
+        });
+        writer.gauge(
+            "source_host_output_unanswered",
+            "For how long the output has had something to take and has neither accepted nor refused \
+             anything; 0 where it has nothing to take, or is blocked.",
+            Some(&Unit::Seconds),
+            unanswered,
+        )
     }
 
     fn fleet(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -414,7 +426,7 @@ impl Scrape {
             ),
             (
                 "source_host_fleet_leases_max",
-                "How many it works on at most.",
+                "The most tenants that this host works on at a time.",
                 fleet.leases_max,
             ),
         ];
@@ -464,7 +476,7 @@ impl Scrape {
         let oldest = all.oldest_due.as_ref().map_or(0, |due| due.seconds);
         writer.single(
             "source_host_fleet_oldest_due",
-            "For how long the tenant that is overdue for longest has been.",
+            "How long the most overdue tenant has been due.",
             Some(Unit::Seconds),
             oldest,
         )
@@ -556,7 +568,7 @@ struct Gauge {
     help: &'static str,
     unit: Option<Unit>,
     value: fn(&SourceReport) -> Option<f64>,
-    of_host: fn(&mut dyn Iterator<Item = f64>) -> Option<f64>,
+    aggregate: fn(&mut dyn Iterator<Item = f64>) -> Option<f64>,
 }
 
 struct Writer<'a> {

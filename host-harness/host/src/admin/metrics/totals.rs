@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::families::{COUNTS, STREAM_COUNTERS};
+use super::families::{STREAM_COUNTER_COUNT, STREAM_COUNTERS};
 use crate::report::HostReport;
 
 /// One value for each of [`STREAM_COUNTERS`].
-pub(super) type CounterValues = [u64; COUNTS];
+pub(super) type CounterValues = [u64; STREAM_COUNTER_COUNT];
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {

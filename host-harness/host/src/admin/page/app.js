@@ -16,7 +16,7 @@ const main = document.getElementById("main");
 const connection = document.getElementById("connection");
 
 let view = null;
-let place = "";
+let currentPath = "";
 let timer = 0;
 let loading = null;
 let hasLoaded = false;
@@ -60,14 +60,14 @@ function open({ name, rest, query }) {
 async function route() {
   const to = parse(location.hash);
   const next = [to.name, ...to.rest].join("/");
-  if (view?.changed && next === place) {
+  if (view?.changed && next === currentPath) {
     view.changed(null, to.query);
     await refresh();
     return;
   }
   const isFirst = view === null;
   view?.stop?.();
-  place = next;
+  currentPath = next;
   view = open(to);
   hasLoaded = false;
   failure = null;
@@ -104,7 +104,7 @@ function banner() {
       "div",
       {},
       el("p", {}, el("b", {}, failure instanceof Unreachable ? "Connection lost. " : ""), failure.message),
-      failure instanceof Unreachable && el("p", {}, hasLoaded ? "What is shown below is old. It is tried again every few seconds." : "It is tried again every few seconds. Is source-host running?"),
+      failure instanceof Unreachable && el("p", {}, hasLoaded ? "What is shown below is out of date. Retrying every few seconds." : "Retrying every few seconds. Is source-host running?"),
     ),
     needsToken && el("button", { type: "button", "data-action": "token" }, "Enter the token"),
   );

@@ -50,7 +50,7 @@ export function askForToken(problem) {
     title: "Token",
     text: [
       problem,
-      "This host wants a token: the content of the file that token in the section [admin] of the settings names. It is kept for this browser tab only.",
+      "This host requires a token: the content of the file that token in the section [admin] of the settings names. It is kept for this browser tab only.",
     ].filter(Boolean),
     fields: [
       el("label", { for: "token" }, "Token"),
@@ -71,7 +71,7 @@ export function confirmRemoval(name) {
     title: `Remove ${name}?`,
     text: [
       "Its settings and its secrets are deleted from this host, and collection stops.",
-      "Its position is kept: a source that is added again under this name goes on from there.",
+      "Its position is kept: a source that is added again under this name continues from there.",
     ],
     confirm: `Remove ${name}`,
     isDangerous: true,

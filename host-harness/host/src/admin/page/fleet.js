@@ -13,7 +13,7 @@ const COLUMNS = [
   { title: "Taken", numeric: true },
   { title: "Expired", numeric: true },
   { title: "Fenced", numeric: true },
-  { title: "Late at most", numeric: true },
+  { title: "Longest delay", numeric: true },
 ];
 
 /** The whole fleet, or nothing where the host is not part of one. */

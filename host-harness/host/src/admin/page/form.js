@@ -35,7 +35,7 @@ export function form(app, name) {
   const isNew = name === undefined;
   const title = isNew ? "Add connector" : `Edit ${name}`;
   let state = null;
-  let place = null;
+  let container = null;
   let refusal = "";
   let isSaving = false;
 
@@ -78,35 +78,35 @@ export function form(app, name) {
   }
 
   function rendered() {
-    const now = document.getElementById("form");
-    if (state === null || place === now) return;
-    place = now;
-    update(place, build(state, isNew, name));
-    place.firstChild.addEventListener("submit", (event) => {
+    const element = document.getElementById("form");
+    if (state === null || container === element) return;
+    container = element;
+    update(container, build(state, isNew, name));
+    container.firstChild.addEventListener("submit", (event) => {
       event.preventDefault();
       void save(event.submitter?.value === "check");
     });
-    place.firstChild.addEventListener("change", () => arrange(place, state));
-    arrange(place, state);
+    container.firstChild.addEventListener("change", () => arrange(container, state));
+    arrange(container, state);
   }
 
   async function save(andCheck) {
     if (isSaving) return;
-    const { errors, target, body } = collect(place, state, isNew ? null : name);
-    showErrors(place, errors);
+    const { errors, target, body } = collect(container, state, isNew ? null : name);
+    showErrors(container, errors);
     if (errors.length > 0) return;
     isSaving = true;
-    const buttons = [...place.querySelectorAll("button[type=submit]")];
+    const buttons = [...container.querySelectorAll("button[type=submit]")];
     for (const button of buttons) button.setAttribute("aria-disabled", "true");
     try {
       await call("PUT", sourcePath(target), { body, headers: isNew ? { "If-None-Match": "*" } : {}, seconds: 60 });
-      for (const input of place.querySelectorAll("input[type=password]")) input.value = "";
+      for (const input of container.querySelectorAll("input[type=password]")) input.value = "";
       app.go(`#/source/${encodeURIComponent(target)}?${andCheck ? "check" : "saved"}=1`);
     } catch (error) {
       const texts = error.status === 409 && isNew
         ? [...(error.messages ?? []), `Choose another name, or edit the source ${target}.`]
         : error.messages ?? [error.message];
-      showErrors(place, texts.map((text) => ({ text })));
+      showErrors(container, texts.map((text) => ({ text })));
     } finally {
       isSaving = false;
       for (const button of buttons) button.removeAttribute("aria-disabled");
@@ -125,13 +125,13 @@ function build({ description, outputs, source, secrets }, isNew, name) {
     el("div", { id: "errors", role: "alert" }),
     isNew
       ? field({ name: "name", label: "Connector name", required: true, hint: "Letters, digits, “-”, “_” and “.”. It is also the name of the tenant in every event." }, "")
-      : el("p", {}, "The name of a source does not change: ", el("b", {}, name), "."),
+      : el("p", {}, "The name of a source cannot be changed: ", el("b", {}, name), "."),
     el(
       "fieldset",
       {},
       el("legend", {}, "API version"),
       radio("api", V2, "API 2.0", api, "Client ID and Client Secret of an API 2.0 application."),
-      radio("api", V1, "API 1.0", api, "The keys of an existing application. Mimecast has made no new ones since June 2025."),
+      radio("api", V1, "API 1.0", api, "The keys of an existing application. Mimecast has issued no new ones since June 2025."),
     ),
     el(
       "fieldset",
@@ -274,14 +274,14 @@ function outputChoice(outputs, chosen) {
 }
 
 /** Shows what belongs to the chosen API, and keeps families and their types in step. */
-function arrange(place, { description }) {
-  const api = place.querySelector("[name=api]:checked").value;
-  for (const node of place.querySelectorAll("[data-api]")) node.hidden = node.getAttribute("data-api") !== api;
-  place.querySelector("#families").hidden = place.querySelector("[name=log-types]:checked").value === "all";
+function arrange(container, { description }) {
+  const api = container.querySelector("[name=api]:checked").value;
+  for (const node of container.querySelectorAll("[data-api]")) node.hidden = node.getAttribute("data-api") !== api;
+  container.querySelector("#families").hidden = container.querySelector("[name=log-types]:checked").value === "all";
   const origins = (description.origins ?? []).filter((origin) => !origin.includes("*"));
   const isOfV1 = (origin) => /-api\.mimecast/.test(origin);
-  update(place.querySelector("#hosts"), ...(api === V1 ? origins.filter(isOfV1) : HOSTS_OF_V2).map((origin) => el("option", { value: origin })));
-  for (const family of place.querySelectorAll(".family")) {
+  update(container.querySelector("#hosts"), ...(api === V1 ? origins.filter(isOfV1) : HOSTS_OF_V2).map((origin) => el("option", { value: origin })));
+  for (const family of container.querySelectorAll(".family")) {
     const all = family.querySelector("[data-role=family]");
     const types = [...family.querySelectorAll("[data-role=stream]")];
     if (types.length === 0) continue;
@@ -297,10 +297,10 @@ function arrange(place, { description }) {
 }
 
 /** Reads the form. Only what it shows is changed: all other settings stay as they are. */
-function collect(place, { source, secrets }, name) {
+function collect(container, { source, secrets }, name) {
   const errors = [];
-  const value = (id) => place.querySelector(`#${id}`)?.value.trim() ?? "";
-  const api = place.querySelector("[name=api]:checked").value;
+  const value = (id) => container.querySelector(`#${id}`)?.value.trim() ?? "";
+  const api = container.querySelector("[name=api]:checked").value;
   const target = name ?? value("name");
   if (name === null && !NAME.test(target)) {
     errors.push({ id: "name", text: target === "" ? "Enter a name." : "A name has letters, digits, “-”, “_” and “.”, at most 100, and does not begin with “.”." });
@@ -324,14 +324,14 @@ function collect(place, { source, secrets }, name) {
   if (api === V1 && url === "" && settings.email === undefined) {
     errors.push({ id: "email", text: "Enter the email address of the account, or the base URL." });
   }
-  const streams = chosenStreams(place, api);
+  const streams = chosenStreams(container, api);
   if (streams === null) delete settings.streams;
   else if (streams.length === 0) errors.push({ id: "log-types", text: "Tick at least one log type." });
   else settings.streams = streams;
   settings.format = value("format");
   if (name === null && value("start") !== "") settings.start = value("start");
   const body = { ...source, enabled: source.enabled ?? true, settings };
-  const boxes = [...place.querySelectorAll("[name=output]")];
+  const boxes = [...container.querySelectorAll("[name=output]")];
   if (boxes.length > 0) {
     const outputs = boxes.filter((box) => box.checked).map((box) => box.value);
     if (outputs.length > 0) body.outputs = outputs;
@@ -341,10 +341,10 @@ function collect(place, { source, secrets }, name) {
 }
 
 /** The names of families and streams, or null where all are wanted. */
-function chosenStreams(place, api) {
-  if (place.querySelector("[name=log-types]:checked").value === "all") return null;
+function chosenStreams(container, api) {
+  if (container.querySelector("[name=log-types]:checked").value === "all") return null;
   const names = [];
-  for (const family of place.querySelectorAll(".family")) {
+  for (const family of container.querySelectorAll(".family")) {
     if (family.getAttribute("data-api") !== api) continue;
     const all = family.querySelector("[data-role=family]");
     if (all.checked) names.push(all.value);
@@ -353,24 +353,24 @@ function chosenStreams(place, api) {
   return names;
 }
 
-function showErrors(place, errors) {
-  for (const node of place.querySelectorAll(".error")) node.textContent = "";
-  for (const node of place.querySelectorAll("[aria-invalid]")) node.removeAttribute("aria-invalid");
+function showErrors(container, errors) {
+  for (const node of container.querySelectorAll(".error")) node.textContent = "";
+  for (const node of container.querySelectorAll("[aria-invalid]")) node.removeAttribute("aria-invalid");
   const list = [];
   for (const { id, text } of errors) {
-    const input = id && place.querySelector(`#${id}`);
-    if (id) place.querySelector(`#${id}-error`).textContent = text;
+    const input = id && container.querySelector(`#${id}`);
+    if (id) container.querySelector(`#${id}-error`).textContent = text;
     if (input) input.setAttribute("aria-invalid", "true");
     if (!id) list.push(text);
   }
   update(
-    place.querySelector("#errors"),
+    container.querySelector("#errors"),
     ...(list.length > 0
       ? [el("div", { class: "notice bad", id: "refused", tabindex: "-1" }, el("div", {}, el("p", {}, el("b", {}, "Not saved.")), list.map((text) => el("p", {}, text))))]
       : []),
   );
   const first = errors.find(({ id }) => id);
-  if (first?.id === "log-types") place.querySelector("#log-types-some, [name=log-types]:checked").focus();
-  else if (first) place.querySelector(`#${first.id}`).focus();
-  else if (list.length > 0) place.querySelector("#refused").focus();
+  if (first?.id === "log-types") container.querySelector("#log-types-some, [name=log-types]:checked").focus();
+  else if (first) container.querySelector(`#${first.id}`).focus();
+  else if (list.length > 0) container.querySelector("#refused").focus();
 }

@@ -19,7 +19,7 @@ export function outputs() {
     },
     render: () => [
       el("h1", { id: "heading", tabindex: "-1" }, "Outputs"),
-      el("p", { class: "lead" }, "A source goes on from a position only after its outputs have accepted the events up to it. While an output is blocked nothing is lost: collection waits, and goes on from the same place."),
+      el("p", { class: "lead" }, "A source moves past a position only after its outputs have accepted the events up to it. While an output is blocked nothing is lost: collection waits, and continues from the same place."),
       data && outputTable(data.outputs ?? []),
       data && host(data.host),
     ],
@@ -36,7 +36,7 @@ const COLUMNS = [
   { title: "Batches", numeric: true },
   { title: "Retries", numeric: true },
   { title: "Time blocked", numeric: true },
-  { title: "Sources that wait", numeric: true },
+  { title: "Waiting sources", numeric: true },
 ];
 
 export function outputTable(rows) {

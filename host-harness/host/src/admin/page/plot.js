@@ -57,7 +57,7 @@ function describe({ step, rows }) {
   return `${counted(events, "event")} in the last ${span}.${lag}`;
 }
 
-/** The section with the plot. `width` is that of its place in pixels. */
+/** The section with the plot. `width` is that of its container in pixels. */
 export function plot(points, width) {
   const data = intervals(points);
   if (data.rows.filter(Boolean).length < 2) {

@@ -34,7 +34,8 @@ export function source(app, name, query) {
       setHostTime(list.at);
       data = one;
       isMissing = false;
-      outputs = (list.outputs ?? []).filter(({ output }) => (one.outputs ?? []).includes(output));
+      // Any source may have rejected records.
+      outputs = (list.outputs ?? []).filter(({ output }) => output === "dead_letter" || (one.outputs ?? []).includes(output));
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 404) throw error;
       data = null;
@@ -86,7 +87,7 @@ export function source(app, name, query) {
   const actions = {
     check: testConnection,
     pause: () => act("pause", () => call("POST", sourcePath(name, "/pause"), { body: {} }), () => "Paused. Its position is kept."),
-    resume: () => act("resume", () => call("POST", sourcePath(name, "/resume"), { body: {} }), () => "Resumed. Collection goes on from its position."),
+    resume: () => act("resume", () => call("POST", sourcePath(name, "/resume"), { body: {} }), () => "Resumed. Collection continues from its position."),
     remove: async () => {
       if (!(await confirmRemoval(name))) return;
       busy = "remove";
@@ -166,8 +167,8 @@ export function source(app, name, query) {
     load,
     render,
     rendered: () => {
-      const place = document.getElementById("plot");
-      if (place && points) update(place, ...plot(points, place.clientWidth));
+      const container = document.getElementById("plot");
+      if (container && points) update(container, ...plot(points, container.clientWidth));
     },
     start: () => {
       if (query.get("check")) void testConnection();
@@ -217,7 +218,7 @@ function problem(data) {
   const texts = [];
   if (data.settings_error) {
     texts.push(el("p", {}, el("b", {}, "The settings have a mistake: "), data.settings_error));
-    texts.push(el("p", {}, "The last good version goes on until this is corrected; a source that never had one does not collect."));
+    texts.push(el("p", {}, "The last good version stays in use until this is corrected; a source that never had one does not collect."));
   }
   const { tone } = stateOf(data.state);
   if (tone === "bad" || tone === "warn") {

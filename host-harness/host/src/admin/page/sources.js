@@ -147,7 +147,7 @@ function nothingFound(filter) {
   return el(
     "section",
     { class: "empty" },
-    el("p", {}, `There is no source of which ${conditions.join(" and ")}.`),
+    el("p", {}, `There is no source where ${conditions.join(" and ")}.`),
     el("p", {}, el("button", { type: "button", "data-action": "clear" }, "Show all sources")),
   );
 }

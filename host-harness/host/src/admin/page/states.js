@@ -7,7 +7,7 @@ import { el, svg } from "./dom.js";
 export const STATES = [
   { name: "failing", tone: "bad", icon: "cross", means: "the last polls failed" },
   { name: "unauthorized", tone: "bad", icon: "lock", means: "credentials are refused" },
-  { name: "blocked", tone: "bad", icon: "block", means: "an output does not accept events" },
+  { name: "blocked", tone: "bad", icon: "block", means: "what is collected is not accepted or cannot be stored" },
   { name: "stopped", tone: "bad", icon: "square", means: "no process collects" },
   { name: "not-permitted", tone: "warn", icon: "lock", means: "a permission is missing" },
   { name: "waiting", tone: "warn", icon: "clock", means: "for the quota or a rate limit" },
@@ -60,22 +60,22 @@ export function badge(name) {
 export function advice(state, error) {
   const kind = error?.kind ?? "";
   if (state === "unauthorized" || kind === "unauthorized") {
-    return "Check the credentials: edit the source, enter the secret again, then test the connection. It is tried again by itself, and at once when the secret changes.";
+    return "Check the credentials: edit the source, enter the secret again, then test the connection. It is retried automatically, and at once when the secret changes.";
   }
   if (state === "not-permitted" || kind === "not-permitted") {
     return "Grant the permission that is named in the Mimecast administration console, then test the connection. Products of an application cannot be added later: make a new application where one is missing.";
   }
   if (state === "blocked") {
-    return "Look at the outputs below: one of them does not accept events. Nothing is lost; collection goes on from the same place when it accepts again.";
+    return "Repair what is named above: an output, or the disk of the host. Nothing is lost; collection continues from the same place by itself.";
   }
   if (state === "stopped") {
-    return "No process collects this source, and it is not tried again by itself. If source-host runs, correct what the error or its log names, then reload the settings; otherwise start source-host.";
+    return "No process collects this source, and it is not retried automatically. If source-host runs, correct what the error or its log names, then reload the settings; otherwise start source-host.";
   }
   if (state === "waiting") {
-    return "Nothing needs to be done: collection goes on by itself. If this lasts, another program may use the same quota; siem_calls_per_15_min lowers the share of this one.";
+    return "Nothing needs to be done: collection resumes by itself. If this lasts, another program may use the same quota; siem_calls_per_15_min lowers the share of this one.";
   }
   if (state === "failing") {
-    return "Test the connection to see which part fails. Polls are repeated by themselves with growing waits; events that the vendor still keeps are collected then.";
+    return "Test the connection to see which part fails. Polls are retried automatically with growing waits; events that the vendor still keeps are collected then.";
   }
   return "";
 }

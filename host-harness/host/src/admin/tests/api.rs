@@ -131,7 +131,7 @@ async fn actions_are_passed_on_and_their_errors_say_what_to_do() {
     );
     assert_eq!(running.control.take(), Vec::<String>::new());
 
-    for (method, path, asked) in [
+    for (method, path, call) in [
         ("POST", "/pause", "pause acme"),
         ("POST", "/resume", "resume acme"),
         ("POST", "/check", "check acme"),
@@ -143,7 +143,7 @@ async fn actions_are_passed_on_and_their_errors_say_what_to_do() {
             200,
             "{path}"
         );
-        assert_eq!(running.control.take(), [asked]);
+        assert_eq!(running.control.take(), [call]);
     }
     for (error, status) in [
         (ControlError::NotFound("no source".to_owned()), 404),
@@ -173,11 +173,11 @@ async fn a_reset_names_streams_and_a_time_before_now() {
     assert_eq!(change(address, "POST", path, body).await.status, 200);
     let body = "{\"from\": \"2026-11-01T00:00:00Z\"}";
     assert_eq!(change(address, "POST", path, body).await.status, 200);
-    let asked = [
+    let calls = [
         "reset acme [\"audit\"] 1793491200000",
         "reset acme [] 1793491200000",
     ];
-    assert_eq!(running.control.take(), asked);
+    assert_eq!(running.control.take(), calls);
     for body in [
         "{}",
         "{\"from\": \"yesterday\"}",

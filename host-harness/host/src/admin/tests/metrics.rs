@@ -27,7 +27,7 @@ fn scrape(metrics: &Metrics, registry: &Registry) -> String {
     metrics.encode(report, Format::Prometheus).unwrap()
 }
 
-fn by(detail: MetricsDetail) -> Metrics {
+fn metrics_with_detail(detail: MetricsDetail) -> Metrics {
     Metrics::new(Some(detail))
 }
 
@@ -50,7 +50,7 @@ pub(super) fn described(text: &str) -> BTreeMap<String, String> {
 
 /// A scrape with samples of every metric.
 fn full() -> String {
-    let (metrics, registry) = (by(MetricsDetail::Stream), Registry::new());
+    let (metrics, registry) = (metrics_with_detail(MetricsDetail::Stream), Registry::new());
     let entry = add(&registry, "acme", State::Active);
     let mut state = stored_source("acme", State::Waiting, 7);
     for stream in state.streams.values_mut() {
@@ -162,7 +162,7 @@ fn a_host_with_many_sources_has_few_series() {
 
 #[test]
 fn counters_of_a_host_never_go_down() {
-    let (registry, metrics) = (Registry::new(), by(MetricsDetail::Host));
+    let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Host));
     let events = || value(&scrape(&metrics, &registry), "source_host_events_total{}");
     let update = |name: &str, count| {
         let entry = registry
@@ -192,7 +192,7 @@ fn counters_of_a_host_never_go_down() {
 
 #[test]
 fn of_the_host_the_worst_source_that_collects_is_shown() {
-    let (registry, metrics) = (Registry::new(), by(MetricsDetail::Host));
+    let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Host));
     let now = epoch_ms(SystemTime::now());
     for (name, behind_ms) in [("a", 60_000), ("b", 600_000), ("paused", 9_000_000)] {
         let entry = add(&registry, name, State::Active);
@@ -223,7 +223,7 @@ fn of_the_host_the_worst_source_that_collects_is_shown() {
 
 #[test]
 fn a_name_from_outside_cannot_end_its_quotes() {
-    let (registry, metrics) = (Registry::new(), by(MetricsDetail::Stream));
+    let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Stream));
     let entry = add(&registry, "acme", State::Active);
     let mut state = stored_source("acme", State::Active, 1);
     let stream = state.streams["audit"].clone();
@@ -236,7 +236,7 @@ fn a_name_from_outside_cannot_end_its_quotes() {
 
 #[test]
 fn a_source_that_is_removed_leaves_the_metrics() {
-    let (registry, metrics) = (Registry::new(), by(MetricsDetail::Stream));
+    let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Stream));
     add(&registry, "acme", State::Active);
     metrics.polled("acme", Duration::from_millis(30));
     metrics.requested("acme", Some(429));
@@ -329,6 +329,6 @@ fn promtool_finds_nothing_to_improve() {
     for detail in [MetricsDetail::Source, MetricsDetail::Host] {
         let registry = Registry::new();
         add(&registry, "acme", State::Active);
-        promtool_check(&scrape(&by(detail), &registry));
+        promtool_check(&scrape(&metrics_with_detail(detail), &registry));
     }
 }

@@ -18,7 +18,7 @@ use source_runtime::store::{State, StoredSource, StoredStream, epoch_ms};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{AdminHost, AdminServer, Control, ControlError, RunningAdminServer};
+use super::{AdminContext, AdminServer, Control, ControlError, RunningAdminServer};
 use crate::registry::{Registry, SourceEntry};
 use crate::report::{RunState, Time};
 use crate::settings::{AdminSettings, Settings};
@@ -28,14 +28,14 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Records its calls, and answers as configured.
 #[derive(Default)]
 struct RecordingControl {
-    asked: Mutex<Vec<String>>,
+    calls: Mutex<Vec<String>>,
     answer: Mutex<Option<ControlError>>,
 }
 
 impl RecordingControl {
-    fn ask(&self, what: String) -> Result<(), ControlError> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(what);
+    fn record_call(&self, call: String) -> Result<(), ControlError> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push(call);
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         answer.clone().map_or(Ok(()), Err)
     }
@@ -45,18 +45,18 @@ impl RecordingControl {
     }
 
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+        std::mem::take(&mut self.calls.lock().unwrap())
     }
 }
 
 #[async_trait]
 impl Control for RecordingControl {
     async fn pause(&self, source: &str) -> Result<(), ControlError> {
-        self.ask(format!("pause {source}"))
+        self.record_call(format!("pause {source}"))
     }
 
     async fn resume(&self, source: &str) -> Result<(), ControlError> {
-        self.ask(format!("resume {source}"))
+        self.record_call(format!("resume {source}"))
     }
 
     async fn reset(
@@ -65,24 +65,24 @@ impl Control for RecordingControl {
         streams: &[String],
         from_ms: i64,
     ) -> Result<(), ControlError> {
-        self.ask(format!("reset {source} {streams:?} {from_ms}"))
+        self.record_call(format!("reset {source} {streams:?} {from_ms}"))
     }
 
     async fn check(&self, source: &str) -> Result<Value, ControlError> {
-        self.ask(format!("check {source}"))?;
+        self.record_call(format!("check {source}"))?;
         Ok(json!({ "successful": true }))
     }
 
     async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
-        self.ask(format!("put {source} {body}"))
+        self.record_call(format!("put {source} {body}"))
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
-        self.ask(format!("delete {source}"))
+        self.record_call(format!("delete {source}"))
     }
 
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
-        self.ask(format!("settings {source}"))?;
+        self.record_call(format!("settings {source}"))?;
         Ok(PathBuf::from("host.toml"))
     }
 }
@@ -119,7 +119,7 @@ async fn start_with(lines: &str) -> Running {
 
 fn start_bound(server: AdminServer, state_dir: tempfile::TempDir) -> Running {
     let (registry, control) = (Registry::new(), Arc::new(RecordingControl::default()));
-    let server = server.start(AdminHost {
+    let server = server.start(AdminContext {
         registry: registry.clone(),
         control: Some(Arc::<RecordingControl>::clone(&control)),
         components: ComponentLoader::new(None, 0).unwrap(),

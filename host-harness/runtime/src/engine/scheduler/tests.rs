@@ -9,7 +9,7 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// A call of so many slices, which notes each of them.
+/// A call of `slices` slices, each of which appends its name to `slices_of_all`.
 struct Call<'a> {
     name: char,
     slices: usize,

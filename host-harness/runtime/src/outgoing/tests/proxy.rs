@@ -56,7 +56,7 @@ async fn tls_upstream(directory: &Path) -> u16 {
     port
 }
 
-fn through(url: &str, no_proxy: &'static str) -> Proxies {
+fn proxies_at(url: &str, no_proxy: &'static str) -> Proxies {
     let environment = move |name: &str| (name == "NO_PROXY").then(|| no_proxy.to_owned());
     Proxies::from_setting(url, &environment).unwrap()
 }
@@ -76,7 +76,7 @@ async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_nam
     let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
     let uri = format!("https://{HOST}:{port}");
     let list = AllowList::parse(&[uri.as_str()]).unwrap();
-    let proxies = through(&format!("http://ann:pw@{}", proxy.address), "");
+    let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
     let ca_file = directory.path().join("ca.pem");
     let outgoing =
         OutgoingHttp::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
@@ -105,7 +105,7 @@ async fn plain_requests_go_to_the_proxy_themselves() {
     let port = upstream.rsplit_once(':').unwrap().1;
     let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
     let uri = format!("http://{HOST}:{port}");
-    let proxies = through(&format!("http://ann:pw@{}", proxy.address), "");
+    let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
     let outgoing = outgoing_through(proxies, &[&uri]);
     let answer = send(&outgoing, &format!("{uri}/a?b=c")).await.unwrap();
     assert_eq!(body(answer).await.unwrap(), "hello");
@@ -115,7 +115,7 @@ async fn plain_requests_go_to_the_proxy_themselves() {
         "{heads:?}"
     );
 
-    let without = through(&format!("http://{}", proxy.address), "");
+    let without = proxies_at(&format!("http://{}", proxy.address), "");
     let outgoing = outgoing_through(without, &[&uri]);
     let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
     let wanted = format!(
@@ -127,7 +127,7 @@ async fn plain_requests_go_to_the_proxy_themselves() {
 }
 
 #[tokio::test]
-async fn an_address_that_only_the_component_describes_is_not_asked_of_a_proxy() {
+async fn an_address_that_only_the_component_describes_is_not_requested_through_a_proxy() {
     let upstream = upstream(HELLO, false).await;
     let port = upstream.rsplit_once(':').unwrap().1;
     let proxy = ConnectProxy::start(Behaviour::Serve).await;
@@ -143,7 +143,7 @@ async fn an_address_that_only_the_component_describes_is_not_asked_of_a_proxy() 
         let written = AllowSetting::Extend(texts(written));
         let described: Vec<String> = texts(&uris);
         let list = AllowList::new(written, &[], &described).unwrap();
-        let proxies = through(&format!("http://{}", proxy.address), "");
+        let proxies = proxies_at(&format!("http://{}", proxy.address), "");
         OutgoingHttp::new("acme", &Pools::default(), list, proxies, None).unwrap()
     };
     let outgoing = outgoing_to(&[]);
@@ -167,7 +167,7 @@ async fn no_proxy_exempts_a_target() {
     let upstream = upstream(HELLO, false).await;
     let proxy = ConnectProxy::start(Behaviour::Serve).await;
     let url = format!("http://{}", proxy.address);
-    let outgoing = outgoing_through(through(&url, "localhost,127.0.0.0/8"), &[&upstream]);
+    let outgoing = outgoing_through(proxies_at(&url, "localhost,127.0.0.0/8"), &[&upstream]);
     assert_eq!(
         body(send(&outgoing, &upstream).await.unwrap())
             .await
@@ -175,7 +175,7 @@ async fn no_proxy_exempts_a_target() {
         "hello"
     );
     assert_eq!(proxy.heads().len(), 0);
-    let outgoing = outgoing_through(through(&url, "127.0.0.1:1"), &[&upstream]);
+    let outgoing = outgoing_through(proxies_at(&url, "127.0.0.1:1"), &[&upstream]);
     assert_eq!(
         body(send(&outgoing, &upstream).await.unwrap())
             .await
@@ -191,7 +191,7 @@ async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
     for (behaviour, part) in [
         (
             Behaviour::Answer("HTTP/1.1 403 Forbidden\r\n\r\nno"),
-            "gives no connection to api.example.test:443 (HTTP 403 Forbidden); allow it there",
+            "refuses to connect to api.example.test:443 (HTTP 403 Forbidden); allow it there",
         ),
         (
             Behaviour::ServeWith("Basic other"),
@@ -203,11 +203,11 @@ async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
         ),
         (
             Behaviour::Answer("220 smtp ESMTP\r\n\r\n"),
-            "does not answer in HTTP",
+            "does not speak HTTP",
         ),
     ] {
         let proxy = ConnectProxy::start(behaviour).await;
-        let proxies = through(&format!("http://ann:s3cr3t@{}", proxy.address), "");
+        let proxies = proxies_at(&format!("http://ann:s3cr3t@{}", proxy.address), "");
         let outgoing = outgoing_through(proxies, &[&uri]);
         let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
         let name = format!("the proxy http://{} ", proxy.address);
@@ -217,7 +217,7 @@ async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let outgoing = outgoing_through(through(&format!("http://{address}"), ""), &[&uri]);
+    let outgoing = outgoing_through(proxies_at(&format!("http://{address}"), ""), &[&uri]);
     let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
     assert!(
         text.starts_with(&format!("the proxy http://{address} cannot be reached: "))
@@ -236,7 +236,7 @@ async fn a_tunnel_that_is_cut_is_a_lost_connection() {
     for bytes in [0, 100] {
         let proxy = ConnectProxy::start(Behaviour::Cut(bytes)).await;
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
-        let proxies = through(&format!("http://{}", proxy.address), "");
+        let proxies = proxies_at(&format!("http://{}", proxy.address), "");
         let outgoing =
             OutgoingHttp::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
         let error = send(&outgoing, &uri).await.unwrap_err();
@@ -257,7 +257,7 @@ async fn a_certificate_that_is_not_accepted_is_explained() {
         (
             HOST,
             None,
-            "is not trusted: its issuer CN=Corp Inspection CA is not known here",
+            "is not trusted: its issuer CN=Corp Inspection CA is unknown",
         ),
         (
             "other.test",
@@ -267,7 +267,7 @@ async fn a_certificate_that_is_not_accepted_is_explained() {
     ] {
         let uri = format!("https://{host}:{port}");
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
-        let proxies = through(&format!("http://{}", proxy.address), "");
+        let proxies = proxies_at(&format!("http://{}", proxy.address), "");
         let outgoing =
             OutgoingHttp::new("acme", &Pools::default(), list, proxies, ca_file).unwrap();
         let text = explanation(&send(&outgoing, &uri).await.unwrap_err());

@@ -107,7 +107,7 @@ impl Machine {
         let executing: Vec<(usize, Duration)> = self
             .executing
             .iter()
-            .map(|(at, since)| (*at, *since))
+            .map(|(place, since)| (*place, *since))
             .collect();
         for (place, since) in executing {
             let ran = self.now - since;
@@ -172,7 +172,8 @@ impl Machine {
     }
 }
 
-fn beside(loops: usize) -> Machine {
+/// Runs an honest source and a number of endless loops on two processors.
+fn run_with_loops(loops: usize) -> Machine {
     let mut patterns = vec![HONEST];
     patterns.resize(loops + 1, LOOP);
     let mut machine = Machine::new(2, &patterns);
@@ -182,10 +183,10 @@ fn beside(loops: usize) -> Machine {
 
 #[test]
 fn an_honest_source_beside_loops_keeps_its_share() {
-    let alone = beside(0).share(0);
+    let alone = run_with_loops(0).share(0);
     assert!((alone - 0.6).abs() < 0.01, "{alone}");
     for (loops, least) in [(1, 0.99), (3, 0.95), (8, 0.9)] {
-        let ratio = beside(loops).share(0) / alone;
+        let ratio = run_with_loops(loops).share(0) / alone;
         assert!(ratio > least, "beside {loops}: {ratio}");
     }
 }
@@ -207,7 +208,7 @@ fn a_source_that_needs_less_than_its_share_waits_for_nothing() {
 
 #[test]
 fn loops_share_what_is_left_and_no_permit_is_idle() {
-    let machine = beside(8);
+    let machine = run_with_loops(8);
     let shares: Vec<f64> = (1..9).map(|place| machine.share(place)).collect();
     let (least, most) = shares
         .iter()

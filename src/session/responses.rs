@@ -1,4 +1,4 @@
-//! Handles answers.
+//! Handles API responses, and requests without one.
 
 use crate::api::response_kind::{ResponseKind, describe, permission_advice};
 use crate::batch::NoticeKind;
