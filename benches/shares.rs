@@ -91,7 +91,7 @@ fn main() {
     let component = hostile::compile(folder.path());
     let silent = SilentServer::start();
     let (mut upstream, access) = start_upstream(size);
-    let honest = Honest {
+    let honest = MeasuredSource {
         access,
         folder: folder.path(),
         events: 2 * usize::try_from(size.files).unwrap() * upstream::RECORDS,
@@ -152,13 +152,13 @@ fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
 }
 
 /// The source whose throughput is measured.
-struct Honest<'a> {
+struct MeasuredSource<'a> {
     access: Value,
     folder: &'a Path,
     events: usize,
 }
 
-impl Honest<'_> {
+impl MeasuredSource<'_> {
     /// Collects everything, with these sources beside it. Returns its events a second from the
     /// first to the last.
     fn throughput(&self, beside: &str) -> f64 {

@@ -100,7 +100,7 @@ pub(crate) enum LineKind {
     Click,
     /// A message or a file.
     Message,
-    /// No line of API 1.0: the key is a name of API 2.0, or in other letters than API 1.0 has it.
+    /// Not a line of API 1.0: the key is a name of API 2.0, or a key in different letter case.
     NotLegacy,
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct KeyFacts<'t> {
     /// The name in API 2.0, or the key itself.
     pub name: &'t str,
     /// The kind of lines that have the key; `None` if all may have it, or it is not known.
-    pub line: Option<LineKind>,
+    pub line_kind: Option<LineKind>,
     pub control: SenderControl,
 }
 
@@ -176,8 +176,8 @@ const KEY_FACTS: &[(&str, Option<LineKind>, SenderControl)] = &[
 #[inline(never)]
 pub(crate) fn key_facts(key: &str) -> KeyFacts<'_> {
     let alias = look_up(Stream::Siem, key);
-    let (line, control) = match KEY_FACTS.iter().find(|(known, ..)| *known == key) {
-        Some((_, line, control)) => (*line, *control),
+    let (line_kind, control) = match KEY_FACTS.iter().find(|(known, ..)| *known == key) {
+        Some((_, line_kind, control)) => (*line_kind, *control),
         None if alias.is_some() => (MESSAGE, SenderControl::None),
         None => {
             let is_spelling_of = |name: &str| name.eq_ignore_ascii_case(key);
@@ -189,7 +189,7 @@ pub(crate) fn key_facts(key: &str) -> KeyFacts<'_> {
     let name = alias.map_or(key, |name| name.spelling());
     KeyFacts {
         name,
-        line,
+        line_kind,
         control,
     }
 }

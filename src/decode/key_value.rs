@@ -62,9 +62,9 @@ struct Pair<'t> {
 struct Pairs<'t> {
     all: Vec<Pair<'t>>,
     /// The kind of the line, once a key has shown it.
-    line: Option<LineKind>,
-    /// The first of the values that a sender controls the most: its index, and how much.
-    text: Option<(usize, SenderControl)>,
+    line_kind: Option<LineKind>,
+    /// The pair whose value the sender controls most freely (the first of several): its index, and how much.
+    most_controlled: Option<(usize, SenderControl)>,
 }
 
 impl<'t> Pairs<'t> {
@@ -93,10 +93,12 @@ impl<'t> Pairs<'t> {
     }
 
     fn add(&mut self, pair: Pair<'t>, facts: KeyFacts<'t>) {
-        let KeyFacts { line, control, .. } = facts;
-        if let Some((text_index, _)) = self.text {
-            let is_other = |known| known != LineKind::NotLegacy && line != Some(known);
-            let is_foreign = line.is_some() && self.line.is_some_and(is_other);
+        let KeyFacts {
+            line_kind, control, ..
+        } = facts;
+        if let Some((text_index, _)) = self.most_controlled {
+            let is_other = |known| known != LineKind::NotLegacy && line_kind != Some(known);
+            let is_foreign = line_kind.is_some() && self.line_kind.is_some_and(is_other);
             let first = self.all.iter().position(|before| before.name == pair.name);
             match first {
                 Some(first) if !is_foreign && text_index < first => self.join(first),
@@ -107,9 +109,13 @@ impl<'t> Pairs<'t> {
                 }
             }
         }
-        self.line = self.line.or(line);
-        if control > self.text.map_or(SenderControl::None, |(_, most)| most) {
-            self.text = Some((self.all.len(), control));
+        self.line_kind = self.line_kind.or(line_kind);
+        if control
+            > self
+                .most_controlled
+                .map_or(SenderControl::None, |(_, most)| most)
+        {
+            self.most_controlled = Some((self.all.len(), control));
         }
         self.all.push(pair);
     }

@@ -4,7 +4,7 @@
 //! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
 //! did not finish name no technique.
 
-use super::ecs::logs::{ALLOW, DETECTION, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::ecs::logs::{ALLOW, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY, UNSAFE};
 use super::ecs::threats::CLICK_ALLOWED;
 use super::table::Test;
 use crate::field;
@@ -103,9 +103,9 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
     row(Stream::CiUrlclick, &[CLICK_ALLOWED],                         &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::CiUrlclick, &[],                                      &[LINK],          "every record"),
-    row(Stream::SiemReceipt, &[Test::Contains(&[field::REJECTION_TYPE], DETECTION), Test::Contains(&[field::REJECTION_TYPE], QR_CODE_OR_LINK)],
+    row(Stream::SiemReceipt, &[Test::Contains(&[field::REJECTION_TYPE], DETECTION_WORDS), Test::Contains(&[field::REJECTION_TYPE], QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
-    row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION), Test::Contains(REJECTED_BY, QR_CODE_OR_LINK)],
+    row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION_WORDS), Test::Contains(REJECTED_BY, QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
     row(Stream::CiEntities, &[PHISHED, Test::Given(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
     row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),

@@ -223,7 +223,7 @@ fn lines(stream: Stream) -> Vec<FieldLine> {
         let is_dropped = tables
             .kept
             .iter()
-            .any(|(field, keep)| field.spelling() == line.field && *keep == Keep::Drop);
+            .any(|(field, keep)| field.spelling() == line.field && *keep == Keep::Omit);
         for (paths, object) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
             if paths.is_empty() && !is_dropped {
                 paths.push(format!("{object}.{}", line.field));

@@ -312,8 +312,8 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
                 !is_placeholder(text) && !audit_people::user(text).is_empty()
             }),
             Test::ChangesMembers(_) => prose_holds(found_prose, value, &prose::changes_members),
-            Test::Acts(_, words) => prose_holds(found_prose, value, &|found, text| {
-                prose::acts(found, text, words)
+            Test::ActionIs(_, words) => prose_holds(found_prose, value, &|found, text| {
+                prose::action_is(found, text, words)
             }),
             Test::NamesRole(_) => prose_holds(found_prose, value, &prose::names_role),
             Test::Says(_, words) => prose_holds(found_prose, value, &|found, text| {

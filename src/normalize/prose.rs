@@ -203,10 +203,10 @@ const ENDPOINT_BYTES_MAX: usize = 64;
 const VALUE_BYTES_MAX: usize = 1024;
 
 /// How many occurrences of a label are tried, from the last on, so that a search is linear.
-const TRIES: usize = 8;
+const OCCURRENCES_MAX: usize = 8;
 
 /// What has been found in the prose of one record. Its rows and rules ask for the same parts many
-/// times, and finding them is dear.
+/// times, and finding them is expensive.
 #[derive(Default)]
 pub(super) struct FoundProse {
     /// The length of the text, once it was read. A record has only one field of prose, so a text of
@@ -219,7 +219,7 @@ pub(super) struct FoundProse {
     people: Vec<(Range<usize>, bool)>,
     /// What the sentence says: its words in lower case, a blank before and behind each of them,
     /// without those of names. An address is an `@`.
-    told: String,
+    normalized_sentence: String,
     /// Where the parts stand that were asked for, by [`ProsePart::cache_index`]; `Some(None)` for those that
     /// are not there.
     parts: [Option<Option<Range<usize>>>; REMEMBERED_PARTS],
@@ -250,10 +250,10 @@ impl FoundProse {
             self.words
                 .extend(words(sentence).map(|word| range(text, word)));
             let names = names(sentence);
-            self.tell(text, &names);
-            // Without a verb the names cannot be told from the sentence.
-            if !names.is_empty() && spoken(&self.told, STEMS).is_none() {
-                self.tell(text, &[]);
+            self.scan_sentence(text, &names);
+            // Without a verb the names cannot be distinguished from the sentence.
+            if !names.is_empty() && spoken(&self.normalized_sentence, STEMS).is_none() {
+                self.scan_sentence(text, &[]);
             }
         }
         let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
@@ -264,28 +264,28 @@ impl FoundProse {
             labelled: [part(trailer), part(before)],
             before_trailer: part(&self.ranges.before_trailer),
             words: &self.words,
-            told: &self.told,
+            normalized_sentence: &self.normalized_sentence,
         }
     }
 
     /// Reads who is named and what is said by the words, except in these ranges.
-    fn tell(&mut self, text: &str, names: &[Range<usize>]) {
+    fn scan_sentence(&mut self, text: &str, names: &[Range<usize>]) {
         self.people.clear();
-        self.told.clear();
+        self.normalized_sentence.clear();
         // How many words may still stand between "by" and the address of who acted.
         let mut by = 0;
         for place in &self.words {
             let word = text.get(place.clone()).unwrap_or_default();
-            self.told.push(' ');
+            self.normalized_sentence.push(' ');
             if word.contains('@') {
-                self.told.push('@');
+                self.normalized_sentence.push('@');
                 if let Some(person) = address::bare(word).filter(|_| !is_java_object(word)) {
                     self.people.push((range(text, person), by > 0));
                     // It may stand once more, in angle brackets.
                     by = by.min(1);
                 }
             } else if !names.iter().any(|name| name.contains(&place.start)) {
-                self.told.push_str(word);
+                self.normalized_sentence.push_str(word);
                 let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
                 by = match LINKS.iter().position(is_word) {
                     Some(0) => ACTOR_WORDS_MAX,
@@ -294,8 +294,8 @@ impl FoundProse {
                 };
             }
         }
-        self.told.push(' ');
-        self.told.make_ascii_lowercase();
+        self.normalized_sentence.push(' ');
+        self.normalized_sentence.make_ascii_lowercase();
     }
 }
 
@@ -316,8 +316,8 @@ struct ProseSections<'a> {
     before_trailer: &'a str,
     /// Where the words of the sentence stand in the text.
     words: &'a [Range<usize>],
-    /// [`FoundProse::told`].
-    told: &'a str,
+    /// [`FoundProse::normalized_sentence`].
+    normalized_sentence: &'a str,
 }
 
 /// Where the [`ProseSections`] stand in their text.
@@ -334,7 +334,10 @@ impl SectionRanges {
         let before = |at: usize| text.get(..at).unwrap_or_default();
         let quoted = first(text, QUOTED);
         // Search criteria are JSON. What stands in braces as `name=value` is an object of Java.
-        let mut braces = text.match_indices('{').take(TRIES).map(|(at, _)| at);
+        let mut braces = text
+            .match_indices('{')
+            .take(OCCURRENCES_MAX)
+            .map(|(at, _)| at);
         let json = braces.find(|at| !begins_object(behind(at + 1)));
         let typed = first(text, TYPED).into_iter().chain(json).min();
         let trailer = |from| {
@@ -391,13 +394,17 @@ impl<'a> ProseSections<'a> {
             let marks: Vec<_> = marks(part).collect();
             let found = labels.iter().filter_map(|label| {
                 let try_place = |(at, behind)| Some((at, value(behind)?));
-                if is_verb(label) {
-                    let places: Vec<_> = verb_places(part, label).collect();
-                    return places.into_iter().rev().take(TRIES).find_map(try_place);
+                if needs_no_colon(label) {
+                    let places: Vec<_> = colonless_label_places(part, label).collect();
+                    return places
+                        .into_iter()
+                        .rev()
+                        .take(OCCURRENCES_MAX)
+                        .find_map(try_place);
                 }
                 let marks = marks.iter().rev();
                 let places = marks.filter_map(|mark| place_at(part, *mark, label));
-                places.take(TRIES).find_map(try_place)
+                places.take(OCCURRENCES_MAX).find_map(try_place)
             });
             found.max_by_key(|(at, _)| *at).map(|(_, value)| value)
         })
@@ -519,44 +526,52 @@ pub(super) fn full_name<'t>(
 ) -> Option<&'t str> {
     found.sections(text);
     let sentence = text.get(found.ranges.sentence.clone())?;
-    found.people.iter().take(TRIES).find_map(|(place, _)| {
-        let behind = sentence.get(place.end..)?.trim_start();
-        let end = behind.find('>')?;
-        let name = behind.get(1..end).unwrap_or_default().trim();
-        let is_person = sentence.get(place.clone())?.eq_ignore_ascii_case(person);
-        let is_name = behind.starts_with('<') && !name.is_empty() && !name.contains(['@', '<']);
-        (is_person && is_name).then_some(name)
-    })
+    found
+        .people
+        .iter()
+        .take(OCCURRENCES_MAX)
+        .find_map(|(place, _)| {
+            let behind = sentence.get(place.end..)?.trim_start();
+            let end = behind.find('>')?;
+            let name = behind.get(1..end).unwrap_or_default().trim();
+            let is_person = sentence.get(place.clone())?.eq_ignore_ascii_case(person);
+            let is_name = behind.starts_with('<') && !name.is_empty() && !name.contains(['@', '<']);
+            (is_person && is_name).then_some(name)
+        })
 }
 
 /// Returns whether the sentence contains one of the words, outside names.
 pub(super) fn says(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
-    spoken(found.sections(text).told, words).is_some()
+    spoken(found.sections(text).normalized_sentence, words).is_some()
 }
 
 /// Returns whether one of the words is what was done.
-pub(super) fn acts(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
-    act(found.sections(text).told, words).is_some()
+pub(super) fn action_is(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
+    action_position(found.sections(text).normalized_sentence, words).is_some()
 }
 
 /// Returns where one of the words stands that is what was done: the word with which the sentence
 /// begins, or else the first verb for a creation or a removal.
-fn act(told: &str, words: &[&str]) -> Option<usize> {
-    if let Some(at) = first_act(told) {
-        let begins = |word: &&str| told.get(at..).is_some_and(|told| told.starts_with(word));
+fn action_position(normalized_sentence: &str, words: &[&str]) -> Option<usize> {
+    if let Some(at) = first_action(normalized_sentence) {
+        let begins = |word: &&str| {
+            normalized_sentence
+                .get(at..)
+                .is_some_and(|normalized_sentence| normalized_sentence.starts_with(word))
+        };
         return words.iter().any(begins).then_some(at);
     }
-    let at = spoken(told, words)?;
-    let first = spoken(told, VERBS);
+    let at = spoken(normalized_sentence, words)?;
+    let first = spoken(normalized_sentence, VERBS);
     first.is_none_or(|first| at <= first).then_some(at)
 }
 
 /// Returns where a sentence begins with what was done to what follows.
-fn first_act(told: &str) -> Option<usize> {
+fn first_action(normalized_sentence: &str) -> Option<usize> {
     const INTRODUCTION: &str = " action performed -";
-    let is_introduced = told.starts_with(INTRODUCTION);
+    let is_introduced = normalized_sentence.starts_with(INTRODUCTION);
     let at = 1 + if is_introduced { INTRODUCTION.len() } else { 0 };
-    let act = told.get(at..)?;
+    let act = normalized_sentence.get(at..)?;
     let begins = |word: &&str| act.starts_with(word);
     ACTS.iter().any(begins).then_some(at)
 }
@@ -565,11 +580,11 @@ fn first_act(told: &str) -> Option<usize> {
 /// created or deleted.
 pub(super) fn changes_members(found: &mut FoundProse, text: &str) -> bool {
     let has_target = names_target(found, text);
-    let told = found.sections(text).told;
-    let Some(at) = act(told, MEMBERSHIP) else {
+    let normalized_sentence = found.sections(text).normalized_sentence;
+    let Some(at) = action_position(normalized_sentence, MEMBERSHIP) else {
         return false;
     };
-    let (before, behind) = told.split_at_checked(at).unwrap_or_default();
+    let (before, behind) = normalized_sentence.split_at_checked(at).unwrap_or_default();
     let is_added = behind.starts_with("added");
     let link = behind.find(if is_added { " to " } else { " from " });
     let object = behind.get(..link.unwrap_or(behind.len()));
@@ -584,14 +599,16 @@ pub(super) fn changes_members(found: &mut FoundProse, text: &str) -> bool {
 
 /// Returns where one of the words begins first. A word that ends in a space is looked for at the start
 /// only.
-fn spoken(told: &str, words: &[&str]) -> Option<usize> {
+fn spoken(normalized_sentence: &str, words: &[&str]) -> Option<usize> {
     let place = |word: &&str| {
         let is_start = |at: &usize| match at.checked_sub(1) {
             Some(0) => true,
-            Some(before) => told.as_bytes().get(before) == Some(&b' ') && !word.ends_with(' '),
+            Some(before) => {
+                normalized_sentence.as_bytes().get(before) == Some(&b' ') && !word.ends_with(' ')
+            }
             None => false,
         };
-        places_ignore_case(told, word).find(is_start)
+        places_ignore_case(normalized_sentence, word).find(is_start)
     };
     words.iter().filter_map(place).min()
 }
@@ -615,12 +632,12 @@ impl ProseSections<'_> {
                 .iter()
                 .any(|word| outcome.eq_ignore_ascii_case(word));
         }
-        first_act(self.told).is_none()
-            && (self.told.ends_with(" failed ")
-                || spoken(self.told, NOT_DONE).is_some()
+        first_action(self.normalized_sentence).is_none()
+            && (self.normalized_sentence.ends_with(" failed ")
+                || spoken(self.normalized_sentence, NOT_DONE).is_some()
                 || NOT_DONE_AT_START
                     .iter()
-                    .any(|word| spoken(self.told, &[word]) == Some(1)))
+                    .any(|word| spoken(self.normalized_sentence, &[word]) == Some(1)))
     }
 }
 
@@ -685,9 +702,9 @@ pub(super) fn address_in_object(text: &str) -> Option<&str> {
 /// Returns where a label stands that has a value mark, and what comes after the mark: a colon, or
 /// a label that ends in a verb.
 fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
-    let marked =
-        (!is_verb(label)).then(|| marks(text).filter_map(|mark| place_at(text, mark, label)));
-    let verbs = is_verb(label).then(|| verb_places(text, label));
+    let marked = (!needs_no_colon(label))
+        .then(|| marks(text).filter_map(|mark| place_at(text, mark, label)));
+    let verbs = needs_no_colon(label).then(|| colonless_label_places(text, label));
     let marked = marked.into_iter().flatten();
     marked.chain(verbs.into_iter().flatten())
 }
@@ -698,7 +715,10 @@ fn place_at<'a>(text: &str, (end, behind): Mark<'a>, label: &str) -> Option<(usi
 }
 
 /// Returns where a label stands that ends in a verb, and what comes after it.
-fn verb_places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
+fn colonless_label_places<'a>(
+    text: &'a str,
+    label: &str,
+) -> impl Iterator<Item = (usize, &'a str)> {
     places_ignore_case(text, label).filter_map(|at| {
         let end = at + label.len();
         label_before(text, end, label)?;
@@ -725,18 +745,18 @@ fn first(text: &str, labels: &[&str]) -> Option<usize> {
         let last = last_letter(text.as_bytes().get(..end)?);
         let possible = labels
             .iter()
-            .filter(|label| last_letter(label.as_bytes()) == last && !is_verb(label));
+            .filter(|label| last_letter(label.as_bytes()) == last && !needs_no_colon(label));
         let places = possible.filter_map(|label| label_before(text, end, label));
         places.min()
     };
-    let verbs = labels.iter().filter(|label| is_verb(label));
-    let verbs = verbs.filter_map(|label| verb_places(text, label).next());
+    let verbs = labels.iter().filter(|label| needs_no_colon(label));
+    let verbs = verbs.filter_map(|label| colonless_label_places(text, label).next());
     let marked = marks(text).find_map(at_mark);
     marked.into_iter().chain(verbs.map(|(at, _)| at)).min()
 }
 
 /// Returns whether a label needs no colon after it.
-fn is_verb(label: &str) -> bool {
+fn needs_no_colon(label: &str) -> bool {
     label.ends_with(" is")
 }
 
@@ -1180,7 +1200,7 @@ mod tests {
             ("Ann's folder was deleted, it's gone", "delet"),
             ("Group: VIP was deleted", "delet"),
         ] {
-            let is_act = |words: &[&str]| acts(&mut FoundProse::default(), text, words);
+            let is_act = |words: &[&str]| action_is(&mut FoundProse::default(), text, words);
             for other in ["creat", "added", "delet", "remov"] {
                 assert_eq!(is_act(&[other]), act == other, "{other} in {text}");
             }

@@ -179,7 +179,7 @@ pub enum Keep {
     /// As a boolean where it is one, else as text.
     BooleanOrText,
     /// Not at all.
-    Drop,
+    Omit,
     /// Unchanged, whatever it is.
     Json,
     /// As a whole number, from a number or its digits.
@@ -246,7 +246,7 @@ pub enum Test {
     /// The user of an audit event has a name.
     NamesUser(FieldName),
     /// What an audit event says was done is one of the words.
-    Acts(FieldName, &'static [&'static str]),
+    ActionIs(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
@@ -271,7 +271,7 @@ impl Test {
             | Self::NamesRole(field)
             | Self::NamesTarget(field)
             | Self::NamesUser(field)
-            | Self::Acts(field, _)
+            | Self::ActionIs(field, _)
             | Self::ChangesMembers(field)
             | Self::Says(field, _) => core::slice::from_ref(field),
         }

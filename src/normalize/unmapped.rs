@@ -6,8 +6,8 @@ use crate::field::{self, FieldName};
 /// How the fields of the POST logs are kept that are not kept as text.
 #[rustfmt::skip]
 pub(super) const LOG_FIELDS_KEPT: &[(FieldName, Keep)] = &[
-    (field::OFFSET,               Keep::Drop),
-    (field::PARTITION,            Keep::Drop),
+    (field::OFFSET,               Keep::Omit),
+    (field::PARTITION,            Keep::Omit),
     (field::ATTACHMENTS,           Keep::Json),
     (field::AUTH_RESULTS,           Keep::Json),
     (field::CONTENT_VIEWED,         Keep::Boolean),

@@ -452,7 +452,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         let written = match keep {
             Keep::Boolean => push_boolean(self, field.value),
             Keep::BooleanOrText => push_boolean(self, field.value) || push_text(self, field.value),
-            Keep::Drop => {
+            Keep::Omit => {
                 self.out.truncate(start);
                 return;
             }

@@ -82,7 +82,7 @@ pub struct Campaigns {
     selected: Vec<Campaign>,
     /// The campaigns that are left of `selected` once the page is read, in reverse order. An instance
     /// that begins in the middle reads the page again.
-    queue: Option<Vec<Campaign>>,
+    unread_campaigns: Option<Vec<Campaign>>,
     /// The token of the page of the list after the current one.
     next_list_token: Option<String>,
     /// The progress in a page of the list, which is in no position.
@@ -119,7 +119,7 @@ impl Campaigns {
             people: (people, path),
             interval_minutes,
             selected: Vec::new(),
-            queue: None,
+            unread_campaigns: None,
             next_list_token: None,
             list_page_progress: None,
             transition_stall_detector: None,
@@ -248,21 +248,21 @@ impl Campaigns {
         }
     }
 
-    /// Begins the queue of the campaigns of a page of the list, with the one in which an earlier instance
-    /// stopped at its front.
-    fn begin_queue(&mut self) {
-        let mut queue = core::mem::take(&mut self.selected);
-        let current = queue
+    /// Begins with the campaigns of a page of the list. The campaign in which an earlier instance
+    /// stopped comes first.
+    fn begin_campaigns(&mut self) {
+        let mut unread_campaigns = core::mem::take(&mut self.selected);
+        let current = unread_campaigns
             .iter()
             .position(|campaign| self.campaigns.current.as_deref() == Some(&stored_name(campaign)));
         match current {
             Some(current) => {
-                let campaign = queue.remove(current);
-                queue.push(campaign);
+                let campaign = unread_campaigns.remove(current);
+                unread_campaigns.push(campaign);
             }
             None => self.reset_page(),
         }
-        self.queue = Some(queue);
+        self.unread_campaigns = Some(unread_campaigns);
         self.update_current();
     }
 
@@ -273,7 +273,7 @@ impl Campaigns {
     }
 
     fn current(&self) -> Option<&Campaign> {
-        self.queue.as_ref()?.last()
+        self.unread_campaigns.as_ref()?.last()
     }
 
     fn update_current(&mut self) {
@@ -284,8 +284,8 @@ impl Campaigns {
     /// list.
     fn leave_campaign(&mut self) -> bool {
         self.reset_page();
-        if let Some(queue) = &mut self.queue {
-            queue.pop();
+        if let Some(unread_campaigns) = &mut self.unread_campaigns {
+            unread_campaigns.pop();
         }
         self.update_current();
         self.transition_stall_detector = Some(StallDetector::default());
@@ -294,7 +294,7 @@ impl Campaigns {
 
     /// Moves to the next page of the list. Returns whether there is one.
     fn next_list_page(&mut self) -> bool {
-        self.queue = None;
+        self.unread_campaigns = None;
         self.campaigns.list_token = self.next_list_token.take();
         self.campaigns.list_token.is_some()
     }
@@ -350,7 +350,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn cursor(&mut self) -> Cursor<'_> {
-        let (token, page_progress, stall_detector) = if self.queue.is_none() {
+        let (token, page_progress, stall_detector) = if self.unread_campaigns.is_none() {
             let campaigns = &mut self.campaigns;
             let done = &mut self.list_page_progress;
             (
@@ -384,7 +384,7 @@ impl PagingStrategy for Campaigns {
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         // A page of the list that is read again to find the current campaign has nothing new. Each
         // instance does that, and it must not count as a loop.
-        let is_reread = self.queue.is_none() && self.campaigns.current.is_some();
+        let is_reread = self.unread_campaigns.is_none() && self.campaigns.current.is_some();
         self.transition_stall_detector = is_reread.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
@@ -408,7 +408,7 @@ impl PagingStrategy for Campaigns {
         (_, body): (&Head, Vec<u8>),
         _: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
-        match self.queue {
+        match self.unread_campaigns {
             None => Page::read(body, "", self.campaigns.list_token.as_deref()),
             Some(_) => Page::read(
                 body,
@@ -425,7 +425,7 @@ impl PagingStrategy for Campaigns {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> ProcessResult {
-        if self.queue.is_none() {
+        if self.unread_campaigns.is_none() {
             // A campaign is not a record, so it is not counted.
             return if self.select_campaign(found.bytes, context, batch) {
                 ProcessResult::New
@@ -449,9 +449,9 @@ impl PagingStrategy for Campaigns {
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
-        if self.queue.is_none() {
+        if self.unread_campaigns.is_none() {
             self.next_list_token = page.next_token;
-            self.begin_queue();
+            self.begin_campaigns();
             return self.current().is_some() || self.next_list_page();
         }
         self.position.page_token = page.next_token;
@@ -472,7 +472,7 @@ impl PagingStrategy for Campaigns {
     /// beginning, unless the token came from an empty page: such a token leads nowhere. A campaign that
     /// is refused without a token is left for the next reading.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
-        let is_list = self.queue.is_none();
+        let is_list = self.unread_campaigns.is_none();
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
         let is_after_empty = cursor.stall_detector.empty_pages > 0;
@@ -501,7 +501,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn is_reading_part(&self) -> bool {
-        self.queue.is_some()
+        self.unread_campaigns.is_some()
     }
 
     fn has_remaining(&self) -> bool {
@@ -533,7 +533,7 @@ impl PagingStrategy for Campaigns {
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
-        self.queue = None;
+        self.unread_campaigns = None;
         self.selected.clear();
         self.refused_in_a_row = 0;
         self.campaigns.current = None;
@@ -543,7 +543,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
-        let page = page.filter(|_| self.queue.is_some());
+        let page = page.filter(|_| self.unread_campaigns.is_some());
         position.list = Some(ListPosition {
             campaigns: Some(CampaignsPosition {
                 read_campaigns: self.read_campaigns.to_text(),

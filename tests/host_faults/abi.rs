@@ -17,7 +17,7 @@ pub const fn text(text: &str) -> Slice {
 
 /// `ok` of a batch.
 #[repr(C, align(8))]
-pub struct Answer {
+pub struct PollResult {
     pub is_error: u64,
     pub events: Slice,
     pub index: Slice,
@@ -31,7 +31,7 @@ pub struct Answer {
     pub status: Slice,
 }
 
-impl Answer {
+impl PollResult {
     /// Creates an answer with a checkpoint alone, after which the next poll is due at once.
     pub const fn empty(checkpoint: Slice) -> Self {
         Self {

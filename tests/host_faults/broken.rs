@@ -8,7 +8,7 @@ mod abi;
 
 use core::arch::wasm32;
 
-use abi::{Answer, NONE, Slice, text};
+use abi::{NONE, PollResult, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -28,7 +28,7 @@ const SCHEMA: &str = r#"{"type":"object","properties":{"one":{"type":"string","w
 static DESCRIPTION: Shared<[Slice; 8]> =
     Shared([text("broken"), text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
 
-static ANSWER: Shared<Answer> = Shared(Answer::empty(text("c")));
+static ANSWER: Shared<PollResult> = Shared(PollResult::empty(text("c")));
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
 extern "C" fn describe() -> *const Shared<[Slice; 8]> {

@@ -7,7 +7,7 @@ use std::alloc::Layout;
 use std::hint::black_box;
 use std::io::Write as _;
 
-use abi::{Answer, NONE, Slice, text};
+use abi::{NONE, PollResult, Slice, text};
 
 /// A value that never changes, with pointers to others that never change.
 #[repr(transparent)]
@@ -114,7 +114,7 @@ extern "C" fn poll(
     _max_events: u32,
     _max_bytes: u64,
     _max_requests: u32,
-) -> *const Answer {
+) -> *const PollResult {
     let settings = take(settings, settings_bytes);
     let checkpoint = match has_checkpoint {
         0 => String::new(),
@@ -138,9 +138,9 @@ extern "C" fn poll(
         false => NONE,
     };
     let other = if checkpoint == "c" { "d" } else { "c" };
-    Box::leak(Box::new(Answer {
+    Box::leak(Box::new(PollResult {
         notices,
-        ..Answer::empty(text(other))
+        ..PollResult::empty(text(other))
     }))
 }
 

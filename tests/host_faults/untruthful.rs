@@ -15,7 +15,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32;
 use core::cell::Cell;
 
-use abi::{Answer, NONE, Slice, text};
+use abi::{NONE, PollResult, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -233,13 +233,13 @@ fn stats(stream: Slice, received: u64, events: u64, rejected: u64, duplicates: u
     }
 }
 
-fn answer() -> Answer {
-    Answer::empty(text("c"))
+fn answer() -> PollResult {
+    PollResult::empty(text("c"))
 }
 
 /// Reports in a notice the number of this poll, which the session counts, and that among those of
 /// this instance, and when to poll next.
-fn report_poll(answer: &mut Answer, session: &str, polls: u64, next: [u64; 2]) {
+fn report_poll(answer: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
     let of_run = session.parse().unwrap_or(0) + 1;
     answer.next = next;
     let Slice(at, bytes) = owned(format!("{of_run}"));

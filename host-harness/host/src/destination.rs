@@ -106,9 +106,9 @@ impl RequestObserver for RequestReporter {
         self.entry.request_ended();
     }
 
-    fn requested(&self, status: Option<u16>) {
+    fn completed(&self, status: Option<u16>) {
         if let Some(observer) = self.registry.observer() {
-            observer.requested(self.entry.name(), status);
+            observer.completed(self.entry.name(), status);
         }
     }
 }

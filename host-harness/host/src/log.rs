@@ -134,7 +134,7 @@ fn is_wasmtime_trace(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Has the lines of the log written above these bars, not through them.
-pub(crate) fn print_above(bars: &MultiProgress) {
+pub(crate) fn set_progress_bars(bars: &MultiProgress) {
     let mut progress_bars = PROGRESS_BARS.lock().unwrap_or_else(PoisonError::into_inner);
     *progress_bars = Some(bars.clone());
 }

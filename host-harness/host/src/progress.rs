@@ -82,7 +82,7 @@ impl ProgressBars {
         let bars = (is_enabled && io::stderr().is_terminal()).then(|| {
             let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
             let bars = MultiProgress::with_draw_target(target);
-            log::print_above(&bars);
+            log::set_progress_bars(&bars);
             bars
         });
         Self::with_bars(bars, sources)

@@ -81,7 +81,7 @@ pub trait MetricsObserver: Send + Sync {
     fn delivered(&self, source: &str, took: Duration);
 
     /// A request of a source was answered with an HTTP status; `None` where no answer came.
-    fn requested(&self, source: &str, status: Option<u16>);
+    fn completed(&self, source: &str, status: Option<u16>);
 }
 
 /// The state of one source. Clones share the same state.

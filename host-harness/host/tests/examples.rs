@@ -49,7 +49,7 @@ fn stderr_of(output: &Output) -> String {
 }
 
 /// Past what the harness captures.
-fn report_left_out(why: &str) {
+fn report_skipped_test(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }
@@ -443,7 +443,7 @@ fn rsyslog_reads_closed_files_and_whole_lines() {
 fn rsyslog_accepts_its_configuration() {
     let program = Path::new("/usr/sbin/rsyslogd");
     if !program.exists() {
-        return report_left_out("rsyslog is not installed: its configuration is only read");
+        return report_skipped_test("rsyslog is not installed: its configuration is only read");
     }
     let directory = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(examples().join("rsyslog.conf")).unwrap();
@@ -477,7 +477,7 @@ fn the_unit_is_one_that_systemd_takes() {
         .output()
         .is_err()
     {
-        return report_left_out("no systemd-analyze: the unit is not verified");
+        return report_skipped_test("no systemd-analyze: the unit is not verified");
     }
     let directory = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(examples().join("systemd/source-host.service")).unwrap();

@@ -95,27 +95,27 @@ pub(in super::super) const DONE: &[&str] = &[
 
 /// Roles and permissions, and the accounts that have them.
 pub(in super::super) const ROLES: &[&str] = &["role", "permission", "privilege"];
-pub(in super::super) const ACCOUNTS: Test =
+pub(in super::super) const IS_ACCOUNT_LOG: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
 /// The type, or the accounts and their text, are about roles.
 pub(in super::super) const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
 pub(in super::super) const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
 /// The prose names the person whose account it is.
-pub(in super::super) const TARGETED: Test = Test::NamesTarget(field::EVENT_INFO);
+pub(in super::super) const NAMES_TARGET: Test = Test::NamesTarget(field::EVENT_INFO);
 
 /// Groups of addresses, and what comes into them and leaves them.
-pub(in super::super) const GROUPS: Test = Test::Contains(
+pub(in super::super) const IS_GROUP_LOG: Test = Test::Contains(
     &[field::AUDIT_TYPE, field::CATEGORY],
     &["folder log entry", "profile_group_logs"],
 );
-pub(in super::super) const MEMBERS: Test = Test::ChangesMembers(field::EVENT_INFO);
+pub(in super::super) const CHANGES_MEMBERS: Test = Test::ChangesMembers(field::EVENT_INFO);
 pub(in super::super) const GROUP_TEXT: Test = Test::Says(field::EVENT_INFO, &["group"]);
 
 /// What the text says was done.
-pub(in super::super) const DOES_CREATE: Test = Test::Acts(field::EVENT_INFO, CREATED);
-pub(in super::super) const DOES_DELETE: Test = Test::Acts(field::EVENT_INFO, DELETED);
-pub(in super::super) const DOES_CHANGE: Test = Test::Acts(field::EVENT_INFO, CHANGED);
+pub(in super::super) const DOES_CREATE: Test = Test::ActionIs(field::EVENT_INFO, CREATED);
+pub(in super::super) const DOES_DELETE: Test = Test::ActionIs(field::EVENT_INFO, DELETED);
+pub(in super::super) const DOES_CHANGE: Test = Test::ActionIs(field::EVENT_INFO, CHANGED);
 
 const UNKNOWN: Option<&str> = Some("unknown");
 
@@ -138,20 +138,20 @@ const RULES: &[EcsRule] = &[
     rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], class(IAM, &["admin", "deletion"])),
     rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], class(IAM, &["admin", "creation"])),
     rule(&[ROLE_TYPE], class(IAM, &["admin", "change"])),
-    rule(&[ACCOUNTS, ROLE_TEXT], class(IAM, &["admin", "change"])),
+    rule(&[IS_ACCOUNT_LOG, ROLE_TEXT], class(IAM, &["admin", "change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS, MEMBERS, GROUP_TEXT], class(IAM, &["group", "change"])),
-    rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(IAM, &["user", "deletion"])),
-    rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(IAM, &["user", "creation"])),
-    rule(&[ACCOUNTS, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS, DOES_DELETE], class(IAM, &["user", "deletion"])),
-    rule(&[ACCOUNTS, DOES_CREATE], class(IAM, &["user", "creation"])),
-    rule(&[ACCOUNTS, DOES_CHANGE], class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS],                                 EcsClassification { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
-    rule(&[GROUPS, MEMBERS], class(IAM, &["group", "change"])),
-    rule(&[GROUPS, DOES_DELETE], class(IAM, &["group", "deletion"])),
-    rule(&[GROUPS, DOES_CREATE], class(IAM, &["group", "creation"])),
-    rule(&[GROUPS], class(IAM, &["group", "change"])),
+    rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], class(IAM, &["group", "change"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_DELETE], class(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_CREATE], class(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_CHANGE], class(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG],                                 EcsClassification { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
+    rule(&[IS_GROUP_LOG, CHANGES_MEMBERS], class(IAM, &["group", "change"])),
+    rule(&[IS_GROUP_LOG, DOES_DELETE], class(IAM, &["group", "deletion"])),
+    rule(&[IS_GROUP_LOG, DOES_CREATE], class(IAM, &["group", "creation"])),
+    rule(&[IS_GROUP_LOG], class(IAM, &["group", "change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(CONFIGURATION, &["deletion"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(CONFIGURATION, &["creation"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(CONFIGURATION, &["change"])),

@@ -184,9 +184,9 @@ const REJECTION: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[EcsRule] = &[
-    EcsRule { when: &[Test::Contains(REJECTED_BY, VIRUS)],
+    EcsRule { when: &[Test::Contains(REJECTED_BY, VIRUS_WORDS)],
         class: EcsClassification { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
-    EcsRule { when: &[Test::Contains(REJECTED_BY, DETECTION)],
+    EcsRule { when: &[Test::Contains(REJECTED_BY, DETECTION_WORDS)],
         class: EcsClassification { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
     EcsRule { when: &[],
         class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
@@ -217,9 +217,9 @@ const CLICK: &[FieldMapping] = &[
 /// The fields with the detection that rejected a message: `type` may be a number.
 pub(in super::super) const REJECTED_BY: &[FieldName] = &[field::TYPE, field::DESCRIPTION];
 /// Words of rejections by a virus scanner.
-pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
+pub(in super::super) const VIRUS_WORDS: &[&str] = &["virus", "malware"];
 /// Words of rejections by another detection.
-pub(in super::super) const DETECTION: &[&str] = &[
+pub(in super::super) const DETECTION_WORDS: &[&str] = &[
     "qrcode",
     "qr code",
     "dangerous",

@@ -10,7 +10,7 @@ use super::super::table::{
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
-use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
+use super::logs::{ALERT, DETECTION_WORDS, EMAIL, INTRUSION, MALWARE, VIRUS_WORDS};
 use super::{HEAD, TAIL};
 use crate::field::{self, FieldName};
 
@@ -147,8 +147,8 @@ const SPAM_ROWS: &[FieldMapping] = &[
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
 #[rustfmt::skip]
 pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
-    (field::OFFSET,                       Keep::Drop),
-    (field::PARTITION,                    Keep::Drop),
+    (field::OFFSET,                       Keep::Omit),
+    (field::PARTITION,                    Keep::Omit),
     (field::ANALYSIS,                      Keep::Object),
     (field::CUSTOM_NAME,                    Keep::Boolean),
     (field::CUSTOM_NAME_MATCH,               Keep::Boolean),
@@ -231,7 +231,10 @@ const ELSE_UNKNOWN: EcsRule = EcsRule {
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 const RECEIPT_RULES: &[EcsRule] = &[
     EcsRule {
-        when: &[REJECTED, Test::Contains(&[field::REJECTION_TYPE], VIRUS)],
+        when: &[
+            REJECTED,
+            Test::Contains(&[field::REJECTION_TYPE], VIRUS_WORDS),
+        ],
         class: EcsClassification {
             category: MALWARE,
             outcome: Some("failure"),
@@ -242,7 +245,7 @@ const RECEIPT_RULES: &[EcsRule] = &[
     EcsRule {
         when: &[
             REJECTED,
-            Test::Contains(&[field::REJECTION_TYPE], DETECTION),
+            Test::Contains(&[field::REJECTION_TYPE], DETECTION_WORDS),
         ],
         class: EcsClassification {
             category: INTRUSION,

@@ -3,8 +3,8 @@
 use super::super::audit_people::{ACCESSES, LOGONS};
 use super::super::convert::verbatim;
 use super::super::ecs::audit::{
-    ACCOUNTS, CHANGED, CREATED, DELETED, DOES_CHANGE, DOES_CREATE, DOES_DELETE, DONE, GROUP_TEXT,
-    GROUPS, MEMBERS, ROLE_TEXT, ROLE_TYPE, TARGETED,
+    CHANGED, CHANGES_MEMBERS, CREATED, DELETED, DOES_CHANGE, DOES_CREATE, DOES_DELETE, DONE,
+    GROUP_TEXT, IS_ACCOUNT_LOG, IS_GROUP_LOG, NAMES_TARGET, ROLE_TEXT, ROLE_TYPE,
 };
 use super::super::table::{FieldMapping, Keep, Test, by_row, constant, row, text};
 use super::super::unmapped::LOG_FIELDS_KEPT;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::field::{self, FieldName};
 
-const USER: Test = Test::NamesUser(field::USER);
+const HAS_USER: Test = Test::NamesUser(field::USER);
 const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
 
 const fn variant(
@@ -38,7 +38,7 @@ const fn variant(
 }
 
 /// The prose names the person that `user` does not.
-const NAMED: Test = Test::NamesPerson(field::EVENT_INFO);
+const NAMES_PERSON: Test = Test::NamesPerson(field::EVENT_INFO);
 const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
@@ -111,20 +111,20 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
         classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(6, "Enroll"))]),
-    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), HAS_USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMES_PERSON], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[ROLE_TYPE, TARGETED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ROLE_TYPE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ROLE_TYPE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, TARGETED], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
-    variant(&[ACCOUNTS, MEMBERS, GROUP_TEXT], classes::GROUP, GROUP_ROWS, GROUP_RULES),
-    variant(&[PASSWORD, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[PASSWORD, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[GROUPS],                        classes::GROUP, GROUP_ROWS, GROUP_RULES),
+    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], classes::GROUP, GROUP_ROWS, GROUP_RULES),
+    variant(&[PASSWORD, HAS_USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[PASSWORD, NAMES_PERSON],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[IS_ACCOUNT_LOG, HAS_USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[IS_ACCOUNT_LOG, NAMES_PERSON],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[IS_GROUP_LOG],                        classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
         ACCESS_RULES),
@@ -266,8 +266,8 @@ const ACCESS_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const GROUP_RULES: &[Rule] = &[
-    rule(&[MEMBERS, DOES_DELETE],                                       Classification::activity(4, "Remove User")),
-    rule(&[MEMBERS],                                                    Classification::activity(3, "Add User")),
+    rule(&[CHANGES_MEMBERS, DOES_DELETE],                                       Classification::activity(4, "Remove User")),
+    rule(&[CHANGES_MEMBERS],                                                    Classification::activity(3, "Add User")),
     rule(&[DOES_DELETE],                                                Classification::activity(5, "Delete")),
     rule(&[DOES_CREATE],                                                Classification::activity(6, "Create")),
     rule(&[],                                                           Classification::activity(99, "Folder Log Entry")),
@@ -275,13 +275,13 @@ const GROUP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::Acts(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[Test::ActionIs(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
     rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::Acts(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::ActionIs(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
@@ -289,7 +289,7 @@ const ROLE_RULES: &[Rule] = &[
 /// How a role is taken from an account.
 const TAKEN: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
 
-const FACTOR: Test = Test::Says(
+const MENTIONS_MFA: Test = Test::Says(
     field::EVENT_INFO,
     &["2fa", "mfa", "two-factor", "multi-factor", "second factor"],
 );
@@ -298,8 +298,8 @@ const FACTOR: Test = Test::Says(
 const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
     rule(&[PASSWORD],                                 Classification::activity(3, "Password Change")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
+    rule(&[MENTIONS_MFA, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
+    rule(&[MENTIONS_MFA, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
     rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
     rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
     rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),

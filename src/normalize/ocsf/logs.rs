@@ -3,8 +3,8 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, CLEAN, DETECTION, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY,
-    RELEASED, UNSAFE, VIRUS,
+    ALL_REMOVED, ALLOW, CLEAN, DETECTION_WORDS, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL,
+    REJECTED_BY, RELEASED, UNSAFE, VIRUS_WORDS,
 };
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
@@ -388,7 +388,7 @@ const RELEASE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
-    variant(&[Test::Contains(REJECTED_BY, VIRUS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
+    variant(&[Test::Contains(REJECTED_BY, VIRUS_WORDS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
         REJECTION_RULES),
     variant(&[Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
@@ -403,8 +403,8 @@ const REFUSED: Classification = Classification::activity(2, "Receive")
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    rule(&[Test::Contains(REJECTED_BY, VIRUS)],     REFUSED.severity(4).alert()),
-    rule(&[Test::Contains(REJECTED_BY, DETECTION)], REFUSED.severity(3).alert()),
+    rule(&[Test::Contains(REJECTED_BY, VIRUS_WORDS)],     REFUSED.severity(4).alert()),
+    rule(&[Test::Contains(REJECTED_BY, DETECTION_WORDS)], REFUSED.severity(3).alert()),
     rule(&[],                                  REFUSED.severity(2)),
 ];
 

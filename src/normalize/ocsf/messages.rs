@@ -67,7 +67,7 @@ pub(super) const RECEIPT: &[Variant] = &{
         [RECEIPT_ROWS, ACTION]
     );
     let virus = Variant {
-        when: &[REJECTED, VIRUS, Test::Email(ADDRESSES)],
+        when: &[REJECTED, REJECTED_FOR_VIRUS, Test::Email(ADDRESSES)],
         rows: &[
             HEAD,
             GATEWAY_PRODUCT,
@@ -263,13 +263,13 @@ const THREAT: &[FieldMapping] = &[
     row("status_detail",              &[field::THREAT_TYPE],      text(reason)),
 ];
 
-const VIRUS: Test = Test::Contains(&[field::REJECTION_TYPE], logs::VIRUS);
-const DETECTION: Test = Test::Contains(&[field::REJECTION_TYPE], logs::DETECTION);
+const REJECTED_FOR_VIRUS: Test = Test::Contains(&[field::REJECTION_TYPE], logs::VIRUS_WORDS);
+const REJECTED_BY_DETECTION: Test = Test::Contains(&[field::REJECTION_TYPE], logs::DETECTION_WORDS);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
-    rule(&[REJECTED, VIRUS],                 Classification::activity(2, "Receive").severity(4).status(Some(2)).alert()),
-    rule(&[REJECTED, DETECTION],             Classification::activity(2, "Receive").severity(3).status(Some(2)).alert()),
+    rule(&[REJECTED, REJECTED_FOR_VIRUS],                 Classification::activity(2, "Receive").severity(4).status(Some(2)).alert()),
+    rule(&[REJECTED, REJECTED_BY_DETECTION],             Classification::activity(2, "Receive").severity(3).status(Some(2)).alert()),
     rule(&[REJECTED],                        Classification::activity(2, "Receive").severity(2).status(Some(2))),
     rule(&[HELD_OR_DELETED],                            Classification::activity(2, "Receive").severity(2)),
     rule(&[ACCEPTED],                        Classification::activity(2, "Receive")),

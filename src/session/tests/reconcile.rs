@@ -25,12 +25,12 @@ const KINDS: [Stream; 7] = [
     Stream::ThreatIntelGrid,
 ];
 
-/// The reference model: what was served, and what has left the list again.
+/// The reference model: what was served, and what was removed from the list.
 #[derive(Default)]
 struct Model {
     served: BTreeSet<String>,
     /// The list may not have been read while these were on it.
-    left: BTreeSet<String>,
+    removed: BTreeSet<String>,
 }
 
 impl Model {
@@ -62,11 +62,11 @@ impl Model {
             .entry(Stream::HeldMessages)
             .or_default();
         if !list.is_empty() {
-            self.left.insert(crate::testing::key_of(&list.remove(0)));
+            self.removed.insert(crate::testing::key_of(&list.remove(0)));
         }
     }
 
-    /// Delivered is what was served; reported as gone is what was emitted and has left.
+    /// Delivered is what was served; reported as gone is what was emitted and was removed.
     fn check(&self, host: &Host) {
         let delivered: BTreeSet<String> = host.delivered.iter().cloned().collect();
         let (gone, emitted): (BTreeSet<_>, BTreeSet<_>) = delivered
@@ -75,13 +75,13 @@ impl Model {
         let missing: Vec<_> = self.served.difference(&emitted).collect();
         let unseen: Vec<_> = missing
             .into_iter()
-            .filter(|key| !self.left.contains(*key))
+            .filter(|key| !self.removed.contains(*key))
             .collect();
         assert!(unseen.is_empty(), "missing: {unseen:?}");
         assert!(emitted.is_subset(&self.served), "something was invented");
         let first_id = |key: &String| host.ids[key].first().unwrap().clone();
         let departed = self
-            .left
+            .removed
             .intersection(&emitted)
             .map(|key| format!("gone/{}", first_id(key)));
         assert_eq!(gone, departed.collect());

@@ -24,7 +24,7 @@ const CHANGED: &str = "t001";
 const PAUSED: &str = "t002";
 const REMOVED: &str = "t003";
 const ROTATED: &str = "t004";
-const CUT: &str = "t005";
+const CHECKPOINT_TRUNCATED: &str = "t005";
 const REFUSED: &str = "t006";
 /// The tenants of the receiver that is down for a while.
 const TENANTS_OF_SECOND_RECEIVER: [&str; 3] = ["t007", "t008", "t009"];
@@ -283,7 +283,7 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     let faults = [
         (ADDED, "active"),
         (PAUSED, "paused"),
-        (CUT, "paused"),
+        (CHECKPOINT_TRUNCATED, "paused"),
         (ROTATED, "unauthorized"),
         (REFUSED, "failing"),
     ];
@@ -291,11 +291,16 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     note("faults");
 
     // A checkpoint is cut, a tenant leaves, and the new secret is known.
-    let checkpoint = fixture.path(&format!("state/{CUT}.checkpoint.json"));
+    let checkpoint = fixture.path(&format!("state/{CHECKPOINT_TRUNCATED}.checkpoint.json"));
     let whole = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(
-        host.ask("POST", &format!("sources/{CUT}/resume"), "").0,
+        host.ask(
+            "POST",
+            &format!("sources/{CHECKPOINT_TRUNCATED}/resume"),
+            ""
+        )
+        .0,
         200
     );
     fs::remove_file(fixture.source_file(REMOVED)).unwrap();
@@ -305,7 +310,7 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     let faults = [
         (ADDED, "active"),
         (PAUSED, "paused"),
-        (CUT, "failing"),
+        (CHECKPOINT_TRUNCATED, "failing"),
         (REMOVED, "removed"),
         (REFUSED, "failing"),
     ];
@@ -361,7 +366,7 @@ fn begin_faults(day: &Day, host: &mut Host<'_>) {
     day.write(CHANGED, "poll_timeout_secs = 50");
     let line = host.reload();
     assert!(line.contains("added=1 changed=1 removed=0"), "{line}");
-    for name in [PAUSED, CUT] {
+    for name in [PAUSED, CHECKPOINT_TRUNCATED] {
         let path = format!("sources/{name}/pause");
         assert_eq!(host.ask("POST", &path, "").0, 200);
     }
@@ -394,7 +399,14 @@ fn lateness(environment: &DayEnvironment, tenants: impl Iterator<Item = String>)
 
 /// Returns the tenants without changes or faults.
 fn others() -> impl Iterator<Item = String> {
-    let disturbed = [CHANGED, PAUSED, REMOVED, ROTATED, CUT, REFUSED];
+    let disturbed = [
+        CHANGED,
+        PAUSED,
+        REMOVED,
+        ROTATED,
+        CHECKPOINT_TRUNCATED,
+        REFUSED,
+    ];
     names().filter(move |name| {
         !disturbed.contains(&name.as_str()) && !TENANTS_OF_SECOND_RECEIVER.contains(&name.as_str())
     })

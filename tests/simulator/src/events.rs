@@ -10,7 +10,7 @@ use crate::batch_file::Span;
 use crate::fault::{Effect, page_token_refused};
 use crate::feed::RewrittenRecord;
 use crate::history::identity_of;
-use crate::identity::is_transport;
+use crate::identity::is_log_position_key;
 use crate::request::Request;
 use crate::siem::{FileList, bad_parameter};
 use crate::time::{DAY_MS, parse_date_time};
@@ -92,7 +92,7 @@ impl Page {
         // The identity is that of the record with the field names of batch files, of which a few
         // records have those of this endpoint.
         let (mut event, mut batch_record) = (Map::new(), Map::new());
-        for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {
+        for (key, value) in record.fields().filter(|(key, _)| !is_log_position_key(key)) {
             let (key, batch_key) = match key {
                 "subtype" | "subType" => ("subType", "subtype"),
                 "type" | "eventType" => ("eventType", "type"),

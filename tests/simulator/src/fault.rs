@@ -81,7 +81,7 @@ pub enum Effect {
         body: String,
     },
     /// An error with a `Retry-After` that is a date ahead of the upstream's clock.
-    AnswerUntil {
+    RetryAfterDate {
         /// The status.
         status: u16,
         /// How far ahead.
@@ -350,7 +350,7 @@ pub(crate) fn request_action(
     now_ms: i64,
 ) -> RequestAction {
     match effect {
-        Effect::AnswerUntil { status, ms } => {
+        Effect::RetryAfterDate { status, ms } => {
             let until = UtcTime::new(now_ms.saturating_add(*ms)).http();
             RequestAction::Answer(Answer::new(*status, "").with("retry-after", until))
         }

@@ -100,7 +100,7 @@ const fn for_admin(row: Row) -> Row {
 }
 
 /// Creates the row of a log or list without a window.
-const fn undated(
+const fn log_without_window(
     stream: &'static str,
     path: &'static str,
     items_location: ItemsLocation,
@@ -116,7 +116,7 @@ const fn undated(
 const fn feed(stream: &'static str) -> Row {
     Row {
         kind: Kind::Feed,
-        ..undated(stream, FEED, Data, intel::indicator)
+        ..log_without_window(stream, FEED, Data, intel::indicator)
     }
 }
 
@@ -140,16 +140,16 @@ pub(crate) static ROWS: &[Row] = &[
     for_admin(log("held-messages", "/api/gateway/get-hold-message-list", START_END, Data, gateway::held_message)),
     log("held-release", "/api/gateway/get-held-release-logs", START_END, ListInData("heldReleaseLogs"), gateway::held_release),
     for_admin(log("rejections", "/api/gateway/get-rejections", START_END, ListInObject("rejections"), gateway::rejection)),
-    undated("archive.search", "/api/archive/get-archive-search-logs", ListInData("logs"), archive::archive_search),
+    log_without_window("archive.search", "/api/archive/get-archive-search-logs", ListInData("logs"), archive::archive_search),
     log("archive.search-log", "/api/archive/get-search-logs", START_END, ListInData("logs"), archive::archive_search_log),
     log("archive.view", "/api/archive/get-view-logs", START_END, Data, archive::archive_view),
     log("remediation", "/api/ttp/remediation/find-incidents", START_END, ListInData("incidents"), remediation::incident),
     feed("threat-intel.customer"),
     feed("threat-intel.grid"),
-    undated("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
-    undated("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
-    undated("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
-    Row { kind: Kind::Campaigns, ..undated("training.phishing", CAMPAIGNS, ListInData("items"), training::phishing_result) },
+    log_without_window("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
+    log_without_window("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
+    log_without_window("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
+    Row { kind: Kind::Campaigns, ..log_without_window("training.phishing", CAMPAIGNS, ListInData("items"), training::phishing_result) },
 ];
 
 /// Returns the row of a request: two feeds share one path, and campaigns have two.

@@ -60,7 +60,7 @@ const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// logged.
 const SUPERSEDED_WARN_MIN: u32 = 3;
 /// After this many lease durations without another such claim, the count begins again.
-const SUPERSEDED_RESET_LEASES: u32 = 10;
+const SUPERSEDED_RESET_LEASE_DURATIONS: u32 = 10;
 /// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
 const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);
 /// How long work may continue after a stop was requested. The rest of the time that a service
@@ -73,7 +73,7 @@ const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
 /// The same without an admin server: then only the hourly log line reports tenants.
 const OVERVIEW_INTERVAL_WITHOUT_ADMIN: Duration = Duration::from_secs(300);
 /// With many tenants, reading takes at most one part in this many of the time.
-const OVERVIEW_PARTS: u32 = 20;
+const OVERVIEW_PAUSE_FACTOR: u32 = 20;
 
 /// Counts of the leases of this host.
 #[derive(Debug, Default)]
@@ -503,7 +503,9 @@ impl RunningHost {
         let times = {
             let mut superseded = lock(&self.superseded);
             let (times, last) = superseded.entry(tenant.to_owned()).or_default();
-            if now.saturating_sub(*last) > lease_duration.saturating_mul(SUPERSEDED_RESET_LEASES) {
+            if now.saturating_sub(*last)
+                > lease_duration.saturating_mul(SUPERSEDED_RESET_LEASE_DURATIONS)
+            {
                 *times = 0;
             }
             *last = now;
@@ -622,7 +624,7 @@ impl RunningHost {
             self.context.registry.remove_source(tenant);
             false
         });
-        let reset_after = lease_duration.saturating_mul(SUPERSEDED_RESET_LEASES);
+        let reset_after = lease_duration.saturating_mul(SUPERSEDED_RESET_LEASE_DURATIONS);
         let now = clock::now();
         lock(&self.superseded).retain(|_, (_, last)| now.saturating_sub(*last) <= reset_after);
     }
@@ -774,7 +776,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
             }
         }
         let took = clock::now().saturating_sub(started_at);
-        sleep(interval.max(took.saturating_mul(OVERVIEW_PARTS))).await;
+        sleep(interval.max(took.saturating_mul(OVERVIEW_PAUSE_FACTOR))).await;
     }
 }
 

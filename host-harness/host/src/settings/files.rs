@@ -53,7 +53,7 @@ pub(crate) struct WrittenFiles {
     file: PathBuf,
     state_dir: PathBuf,
     /// Whether the rejected records of all sources go to one file.
-    has_rejected_file: bool,
+    has_shared_rejected_file: bool,
     outputs: Vec<OutputFiles>,
 }
 
@@ -114,7 +114,10 @@ impl WrittenFiles {
         Self {
             file: settings.file.clone(),
             state_dir: settings.state_dir.clone(),
-            has_rejected_file: matches!(settings.dead_letter, Some(DeadLetterSettings::File(_))),
+            has_shared_rejected_file: matches!(
+                settings.dead_letter,
+                Some(DeadLetterSettings::File(_))
+            ),
             outputs: output_files(settings),
         }
     }
@@ -250,7 +253,7 @@ impl WrittenFiles {
             };
             let checkpoint = store::state_path(&self.state_dir, name);
             add(format!("the checkpoint of `{name}`"), &checkpoint);
-            if !self.has_rejected_file {
+            if !self.has_shared_rejected_file {
                 let rejected = store::rejected_path(&self.state_dir, name);
                 add(format!("the rejected records of `{name}`"), &rejected);
             }

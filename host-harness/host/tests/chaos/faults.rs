@@ -64,7 +64,7 @@ const ANSWERS: [NamedEffect; 14] = [
         answer(503, &[("retry-after", "4")], "")
     }),
     ("503 with a Retry-After that is a date", || {
-        Effect::AnswerUntil {
+        Effect::RetryAfterDate {
             status: 503,
             ms: 3_000,
         }

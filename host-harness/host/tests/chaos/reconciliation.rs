@@ -21,7 +21,7 @@ pub(crate) struct Reconciliation {
     /// Records that the host left out because they had been delivered.
     pub(crate) duplicates: u64,
     /// Records of files that the upstream deleted.
-    pub(crate) lost_by_design: usize,
+    pub(crate) deleted_upstream: usize,
     /// How often each fault was applied, by name.
     pub(crate) fault_counts: BTreeMap<String, u64>,
     /// What is missing and not by design: `output stream identity`.
@@ -71,7 +71,7 @@ impl Reconciliation {
                     self.errors
                         .push(format!("{output} {stream}: {path} was not reported"));
                 }
-                self.lost_by_design += lost.len();
+                self.deleted_upstream += lost.len();
                 missing.retain(|identity| !identities.contains(identity));
             }
             self.missing.extend(
@@ -156,7 +156,7 @@ impl Reconciliation {
             self.faults() - self.kills(),
             self.kills(),
             self.missing.len(),
-            self.lost_by_design,
+            self.deleted_upstream,
         )
     }
 
@@ -167,7 +167,7 @@ impl Reconciliation {
         self.repeated += other.repeated;
         self.rejected += other.rejected;
         self.duplicates += other.duplicates;
-        self.lost_by_design += other.lost_by_design;
+        self.deleted_upstream += other.deleted_upstream;
         for (name, times) in other.fault_counts {
             *self.fault_counts.entry(name).or_default() += times;
         }

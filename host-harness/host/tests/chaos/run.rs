@@ -316,7 +316,7 @@ impl Run {
             self.assert_counts();
             let reconciliation = Reconciliation::of(&self);
             // A file that was deleted is set aside, and tried again for hours before it is a gap.
-            let is_set_aside = ended.code() == Some(1) && reconciliation.lost_by_design > 0;
+            let is_set_aside = ended.code() == Some(1) && reconciliation.deleted_upstream > 0;
             if ended.success() || (is_set_aside && reconciliation.missing.is_empty()) {
                 reconciliation.assert_good(&self.name());
                 return reconciliation;

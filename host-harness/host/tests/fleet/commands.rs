@@ -14,7 +14,7 @@ use crate::host::{Host, tenant_file};
 use crate::nats_server::Server;
 use crate::setup::link_machine_code;
 use crate::upstream::Upstream;
-use crate::{DEADLINE, POLL_INTERVAL, report_left_out};
+use crate::{DEADLINE, POLL_INTERVAL, report_skipped_test};
 
 const EVENTS: usize = 5;
 const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
@@ -116,7 +116,7 @@ impl FleetFixture {
 async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let nats = TempDir::new().unwrap();
     let Some(server) = Server::start(nats.path(), None).await else {
-        return report_left_out("the test of the commands of a fleet");
+        return report_skipped_test("the test of the commands of a fleet");
     };
     let folder = TempDir::new().unwrap();
     let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
@@ -238,7 +238,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
 async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lease() {
     let nats = TempDir::new().unwrap();
     let Some(server) = Server::start(nats.path(), None).await else {
-        return report_left_out("the test of a new consumer of a fleet");
+        return report_skipped_test("the test of a new consumer of a fleet");
     };
     let folder = TempDir::new().unwrap();
     let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
@@ -304,7 +304,7 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
 async fn a_tenant_that_another_host_has_leaves_the_page_and_the_metrics_until_it_is_back() {
     let nats = TempDir::new().unwrap();
     let Some(server) = Server::start(nats.path(), None).await else {
-        return report_left_out("the test of tenants that leave a host");
+        return report_skipped_test("the test of tenants that leave a host");
     };
     let folder = TempDir::new().unwrap();
     let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;

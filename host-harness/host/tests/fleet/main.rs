@@ -52,7 +52,7 @@ const COLLECTION_DURATION: Duration = Duration::from_secs(60);
 const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 
-fn report_left_out(what: &str) {
+fn report_skipped_test(what: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {what}: no nats-server").unwrap();
 }
@@ -332,7 +332,7 @@ impl Fleet {
 async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats() {
     let nats = TempDir::new().unwrap();
     let Some(mut server) = Server::start(nats.path(), None).await else {
-        return report_left_out("the tests of a fleet");
+        return report_skipped_test("the tests of a fleet");
     };
     let proxy = Proxy::start(server.port).await;
     let nats_ports = [vec![server.port], vec![proxy.port], vec![server.port]];
@@ -537,7 +537,7 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     let folders: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
     let directories = [folders[0].path(), folders[1].path(), folders[2].path()];
     let Some(mut servers) = Server::start_cluster(directories).await else {
-        return report_left_out("the test of a cluster");
+        return report_skipped_test("the test of a cluster");
     };
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
     let nats_ports = [ports.clone(), ports.clone(), ports.clone()];

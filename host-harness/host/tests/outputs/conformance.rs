@@ -5,7 +5,7 @@ use source_outputs::OutputError;
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::peers::{AfterKill, CONNECTIONS, Directory, Nats, Peer, Pipe, Purpose, Scripted};
-use crate::test_delivery::{DEADLINE, TestDelivery, accept, deliver, report_left_out};
+use crate::test_delivery::{DEADLINE, TestDelivery, accept, deliver, report_skipped_test};
 
 /// All promises of one output with some settings.
 async fn conforms(mut peer: impl Peer) {
@@ -177,7 +177,7 @@ async fn http_keeps_every_promise_as_compressed_ndjson() {
 async fn nats_keeps_every_promise() {
     match Nats::start().await {
         Some(peer) => conforms(peer).await,
-        None => report_left_out("nats-server is not installed"),
+        None => report_skipped_test("nats-server is not installed"),
     }
 }
 

@@ -10,7 +10,7 @@ use source_outputs::OutputError;
 
 use crate::nats_server::Server;
 use crate::test_delivery::{
-    DEADLINE, TestDelivery, accept, body, deliver, number, open, report_left_out,
+    DEADLINE, TestDelivery, accept, body, deliver, number, open, report_skipped_test,
 };
 
 async fn context(port: u16) -> jetstream::Context {
@@ -59,7 +59,7 @@ pub(crate) async fn numbers(port: u16) -> Vec<usize> {
 async fn jetstream_takes_every_event_once() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return report_left_out("nats-server is not installed");
+        return report_skipped_test("nats-server is not installed");
     };
     let port = server.port;
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 2");
@@ -105,7 +105,7 @@ async fn jetstream_takes_every_event_once() {
 async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return report_left_out("nats-server is not installed");
+        return report_skipped_test("nats-server is not installed");
     };
     let port = server.port;
     assert_eq!(messages(port, true).await, 0);
@@ -142,7 +142,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
 async fn refused_credentials_block_the_output() {
     let directory = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(directory.path(), None).await else {
-        return report_left_out("nats-server is not installed");
+        return report_skipped_test("nats-server is not installed");
     };
     let mut output = open(&server.settings("password = \"wrong\"")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..1))
@@ -155,7 +155,7 @@ async fn refused_credentials_block_the_output() {
 async fn an_event_above_the_limit_of_the_stream_is_rejected_and_the_others_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(directory.path(), None).await else {
-        return report_left_out("nats-server is not installed");
+        return report_skipped_test("nats-server is not installed");
     };
     let config = Config {
         max_message_size: 1_000,

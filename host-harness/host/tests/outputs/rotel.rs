@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::http_receiver::HttpReceiver;
-use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_left_out};
+use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_skipped_test};
 
 struct Rotel(Child);
 
@@ -85,7 +85,7 @@ async fn free_port() -> u16 {
 #[tokio::test]
 async fn a_collector_takes_every_event_and_hands_it_on() {
     let Some(program) = program() else {
-        return report_left_out("rotel is not installed and ROTEL is not set");
+        return report_skipped_test("rotel is not installed and ROTEL is not set");
     };
     let receiver = HttpReceiver::start().await;
     let (_rotel, port) = started(&program, &receiver).await;

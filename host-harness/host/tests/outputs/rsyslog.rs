@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_left_out};
+use crate::test_delivery::{DEADLINE, TestDelivery, deliver, open, report_skipped_test};
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
@@ -82,7 +82,7 @@ async fn until_received(directory: &Path, count: usize) {
 #[tokio::test]
 async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     if !Path::new(PROGRAM).exists() {
-        return report_left_out("rsyslog is not installed");
+        return report_skipped_test("rsyslog is not installed");
     }
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path();

@@ -120,7 +120,7 @@ pub(crate) async fn accept(
 }
 
 /// Prints that a test was skipped, bypassing the harness's capture.
-pub(crate) fn report_left_out(why: &str) {
+pub(crate) fn report_skipped_test(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }

@@ -80,7 +80,7 @@ impl Activity {
     #[cfg(test)]
     pub(crate) fn waiting() -> Self {
         let state = CallState::default();
-        state.wait_for_host();
+        state.set_waits_for_host();
         Self(Arc::new(state))
     }
 
@@ -191,7 +191,7 @@ impl Instance {
         let call_state = Arc::clone(&runner.state);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            call_state.interrupt();
+            call_state.note_interrupted();
             Ok(UpdateDeadline::Yield(1))
         });
         // Instantiation runs code of the component too.

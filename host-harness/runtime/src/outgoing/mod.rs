@@ -70,7 +70,7 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
 
     /// A request got a response with this HTTP status, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
-    fn requested(&self, status: Option<u16>);
+    fn completed(&self, status: Option<u16>);
 }
 
 /// A request that has begun and not ended, however it ends.
@@ -410,7 +410,7 @@ impl WasiHttpHooks for OutgoingHttp {
             drop(pending);
             if let Some(observer) = shared.observer.get() {
                 let status = outcome.as_ref().ok();
-                observer.requested(status.map(|(response, _)| response.status().as_u16()));
+                observer.completed(status.map(|(response, _)| response.status().as_u16()));
             }
             match &outcome {
                 Ok((response, _)) => debug!(

@@ -99,7 +99,7 @@ impl RequestObserver for PendingCount {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn requested(&self, _: Option<u16>) {}
+    fn completed(&self, _: Option<u16>) {}
 }
 
 #[tokio::test]

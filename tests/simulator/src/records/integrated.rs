@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::mail::add_transport;
+use super::mail::add_log_position;
 use super::{RecordBuilder, words};
 
 /// Generates a message, and what was found in it.
@@ -63,9 +63,9 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     builder.put("source", "OFFICE_365_MAIL");
     let historical = builder.random.chance(50);
     builder.put("historicalMail", historical);
-    builder.put_or_nothing("subject", builder.message.subject.clone());
-    builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    add_transport(builder);
+    builder.put_value_or_empty("subject", builder.message.subject.clone());
+    builder.put_value_or_empty("messageId", builder.message.message_id.clone());
+    add_log_position(builder);
 }
 
 /// Generates the results of SPF, DKIM and DMARC for a message.
@@ -81,8 +81,8 @@ pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
         results.clear();
     }
     builder.put("authResults", Value::Array(results));
-    builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    add_transport(builder);
+    builder.put_value_or_empty("messageId", builder.message.message_id.clone());
+    add_log_position(builder);
 }
 
 /// Generates a click that was blocked, with the documented fields, as no sample is public.
@@ -96,7 +96,7 @@ pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
     builder.put("originalUrl", format!("https://{domain}{path}"));
     builder.put("redirectUrl", "https://warn.quince.test/blocked");
     let ip = (!builder.odd(100)).then(|| builder.message.ip.clone());
-    builder.put_or_nothing("sourceIp", ip);
-    builder.put_or_nothing("messageId", builder.message.message_id.clone());
-    add_transport(builder);
+    builder.put_value_or_empty("sourceIp", ip);
+    builder.put_value_or_empty("messageId", builder.message.message_id.clone());
+    add_log_position(builder);
 }

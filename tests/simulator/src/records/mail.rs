@@ -31,7 +31,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
             "receiptErrors",
             "virusFound",
         ] {
-            builder.put_nothing(key);
+            builder.put_empty_value(key);
         }
     }
     let score = builder.number(30);
@@ -44,7 +44,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
         Value::from("[]")
     };
     builder.put("spamInfo", info);
-    add_transport(builder);
+    add_log_position(builder);
     // The last category exceeds the target, by half of its length on average.
     let target = builder.target_bytes().saturating_sub(75);
     let missing = target.saturating_sub(builder.record.line_bytes());
@@ -66,10 +66,10 @@ fn add_rejection(builder: &mut RecordBuilder<'_>) {
     if builder.odd(300) {
         builder.record.remove("receiptErrors");
     } else {
-        builder.put_or_nothing("receiptErrors", (!error.is_empty()).then_some(error));
+        builder.put_value_or_empty("receiptErrors", (!error.is_empty()).then_some(error));
     }
     if virus.is_empty() {
-        builder.put_nothing("virusFound");
+        builder.put_empty_value("virusFound");
     } else {
         builder.put("virusFound", virus);
     }
@@ -106,7 +106,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
         "RBL",
     ];
     let reason = held.then(|| builder.random.pick(&reasons));
-    builder.put_or_nothing("holdReason", reason);
+    builder.put_value_or_empty("holdReason", reason);
     let bytes = if action == "Sdbx" {
         "0".to_owned()
     } else {
@@ -127,7 +127,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
             builder.put(key, hit);
         }
     }
-    add_transport(builder);
+    add_log_position(builder);
     let target = builder.target_bytes();
     let missing = target.saturating_sub(builder.record.line_bytes() + 90);
     add_attachments(builder, missing);
@@ -155,7 +155,7 @@ fn add_attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
     let total = names.len() * 1153;
     builder.put("totalSizeAttachments", total.to_string());
     match names.as_slice() {
-        [] => builder.put_nothing("attachments"),
+        [] => builder.put_empty_value("attachments"),
         [name] if builder.odd(300) => builder.put("attachments", name.clone()),
         _ => builder.put("attachments", quoted.join(", ")),
     }
@@ -179,7 +179,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     let ip = super::ip(&mut builder.random, "Inbound", builder.generator.odd_shapes);
     builder.put("destinationIp", ip);
     let host = (!builder.odd(100)).then(|| builder.random.pick(words::HOSTS));
-    builder.put_or_nothing("Hostname", host);
+    builder.put_value_or_empty("Hostname", host);
     let route = builder.random.pick(words::ROUTES);
     builder.put("route", route);
     builder.put("emailSize", builder.message.bytes.to_string());
@@ -198,17 +198,17 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     builder.put("tlsUsed", used);
     let refused = delivered == "false";
     let errors = refused.then_some("452 4.2.2 mailbox is full");
-    builder.put_or_nothing("deliveryErrors", errors);
-    builder.put_or_nothing(
+    builder.put_value_or_empty("deliveryErrors", errors);
+    builder.put_value_or_empty(
         "rejectionType",
         refused.then_some("Recipient server refused"),
     );
-    builder.put_or_nothing("rejectionCode", refused.then_some("452"));
-    builder.put_or_nothing(
+    builder.put_value_or_empty("rejectionCode", refused.then_some("452"));
+    builder.put_value_or_empty(
         "rejectionInfo",
         refused.then_some("4.2.2 over \"quota\", try later"),
     );
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a message that is added to the journal.
@@ -221,15 +221,15 @@ pub(super) fn journal(builder: &mut RecordBuilder<'_>) {
     builder.put("recipients", builder.message.recipient.clone());
     builder.put("senderEnvelope", builder.message.sender.clone());
     if builder.odd(200) {
-        builder.put_or_nothing("subject", builder.message.subject.clone());
+        builder.put_value_or_empty("subject", builder.message.subject.clone());
     }
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 fn add_tls(builder: &mut RecordBuilder<'_>) {
     if builder.odd(80) {
-        builder.put_nothing("tlsVersion");
-        builder.put_nothing("tlsCipher");
+        builder.put_empty_value("tlsVersion");
+        builder.put_empty_value("tlsCipher");
         return;
     }
     let (version, cipher) = builder.random.pick(words::CIPHERS);
@@ -239,7 +239,7 @@ fn add_tls(builder: &mut RecordBuilder<'_>) {
 
 /// Adds the position in the upstream's own log, which newer files do not have. The file fills in
 /// the numbers.
-pub(super) fn add_transport(builder: &mut RecordBuilder<'_>) {
+pub(super) fn add_log_position(builder: &mut RecordBuilder<'_>) {
     if !builder.odd(250) {
         builder.put("_offset", 0);
         builder.put("_partition", 0);

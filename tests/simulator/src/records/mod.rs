@@ -128,22 +128,22 @@ impl RecordBuilder<'_> {
     fn add_addresses(&mut self) {
         self.put("senderEnvelope", self.message.sender.clone());
         self.put("recipients", self.message.recipient.clone());
-        self.put_or_nothing("subject", self.message.subject.clone());
-        self.put_or_nothing("messageId", self.message.message_id.clone());
+        self.put_value_or_empty("subject", self.message.subject.clone());
+        self.put_value_or_empty("messageId", self.message.message_id.clone());
     }
 
     fn put(&mut self, key: &'static str, value: impl Into<Value>) {
         self.record.put(key, value);
     }
 
-    fn put_or_nothing(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+    fn put_value_or_empty(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         self.record
-            .put_or_nothing(key, value, &mut self.random, self.generator.odd_shapes);
+            .put_value_or_empty(key, value, &mut self.random, self.generator.odd_shapes);
     }
 
-    fn put_nothing(&mut self, key: &'static str) {
+    fn put_empty_value(&mut self, key: &'static str) {
         self.record
-            .put_nothing(key, &mut self.random, self.generator.odd_shapes);
+            .put_empty_value(key, &mut self.random, self.generator.odd_shapes);
     }
 
     /// Returns whether an odd shape with a probability of `per_mille` occurs here.

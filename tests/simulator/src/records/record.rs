@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::identity::{Identity, is_transport, of_canonical, write_canonical};
+use crate::identity::{Identity, is_log_position_key, of_canonical, write_canonical};
 use crate::random::Random;
 
 /// The fields of a record, in the order of writing.
@@ -33,7 +33,12 @@ impl Record {
     }
 
     /// Adds a field without a value, in one of the three ways of the API.
-    pub(crate) fn put_nothing(&mut self, key: &'static str, random: &mut Random, odd_shapes: bool) {
+    pub(crate) fn put_empty_value(
+        &mut self,
+        key: &'static str,
+        random: &mut Random,
+        odd_shapes: bool,
+    ) {
         match if odd_shapes { random.below(4) } else { 0 } {
             0 | 1 => self.put(key, Value::Null),
             2 => self.put(key, ""),
@@ -42,7 +47,7 @@ impl Record {
     }
 
     /// Adds a field with the value, or without one.
-    pub(crate) fn put_or_nothing(
+    pub(crate) fn put_value_or_empty(
         &mut self,
         key: &'static str,
         value: Option<impl Into<Value>>,
@@ -51,7 +56,7 @@ impl Record {
     ) {
         match value {
             Some(value) => self.put(key, value),
-            None => self.put_nothing(key, random, odd_shapes),
+            None => self.put_empty_value(key, random, odd_shapes),
         }
     }
 
@@ -123,7 +128,7 @@ fn canonical(mut fields: Vec<(&str, Vec<u8>)>) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
     write_fields(
         &mut text,
-        fields.iter().filter(|(key, _)| !is_transport(key)),
+        fields.iter().filter(|(key, _)| !is_log_position_key(key)),
         RecordFormat::default(),
     );
     text

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::mail::add_transport;
+use super::mail::add_log_position;
 use super::{RecordBuilder, words};
 
 /// Generates the fields of a virus in a message.
@@ -16,7 +16,7 @@ pub(super) fn av(builder: &mut RecordBuilder<'_>) {
     add_route_and_sender(builder);
     let internal = builder.boolean(100);
     builder.put("senderDomainInternal", internal);
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a message found to be spam.
@@ -30,7 +30,7 @@ pub(super) fn spam(builder: &mut RecordBuilder<'_>) {
         builder.put("taggedExternal", external);
         builder.put("taggedMalicious", malicious);
     }
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a threat in an internal or outbound message.
@@ -56,9 +56,9 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
             .random
             .chance(300)
             .then(|| builder.random.pick(words::BAD_DOMAINS));
-        builder.put_or_nothing(key, domain);
+        builder.put_value_or_empty(key, domain);
     }
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a message that impersonates somebody.
@@ -86,7 +86,7 @@ pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     }
     add_route_and_sender(builder);
     builder.record.remove("senderDomain");
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a malicious link, found or clicked.
@@ -126,10 +126,10 @@ pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
     };
     builder.put("analysis", analysis);
     let ip = (!builder.odd(150)).then(|| builder.message.ip.clone());
-    builder.put_or_nothing("sourceIp", ip);
+    builder.put_value_or_empty("sourceIp", ip);
     add_route_and_sender(builder);
     builder.record.remove("senderIp");
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 /// Generates the fields of a malicious attachment.
@@ -138,7 +138,7 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
     let media_type = add_file(builder);
     if builder.odd(200) {
         // Live records can carry names, hashes and ids and nothing else.
-        add_transport(builder);
+        add_log_position(builder);
         return;
     }
     builder.add_addresses();
@@ -152,7 +152,7 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
     let customer = super::ip(&mut builder.random, "Inbound", false);
     builder.put("customerIp", customer);
     add_route_and_sender(builder);
-    add_transport(builder);
+    add_log_position(builder);
 }
 
 fn add_route_and_sender(builder: &mut RecordBuilder<'_>) {
@@ -162,7 +162,7 @@ fn add_route_and_sender(builder: &mut RecordBuilder<'_>) {
     builder.put("route", route);
     builder.put("senderDomain", builder.message.sender_domain);
     let ip = (!builder.odd(30)).then(|| builder.message.ip.clone());
-    builder.put_or_nothing("senderIp", ip);
+    builder.put_value_or_empty("senderIp", ip);
 }
 
 /// Adds the fields of a file, and returns its media type.

@@ -140,7 +140,7 @@ impl MetricsObserver for Metrics {
         self.observe(source, |it| it.deliveries.observe(took.as_secs_f64()));
     }
 
-    fn requested(&self, source: &str, status: Option<u16>) {
+    fn completed(&self, source: &str, status: Option<u16>) {
         self.observe(source, |it| {
             let count = it.requests.entry(status).or_default();
             *count = count.saturating_add(1);

@@ -16,7 +16,7 @@ pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-pub(super) fn report_left_out(why: &str) {
+pub(super) fn report_skipped_test(why: &str) {
     // Past what the harness captures.
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
@@ -82,8 +82,8 @@ fn full() -> String {
     });
     metrics.polled("acme", Duration::from_millis(30));
     metrics.delivered("acme", Duration::from_millis(3));
-    metrics.requested("acme", Some(200));
-    metrics.requested("acme", None);
+    metrics.completed("acme", Some(200));
+    metrics.completed("acme", None);
     scrape(&metrics, &registry)
 }
 
@@ -148,7 +148,7 @@ fn a_host_with_many_sources_has_few_series() {
             if registry.entry(&name).is_none() {
                 add(&registry, &name, State::Active);
                 metrics.polled(&name, Duration::from_millis(30));
-                metrics.requested(&name, Some(200));
+                metrics.completed(&name, Some(200));
             }
         }
         let text = scrape(&metrics, &registry);
@@ -181,7 +181,7 @@ fn counters_of_a_host_never_go_down() {
     // Its checkpoint was moved away: it counts from zero.
     update("b", 1);
     assert_eq!(events(), Some(17.0));
-    metrics.requested("b", Some(200));
+    metrics.completed("b", Some(200));
     registry.remove_source("b");
     let requests = value(
         &scrape(&metrics, &registry),
@@ -239,7 +239,7 @@ fn a_source_that_is_removed_leaves_the_metrics() {
     let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Stream));
     add(&registry, "acme", State::Active);
     metrics.polled("acme", Duration::from_millis(30));
-    metrics.requested("acme", Some(429));
+    metrics.completed("acme", Some(429));
     assert!(scrape(&metrics, &registry).contains("code=\"429\""));
     registry.remove_source("acme");
     assert!(!scrape(&metrics, &registry).contains("acme"));
@@ -311,7 +311,9 @@ fn promtool_check(text: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = promtool else {
-        report_left_out("no promtool (Debian package prometheus): metrics are not checked by it");
+        report_skipped_test(
+            "no promtool (Debian package prometheus): metrics are not checked by it",
+        );
         return;
     };
     let mut stdin = promtool.stdin.take().unwrap();

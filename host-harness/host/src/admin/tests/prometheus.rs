@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::metrics::{report_left_out, root};
+use super::metrics::{report_skipped_test, root};
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -15,7 +15,7 @@ fn has(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let found = version.is_ok_and(|output| output.status.success());
     if !found {
-        report_left_out(&format!("no {program} (Debian package prometheus)"));
+        report_skipped_test(&format!("no {program} (Debian package prometheus)"));
     }
     found
 }

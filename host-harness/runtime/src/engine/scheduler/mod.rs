@@ -51,12 +51,12 @@ pub(super) struct CallState {
 
 impl CallState {
     /// Records that an epoch makes the call yield.
-    pub(super) fn interrupt(&self) {
+    pub(super) fn note_interrupted(&self) {
         self.interrupted.store(true, Ordering::Relaxed);
     }
 
     #[cfg(test)]
-    pub(super) fn wait_for_host(&self) {
+    pub(super) fn set_waits_for_host(&self) {
         self.waits_for_host.store(true, Ordering::Relaxed);
     }
 

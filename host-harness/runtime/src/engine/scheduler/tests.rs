@@ -36,7 +36,7 @@ impl Call<'_> {
             if left == 0 {
                 return Poll::Ready(self.name);
             }
-            self.state.interrupt();
+            self.state.note_interrupted();
             cx.waker().wake_by_ref();
             Poll::Pending
         });

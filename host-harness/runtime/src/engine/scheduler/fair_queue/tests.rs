@@ -107,20 +107,20 @@ impl Machine {
         let executing: Vec<(usize, Duration)> = self
             .executing
             .iter()
-            .map(|(place, since)| (*place, *since))
+            .map(|(source_index, since)| (*source_index, *since))
             .collect();
-        for (place, since) in executing {
+        for (source_index, since) in executing {
             let ran = self.now - since;
             let at = self.at();
-            let source = &mut self.sources[place];
+            let source = &mut self.sources[source_index];
             if !all && ran < source.left.min(TICK) {
                 continue;
             }
-            self.executing.remove(&place);
+            self.executing.remove(&source_index);
             source.left = source.left.saturating_sub(ran);
             source.executed += ran;
             source.in_call += ran;
-            let again = (source.left > Duration::ZERO).then_some(place);
+            let again = (source.left > Duration::ZERO).then_some(source_index);
             if again.is_none() {
                 source.left = source.pattern.executes;
                 source.wakes_at = Some(self.now + source.pattern.waits);
@@ -130,33 +130,36 @@ impl Machine {
             if again.is_none() {
                 source.in_call = Duration::ZERO;
             }
-            for place in [woken, again].into_iter().flatten() {
-                self.try_run(place);
+            for source_index in [woken, again].into_iter().flatten() {
+                self.try_run(source_index);
             }
         }
     }
 
     fn wake(&mut self) {
-        for place in 0..self.sources.len() {
-            if self.sources[place]
+        for source_index in 0..self.sources.len() {
+            if self.sources[source_index]
                 .wakes_at
                 .is_some_and(|at| at <= self.now)
             {
-                self.sources[place].wakes_at = None;
-                self.sources[place].wanted_since = self.now;
-                self.try_run(place);
+                self.sources[source_index].wakes_at = None;
+                self.sources[source_index].wanted_since = self.now;
+                self.try_run(source_index);
             }
         }
     }
 
-    fn try_run(&mut self, place: usize) {
+    fn try_run(&mut self, source_index: usize) {
         let at = self.at();
-        let source = &mut self.sources[place];
-        match self.queue.enter(source.call, &source.account, place, at) {
+        let source = &mut self.sources[source_index];
+        match self
+            .queue
+            .enter(source.call, &source.account, source_index, at)
+        {
             EnterOutcome::Runs => {
                 let waited = self.now - source.wanted_since;
                 source.longest_wait = source.longest_wait.max(waited);
-                self.executing.insert(place, self.now);
+                self.executing.insert(source_index, self.now);
             }
             EnterOutcome::Waits { interrupts: true } => {
                 self.interruptions += 1;
@@ -167,8 +170,8 @@ impl Machine {
     }
 
     /// The share of one processor that a source had.
-    fn share(&self, place: usize) -> f64 {
-        self.sources[place].executed.as_secs_f64() / self.now.as_secs_f64()
+    fn share(&self, source_index: usize) -> f64 {
+        self.sources[source_index].executed.as_secs_f64() / self.now.as_secs_f64()
     }
 }
 
@@ -209,14 +212,16 @@ fn a_source_that_needs_less_than_its_share_waits_for_nothing() {
 #[test]
 fn loops_share_what_is_left_and_no_permit_is_idle() {
     let machine = run_with_loops(8);
-    let shares: Vec<f64> = (1..9).map(|place| machine.share(place)).collect();
+    let shares: Vec<f64> = (1..9)
+        .map(|source_index| machine.share(source_index))
+        .collect();
     let (least, most) = shares
         .iter()
         .fold((f64::MAX, 0.0_f64), |(least, most), share| {
             (least.min(*share), most.max(*share))
         });
     assert!(most / least < 1.05, "{shares:?}");
-    let all: f64 = (0..9).map(|place| machine.share(place)).sum();
+    let all: f64 = (0..9).map(|source_index| machine.share(source_index)).sum();
     assert!(all > 1.99, "{all}");
 }
 
@@ -295,16 +300,16 @@ fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     let call_ids: Vec<CallId> = accounts.iter().map(|_| queue.register()).collect();
     let mut now = Instant::now();
     let mut running = Vec::new();
-    for (place, account) in accounts.iter().enumerate() {
-        if queue.enter(call_ids[place], account, place, now) == EnterOutcome::Runs {
-            running.push(place);
+    for (source_index, account) in accounts.iter().enumerate() {
+        if queue.enter(call_ids[source_index], account, source_index, now) == EnterOutcome::Runs {
+            running.push(source_index);
         }
     }
     for _ in 0..50_000 {
         now += TICK;
-        for place in std::mem::take(&mut running) {
-            let next = queue.end_slice(call_ids[place], TICK, Some(place), now);
-            let next = next.unwrap_or(place);
+        for source_index in std::mem::take(&mut running) {
+            let next = queue.end_slice(call_ids[source_index], TICK, Some(source_index), now);
+            let next = next.unwrap_or(source_index);
             queue.enter(call_ids[next], &accounts[next], next, now);
             running.push(next);
         }
