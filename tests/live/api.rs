@@ -56,6 +56,10 @@ fn what_cannot_be_done_says_what_to_do() {
     fixture.write("acme", "enabled = false");
     fixture.write_text("bad", "enabeld = true");
     let host = fixture.start(&[]);
+    // The admin server listens before the sources are read.
+    for name in ["acme", "bad"] {
+        host.wait_for_source(name, "known", |source| source["state"].is_string());
+    }
     let refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
         let (found, answer) = host.ask(method, path, body);
         let error = answer["error"].as_str().unwrap_or_default();
