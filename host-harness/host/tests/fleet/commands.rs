@@ -19,6 +19,9 @@ use crate::{DEADLINE, POLL_INTERVAL, report_skipped_test};
 const EVENTS: usize = 5;
 const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
 const TOKEN: &str = "fedcba9876543210-admin";
+/// `[fleet]` of a host with an admin server.
+const WITH_ADMIN: &str =
+    "leases = 8\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }";
 
 /// A host of a fleet, its upstream, and the files of its tenants.
 struct FleetFixture {
@@ -27,6 +30,27 @@ struct FleetFixture {
 }
 
 impl FleetFixture {
+    /// A host on the NATS server at `port`, with more lines in `[fleet]`, that does not run yet.
+    async fn new(folder: &TempDir, port: u16, more: &str) -> Self {
+        let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
+        let host = Host::new(&folder.path().join("h"), &[port], upstream.ports[0], more);
+        fs::write(host.path("admin.token"), TOKEN).unwrap();
+        Self { host, upstream }
+    }
+
+    /// Adds all tenants, starts the host, and waits until each was polled.
+    async fn start_with_tenants(&mut self) {
+        link_machine_code(&self.host.path("state/cache"));
+        for tenant in TENANTS {
+            let file = format!("{tenant}.toml");
+            self.write(&file, tenant, "");
+            self.host.fleet(&["add", &file]);
+        }
+        self.host.start();
+        let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
+        self.wait_until("all are polled", are_active).await;
+    }
+
     fn write(&self, file: &str, tenant: &str, more: &str) {
         let text = tenant_file(tenant, &self.upstream.ports, more);
         fs::write(self.host.path(file), text).unwrap();
@@ -119,16 +143,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         return report_skipped_test("the test of the commands of a fleet");
     };
     let folder = TempDir::new().unwrap();
-    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
-    let more = "leases = 8\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }";
-    let host = Host::new(
-        &folder.path().join("h"),
-        &[server.port],
-        upstream.ports[0],
-        more,
-    );
-    fs::write(host.path("admin.token"), TOKEN).unwrap();
-    let mut fixture = FleetFixture { host, upstream };
+    let mut fixture = FleetFixture::new(&folder, server.port, WITH_ADMIN).await;
 
     let begun = collect_on_one_machine(&fixture);
     interrupted(&fixture, server.port).await;
@@ -241,23 +256,8 @@ async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lea
         return report_skipped_test("the test of a new consumer of a fleet");
     };
     let folder = TempDir::new().unwrap();
-    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
-    let host = Host::new(
-        &folder.path().join("h"),
-        &[server.port],
-        upstream.ports[0],
-        "leases = 8",
-    );
-    let mut fixture = FleetFixture { host, upstream };
-    link_machine_code(&fixture.host.path("state/cache"));
-    for tenant in TENANTS {
-        let file = format!("{tenant}.toml");
-        fixture.write(&file, tenant, "");
-        fixture.host.fleet(&["add", &file]);
-    }
-    fixture.host.start();
-    let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
-    fixture.wait_until("all are polled", are_active).await;
+    let mut fixture = FleetFixture::new(&folder, server.port, "leases = 8").await;
+    fixture.start_with_tenants().await;
     let (code, _) = fixture.host.terminate();
     assert_eq!(code, Some(0), "{}", fixture.host.log());
     assert_eq!(fixture.events().len(), TENANTS.len() * EVENTS);
@@ -307,25 +307,8 @@ async fn a_tenant_that_another_host_has_leaves_the_page_and_the_metrics_until_it
         return report_skipped_test("the test of tenants that leave a host");
     };
     let folder = TempDir::new().unwrap();
-    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
-    let more = "leases = 8\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }";
-    let host = Host::new(
-        &folder.path().join("h"),
-        &[server.port],
-        upstream.ports[0],
-        more,
-    );
-    fs::write(host.path("admin.token"), TOKEN).unwrap();
-    let mut fixture = FleetFixture { host, upstream };
-    link_machine_code(&fixture.host.path("state/cache"));
-    for tenant in TENANTS {
-        let file = format!("{tenant}.toml");
-        fixture.write(&file, tenant, "");
-        fixture.host.fleet(&["add", &file]);
-    }
-    fixture.host.start();
-    let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
-    fixture.wait_until("all are polled", are_active).await;
+    let mut fixture = FleetFixture::new(&folder, server.port, WITH_ADMIN).await;
+    fixture.start_with_tenants().await;
     fixture.wait_until_rows(&["active"; 3]).await;
     let metric_lines = |tenant: &str| {
         let (_, metrics) = fixture.request("GET", "/metrics");
