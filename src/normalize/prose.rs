@@ -268,7 +268,7 @@ impl FoundProse {
         }
     }
 
-    /// Reads who is named and what is said by the words, except in these ranges.
+    /// Finds the people in the text and normalizes its words, except those in these ranges.
     fn scan_sentence(&mut self, text: &str, names: &[Range<usize>]) {
         self.people.clear();
         self.normalized_sentence.clear();

@@ -72,7 +72,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
 /// The same without an admin server: then only the hourly log line reports tenants.
 const OVERVIEW_INTERVAL_WITHOUT_ADMIN: Duration = Duration::from_secs(300);
-/// With many tenants, reading takes at most one part in this many of the time.
+/// The pause after a reading is at least this many times as long as the reading took.
 const OVERVIEW_PAUSE_FACTOR: u32 = 20;
 
 /// Counts of the leases of this host.

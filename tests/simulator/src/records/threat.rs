@@ -61,7 +61,7 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
     add_log_position(builder);
 }
 
-/// Generates the fields of a message that impersonates somebody.
+/// Generates the fields of a message that impersonates someone.
 pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&["Hold", "Hold", "None", "Bounce"]);
     builder.add_subtype(Some(action));
