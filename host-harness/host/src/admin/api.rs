@@ -127,13 +127,7 @@ impl Shared {
 
 /// Builds the router with all routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let mut router = Router::new()
-        .route("/livez", get(|| async { probes::live() }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/describe", get(describe))
-        .route("/api/v1/sources", get(sources))
+    let one_source = Router::new()
         .route(
             "/api/v1/sources/{name}",
             get(source).put(put).delete(delete),
@@ -143,7 +137,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/sources/{name}/check", post(check))
         .route("/api/v1/sources/{name}/pause", post(pause))
         .route("/api/v1/sources/{name}/resume", post(resume))
-        .route("/api/v1/sources/{name}/reset", post(reset));
+        .route("/api/v1/sources/{name}/reset", post(reset))
+        .route_layer(from_fn_with_state(Arc::clone(&shared), refuse_until_loaded));
+    let mut router = Router::new()
+        .route("/livez", get(|| async { probes::live() }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/describe", get(describe))
+        .route("/api/v1/sources", get(sources))
+        .merge(one_source);
     for (path, content_type, bytes) in page::ASSETS {
         let version = version(bytes);
         let asset =
@@ -182,6 +185,16 @@ async fn guard(State(shared): App, request: Request, next: Next) -> Response {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Middleware: replaces a 404 response for a source with 503 until all sources are loaded. Which
+/// sources exist is not known before, and a client may delete what it believes to be removed.
+async fn refuse_until_loaded(State(shared): App, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND && !shared.registry.is_ready() {
+        return probes::not_loaded();
     }
     response
 }

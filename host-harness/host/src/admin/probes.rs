@@ -63,12 +63,20 @@ pub(super) fn live() -> Response {
 
 /// Responds whether the sources are loaded and checkpoints can be stored.
 pub(super) async fn ready(is_loaded: bool, store: &StoreProbe) -> Response {
-    let unready = |reason| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     if !is_loaded {
-        unready("the sources are not loaded yet; ask again")
+        not_loaded()
     } else if store.is_writable().await {
         live()
     } else {
-        unready("the state directory cannot be written; the log of the host says why")
+        unavailable("the state directory cannot be written; the log of the host says why")
     }
+}
+
+/// Responds that the sources are not loaded yet.
+pub(super) fn not_loaded() -> Response {
+    unavailable("the sources are not loaded yet; ask again")
+}
+
+fn unavailable(reason: &str) -> Response {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
 }

@@ -47,9 +47,32 @@ async fn status_is_what_the_registry_reports() {
     assert_eq!(status["sources"][0]["streams"]["audit"]["events"], 7);
     let source = get(running.address(), "/api/v1/sources/acme").await.json();
     assert_eq!(source["streams"], status["sources"][0]["streams"]);
+    running.registry.set_ready(true);
     let none = get(running.address(), "/api/v1/sources/none").await;
     assert_eq!(none.status, 404);
     assert!(none.error().contains("\"none\""), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_source_is_missing_only_after_all_sources_are_loaded() {
+    let running = start().await;
+    let address = running.address();
+    add(&running.registry, "acme", State::Starting);
+    let no_source = ControlError::NotFound("no source".to_owned());
+    for (is_ready, expected) in [(false, 503), (true, 404)] {
+        running.registry.set_ready(is_ready);
+        for path in ["/api/v1/sources/none", "/api/v1/sources/none/history"] {
+            assert_eq!(get(address, path).await.status, expected, "{path}");
+        }
+        running.control.answer_with(no_source.clone());
+        let path = "/api/v1/sources/none/pause";
+        let refused = change(address, "POST", path, "").await;
+        assert_eq!(refused.status, expected, "{refused:?}");
+        // What is known already, and a path that never exists.
+        let known = get(address, "/api/v1/sources/acme").await;
+        assert_eq!(known.status, 200, "{known:?}");
+        assert_eq!(get(address, "/api/v1/nothing").await.status, 404);
+    }
 }
 
 #[tokio::test]
@@ -145,6 +168,7 @@ async fn actions_are_passed_on_and_their_errors_say_what_to_do() {
         );
         assert_eq!(running.control.take(), [call]);
     }
+    running.registry.set_ready(true);
     for (error, status) in [
         (ControlError::NotFound("no source".to_owned()), 404),
         (ControlError::Conflict("is paused".to_owned()), 409),
@@ -299,6 +323,7 @@ async fn files_of_the_page_are_served_with_what_protects_them() {
 async fn the_history_of_a_source_is_given_from_the_first_minute_on() {
     let running = start().await;
     let address = running.address();
+    running.registry.set_ready(true);
     assert_eq!(
         get(address, "/api/v1/sources/acme/history").await.status,
         404
