@@ -174,7 +174,8 @@ impl FleetClient {
     }
 
     /// Takes no tenant for the duration of a lease if other hosts run: this one may have been
-    /// started after a crash of the server, of which it cannot know.
+    /// started after a crash of the server, of which it cannot know. The report of this host
+    /// counts as well where it opens NATS again: its own leases from before may not have ended.
     pub(crate) async fn hold_off_if_others_run(&self) {
         let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
         if !is_alone {
