@@ -272,6 +272,33 @@ async fn a_file_of_200_mib_is_read_in_16_mib_of_memory() {
     assert!(peak <= 16 * 1024 * 1024, "{peak} bytes");
 }
 
+/// A file that needs more than the 64 MiB of a component would be read again and again.
+#[tokio::test]
+async fn a_feed_of_many_mib_is_read_within_the_memory_of_a_component() {
+    let config = Config {
+        pages: 0,
+        audit_events: 0,
+        log_records: 0,
+        feed_file_records: 1_000_000,
+        ..Config::default()
+    };
+    let simulator = Simulator::start(config).await.unwrap();
+    let added_at = simulator.now_ms() - 3_600_000;
+    simulator.add_records("threat-intel.grid", 60_000, added_at);
+    for form in ["csv", "stix"] {
+        let source = feed_source(&simulator, form).await;
+        let (lines, peak) = collect(&source, false).await;
+        println!("{form}: greatest memory {} KiB", peak / 1024);
+        let distinct: BTreeSet<&String> = lines.iter().collect();
+        assert_eq!([lines.len(), distinct.len()], [60_000; 2], "{form}");
+    }
+}
+
+async fn feed_source(simulator: &Simulator, form: &str) -> Source {
+    let settings = format!("streams = [\"threat-intel.grid\"]\nthreat_feed = \"{form}\"");
+    source(simulator, &settings).await
+}
+
 /// A request that waits for a component is given up after some seconds, and compiling takes longer
 /// on a busy machine: the next request must not begin it again.
 #[tokio::test]

@@ -1,82 +1,142 @@
 //! Converts comma-separated values to JSON objects, one for each row.
 
+use core::ops::Range;
+
 use crate::encode::push_quoted;
 
 /// The separators that a file may have. The first line decides, since the feed is documented as CSV
 /// and no sample is public (`mimecast-api.md` §5.11).
-const SEPARATORS: [char; 4] = [',', '|', ';', '\t'];
+const SEPARATORS: [u8; 4] = *b",|;\t";
 
-/// Returns one JSON object for each row, with the names of the first row. Empty rows are skipped;
-/// values without a name get the number of their column.
+/// The rest of a longer value is left out: a quotation mark that is never closed makes one value of
+/// the rest of the file.
+const FIELD_BYTES_MAX: usize = 1024 * 1024;
+
+/// A file with more rows is no feed of indicators.
+const ROWS_MAX: usize = 1_000_000;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The first row of a file: the separator of its values, and their names.
+pub struct Header {
+    separator: u8,
+    names: Vec<String>,
+}
+
+/// Finds the rows of a file. Returns its header, and where each row after it is; `None` where there
+/// are too many. Empty rows are skipped. The rows are not converted here: as JSON they need several
+/// times their memory.
 #[must_use]
-pub fn objects(text: &str) -> Vec<String> {
-    let text = text.trim_start_matches('\u{feff}');
-    let first = text.lines().next().unwrap_or_default();
+pub fn scan(text: &[u8]) -> Option<(Header, Vec<Range<usize>>)> {
+    let mut at = if text.starts_with(BYTE_ORDER_MARK) {
+        BYTE_ORDER_MARK.len()
+    } else {
+        0
+    };
+    let rest = text.get(at..).unwrap_or_default();
+    let first = rest.split(|byte| *byte == b'\n').next();
+    let first = first.unwrap_or_default();
+    let count = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
     let separator = SEPARATORS
         .into_iter()
-        .max_by_key(|separator| (first.matches(*separator).count(), *separator == ','))
-        .unwrap_or(',');
-    let mut rows = rows(text, separator).into_iter();
-    let names = rows.next().unwrap_or_default();
-    let object = |row: Vec<String>| {
+        .max_by_key(|separator| (count(*separator), *separator == b','))
+        .unwrap_or(b',');
+    let mut header = Header {
+        separator,
+        names: Vec::new(),
+    };
+    let mut rows = Vec::new();
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let mut fields = Vec::new();
+        let mut is_empty = true;
+        let is_header = header.names.is_empty();
+        let length = read_row(rest, separator, &mut |field| {
+            is_empty &= field.is_empty();
+            if is_header {
+                fields.push(String::from_utf8_lossy(field).into_owned());
+            }
+        });
+        let end = at.saturating_add(length);
+        if !is_empty && is_header {
+            header.names = fields;
+        } else if !is_empty && rows.len() == ROWS_MAX {
+            return None;
+        } else if !is_empty {
+            rows.push(at..end);
+        }
+        at = end;
+    }
+    Some((header, rows))
+}
+
+impl Header {
+    /// Returns a row as a JSON object. Values without a name get the number of their column; bytes
+    /// that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn object(&self, row: &[u8]) -> String {
         let mut object = String::from("{");
-        for (at, value) in row.iter().enumerate() {
-            if at > 0 {
+        let mut column = 0_usize;
+        read_row(row, self.separator, &mut |value| {
+            if column > 0 {
                 object.push(',');
             }
-            match names.get(at).filter(|name| !name.is_empty()) {
+            let name = self.names.get(column).filter(|name| !name.is_empty());
+            column = column.saturating_add(1);
+            match name {
                 Some(name) => push_quoted(&mut object, name),
-                None => push_quoted(&mut object, &format!("column{}", at.saturating_add(1))),
+                None => push_quoted(&mut object, &format!("column{column}")),
             }
             object.push(':');
-            push_quoted(&mut object, value);
-        }
+            push_quoted(&mut object, &String::from_utf8_lossy(value));
+        });
         object.push('}');
         object
-    };
-    rows.map(object).collect()
+    }
 }
 
-/// Returns the rows and their fields (RFC 4180).
-fn rows(text: &str, separator: char) -> Vec<Vec<String>> {
-    let mut rows = Vec::new();
-    let mut row: Vec<String> = Vec::new();
-    let mut field = String::new();
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
+/// Reads the first row (RFC 4180), and calls `each` with its fields. Returns its length with its end
+/// of line.
+fn read_row(text: &[u8], separator: u8, each: &mut dyn FnMut(&[u8])) -> usize {
+    let mut field = Vec::new();
+    let mut is_quoted = false;
+    let mut bytes = text.iter().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match *byte {
+            b'"' if is_quoted && bytes.next_if(|(_, next)| **next == b'"').is_some() => {
+                field.push(b'"');
             }
-            '"' if quoted => quoted = false,
-            '"' if field.is_empty() => quoted = true,
-            c if c == separator && !quoted => row.push(core::mem::take(&mut field)),
-            '\n' if !quoted => finish_row(&mut rows, &mut row, &mut field),
-            '\r' if !quoted => {}
-            c => field.push(c),
+            b'"' if is_quoted => is_quoted = false,
+            b'"' if field.is_empty() => is_quoted = true,
+            byte if byte == separator && !is_quoted => {
+                each(&field);
+                field.clear();
+            }
+            b'\n' if !is_quoted => {
+                each(&field);
+                return at.saturating_add(1);
+            }
+            b'\r' if !is_quoted => {}
+            byte if field.len() < FIELD_BYTES_MAX => field.push(byte),
+            _ => {}
         }
     }
-    finish_row(&mut rows, &mut row, &mut field);
-    rows
-}
-
-fn finish_row(rows: &mut Vec<Vec<String>>, row: &mut Vec<String>, field: &mut String) {
-    row.push(core::mem::take(field));
-    let row = core::mem::take(row);
-    if row.iter().any(|field| !field.is_empty()) {
-        rows.push(row);
-    }
+    each(&field);
+    text.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::objects;
+    use super::scan;
+
+    fn objects(text: &[u8]) -> Vec<String> {
+        let (header, rows) = scan(text).unwrap();
+        let rows = rows.into_iter();
+        rows.map(|row| header.object(&text[row])).collect()
+    }
 
     #[test]
     fn rows_become_objects_under_the_names_of_the_first() {
-        let text = "\u{feff}MD5,Name\r\na1,\"x, \"\"y\"\"\nz\"\r\n\r\nb2,,extra\n";
+        let text = b"\xef\xbb\xbfMD5,Name\r\na1,\"x, \"\"y\"\"\nz\"\r\n\r\nb2,,extra\n";
         assert_eq!(
             objects(text),
             [
@@ -85,9 +145,10 @@ mod tests {
             ]
         );
         assert_eq!(
-            objects("a|b,c|d\n1|2|3"),
+            objects(b"a|b,c|d\n1|2|3"),
             [r#"{"a":"1","b,c":"2","d":"3"}"#]
         );
-        assert!(objects("").is_empty() && objects("only,names\n").is_empty());
+        assert!(objects(b"").is_empty() && objects(b"only,names\n").is_empty());
+        assert_eq!(objects(b"\n\na\n\xff\"b"), ["{\"a\":\"\u{fffd}\\\"b\"}"]);
     }
 }

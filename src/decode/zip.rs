@@ -3,6 +3,8 @@
 //!
 //! No name in an archive is ever used as a path; names are text.
 
+use core::ops::Range;
+
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::crc32::Crc32;
@@ -66,32 +68,37 @@ pub fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(LOCAL_HEADER) || bytes.starts_with(b"PK\x05\x06")
 }
 
-/// Returns the contents of all files, in the order in which they stand, each with its name.
+/// Returns the contents of all files, one after another, and where each of them is.
 ///
 /// # Errors
 ///
 /// The archive or a file in it is broken, or all inflate to more than `bytes_max`.
-pub fn files(archive: &[u8], bytes_max: usize) -> Result<Vec<(String, Vec<u8>)>, ZipError> {
-    let mut reader = Archive::default();
-    reader.push(archive.to_vec());
-    reader.finish();
-    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut remaining = bytes_max;
-    let mut piece = Vec::new();
+pub fn extract(
+    archive: Vec<u8>,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, Vec<Range<usize>>), ZipError> {
+    let mut reader = Archive::of(archive);
+    let (mut piece, mut bytes) = (Vec::new(), 0_usize);
+    while reader.next_or_error(&mut piece)? != ArchiveItem::End {
+        bytes = bytes.saturating_add(piece.len());
+        piece.clear();
+        if bytes > bytes_max {
+            return Err(TOO_LARGE);
+        }
+    }
+    // Inflated twice, because contents of unknown size need several times their memory to grow.
+    let mut reader = Archive::of(reader.input);
+    let (mut contents, mut files) = (Vec::with_capacity(bytes), Vec::new());
+    let mut start = 0;
     loop {
-        match reader.next(&mut piece) {
-            ArchiveItem::Content => {
-                remaining = remaining.checked_sub(piece.len()).ok_or(TOO_LARGE)?;
-                if let Some((_, content)) = files.last_mut() {
-                    content.append(&mut piece);
-                }
-            }
-            ArchiveItem::End => return Ok(files),
-            ArchiveItem::File(name) => files.push((name, Vec::new())),
-            ArchiveItem::FileBroken(why) => return Err(ZipError(why)),
-            ArchiveItem::FileEnd => {}
-            ArchiveItem::NeedsInput => return Err(TRUNCATED),
-            ArchiveItem::Broken(error) => return Err(error),
+        match reader.next_or_error(&mut contents)? {
+            ArchiveItem::File(_) => start = contents.len(),
+            ArchiveItem::FileEnd => files.push(start..contents.len()),
+            ArchiveItem::End => return Ok((contents, files)),
+            ArchiveItem::Content
+            | ArchiveItem::FileBroken(_)
+            | ArchiveItem::NeedsInput
+            | ArchiveItem::Broken(_) => {}
         }
     }
 }
@@ -152,6 +159,27 @@ impl Default for Archive {
 }
 
 impl Archive {
+    /// Creates a reader of an archive that is in memory as a whole.
+    fn of(archive: Vec<u8>) -> Self {
+        let mut reader = Self::default();
+        reader.push(archive);
+        reader.finish();
+        reader
+    }
+
+    /// Returns what [`Self::next`] returns, or an error where the archive or a file of it is broken.
+    fn next_or_error(&mut self, content: &mut Vec<u8>) -> Result<ArchiveItem, ZipError> {
+        match self.next(content) {
+            ArchiveItem::FileBroken(why) => Err(ZipError(why)),
+            ArchiveItem::NeedsInput => Err(TRUNCATED),
+            ArchiveItem::Broken(error) => Err(error),
+            item @ (ArchiveItem::Content
+            | ArchiveItem::End
+            | ArchiveItem::File(_)
+            | ArchiveItem::FileEnd) => Ok(item),
+        }
+    }
+
     /// Appends the next chunk.
     pub fn push(&mut self, chunk: Vec<u8>) {
         if self.at >= self.input.len() {

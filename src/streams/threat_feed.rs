@@ -3,6 +3,7 @@
 //! The token of the feed is the position. A file is STIX or CSV, zipped or not; its format is detected
 //! from its content, whatever was requested.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -30,8 +31,9 @@ use crate::time::Timestamp;
 /// The poll interval of a caught-up feed: indicators are lists for firewalls, not alerts.
 const POLL_INTERVAL_MS: i64 = 15 * 60_000;
 
-/// The most bytes that a zipped file may inflate to.
-const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most bytes that an archive may inflate to, so that it fits into the memory of the component
+/// beside its records.
+const INFLATED_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// The header with the token of the next file.
 const NEXT_TOKEN: &str = "x-mc-threat-feed-next-token";
@@ -45,8 +47,8 @@ pub struct ThreatFeed {
     feed_type: &'static str,
     position: ThreatFeedPosition,
     seen_ids: SeenIds,
-    /// Members from other objects of the file for each record on the page, as JSON.
-    extra_members: Vec<String>,
+    /// The files of the page in memory.
+    files: Vec<File>,
     /// Why the file in memory is rejected as a whole.
     unreadable: Option<String>,
 }
@@ -92,21 +94,57 @@ impl<'a> Object<'a> {
     }
 }
 
-/// One file: its records, and the members that its other objects add to each.
-struct File {
-    body: Vec<u8>,
+/// A body: one file or several, and where the records of all are.
+struct Body {
+    bytes: Vec<u8>,
     records: Vec<Range<usize>>,
-    extra_members: Vec<String>,
+    files: Vec<File>,
 }
 
-impl File {
-    /// Creates a file that is one record as a whole.
-    fn of_one_record(body: Vec<u8>) -> Self {
+/// One file of a body.
+struct File {
+    /// The number of records in the body up to the end of this file.
+    records_end: usize,
+    contents: Contents,
+}
+
+/// What the records of a file need beside their own bytes.
+enum Contents {
+    /// Rows are converted to JSON one at a time.
+    Csv(csv::Header),
+    /// Members from other objects of the file for each of its records, as JSON.
+    Stix(Vec<String>),
+}
+
+impl Body {
+    /// Creates a body that is one record as a whole.
+    fn of_one_record(bytes: Vec<u8>) -> Self {
         Self {
-            records: core::iter::once(0..body.len()).collect(),
-            body,
-            extra_members: Vec::new(),
+            records: core::iter::once(0..bytes.len()).collect(),
+            bytes,
+            files: Vec::new(),
         }
+    }
+}
+
+/// Returns a record as JSON, with the members that other objects of its file add to it.
+fn record_in<'a>(files: &'a [File], found: &PageRecord<'a>) -> (Cow<'a, [u8]>, &'a str) {
+    let at = found.number.saturating_sub(1);
+    let file = files.partition_point(|file| file.records_end <= at);
+    match files
+        .get(file)
+        .map(|file| (&file.contents, file.records_end))
+    {
+        Some((Contents::Csv(header), _)) => {
+            (Cow::Owned(header.object(found.bytes).into_bytes()), "")
+        }
+        Some((Contents::Stix(extra_members), end)) => {
+            let first = end.saturating_sub(extra_members.len());
+            let extra_members = extra_members.get(at.saturating_sub(first));
+            let extra_members = extra_members.map_or("", String::as_str);
+            (Cow::Borrowed(found.bytes), extra_members)
+        }
+        None => (Cow::Borrowed(found.bytes), ""),
     }
 }
 
@@ -130,7 +168,7 @@ impl ThreatFeed {
             feed_type,
             position,
             seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
-            extra_members: Vec::new(),
+            files: Vec::new(),
             unreadable: None,
         }
     }
@@ -213,11 +251,11 @@ impl PagingStrategy for ThreatFeed {
         }
         // A file that cannot be read is fetched once more, and then rejected as a whole.
         let body_to_reject = (self.position.tries > 0 && next.is_some()).then(|| body.clone());
-        let file = match (read_body(body), body_to_reject) {
-            (Ok(file), _) => file,
-            (Err(why), Some(body)) => {
+        let body = match (read_body(body), body_to_reject) {
+            (Ok(body), _) => body,
+            (Err(why), Some(bytes)) => {
                 self.unreadable = Some(why.0);
-                File::of_one_record(body)
+                Body::of_one_record(bytes)
             }
             (Err(why), None) => {
                 self.position.tries = self.position.tries.saturating_add(1);
@@ -225,9 +263,9 @@ impl PagingStrategy for ThreatFeed {
             }
         };
         self.position.tries = 0;
-        let page = Page::of(file.body, file.records, next)?;
+        let page = Page::of(body.bytes, body.records, next)?;
         self.position.last_response_at = Some(context.earliest_now());
-        self.extra_members = file.extra_members;
+        self.files = body.files;
         Ok(page)
     }
 
@@ -239,19 +277,19 @@ impl PagingStrategy for ThreatFeed {
         batch: &mut Builder,
     ) -> ProcessResult {
         let stream = self.stream;
-        let extra_members = self.extra_members.get(found.number.saturating_sub(1));
-        let record = RecordLine {
-            stream,
-            bytes: found.bytes,
-            extra_members: extra_members.map_or("", String::as_str),
-            shared_id: None,
-        };
         let locator = || format!("{stream} file record {}", found.number);
         if let Some(why) = self.unreadable.take() {
             let why = format!("the file is rejected: {why}");
             batch.reject(stream, locator(), why, found.bytes);
             return ProcessResult::Consumed;
         }
+        let (bytes, extra_members) = record_in(&self.files, &found);
+        let record = RecordLine {
+            stream,
+            bytes: &bytes,
+            extra_members,
+            shared_id: None,
+        };
         let seen_ids = Some(&mut self.seen_ids);
         let now = context.upstream_now;
         if batch.offer(processor, record, seen_ids, now, &locator) == OfferResult::BatchFull {
@@ -351,46 +389,51 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &CallStart<
 }
 
 /// Reads a body: one file, or an archive of some.
-fn read_body(body: Vec<u8>) -> Result<File, InvalidResponse> {
-    if !zip::is_zip(&body) {
-        return read_file(body);
-    }
-    let files =
-        zip::files(&body, FILE_BYTES_MAX).map_err(|error| InvalidResponse(error.0.to_owned()))?;
-    let files = files.into_iter().map(|(_, file)| read_file(file));
-    Ok(join(&files.collect::<Result<Vec<File>, _>>()?))
-}
-
-/// Reads one file: STIX, CSV, or the envelope of an answer without a file.
-fn read_file(file: Vec<u8>) -> Result<File, InvalidResponse> {
-    let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'{') {
-        let bundle: Bundle<'_> = serde_json::from_slice(&file)
-            .map_err(|_| InvalidResponse("the file is not the documented STIX".to_owned()))?;
-        if bundle.objects.is_none() && bundle.data.is_none() {
-            return Err(InvalidResponse("the file has no objects".to_owned()));
-        }
-        let (indicators, extra_members) = indicators(&bundle.objects.unwrap_or_default());
-        let records = ranges(&file, &indicators);
-        return Ok(File {
-            body: file,
-            records,
-            extra_members,
+fn read_body(body: Vec<u8>) -> Result<Body, InvalidResponse> {
+    let (bytes, ranges) = if zip::is_zip(&body) {
+        zip::extract(body, INFLATED_BYTES_MAX)
+            .map_err(|error| InvalidResponse(error.0.to_owned()))?
+    } else {
+        let whole = 0..body.len();
+        (body, vec![whole])
+    };
+    let (mut records, mut files) = (Vec::new(), Vec::new());
+    for range in ranges {
+        let file = bytes.get(range.clone()).unwrap_or_default();
+        let (found, contents) = read_file(file)?;
+        let shift = |at: usize| at.saturating_add(range.start);
+        records.extend(found.iter().map(|it| shift(it.start)..shift(it.end)));
+        files.push(File {
+            records_end: records.len(),
+            contents,
         });
     }
-    if matches!(first, Some(b'<' | b'[')) {
-        return Err(InvalidResponse(
-            "the file is neither STIX nor CSV".to_owned(),
-        ));
-    }
-    let rows = csv::objects(&String::from_utf8_lossy(&file));
-    let mut body = Vec::new();
-    let records = rows.iter().map(|row| append(&mut body, row.as_bytes()));
-    Ok(File {
-        records: records.collect(),
-        body,
-        extra_members: Vec::new(),
+    Ok(Body {
+        bytes,
+        records,
+        files,
     })
+}
+
+/// Reads one file: STIX, CSV, or the envelope of an answer without a file. Returns where its records
+/// are.
+fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, Contents), InvalidResponse> {
+    let error = |text: &str| InvalidResponse(text.to_owned());
+    let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') {
+        let bundle: Bundle<'_> = serde_json::from_slice(file)
+            .map_err(|_| error("the file is not the documented STIX"))?;
+        if bundle.objects.is_none() && bundle.data.is_none() {
+            return Err(error("the file has no objects"));
+        }
+        let (indicators, extra_members) = indicators(&bundle.objects.unwrap_or_default());
+        return Ok((ranges(file, &indicators), Contents::Stix(extra_members)));
+    }
+    if matches!(first, Some(b'<' | b'[')) {
+        return Err(error("the file is neither STIX nor CSV"));
+    }
+    let (header, rows) = csv::scan(file).ok_or_else(|| error("the file has too many rows"))?;
+    Ok((rows, Contents::Csv(header)))
 }
 
 /// Returns the indicators among the objects of a bundle, and the name of the malware that a
@@ -433,35 +476,11 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
     (kept, extra_members)
 }
 
-/// Joins several files into one.
-fn join(files: &[File]) -> File {
-    let mut all = File {
-        body: Vec::new(),
-        records: Vec::new(),
-        extra_members: Vec::new(),
-    };
-    for file in files {
-        for (at, record) in file.records.iter().enumerate() {
-            let record = file.body.get(record.clone()).unwrap_or_default();
-            all.records.push(append(&mut all.body, record));
-            let extra_members = file.extra_members.get(at).cloned();
-            all.extra_members.push(extra_members.unwrap_or_default());
-        }
-    }
-    all
-}
-
-/// Appends a record to a body. Returns where it is.
-fn append(body: &mut Vec<u8>, record: &[u8]) -> Range<usize> {
-    let start = body.len();
-    body.extend_from_slice(record);
-    start..body.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batch::{Limits, NextPoll};
+    use crate::decode::zip::tests::{END, entry};
     use crate::normalize::{Format, Options};
 
     const BUNDLE: &str = r#"{"type":"bundle","objects":[
@@ -473,39 +492,66 @@ mod tests {
         {"id":"of no type"},
         7]}"#;
 
-    fn texts(file: &File) -> Vec<&str> {
-        let records = file.records.iter();
-        records
-            .map(|record| std::str::from_utf8(&file.body[record.clone()]).unwrap())
-            .collect()
+    /// Returns each record as JSON, with its extra members.
+    fn records(body: &Body) -> Vec<(String, &str)> {
+        let record = |(at, range): (usize, &Range<usize>)| {
+            let found = PageRecord {
+                number: at + 1,
+                bytes: &body.bytes[range.clone()],
+            };
+            let (json, extra_members) = record_in(&body.files, &found);
+            (String::from_utf8(json.into_owned()).unwrap(), extra_members)
+        };
+        body.records.iter().enumerate().map(record).collect()
     }
 
     #[test]
     fn only_indicators_are_records_and_what_has_no_type_is_not_left_out() {
-        let file = read_file(BUNDLE.into()).unwrap();
-        let texts = texts(&file);
-        assert_eq!(texts.len(), 4, "{texts:?}");
-        for (text, start) in texts.iter().zip([
-            r#"{"type":"indicator","id":"indicator--1""#,
-            r#"{"type":"indicator","id":"indicator--2""#,
-            r#"{"id":"of no type"}"#,
-            "7",
+        let body = read_body(BUNDLE.into()).unwrap();
+        let found = records(&body);
+        assert_eq!(found.len(), 4, "{found:?}");
+        let name = r#""malwareName":"Dropper \"X\"","#;
+        for ((text, extra_members), (start, expected)) in found.iter().zip([
+            (r#"{"type":"indicator","id":"indicator--1""#, name),
+            (r#"{"type":"indicator","id":"indicator--2""#, ""),
+            (r#"{"id":"of no type"}"#, ""),
+            ("7", ""),
         ]) {
             assert!(text.starts_with(start), "{text}");
+            assert_eq!(*extra_members, expected, "{text}");
         }
-        let name = r#""malwareName":"Dropper \"X\"","#;
-        assert_eq!(file.extra_members, [name, "", "", ""]);
-        let twice = join(&[read_file(BUNDLE.into()).unwrap(), file]);
-        assert_eq!(twice.records.len(), 8);
-        assert_eq!(twice.extra_members[4], name);
-        let rows = read_file(b"Id,Pattern\r\na,b\r\n".to_vec()).unwrap();
-        assert_eq!(rows.records.len(), 1);
+    }
+
+    #[test]
+    fn the_files_of_an_archive_are_read_each_in_its_own_form() {
+        let archive = [
+            ("a.stix", BUNDLE),
+            ("a.csv", "Id,Pattern\r\na,b\r\nc,d"),
+            ("empty.csv", "Id\n"),
+            ("b.csv", "Hash|Name\n1|2\n"),
+            ("b.stix", BUNDLE),
+        ];
+        let archive = archive.map(|(name, text)| entry(name, text.as_bytes(), false));
+        let body = read_body([archive.concat(), END.to_vec()].concat()).unwrap();
+        let found = records(&body);
+        let bundle = read_body(BUNDLE.into()).unwrap();
+        let bundle = records(&bundle);
+        assert_eq!(found.len(), 2 * bundle.len() + 3, "{found:?}");
+        assert_eq!(found[..4], bundle[..]);
+        let rows = [
+            r#"{"Id":"a","Pattern":"b"}"#,
+            r#"{"Id":"c","Pattern":"d"}"#,
+            r#"{"Hash":"1","Name":"2"}"#,
+        ];
+        assert!(found[4..7].iter().map(|it| &it.0).eq(&rows), "{found:?}");
+        assert_eq!(found[7..], bundle[..]);
     }
 
     #[test]
     fn an_indicator_has_the_name_of_its_malware_and_keeps_its_identity_and_its_original() {
-        let file = read_file(BUNDLE.into()).unwrap();
-        let bytes = texts(&file)[0].as_bytes();
+        let body = read_body(BUNDLE.into()).unwrap();
+        let (text, malware) = records(&body).swap_remove(0);
+        let bytes = text.as_bytes();
         let event = |format, extra_members: &str| {
             let options = Options {
                 include_original: true,
@@ -529,18 +575,12 @@ mod tests {
             let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };
-        let (ecs, alone) = (
-            event(Format::Ecs, &file.extra_members[0]),
-            event(Format::Ecs, ""),
-        );
+        let (ecs, alone) = (event(Format::Ecs, malware), event(Format::Ecs, ""));
         assert_eq!(ecs["threat"]["software"]["name"], "Dropper \"X\"");
         assert_eq!(ecs["event"]["id"], alone["event"]["id"]);
         assert_eq!(ecs["event"]["original"], alone["event"]["original"]);
-        let ocsf = event(Format::Ocsf, &file.extra_members[0]);
+        let ocsf = event(Format::Ocsf, malware);
         assert_eq!(ocsf["osint"][0]["malware"][0]["name"], "Dropper \"X\"");
-        assert_eq!(
-            event(Format::Raw, &file.extra_members[0]),
-            event(Format::Raw, "")
-        );
+        assert_eq!(event(Format::Raw, malware), event(Format::Raw, ""));
     }
 }

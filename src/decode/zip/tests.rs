@@ -74,15 +74,14 @@ fn files_are_inflated_one_after_another_whatever_the_chunks() {
         entry("c", b"", false),
     ]);
     assert!(is_zip(&bytes));
-    let all = files(&bytes, 1 << 20).unwrap();
-    assert_eq!(all.len(), 3);
-    assert_eq!((all[0].0.as_str(), all[0].1.len()), ("a.csv", 150_000));
-    assert_eq!(all[1], ("b.csv".to_owned(), b"x".to_vec()));
+    let (contents, files) = extract(bytes.clone(), 1 << 20).unwrap();
+    assert_eq!(contents, [text.as_bytes(), b"x"].concat());
+    assert_eq!(files, [0..150_000, 150_000..150_001, 150_001..150_001]);
     for chunk in [1, 7, 1000] {
         let expected = ["file a.csv", &text, "file b.csv", "x", "file c", ""];
         assert_eq!(read(&bytes, chunk), expected, "{chunk}");
     }
-    assert_eq!(files(END, 10), Ok(Vec::new()));
+    assert_eq!(extract(END.to_vec(), 10), Ok((Vec::new(), Vec::new())));
 }
 
 #[test]
@@ -127,7 +126,7 @@ fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
 #[test]
 fn what_is_cut_or_too_large_is_refused() {
     let bytes = archive(&[entry("a", "abc".repeat(50_000).as_bytes(), false)]);
-    assert_eq!(files(&bytes, 100_000), Err(TOO_LARGE));
+    assert_eq!(extract(bytes.clone(), 100_000), Err(TOO_LARGE));
     for cut in [0, 3, 5, 20, 29, 40, bytes.len() - END.len()] {
         let found = read(&bytes[..cut], 100);
         assert_eq!(
@@ -136,7 +135,7 @@ fn what_is_cut_or_too_large_is_refused() {
             "{cut}"
         );
     }
-    assert!(files(b"<html>", 10).is_err());
+    assert!(extract(b"<html>".to_vec(), 10).is_err());
     assert!(is_zip(b"PK\x05\x06") && !is_zip(b"{}"));
 }
 

@@ -43,6 +43,8 @@ pub struct Config {
     pub token_lifetime_s: u64,
     /// How many items a page of a POST log has at most.
     pub page_records_max: u32,
+    /// How many records a file of a threat feed has at most.
+    pub feed_file_records: u32,
     /// How long a page token of a POST log is good.
     pub page_token_lifetime_ms: u64,
     /// How long a link to a file is good.
@@ -114,6 +116,7 @@ impl Default for Config {
             general_quota_window_ms: 5000,
             token_lifetime_s: 1799,
             page_records_max: 500,
+            feed_file_records: 50,
             page_token_lifetime_ms: 600_000,
             link_lifetime_ms: 900_000,
             record_bytes: 820,

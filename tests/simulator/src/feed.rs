@@ -36,7 +36,7 @@ pub(crate) fn answer(
     let take = if matches!(context.effect, Some(Effect::EmptyPage)) {
         0
     } else {
-        FILE_OBJECTS
+        context.feed_file_records
     };
     for item in items.iter_mut().skip(from).take(take) {
         item.served += 1;
@@ -162,6 +162,3 @@ fn position(token: &str) -> Option<usize> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     text.strip_prefix("feed:")?.parse().ok()
 }
-
-/// How many objects a file has at most.
-const FILE_OBJECTS: usize = 50;

@@ -23,6 +23,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) now_ms: i64,
     pub(crate) odd_shapes: bool,
     pub(crate) page_records_max: usize,
+    pub(crate) feed_file_records: usize,
     pub(crate) page_token_lifetime_ms: i64,
     pub(crate) effect: Option<&'a Effect>,
 }

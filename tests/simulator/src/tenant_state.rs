@@ -125,6 +125,7 @@ impl TenantState {
             now_ms: self.clock.now_ms(),
             odd_shapes: self.config.odd_shapes,
             page_records_max: usize::try_from(self.config.page_records_max).unwrap_or(usize::MAX),
+            feed_file_records: usize::try_from(self.config.feed_file_records).unwrap_or(usize::MAX),
             page_token_lifetime_ms: life_ms.unwrap_or(i64::MAX),
             effect,
         }
