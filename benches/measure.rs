@@ -1,14 +1,15 @@
-//! Functions that the benchmarks share: processor time, the best of several runs, and rows of one table.
+//! Functions that the benchmarks share: they measure processor time, choose the cheapest of several runs,
+//! and print the rows of one table.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Whether each benchmark is only to be tried: `cargo bench -- --test`.
-pub(crate) fn is_smoke() -> bool {
+/// Returns whether each benchmark is only to be tried: `cargo bench -- --test`.
+pub(crate) fn is_smoke_test() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 
-/// What a run has handled, in how much time.
+/// How much a run handled, and the time it took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) events: usize,
@@ -23,20 +24,26 @@ impl Cost {
     }
 }
 
-/// The cheapest of `runs` runs: on a shared machine all others measure the neighbours.
-pub(crate) fn best<T>(runs: u32, mut run: impl FnMut() -> T, cost: impl Fn(&T) -> Duration) -> T {
-    let mut best = run();
+/// Returns the result of the cheapest of `runs` runs: on a shared machine the others include what its
+/// neighbours cost.
+pub(crate) fn cheapest_run<T>(
+    runs: u32,
+    mut run: impl FnMut() -> T,
+    cost: impl Fn(&T) -> Duration,
+) -> T {
+    let mut cheapest = run();
     for _ in 1..runs {
         let next = run();
-        if cost(&next) < cost(&best) {
-            best = next;
+        if cost(&next) < cost(&cheapest) {
+            cheapest = next;
         }
     }
-    best
+    cheapest
 }
 
-/// Returns what `act` costs this thread: processor time where the system reports it, or else time.
-pub(crate) fn timed(act: impl FnOnce()) -> Duration {
+/// Returns what `act` costs this thread: processor time where the system reports it, otherwise elapsed
+/// time.
+pub(crate) fn measure_time(act: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     let before = thread_cpu();
     act();
@@ -53,16 +60,16 @@ fn thread_cpu() -> Option<Duration> {
     Some(Duration::from_nanos(ns))
 }
 
-/// Prints the head of the table. Every line of it begins with `|`: `ci/bench` looks for that.
+/// Prints the header of the table. All lines of the table begin with `|`, by which `ci/bench` finds them.
 #[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
-pub(crate) fn head() {
+pub(crate) fn print_header() {
     println!("| what | ns of CPU an event | events a CPU-second | MB/s | |");
     println!("|---|--:|--:|--:|---|");
 }
 
 /// Prints one row of the table.
 #[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
-pub(crate) fn row(what: &str, cost: Cost, note: &str) {
+pub(crate) fn print_row(what: &str, cost: Cost, note: &str) {
     let seconds = cost.time.as_secs_f64();
     println!(
         "| {what} | {:.0} | {:.0} | {:.0} | {note} |",
@@ -72,7 +79,7 @@ pub(crate) fn row(what: &str, cost: Cost, note: &str) {
     );
 }
 
-/// A count as a number to calculate with.
+/// Converts a count, so that it can be divided.
 pub(crate) fn to_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -13,7 +13,7 @@ use mimecast_source::time::Timestamp;
 #[path = "measure.rs"]
 mod measure;
 
-use measure::{Cost, best, head, is_smoke, row, timed};
+use measure::{Cost, cheapest_run, is_smoke_test, measure_time, print_header, print_row};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
@@ -89,8 +89,8 @@ const RECORDS: &[(&str, Stream, &str)] = &[
         r#""id":"eNoTestAuditIdentifier0001","user":"ann.li@example.com"}"#)),
 ];
 
-fn whole(c: &mut Criterion) {
-    head();
+fn whole_records(c: &mut Criterion) {
+    print_header();
     for (format, format_name) in [(Format::Ecs, "ecs"), (Format::Raw, "raw")] {
         for (name, stream, line) in RECORDS {
             let mut group = c.benchmark_group(format!("record to {format_name}"));
@@ -98,7 +98,7 @@ fn whole(c: &mut Criterion) {
             let mut parser = Parser::new();
             let mut normalizer = Normalizer::new(format, Options::default());
             let mut out = String::with_capacity(1 << 20);
-            let mut one = || {
+            let mut normalize_one = || {
                 if out.len() > 1_000_000 {
                     out.clear();
                 }
@@ -108,24 +108,28 @@ fn whole(c: &mut Criterion) {
                 let id = record.id().to_event_id(1, None);
                 normalizer.write(&record, &id, NOW, &mut out);
             };
-            group.bench_function(*name, |b| b.iter(&mut one));
+            group.bench_function(*name, |b| b.iter(&mut normalize_one));
             group.finish();
-            report(format_name, name, line.len(), one);
+            report(format_name, name, line.len(), normalize_one);
         }
     }
 }
 
-/// Prints a row of the table: the best of five runs.
-fn report(format: &str, name: &str, bytes: usize, mut one: impl FnMut()) {
-    let (runs, events) = if is_smoke() { (1, 100) } else { (5, 50_000) };
-    let run = || timed(|| (0..events).for_each(|_| one()));
+/// Prints a row of the table: the cheapest of five runs.
+fn report(format: &str, name: &str, bytes: usize, mut normalize_one: impl FnMut()) {
+    let (runs, events) = if is_smoke_test() {
+        (1, 100)
+    } else {
+        (5, 50_000)
+    };
+    let run = || measure_time(|| (0..events).for_each(|_| normalize_one()));
     let cost = Cost {
         events,
         bytes: bytes * events,
-        time: best(runs, run, |time| *time),
+        time: cheapest_run(runs, run, |time| *time),
     };
     let note = format!("{bytes} bytes");
-    row(
+    print_row(
         &format!("a record, native: {name} to {format}"),
         cost,
         &note,
@@ -171,5 +175,5 @@ fn config() -> Criterion {
         .sample_size(20)
 }
 
-criterion_group! { name = benches; config = config(); targets = stages, whole }
+criterion_group! { name = benches; config = config(); targets = stages, whole_records }
 criterion_main!(benches);

@@ -27,7 +27,7 @@ use source_common::section::Section;
 use source_outputs::{self as output, Delivery, Output};
 use source_outputs::{Entry, Kind};
 
-use crate::measure::{Cost, head, is_smoke, row};
+use crate::measure::{Cost, is_smoke_test, print_header, print_row};
 
 #[expect(dead_code, reason = "the other benchmarks measure in one process")]
 mod measure;
@@ -62,10 +62,17 @@ fn main() {
         _ => {}
     }
     let named = OUTPUTS.iter().any(|kind| arguments.contains(kind));
-    head();
+    print_header();
     for kind in OUTPUTS {
         if !named || arguments.contains(&kind) {
-            measure(kind, if is_smoke() { BATCHES_SMOKE } else { BATCHES });
+            measure(
+                kind,
+                if is_smoke_test() {
+                    BATCHES_SMOKE
+                } else {
+                    BATCHES
+                },
+            );
         }
     }
 }
@@ -96,7 +103,7 @@ fn measure(kind: &str, batches: usize) {
         bytes: usize::try_from(bytes).unwrap(),
         time: Duration::from_nanos(nanoseconds),
     };
-    row(
+    print_row(
         &format!("output `{kind}`"),
         cost,
         &format!("{} events, at most {memory} MiB", cost.events),

@@ -21,7 +21,7 @@ use mimecast_source::time::Timestamp;
 #[path = "measure.rs"]
 mod measure;
 
-use measure::{Cost, best, head, is_smoke, row, timed};
+use measure::{Cost, cheapest_run, is_smoke_test, measure_time, print_header, print_row};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 const SETTINGS: &str =
@@ -29,12 +29,12 @@ const SETTINGS: &str =
 const HELD: u32 = 20_000;
 
 fn main() {
-    let (runs, polls) = if is_smoke() { (1, 2) } else { (5, 200) };
-    head();
+    let (runs, polls) = if is_smoke_test() { (1, 2) } else { (5, 200) };
+    print_header();
     for (name, held) in [("no held message", 0), ("20,000 held messages", HELD)] {
         let text = checkpoint(held);
         let run = || {
-            timed(|| {
+            measure_time(|| {
                 for _ in 0..polls {
                     let batch = poll(&text);
                     assert_eq!(batch.checkpoint.lines().count(), text.lines().count());
@@ -45,9 +45,9 @@ fn main() {
         let cost = Cost {
             events: polls,
             bytes: text.len().saturating_mul(polls),
-            time: best(runs, run, |time| *time),
+            time: cheapest_run(runs, run, |time| *time),
         };
-        row(
+        print_row(
             &format!("a poll of audit beside {name}"),
             cost,
             "a poll counts as an event",

@@ -83,9 +83,13 @@ fn main() {
     {
         return upstream::serve(files.parse().unwrap());
     }
-    let size = if measure::is_smoke() { SMOKE } else { FULL };
+    let size = if measure::is_smoke_test() {
+        SMOKE
+    } else {
+        FULL
+    };
     let named = |what: &str| arguments.iter().any(|argument| what == argument);
-    let all = !CASES.iter().any(|(_, does, ..)| named(does));
+    let all = !CASES.iter().any(|(_, behavior, ..)| named(behavior));
 
     let folder = tempfile::tempdir().unwrap();
     let component = hostile::compile(folder.path());
@@ -99,14 +103,14 @@ fn main() {
     honest.throughput(""); // compiles the component
     println!("| beside | events a second alone | beside | ratio | min to max | required |");
     println!("|---|--:|--:|--:|---|--:|");
-    for (what, does, count, least) in CASES {
-        if !all && !named(does) {
+    for (what, behavior, count, ratio_min) in CASES {
+        if !all && !named(behavior) {
             continue;
         }
         let hostile: String = (0..count)
             .map(|number| {
                 let name = format!("hostile-{number}");
-                hostile::source(&name, &component, does, &silent.authority)
+                hostile::source(&name, &component, behavior, &silent.authority)
             })
             .collect();
         let rounds: Vec<Round> = (0..size.rounds)
@@ -115,7 +119,7 @@ fn main() {
                 beside: honest.throughput(&hostile),
             })
             .collect();
-        print_row(what, &rounds, least);
+        print_row(what, &rounds, ratio_min);
     }
     drop(upstream.stdin.take());
     upstream.wait().unwrap();
@@ -128,7 +132,7 @@ struct Round {
     beside: f64,
 }
 
-fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
+fn print_row(what: &str, rounds: &[Round], ratio_min: Option<f64>) {
     // Minimum, median and maximum.
     let spread = |value: fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(value).collect();
@@ -142,9 +146,9 @@ fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
     let (_, alone, _) = spread(|round| round.alone);
     let (_, beside, _) = spread(|round| round.beside);
     let (worst, ratio, best) = spread(|round| round.beside / round.alone);
-    let required = least.map_or_else(String::new, |least| {
-        let kept = if ratio >= least { "kept" } else { "missed" };
-        format!("{least:.2}, {kept}")
+    let required = ratio_min.map_or_else(String::new, |ratio_min| {
+        let result = if ratio >= ratio_min { "met" } else { "missed" };
+        format!("{ratio_min:.2}, {result}")
     });
     println!(
         "| {what} | {alone:.0} | {beside:.0} | {ratio:.2} | {worst:.2} to {best:.2} | {required} |"

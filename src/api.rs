@@ -146,7 +146,7 @@ impl ApiClient {
     /// Returns how a refused call was retried, as a clause.
     #[must_use]
     pub const fn retry_description(&self) -> &'static str {
-        self.auth.messages().retried
+        self.auth.messages().retry_description
     }
 
     /// Returns the next random number.
@@ -227,7 +227,7 @@ impl ApiClient {
     ) -> Result<Option<&'static str>, PollError> {
         let error = self.auth.read_error(body);
         let messages = self.auth.messages();
-        let detail = describe(messages.request, head, error.as_ref());
+        let detail = describe(messages.request_name, head, error.as_ref());
         let error = match ResponseKind::of(head.status, error.as_ref()) {
             ResponseKind::Success => match self.auth.handle_response(body, self.now) {
                 Ok(unreadable) => {
@@ -284,7 +284,7 @@ impl ApiClient {
             TransportError::Denied(origin) => return PollError::Denied(origin),
             TransportError::Failed(why) => why,
         };
-        let what = format!("{}: {why}", self.auth.messages().request);
+        let what = format!("{}: {why}", self.auth.messages().request_name);
         let error = PollError::Unavailable(self.failure(what, RetryCause::Unavailable, None));
         self.remember_failure(&error);
         error

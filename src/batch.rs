@@ -36,7 +36,7 @@ const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most notices in one batch; further ones are dropped.
 const NOTICES_MAX: usize = 200;
 
-/// The most bytes of a rejected record that are kept.
+/// The most bytes of the original that a rejected record has.
 const ORIGINAL_BYTES_MAX: usize = 64 * 1024;
 
 /// The entry of one event in the index of a batch.
@@ -207,7 +207,7 @@ impl RecordProcessor {
     }
 
     /// Returns the identity of a record, or `None` where it is not a record.
-    pub fn id(&mut self, record: RecordLine<'_>) -> Option<RecordId> {
+    pub fn id(&mut self, record: RawRecord<'_>) -> Option<RecordId> {
         let bytes = redact(record.stream, record.bytes);
         let record = record.with_bytes(&bytes);
         with_record(&mut self.parser, record, |parsed, repaired| {
@@ -216,37 +216,37 @@ impl RecordProcessor {
     }
 
     /// Returns the time of a record, or `None` where it has none or is not a record.
-    pub fn time(&mut self, record: RecordLine<'_>) -> Option<Timestamp> {
+    pub fn time(&mut self, record: RawRecord<'_>) -> Option<Timestamp> {
         with_record(&mut self.parser, record, |parsed, _| {
             self.normalizer.occurred(&parsed.ok()?).map(|(_, at)| at)
         })
     }
 }
 
-/// Parses a record line, repaired where it needs to be, and passes the record to `use_record` with
-/// what was repaired.
+/// Parses a record, repairs it where that is necessary, and passes it to `use_record` with what was
+/// repaired.
 fn with_record<T>(
     parser: &mut Parser,
-    line: RecordLine<'_>,
+    raw: RawRecord<'_>,
     use_record: impl FnOnce(Result<Record<'_>, ParseError>, Option<&Repaired>) -> T,
 ) -> T {
-    // Most lines are valid text, so validity is checked before anything is searched.
-    let text = core::str::from_utf8(line.bytes)
-        .map_or_else(|_| String::from_utf8_lossy(line.bytes), Cow::Borrowed);
+    // Most records are valid UTF-8, so that is checked before anything is searched.
+    let text = core::str::from_utf8(raw.bytes)
+        .map_or_else(|_| String::from_utf8_lossy(raw.bytes), Cow::Borrowed);
     let is_text = matches!(text, Cow::Borrowed(_));
-    let parsed = parser.parse(line.stream, &text);
+    let parsed = parser.parse(raw.stream, &text);
     if is_text && !matches!(&parsed, Err(reason) if reason.is_repairable()) {
         return use_record(parsed, None);
     }
     let repaired = repair(&text);
-    use_record(parser.parse(line.stream, &repaired.text), Some(&repaired))
+    use_record(parser.parse(raw.stream, &repaired.text), Some(&repaired))
 }
 
 /// Returns the identity of a record. After a repair it is that of the original bytes, because replaced
-/// bytes are no longer in the record and still distinguish it from others.
-fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId {
+/// bytes are no longer in the record but still distinguish it from others.
+fn id(raw: RawRecord<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId {
     if is_repaired {
-        RecordId::of_bytes(line.stream, line.bytes)
+        RecordId::of_bytes(raw.stream, raw.bytes)
     } else {
         record.id()
     }
@@ -254,16 +254,16 @@ fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId 
 
 /// Returns the names of the fields in which something was repaired.
 fn repaired_fields<'a>(record: &Record<'a>, repaired: &Repaired) -> Vec<&'a str> {
-    let line = record.line();
+    let input = record.input();
     let is_repaired = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
     let members = record.members().iter();
     members
         .filter(|member| {
             repaired.has_repair_between(member.key.start(), member.value.end())
-                || is_repaired(member.key.of(line))
-                || is_repaired(member.value.of(line))
+                || is_repaired(member.key.of(input))
+                || is_repaired(member.value.of(input))
         })
-        .map(|member| member.key.of(line))
+        .map(|member| member.key.of(input))
         .collect()
 }
 
@@ -277,7 +277,7 @@ pub struct Builder {
     notices: Vec<Notice>,
     stats: BTreeMap<Stream, Stats>,
     /// How many records were left out for being older than the start.
-    excluded: Vec<(Stream, u64)>,
+    before_start: Vec<(Stream, u64)>,
 }
 
 impl Builder {
@@ -296,7 +296,7 @@ impl Builder {
             rejected_bytes: 0,
             notices: Vec::new(),
             stats: BTreeMap::new(),
-            excluded: Vec::new(),
+            before_start: Vec::new(),
         }
     }
 
@@ -349,10 +349,10 @@ impl Builder {
 
     /// Counts a record that is left out because it is older than the start of its stream. It does not
     /// count as received; a notice has the number.
-    pub fn exclude(&mut self, stream: Stream) {
-        match self.excluded.iter_mut().find(|(of, _)| *of == stream) {
-            Some((_, excluded)) => *excluded = excluded.saturating_add(1),
-            None => self.excluded.push((stream, 1)),
+    pub fn count_before_start(&mut self, stream: Stream) {
+        match self.before_start.iter_mut().find(|(of, _)| *of == stream) {
+            Some((_, before_start)) => *before_start = before_start.saturating_add(1),
+            None => self.before_start.push((stream, 1)),
         }
     }
 
@@ -376,14 +376,14 @@ impl Builder {
         stats.rejected = stats.rejected.saturating_add(1);
     }
 
-    /// Makes an event of one record line, or counts it as rejected or duplicate.
+    /// Makes an event of one raw record, or counts it as rejected or as a duplicate.
     ///
     /// `seen_ids` has the records of this stream that may come again; a record in it is a duplicate.
     /// `locator` is only called when the record is rejected.
     pub fn offer(
         &mut self,
         processor: &mut RecordProcessor,
-        record: RecordLine<'_>,
+        record: RawRecord<'_>,
         seen_ids: Option<&mut SeenIds>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
@@ -407,7 +407,7 @@ impl Builder {
         &mut self,
         counted_stream: Stream,
         processor: &mut RecordProcessor,
-        record: RecordLine<'_>,
+        record: RawRecord<'_>,
         deduplication: Deduplication<'_>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
@@ -434,7 +434,7 @@ impl Builder {
                 }
             };
             let base = record
-                .shared_id
+                .id_override
                 .unwrap_or_else(|| id(record, &parsed, repaired.is_some()));
             let occurrence = occurrences
                 .as_ref()
@@ -460,7 +460,7 @@ impl Builder {
             let extra_members = match correlation {
                 _ if normalizer.format() == Format::Raw => None,
                 Some(correlation) if record.extra_members.is_empty() => {
-                    correlation.members_for(&parsed)
+                    correlation.exchange_members(&parsed)
                 }
                 Some(_) | None => Some(record.extra_members),
             };
@@ -528,10 +528,10 @@ impl Builder {
     /// Completes the batch.
     #[must_use]
     pub fn finish(mut self, checkpoint: String, next: NextPoll) -> Batch {
-        for (stream, excluded) in std::mem::take(&mut self.excluded) {
+        for (stream, before_start) in std::mem::take(&mut self.before_start) {
             let detail = format!(
                 "records older than `start` that were left out, and are not counted as received: \
-                 {excluded}"
+                 {before_start}"
             );
             self.notice(stream, NoticeKind::Adjusted, detail);
         }
@@ -547,20 +547,21 @@ impl Builder {
     }
 }
 
-/// One record of a stream, as bytes.
+/// One record of a stream before it is parsed.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordLine<'a> {
+pub struct RawRecord<'a> {
     /// The stream it belongs to.
     pub stream: Stream,
-    /// One JSON object.
+    /// Its bytes, which should be one JSON object.
     pub bytes: &'a [u8],
-    /// Members from other objects of its file, as JSON with a comma after each.
+    /// Members from other objects of its file, as JSON with a comma after each of them.
     pub extra_members: &'a str,
-    /// The identity of the same record in another spelling, which it shares.
-    pub shared_id: Option<RecordId>,
+    /// The identity to use instead of its own: that of the same record with the member
+    /// names of batch files.
+    pub id_override: Option<RecordId>,
 }
 
-impl<'a> RecordLine<'a> {
+impl<'a> RawRecord<'a> {
     /// Creates a record without members from elsewhere.
     #[must_use]
     pub const fn new(stream: Stream, bytes: &'a [u8]) -> Self {
@@ -568,15 +569,15 @@ impl<'a> RecordLine<'a> {
             stream,
             bytes,
             extra_members: "",
-            shared_id: None,
+            id_override: None,
         }
     }
 
     /// Returns the record with other bytes.
-    const fn with_bytes<'b>(self, bytes: &'b [u8]) -> RecordLine<'b>
+    const fn with_bytes<'b>(self, bytes: &'b [u8]) -> RawRecord<'b>
     where
         'a: 'b,
     {
-        RecordLine { bytes, ..self }
+        RawRecord { bytes, ..self }
     }
 }

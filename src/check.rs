@@ -96,8 +96,8 @@ fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
     let mut groups: Vec<Vec<Stream>> = Vec::new();
     for &stream in streams {
         let is_same = |other: &Stream| {
-            let (row, other) = (stream.row(), other.row());
-            row.endpoint == other.endpoint && row.permission == other.permission
+            let (info, other) = (stream.info(), other.info());
+            info.endpoint == other.endpoint && info.permission == other.permission
         };
         match groups.iter_mut().find(|group| group.iter().any(is_same)) {
             Some(group) => group.push(stream),
@@ -257,7 +257,7 @@ impl Check {
             return;
         };
         let is_json = matches!(
-            stream.row().fetch,
+            stream.info().fetch,
             FetchKind::Campaigns { .. }
                 | FetchKind::Files { .. }
                 | FetchKind::List { .. }

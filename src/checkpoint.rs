@@ -1,7 +1,7 @@
 //! The position of all streams of a source as versioned text.
 //!
-//! Nothing here is a secret: a storage URL is kept without its signature, and an access token is not
-//! kept at all.
+//! Nothing here is a secret: a storage URL is stored without its signature, and an access token is not
+//! stored at all.
 
 use std::collections::BTreeMap;
 
@@ -51,16 +51,20 @@ pub struct Checkpoint {
     /// How many lines with items of lists follow, so that a text that was cut is not read.
     #[serde(default, skip_serializing_if = "is_zero")]
     item_lines: usize,
-    /// When the last SIEM calls were made, in seconds since the epoch: the quota outlives a
-    /// restart.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub siem_calls: Vec<i64>,
+    /// When the last calls of the SIEM batch endpoints were made, in seconds since the epoch: the quota
+    /// outlives a restart.
+    #[serde(rename = "siem_calls", default, skip_serializing_if = "Vec::is_empty")]
+    pub batch_calls: Vec<i64>,
     /// The same for calls of the event endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_calls: Vec<i64>,
     /// Until when the upstream allows no call of the SIEM batch endpoints.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub siem_blocked: Option<Wait>,
+    #[serde(
+        rename = "siem_blocked",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub batch_blocked: Option<Wait>,
     /// The same for the event endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_blocked: Option<Wait>,
@@ -72,7 +76,7 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// One entry per stream that was ever collected, by its name. Entries of streams that the settings
-    /// no longer select are kept, so that collection continues when they are selected again.
+    /// no longer select stay, so that collection continues when they are selected again.
     pub streams: BTreeMap<String, StreamPosition>,
 }
 
@@ -186,7 +190,7 @@ pub struct FilesPosition {
     pub retry_after: Option<Timestamp>,
     /// Listings in a row of the page that had files without a usable link.
     #[serde(rename = "unlinked", default, skip_serializing_if = "is_zero_u32")]
-    pub unlinked_listings: u32,
+    pub listings_without_link: u32,
 }
 
 /// A page with files that were set aside.
@@ -306,9 +310,13 @@ pub struct WindowPosition {
     /// How much of the page to read next is done.
     #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
     pub page_progress: Option<PageProgress>,
-    /// The upstream's clock at the latest answer of the window being read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answered_at: Option<Timestamp>,
+    /// The upstream's clock at the latest response of the window being read.
+    #[serde(
+        rename = "answered_at",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_response_at: Option<Timestamp>,
     /// The host's clock when the window being read was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_at: Option<Timestamp>,
@@ -327,9 +335,9 @@ pub struct WindowPosition {
     pub is_second_reading: bool,
     /// The time up to which everything is collected by both clocks, while they disagree.
     #[serde(rename = "certain", default, skip_serializing_if = "Option::is_none")]
-    pub certain_until: Option<Timestamp>,
-    /// Whether the last window was cut to nothing because its beginning is far from the upstream's
-    /// clock, before or after it: a wrong clock began it, and it is tried again.
+    pub confirmed_until: Option<Timestamp>,
+    /// Whether the last window was empty because a wrong clock set its beginning, far from the
+    /// upstream's time. It is tried again.
     #[serde(
         rename = "behind",
         default,
@@ -337,8 +345,8 @@ pub struct WindowPosition {
     )]
     pub begun_by_wrong_clock: bool,
     /// How many records of the last window will come again and could not be remembered.
-    #[serde(default, skip_serializing_if = "is_zero_u32")]
-    pub forgotten: u32,
+    #[serde(rename = "forgotten", default, skip_serializing_if = "is_zero_u32")]
+    pub dropped_needed: u32,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -433,7 +441,7 @@ pub struct ThreatFeedPosition {
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the feed last answered, by the upstream's clock.
+    /// When the feed last responded, by the clock that is behind.
     #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
     pub last_response_at: Option<Timestamp>,
     /// The newest time of an indicator.
@@ -738,7 +746,7 @@ mod tests {
     #[test]
     fn a_checkpoint_survives_a_round_trip() {
         let mut checkpoint = Checkpoint {
-            siem_calls: vec![1, 2],
+            batch_calls: vec![1, 2],
             ..Checkpoint::default()
         };
         let files = FilesPosition {

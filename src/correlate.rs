@@ -47,8 +47,9 @@ impl Default for Correlation {
 }
 
 impl Correlation {
-    /// Returns the members that the counterpart of a record has left for it, if there is one.
-    pub fn members_for(&mut self, record: &Record<'_>) -> Option<&str> {
+    /// Stores the members that a record shares with its counterpart, and returns those that the
+    /// counterpart has left, if any.
+    pub fn exchange_members(&mut self, record: &Record<'_>) -> Option<&str> {
         let (stream, other, names) = SHARED_FIELDS
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
@@ -100,9 +101,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::batch::{
-        Batch, Builder, Limits, NextPoll, OfferResult, RecordLine, RecordProcessor,
-    };
+    use crate::batch::{Batch, Builder, Limits, NextPoll, OfferResult, RawRecord, RecordProcessor};
     use crate::normalize::{Format, Options};
     use crate::record::Parser;
     use crate::testing::{API, Host, Upstream};
@@ -131,7 +130,7 @@ mod tests {
             max_requests: 1,
         });
         for (stream, text) in records {
-            let record = RecordLine::new(*stream, text.as_bytes());
+            let record = RawRecord::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
             assert_eq!(offer, OfferResult::Consumed);
@@ -212,14 +211,14 @@ mod tests {
                 r#"{{"aggregateId":"m{message}","authResults":[{{"type":"SPF","result":"{padding}"}}]}}"#
             );
             let record = parser.parse(Stream::CiMailflow, &text).unwrap();
-            assert!(correlation.members_for(&record).is_none());
+            assert!(correlation.exchange_members(&record).is_none());
         }
         let lengths = correlation.slots.iter().map(|entry| entry.members.len());
         assert!(lengths.clone().count() == SLOTS && lengths.max() <= Some(MEMBERS_BYTES_MAX));
         let mut is_known = |message| {
             let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
             let record = parser.parse(Stream::CiEntities, &text).unwrap();
-            correlation.members_for(&record).is_some()
+            correlation.exchange_members(&record).is_some()
         };
         assert!(is_known(19_999));
         assert!(

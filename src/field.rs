@@ -67,7 +67,7 @@ impl NameSet {
 macro_rules! names {
     ($($constant:ident = $spelling:literal,)+) => {
         /// The names the upstream is known to use, in all its spellings. Names that are not in it
-        /// are kept as they are.
+        /// are copied to events unchanged.
         pub const NAMES: &[&str] = &[$($spelling),+];
 
         #[expect(

@@ -139,27 +139,27 @@ impl Record<'_> {
     #[must_use]
     pub fn id(&self) -> RecordId {
         let hash = if self.outline().canonical {
-            let [a, b, c] = self.runs();
+            let [a, b, c] = self.parts_without_transport();
             hash_pieces([self.stream().name(), "\n", a, b, c])
         } else {
             let name = self.stream().name();
             let mut out = String::with_capacity(name.len() + 1 + self.text().len());
             out.push_str(name);
             out.push('\n');
-            let (line, members) = (self.line(), self.members());
-            match self.order() {
+            let (input, members) = (self.input(), self.members());
+            match self.canonical_order() {
                 // White space or nested objects only: no member has to move.
                 _ if self.outline().sorted => {
                     let transport = FieldName::TRANSPORT.map(|name| self.position(name));
                     let members = members.iter().enumerate();
-                    let kept = members.filter(|(at, _)| !transport.contains(&Some(*at)));
-                    push_sorted_object(&mut out, line, kept.map(|(_, member)| *member));
+                    let others = members.filter(|(at, _)| !transport.contains(&Some(*at)));
+                    push_sorted_object(&mut out, input, others.map(|(_, member)| *member));
                 }
                 Some(places) => {
                     let in_order = places.iter().filter_map(|at| members.get(usize::from(*at)));
-                    push_sorted_object(&mut out, line, in_order.copied());
+                    push_sorted_object(&mut out, input, in_order.copied());
                 }
-                None => push_object(&mut out, line, members, true),
+                None => push_object(&mut out, input, members, true),
             }
             blake3::hash(out.as_bytes())
         };
@@ -167,31 +167,31 @@ impl Record<'_> {
     }
 
     /// Returns the parts of the text, which is canonical, between the transport fields.
-    fn runs(&self) -> [&str; 3] {
-        let (line, members) = (self.line(), self.members());
+    fn parts_without_transport(&self) -> [&str; 3] {
+        let (input, members) = (self.input(), self.members());
         // The position of a name's opening quote; a comma or the brace is before it.
         let quote_at = |member: &Member| member.key.start().saturating_sub(1);
         let end = self.outline().span.start() + self.text().len();
         let mut start = self.outline().span.start();
-        let mut runs = [""; 3];
-        for (run, name) in runs.iter_mut().zip(FieldName::TRANSPORT) {
+        let mut parts_without_transport = [""; 3];
+        for (part, name) in parts_without_transport.iter_mut().zip(FieldName::TRANSPORT) {
             let Some(at) = self.position(name) else {
                 continue;
             };
-            *run = members
+            *part = members
                 .get(at)
-                .and_then(|member| line.get(start..quote_at(member)))
+                .and_then(|member| input.get(start..quote_at(member)))
                 .unwrap_or_default();
             start = members.get(at + 1).map_or(end, |next| next.key.start());
             start = start.saturating_sub(1);
         }
-        let [first, second, last] = &mut runs;
-        *last = line.get(start..end).unwrap_or_default();
+        let [first, second, last] = &mut parts_without_transport;
+        *last = input.get(start..end).unwrap_or_default();
         if *last == "}" {
             let before = if second.is_empty() { first } else { second };
             *before = before.strip_suffix(',').unwrap_or(before);
         }
-        runs
+        parts_without_transport
     }
 }
 

@@ -41,6 +41,6 @@ pub trait Machine {
     /// Handles a missing or truncated response.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
-    /// Returns whether the answer that is open or awaited is to be kept after a yield.
+    /// Returns whether the answer that is open or awaited is to stay open after a yield.
     fn keeps_body(&self) -> bool;
 }

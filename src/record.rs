@@ -5,29 +5,29 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
 use crate::stream::Stream;
-use dictionary::{KeyPredictor, KeyReader, RANKED};
+use dictionary::{KeyPredictor, KeyReader, SORTED_NAMES};
 
 mod dictionary;
 mod feed;
 pub mod legacy;
 
-/// A value as it stands in the record.
+/// A value as it is in the record.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     /// The kind of the value.
     pub kind: Kind,
     /// The contents of a string without quotes, or the whole text of anything else.
     pub text: &'a str,
-    /// A string has escapes in it.
+    /// Whether it is a string with escapes.
     pub escaped: bool,
 }
 
 /// One member of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// The known name that it has, if it has one.
+    /// The name, if it is a known one.
     pub name: Option<FieldName>,
-    /// The name without quotes, escapes as they stand.
+    /// The name as it is in the record, without quotes and with its escapes.
     pub key: &'a str,
     /// The value.
     pub value: Value<'a>,
@@ -37,16 +37,17 @@ pub struct Field<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     stream: Stream,
-    line: &'a str,
+    /// The text that was parsed; the members are ranges of it.
+    input: &'a str,
     outline: Outline,
     members: &'a [Member],
     names: &'a [Option<FieldName>],
-    slots: &'a Slots,
-    order: Option<&'a [u16]>,
+    member_indexes: &'a MemberIndexes,
+    canonical_order: Option<&'a [u16]>,
 }
 
 /// For every known name one more than the index of its last member, or zero.
-type Slots = [u16; NAMES.len()];
+type MemberIndexes = [u16; NAMES.len()];
 
 /// Why a text is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,41 +69,41 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// Parses records, one after the other, with buffers that are reused.
+/// Parses records one after another, with buffers that all of them share.
 pub struct Parser {
     predictor: KeyPredictor,
     members: Vec<Member>,
     names: Vec<Option<FieldName>>,
-    slots: Slots,
+    member_indexes: MemberIndexes,
     canonical_order: CanonicalOrder,
 }
 
-/// The places of a record's members in the order of their names. Records of one stream mostly
-/// have the same names in the same places, and then the order of the previous record is used again.
+/// The indexes of a record's members in the order of their names. Most records of a stream have the
+/// same names at the same indexes, so the order of the previous record is used again.
 #[derive(Default)]
 struct CanonicalOrder {
     /// The names in the record for which it was computed.
     names: Vec<Option<FieldName>>,
-    /// The places of the members, without the transport fields and without
-    /// those whose name comes again.
-    places: Vec<u16>,
+    /// The indexes of the members, without the transport fields and without
+    /// those whose name occurs again later.
+    indexes: Vec<u16>,
 }
 
 impl CanonicalOrder {
-    /// Returns the places of the members of a record whose names are all known.
-    fn of(&mut self, names: &[Option<FieldName>], slots: &Slots) -> &[u16] {
+    /// Returns the indexes of the members of a record whose names are all known.
+    fn of(&mut self, names: &[Option<FieldName>], member_indexes: &MemberIndexes) -> &[u16] {
         if self.names != names {
             self.names.clear();
             self.names.extend(names);
-            self.places.clear();
-            let ranked = RANKED
+            self.indexes.clear();
+            let ranked = SORTED_NAMES
                 .iter()
                 .filter(|name| !FieldName::TRANSPORT.contains(name));
-            let slots = ranked.filter_map(|name| slots.get(name.index()));
-            self.places
-                .extend(slots.filter_map(|slot| slot.checked_sub(1)));
+            let member_indexes = ranked.filter_map(|name| member_indexes.get(name.index()));
+            self.indexes
+                .extend(member_indexes.filter_map(|slot| slot.checked_sub(1)));
         }
-        &self.places
+        &self.indexes
     }
 }
 
@@ -124,21 +125,21 @@ impl Parser {
             predictor: KeyPredictor::new(),
             members: Vec::new(),
             names: Vec::new(),
-            slots: [0; NAMES.len()],
+            member_indexes: [0; NAMES.len()],
             canonical_order: CanonicalOrder::default(),
         }
     }
 
-    /// Reads `line`, which must be one JSON object and white space around it.
+    /// Parses `input`, which must be one JSON object with optional white space around it.
     pub fn parse<'a>(
         &'a mut self,
         stream: Stream,
-        line: &'a str,
+        input: &'a str,
     ) -> Result<Record<'a>, ParseError> {
-        let (names, slots) = (&mut self.names, &mut self.slots);
-        let mut reader = KeyReader::new(stream, &mut self.predictor, names, slots);
+        let (names, member_indexes) = (&mut self.names, &mut self.member_indexes);
+        let mut reader = KeyReader::new(stream, &mut self.predictor, names, member_indexes);
         let outline =
-            json::scan_object_with(line, &mut self.members, &mut reader).map_err(ParseError)?;
+            json::scan_object_with(input, &mut self.members, &mut reader).map_err(ParseError)?;
         let are_all_known = reader.are_all_known();
         let is_ambiguous = reader.is_ambiguous();
         if self.members.len() > MEMBERS_MAX {
@@ -154,22 +155,22 @@ impl Parser {
         if is_ambiguous {
             dictionary::resolve_spellings(
                 stream,
-                line,
+                input,
                 &self.members,
                 &mut self.names,
-                &mut self.slots,
+                &mut self.member_indexes,
             );
         }
-        let order = (are_all_known && !outline.sorted)
-            .then(|| self.canonical_order.of(&self.names, &self.slots));
+        let canonical_order = (are_all_known && !outline.sorted)
+            .then(|| self.canonical_order.of(&self.names, &self.member_indexes));
         Ok(Record {
             stream,
-            line,
+            input,
             outline,
             members: &self.members,
             names: &self.names,
-            slots: &self.slots,
-            order,
+            member_indexes: &self.member_indexes,
+            canonical_order,
         })
     }
 }
@@ -226,7 +227,7 @@ impl<'a> Record<'a> {
     /// Returns the object from brace to brace, byte for byte.
     #[must_use]
     pub fn text(&self) -> &'a str {
-        self.outline.span.of(self.line)
+        self.outline.span.of(self.input)
     }
 
     /// Returns whether there is a line break between two tokens.
@@ -245,7 +246,7 @@ impl<'a> Record<'a> {
 
     /// Returns the index of the last member of a known name among all members.
     pub(crate) fn position(&self, name: FieldName) -> Option<usize> {
-        usize::from(*self.slots.get(name.index())?).checked_sub(1)
+        usize::from(*self.member_indexes.get(name.index())?).checked_sub(1)
     }
 
     /// Returns all members in the order of the record. Of members with one known name only
@@ -260,8 +261,8 @@ impl<'a> Record<'a> {
         self.members.len()
     }
 
-    /// Returns the member at that place, unless its name is known and is to be skipped or comes
-    /// again.
+    /// Returns the member at that index, unless its name is known and is to be skipped or occurs
+    /// again later.
     #[inline]
     pub(crate) fn field_unless(
         &self,
@@ -271,7 +272,7 @@ impl<'a> Record<'a> {
         let name = *self.names.get(at)?;
         if let Some(known) = name {
             let is_last = self
-                .slots
+                .member_indexes
                 .get(known.index())
                 .is_some_and(|s| usize::from(*s) == at + 1);
             if !is_last || is_skipped(known) {
@@ -281,20 +282,20 @@ impl<'a> Record<'a> {
         let member = self.members.get(at)?;
         Some(Field {
             name,
-            key: member.key.of(self.line),
+            key: member.key.of(self.input),
             value: self.value(member),
         })
     }
 
-    /// Returns whether no name can come twice in [`Record::fields`], as far as the names are known.
+    /// Returns whether no name can occur twice in [`Record::fields`], as far as the names are known.
     pub(crate) const fn has_unique_names(&self) -> bool {
-        self.outline.sorted || self.order.is_some()
+        self.outline.sorted || self.canonical_order.is_some()
     }
 
     /// Returns the indexes of the members in the order of their names, as a canonical form has them,
     /// if they are not sorted and all names are known.
-    pub(crate) const fn order(&self) -> Option<&'a [u16]> {
-        self.order
+    pub(crate) const fn canonical_order(&self) -> Option<&'a [u16]> {
+        self.canonical_order
     }
 
     pub(crate) const fn outline(&self) -> Outline {
@@ -305,15 +306,15 @@ impl<'a> Record<'a> {
         self.members
     }
 
-    pub(crate) const fn line(&self) -> &'a str {
-        self.line
+    pub(crate) const fn input(&self) -> &'a str {
+        self.input
     }
 
     #[inline]
     fn value(&self, member: &Member) -> Value<'a> {
         Value {
             kind: member.kind,
-            text: member.value.of(self.line),
+            text: member.value.of(self.input),
             escaped: member.escaped,
         }
     }
@@ -340,7 +341,7 @@ mod tests {
             let expected = new.parse(Stream::Audit, line).unwrap();
             let actual = used.parse(Stream::Audit, line).unwrap();
             assert_eq!(actual.names, expected.names, "{line}");
-            assert_eq!(actual.slots, expected.slots, "{line}");
+            assert_eq!(actual.member_indexes, expected.member_indexes, "{line}");
             assert_eq!(actual.outline().sorted, expected.outline().sorted, "{line}");
             let keys = |record: Record<'_>| {
                 let fields = record.fields();

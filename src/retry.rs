@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 
 /// The longest wait; parser, scheduler and checkpoint share this bound.
-/// Mimecast keeps batch files for seven days, so nothing is gained by waiting longer.
+/// Mimecast retains batch files for seven days, so nothing is gained by waiting longer.
 pub const WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
 
 /// The longest wait in a checkpoint of an older release, which has no beginnings of waits.

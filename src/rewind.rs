@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 ///
 /// The remembered identities of these streams are dropped, so that their records become events once more,
 /// with the same ids. Calls that count against a quota, and the waits that a rate limit
-/// asked for, are kept. Other streams stay where they are.
+/// asked for, stay as they are, and so do the positions of other streams.
 ///
 /// # Errors
 ///
@@ -182,7 +182,7 @@ mod tests {
         );
         let text = rewind(&host.settings, &checkpoint, &[], now.plus_ms(-1000), now).unwrap();
         let read = Checkpoint::parse(&text).unwrap();
-        assert_eq!(read.siem_calls, [7, 8]);
+        assert_eq!(read.batch_calls, [7, 8]);
         let cause = |name: &str| read.streams[name].backoff.map(|backoff| backoff.cause);
         assert_eq!(cause("siem.receipt"), Some(BackoffCause::Throttled));
         assert_eq!(cause("audit"), None);

@@ -21,7 +21,8 @@ pub struct SavedSession {
     #[serde(rename = "v")]
     version: u32,
     /// A hash of the credentials and their API, so that a session of other credentials is ignored.
-    owner: String,
+    #[serde(rename = "owner")]
+    credentials_digest: String,
     /// The access token of API 2.0 and when to stop using it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<(String, Timestamp)>,
@@ -37,7 +38,7 @@ impl SavedSession {
     pub fn new(credentials: &Credentials) -> Self {
         Self {
             version: VERSION,
-            owner: owner(credentials),
+            credentials_digest: credentials_digest(credentials),
             token: None,
             skew_ms: None,
         }
@@ -51,7 +52,9 @@ impl SavedSession {
             return None;
         }
         let session: Self = serde_json::from_str(text).ok()?;
-        (session.version == VERSION && session.owner == owner(credentials)).then_some(session)
+        (session.version == VERSION
+            && session.credentials_digest == credentials_digest(credentials))
+        .then_some(session)
     }
 
     /// Returns the text for the host; `None` where it would be longer than [`SESSION_BYTES_MAX`].
@@ -64,11 +67,11 @@ impl SavedSession {
 
 /// Returns a hash of the credentials and of the API that they are for. It reveals neither of them,
 /// although the text is a secret in any case.
-fn owner(credentials: &Credentials) -> String {
+fn credentials_digest(credentials: &Credentials) -> String {
     // The origin of API 1.0 may be what discovery found later.
     let (base_url, id) = match credentials {
         Credentials::Client { base_url, id, .. } => (base_url.as_str(), id.as_str()),
-        Credentials::Keys(keys) => ("", keys.app_id.as_str()),
+        Credentials::Legacy(keys) => ("", keys.app_id.as_str()),
     };
     let mut hasher = blake3::Hasher::new();
     for part in [base_url, id].into_iter().chain(credentials.secrets()) {

@@ -26,7 +26,7 @@ pub struct SeenIds {
     /// Entries between these times are forgotten first.
     evictable: Option<(Timestamp, Timestamp)>,
     /// How many identities were dropped although their records will come again.
-    forgotten: u32,
+    dropped_needed: u32,
 }
 
 impl SeenIds {
@@ -71,13 +71,13 @@ impl SeenIds {
 
     /// Returns how many identities of windows were dropped although their records will come again, and
     /// resets the count.
-    pub fn take_forgotten(&mut self) -> u32 {
-        core::mem::take(&mut self.forgotten)
+    pub fn take_dropped_needed(&mut self) -> u32 {
+        core::mem::take(&mut self.dropped_needed)
     }
 
-    /// Forgets one entry: of windows the oldest one that is not needed again, otherwise the newest. An
-    /// older entry is met earlier in each window, so to drop it for the newest would repeat all of
-    /// them. Of other readings it forgets the oldest.
+    /// Forgets one entry: of windows the oldest one that is not needed again, otherwise the newest.
+    /// Dropping the oldest would make each record of the next window evict the one that is needed next,
+    /// so that all of them repeat. Of other readings it forgets the oldest.
     fn forget_one(&mut self) {
         let is_evictable = |(at, _): &(Timestamp, Key)| {
             self.evictable
@@ -86,10 +86,10 @@ impl SeenIds {
         let evictable = self.entries.iter().position(is_evictable);
         let last = self.evictable.map(|_| self.entries.len().saturating_sub(1));
         if evictable.is_none() && last.is_some() {
-            self.forgotten = self.forgotten.saturating_add(1);
+            self.dropped_needed = self.dropped_needed.saturating_add(1);
         }
-        let forgotten = evictable.or(last).unwrap_or(0);
-        if let Some((_, key)) = self.entries.remove(forgotten) {
+        let evicted_index = evictable.or(last).unwrap_or(0);
+        if let Some((_, key)) = self.entries.remove(evicted_index) {
             self.keys.remove(&key);
         }
     }
@@ -224,7 +224,10 @@ mod tests {
         set.insert(&id(4), at(130));
         assert!(set.contains(&id(1)) && set.contains(&id(3)) && !set.contains(&id(4)));
         assert_eq!(set.len(), 2);
-        assert_eq!((set.take_forgotten(), set.take_forgotten()), (1, 0));
+        assert_eq!(
+            (set.take_dropped_needed(), set.take_dropped_needed()),
+            (1, 0)
+        );
     }
 
     #[test]

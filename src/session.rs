@@ -19,7 +19,7 @@ use crate::api::incoming::IncomingResponse;
 use crate::batch::{Batch, Builder, Limits, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{Backoff, BackoffCause, Checkpoint, StreamPosition};
 use crate::decode::lines::LineReader;
-use crate::decode::log_files::LogFileReader;
+use crate::decode::log_files::LogFileDecoder;
 use crate::machine::Action;
 use crate::normalize::Options;
 pub use crate::poll_error::{Failure, PollError};
@@ -39,9 +39,9 @@ use crate::time::Timestamp;
 /// limit before the position has moved. Hosts set limits of a few seconds and more.
 const POLL_MS_MAX: i64 = 5_000;
 
-/// The number of polls in a row that may end in the middle of an answer of a stream. A host that drops
-/// an instance after each poll loses the rest of that answer, so after this many a poll ends only
-/// between answers of the stream.
+/// How many polls in a row may end in the middle of an answer of one stream. A host that drops the
+/// instance after each poll loses the rest of that answer, so after this many the poll reads the
+/// stream's answers to their end.
 const INTERRUPTED_RESPONSES_MAX: u32 = 3;
 
 /// The next action of the driver of a poll.
@@ -88,7 +88,7 @@ enum BodyReader {
     /// A batch file, line by line.
     Lines(Lines),
     /// The log files of API 1.0, record by record.
-    LogFiles(LogFileReader),
+    LogFiles(LogFileDecoder),
 }
 
 impl InFlight {
@@ -198,8 +198,8 @@ impl Session {
             batch_quota: Quota::new(
                 settings.siem_calls_per_15_min,
                 BATCH_WINDOW_S,
-                &checkpoint.siem_calls,
-                checkpoint.siem_blocked,
+                &checkpoint.batch_calls,
+                checkpoint.batch_blocked,
             ),
             events_quota: Quota::new(
                 CALLS_PER_HOUR,
@@ -263,9 +263,13 @@ impl Session {
         });
     }
 
-    /// Returns whether a poll may end here: between requests, or inside an answer, which stays open. It
-    /// may not end inside a preflight answer, which everything waits for, or where an answer is lost in
-    /// each poll.
+    /// Returns whether a poll may end here.
+    ///
+    /// Between two calls it may, unless a stream still has records in memory. Inside an answer it may as
+    /// well, since the next poll reads on. Two kinds of answers are read to their end: those to a preflight
+    /// request, because all calls wait for them, and those of a stream whose answers were interrupted by
+    /// the last [`INTERRUPTED_RESPONSES_MAX`] polls, because a host that drops the instance after each poll
+    /// would never receive one whole.
     fn may_stop_here(&self) -> bool {
         let must_continue = |slot: &StreamSlot| {
             slot.reader.has_records()
@@ -326,9 +330,9 @@ impl Session {
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // They also get a poll of their own, so that the answers of others are not lost with theirs. The
-        // stream that has the poll continues: its page is listed again in each poll, and the files of
-        // the page have to be read in the same one.
+        // Such a stream shares its poll with no other, so that the responses of others are not lost with
+        // its own. Once it has a poll, it continues: each poll lists its page again, and the files of
+        // the page must be read in that poll.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
         if let Some(last) = last_slot.filter(|last| *last != index)
             && self.slots.get(index).is_some_and(loses_responses)
@@ -470,7 +474,7 @@ impl Session {
             return;
         };
         if let Some((files, _)) = slot.reader.batch_files() {
-            files.interrupt_retry(now);
+            files.postpone_retry(now);
         }
         slot.interrupted_responses = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
@@ -484,7 +488,7 @@ impl Session {
         slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
-            cause: failure.cause,
+            cause: failure.backoff_cause,
             tries: tries.saturating_add(1),
         });
         let detail = match failure.notice {
@@ -515,7 +519,7 @@ enum Step {
 /// The failure of one stream.
 struct StreamFailure {
     retry_cause: retry::RetryCause,
-    cause: BackoffCause,
+    backoff_cause: BackoffCause,
     notice: NoticeKind,
     detail: String,
     requested_wait_ms: Option<i64>,

@@ -61,7 +61,7 @@ pub enum Credentials {
         secret: Secret,
     },
     /// API 1.0.
-    Keys(Box<LegacySettings>),
+    Legacy(Box<LegacySettings>),
 }
 
 impl Credentials {
@@ -70,7 +70,7 @@ impl Credentials {
     pub fn secrets(&self) -> [&str; 3] {
         match self {
             Self::Client { secret, .. } => [secret.expose(), "", ""],
-            Self::Keys(keys) => keys.secrets(),
+            Self::Legacy(keys) => keys.secrets(),
         }
     }
 }
@@ -86,7 +86,7 @@ pub struct Settings {
     pub format: Format,
     /// The name of the tenant, which is in every event and part of its id.
     pub tenant: Option<String>,
-    /// Whether an event keeps the upstream record as text.
+    /// Whether an event contains the upstream record as text.
     pub include_original: bool,
     /// Whether events name the techniques of MITRE ATT&CK.
     pub attack: bool,
@@ -216,7 +216,7 @@ struct SettingsInput {
 /// The settings that shape events, however the records were collected.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
-    /// Whether an event keeps the upstream record as text.
+    /// Whether an event contains the upstream record as text.
     pub include_original: bool,
     /// Whether events name the techniques of MITRE ATT&CK.
     pub attack: bool,
@@ -284,7 +284,7 @@ impl Settings {
         let credentials = match api {
             Api::V1 => errors
                 .note(LegacySettings::parse(&mut raw, base_url, is_set))
-                .map(|legacy| Credentials::Keys(Box::new(legacy))),
+                .map(|legacy| Credentials::Legacy(Box::new(legacy))),
             Api::V2 => {
                 let id = errors.note(required("client_id", raw.client_id));
                 let secret = errors.note(required("client_secret", raw.client_secret));
@@ -337,7 +337,7 @@ impl Settings {
     pub const fn api(&self) -> Api {
         match self.credentials {
             Credentials::Client { .. } => Api::V2,
-            Credentials::Keys(_) => Api::V1,
+            Credentials::Legacy(_) => Api::V1,
         }
     }
 
@@ -346,7 +346,7 @@ impl Settings {
     pub fn legacy(&self) -> Option<&LegacySettings> {
         match &self.credentials {
             Credentials::Client { .. } => None,
-            Credentials::Keys(legacy) => Some(legacy),
+            Credentials::Legacy(legacy) => Some(legacy),
         }
     }
 
@@ -395,7 +395,7 @@ fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> 
     if value.trim() != value || value.contains(|c: char| c.is_control()) {
         return Err(error(
             name,
-            "begins or ends with a blank, or contains a line break or another control character",
+            "begins or ends with a space, or contains a line break or another control character",
         ));
     }
     Ok(value)
@@ -505,7 +505,7 @@ fn parse_tenant(name: Option<String>) -> Result<Option<String>, SettingsError> {
     if name.trim() != name || name.contains(char::is_control) {
         return Err(error(
             "tenant",
-            "begins or ends with a blank, or contains a line break or another control character",
+            "begins or ends with a space, or contains a line break or another control character",
         ));
     }
     Ok(Some(name))

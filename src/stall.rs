@@ -111,7 +111,7 @@ impl StallDetector {
 
 /// Returns what happens after too many empty pages, as a clause for people.
 #[must_use]
-pub fn too_many_empty(reading: &str) -> String {
+pub fn too_many_empty_pages_detail(reading: &str) -> String {
     format!(
         "{} empty pages in a row, each of which names a further one; the {reading} ends here",
         EMPTY_PAGES_MAX.saturating_add(1)

@@ -37,8 +37,8 @@ pub struct StreamInfo {
     pub endpoint: &'static str,
     /// How records are requested, and where they are in an answer.
     pub fetch: FetchKind,
-    /// The members of a record that have its time; the first that can be read counts.
-    pub times: &'static [FieldName],
+    /// The fields of a record that may have its time; the first that can be read counts.
+    pub time_fields: &'static [FieldName],
     /// The role permission, in the words of the Administration Console.
     pub permission: &'static str,
     /// The API product to select for the application.
@@ -117,7 +117,7 @@ pub struct PostEndpoint {
     /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
     pub request_members: &'static str,
     /// The list in `data[0]` of the answer; empty where the records are in `data`.
-    pub list: &'static str,
+    pub records_member: &'static str,
     /// How many records a page is to have.
     pub page_records: u32,
     /// The longest window, in hours, so that reading one again costs little.
@@ -142,7 +142,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
             event_type,
             events_endpoint: "/siem/v1/events/cg",
         },
-        times: &[field::TIMESTAMP],
+        time_fields: &[field::TIMESTAMP],
         permission: SIEM_PERMISSION,
         product: "Threats, Security Events and Data for CG",
         retention_hours: Some(7 * 24),
@@ -154,7 +154,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
 
 /// Returns a SIEM batch stream of Cloud Integrated (`mimecast-api.md` §3.4). No role permission is
 /// documented for it.
-const fn integrated(name: &'static str, event_type: &'static str) -> StreamInfo {
+const fn cloud_integrated(name: &'static str, event_type: &'static str) -> StreamInfo {
     StreamInfo {
         endpoint: "/siem/v1/batch/events/ci",
         fetch: FetchKind::Files {
@@ -177,7 +177,7 @@ const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
 const POST: PostEndpoint = PostEndpoint {
     window: START_END,
     request_members: "",
-    list: "",
+    records_member: "",
     page_records: 500,
     window_hours: 6,
 };
@@ -187,7 +187,7 @@ const fn log(
     name: &'static str,
     endpoint: &'static str,
     post: PostEndpoint,
-    times: &'static [FieldName],
+    time_fields: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
     StreamInfo {
@@ -196,7 +196,7 @@ const fn log(
         summary: "",
         endpoint,
         fetch: FetchKind::Windows(post),
-        times,
+        time_fields,
         permission,
         product: "Audit Events",
         retention_hours: None,
@@ -211,14 +211,14 @@ const fn log(
 const fn ascending(
     name: &'static str,
     endpoint: &'static str,
-    list: &'static str,
-    times: &'static [FieldName],
+    records_member: &'static str,
+    time_fields: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
     let post = PostEndpoint {
         window: FROM_TO,
         request_members: OLDEST_FIRST,
-        list,
+        records_member,
         ..POST
     };
     StreamInfo {
@@ -226,7 +226,7 @@ const fn ascending(
         retention_hours: Some(60 * 24),
         order: Order::OldestFirst,
         budget_share: 3,
-        ..log(name, endpoint, post, times, permission)
+        ..log(name, endpoint, post, time_fields, permission)
     }
 }
 
@@ -279,7 +279,7 @@ const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
 }
 
 /// The times of what a person did with a phishing simulation; the last action comes first.
-pub(crate) const PHISHING_TIMES: &[FieldName] = &[
+pub(crate) const PHISHING_TIME_FIELDS: &[FieldName] = &[
     field::TIME_REPORTED,
     field::TIME_SUBMITTED,
     field::TIME_CLICKED,
@@ -322,11 +322,11 @@ streams! {
         )
     };
     /// Messages that Cloud Integrated scanned, with the results.
-    CiEntities = integrated("ci.entities", "entities");
+    CiEntities = cloud_integrated("ci.entities", "entities");
     /// SPF, DKIM and DMARC of messages that Cloud Integrated scanned.
-    CiMailflow = integrated("ci.mailflow", "mailflow");
+    CiMailflow = cloud_integrated("ci.mailflow", "mailflow");
     /// Clicks on links that Cloud Integrated blocked.
-    CiUrlclick = integrated("ci.urlclick", "urlclick");
+    CiUrlclick = cloud_integrated("ci.urlclick", "urlclick");
     /// Messages that a data leak prevention policy acted on.
     Dlp = ascending(
         "dlp",
@@ -384,7 +384,7 @@ streams! {
     HeldRelease = log(
         "held-release",
         "/api/gateway/get-held-release-logs",
-        PostEndpoint { list: "heldReleaseLogs", ..POST },
+        PostEndpoint { records_member: "heldReleaseLogs", ..POST },
         &[field::RELEASED],
         "Monitoring | Held | Read",
     );
@@ -392,7 +392,7 @@ streams! {
     Rejections = log(
         "rejections",
         "/api/gateway/get-rejections",
-        PostEndpoint { list: "rejections", request_members: "\"admin\":true,", ..POST },
+        PostEndpoint { records_member: "rejections", request_members: "\"admin\":true,", ..POST },
         &[field::CREATED],
         "Monitoring | Rejections | Read",
     );
@@ -400,7 +400,7 @@ streams! {
     ArchiveSearch = log(
         "archive.search",
         "/api/archive/get-archive-search-logs",
-        PostEndpoint { window: None, list: "logs", ..POST },
+        PostEndpoint { window: None, records_member: "logs", ..POST },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -446,7 +446,7 @@ streams! {
     ArchiveSearchLog = log(
         "archive.search-log",
         "/api/archive/get-search-logs",
-        PostEndpoint { list: "logs", ..POST },
+        PostEndpoint { records_member: "logs", ..POST },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -477,11 +477,11 @@ streams! {
     /// and campaign, and one whenever it has changed.
     TrainingPhishing = StreamInfo {
         fetch: FetchKind::Campaigns {
-            people: PostEndpoint { window: None, list: "items", ..POST },
+            people: PostEndpoint { window: None, records_member: "items", ..POST },
             path: "/api/awareness-training/phishing/campaign/get-user-data",
             interval_minutes: 60,
         },
-        times: PHISHING_TIMES,
+        time_fields: PHISHING_TIME_FIELDS,
         identity: "hash of the whole row with the id, name and launch date of its campaign",
         budget_share: 11,
         ..training(
@@ -493,7 +493,7 @@ streams! {
 
 /// `mimecast-api.md` §15.1.
 const REMEDIATION: PostEndpoint = PostEndpoint {
-    list: "incidents",
+    records_member: "incidents",
     page_records: 100,
     ..POST
 };
@@ -532,9 +532,9 @@ impl Stream {
         }
     }
 
-    /// Returns the row of this stream.
+    /// Returns the facts about this stream: its row in [`STREAMS`].
     #[must_use]
-    pub fn row(self) -> &'static StreamInfo {
+    pub fn info(self) -> &'static StreamInfo {
         // The macro writes one row per variant in the same order; the fallback is never taken.
         STREAMS.get(self.index()).unwrap_or(&FALLBACK)
     }
@@ -542,7 +542,7 @@ impl Stream {
     /// Returns the name in settings, logs and events.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.info().name
     }
 
     /// Returns the position in [`STREAMS`].
@@ -567,7 +567,7 @@ impl Stream {
     /// Returns whether the stream is read from batch files.
     #[must_use]
     pub fn has_batch_files(self) -> bool {
-        matches!(self.row().fetch, FetchKind::Files { .. })
+        matches!(self.info().fetch, FetchKind::Files { .. })
     }
 
     /// Returns whether its records are indicators of a threat feed.

@@ -152,7 +152,7 @@ impl Upstream {
     pub(crate) fn add_audit(&mut self, id: &str, at: Timestamp) {
         let event = format!(
             r#"{{"id":"{id}","auditType":"T","eventTime":"{}"}}"#,
-            at.to_offset_text()
+            at.to_iso8601_with_offset()
         );
         self.audit.push((at, event));
     }

@@ -133,7 +133,7 @@ impl Timestamp {
 
     /// Formats to the second with a numeric offset: `2026-02-03T04:05:06+0000`.
     #[must_use]
-    pub fn to_offset_text(self) -> String {
+    pub fn to_iso8601_with_offset(self) -> String {
         self.rfc3339_prefix(19) + "+0000"
     }
 
@@ -429,7 +429,7 @@ mod tests {
     fn the_written_forms() {
         let time = Timestamp::from_millis(1_770_091_506_789);
         assert_eq!(time.to_day(), "2026-02-03");
-        assert_eq!(time.to_offset_text(), "2026-02-03T04:05:06+0000");
+        assert_eq!(time.to_iso8601_with_offset(), "2026-02-03T04:05:06+0000");
         assert_eq!(time.to_rfc3339(), "2026-02-03T04:05:06.789Z");
         assert_eq!(time.to_signature_date(), "Tue, 03 Feb 2026 04:05:06 UTC");
         assert_eq!(

@@ -35,7 +35,7 @@ fn one_page_config() -> Config {
 fn a_run_over_all_streams_delivers_every_record_exactly_once() {
     let setup = Setup::new(small_config(), "");
     for format in ["ecs", "raw"] {
-        setup.delete_collected();
+        setup.delete_checkpoint_and_events();
         setup.write_settings(&format!("start = \"25h\"\nformat = \"{format}\""), FILE);
         assert_success(&setup.run_once());
         setup.assert_exactly_once(&setup.events());
@@ -76,12 +76,12 @@ fn the_event_endpoint_and_csv_deliver_the_same_records() {
     assert!(
         requests.finished_at(Endpoint::Events) >= 13,
         "{:?}",
-        requests.by_endpoint
+        requests.finished_by_endpoint
     );
     assert!(
         requests.finished_at(Endpoint::Batch) >= 13,
         "{:?}",
-        requests.by_endpoint
+        requests.finished_by_endpoint
     );
 }
 
@@ -154,18 +154,18 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
     ];
     let setup = Setup::new(one_page_config(), "start = \"25h\"\nformat = \"raw\"");
     for (stream, refusal) in streams().into_iter().zip(refusals.into_iter().cycle()) {
-        setup.delete_collected();
+        setup.delete_checkpoint_and_events();
         setup.simulator.refuse(stream, refusal);
         assert_success(&setup.run_once());
         setup.assert_complete_without(stream, &setup.events());
-        let row = Stream::from_name(stream).unwrap().row();
+        let info = Stream::from_name(stream).unwrap().info();
         let status = setup.status();
         let notice = &status[stream]["last_notice"];
         let detail = notice["detail"].as_str().unwrap();
         assert_eq!(notice["kind"], "not-permitted", "{stream}: {detail}");
-        assert!(detail.contains(row.product), "{stream}: {detail}");
-        if row.permission != NO_PERMISSION {
-            assert!(detail.contains(row.permission), "{stream}: {detail}");
+        assert!(detail.contains(info.product), "{stream}: {detail}");
+        if info.permission != NO_PERMISSION {
+            assert!(detail.contains(info.permission), "{stream}: {detail}");
         }
         assert_eq!(status[stream]["events"], 0, "{stream}");
         setup.simulator.permit(stream, true);
@@ -185,18 +185,18 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
     let status = String::from_utf8(status.stdout).unwrap();
     for (what, text) in [("check", checked), ("status", status)] {
         for stream in streams() {
-            let row = Stream::from_name(stream).unwrap().row();
+            let info = Stream::from_name(stream).unwrap().info();
             let first = |line: &&str| line.split_whitespace().next() == Some(stream);
             let line = text
                 .lines()
                 .find(first)
                 .unwrap_or_else(|| panic!("{what} {stream}: {text}"));
-            let path = row.permission;
+            let path = info.permission;
             assert!(
                 path == NO_PERMISSION || line.contains(path),
                 "{what}: {line}"
             );
-            assert!(line.contains(row.product), "{what}: {line}");
+            assert!(line.contains(info.product), "{what}: {line}");
         }
     }
     assert_eq!(EventType::ALL.len() + 18, streams().len());

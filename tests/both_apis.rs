@@ -13,7 +13,7 @@ use std::path::Path;
 
 use mimecast_source::batch::{RecordProcessor, normalize_all};
 use mimecast_source::normalize::{Format, Options};
-use mimecast_source::record::legacy::type_of_record;
+use mimecast_source::record::legacy::stream_of_record;
 use mimecast_source::stream::{FetchKind, STREAMS, Stream};
 use mimecast_source::time::Timestamp;
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn both_apis_give_equal_events_but_for_what_is_listed() {
         let [v2, json, pairs] = text.lines().collect::<Vec<_>>()[..] else {
             panic!("{path} has not three lines");
         };
-        assert_eq!(type_of_record(json.as_bytes()), row.stream, "{json}");
+        assert_eq!(stream_of_record(json.as_bytes()), row.stream, "{json}");
         let expected = event(row.stream, v2);
         for record in [json, pairs] {
             // The type is determined by the fields, as in a file whose name does not have it.

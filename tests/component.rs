@@ -18,7 +18,7 @@ use mimecast_simulator::{Config, Endpoint, Simulator};
 use serde_json::Value;
 use source_common::secret::Secret;
 use source_host::settings::Settings;
-use source_host::source::{component_at, components, prepare};
+use source_host::source::{component_loader, component_location, prepare};
 use source_runtime::bindings::{Batch, Limits, NextPoll};
 use source_runtime::source::{ComponentLoader, NetworkAccess, Source};
 
@@ -40,7 +40,7 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     );
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
-    let components = components(&settings, Some(machine_code::cache_dir())).unwrap();
+    let components = component_loader(&settings, Some(machine_code::cache_dir())).unwrap();
     prepare(&components, &settings.sources[0], NetworkAccess::Online)
         .await
         .unwrap()
@@ -61,7 +61,7 @@ async fn collect(source: &Source, fresh_each_poll: bool) -> (Vec<String>, usize)
 }
 
 async fn collect_from(
-    kept: &mut HostState,
+    state: &mut HostState,
     source: &Source,
     fresh_each_poll: bool,
 ) -> (Vec<String>, usize) {
@@ -72,13 +72,13 @@ async fn collect_from(
         if fresh_each_poll {
             instance = source.instance().await.unwrap();
         }
-        let (checkpoint, session) = (kept.checkpoint.as_deref(), kept.session.as_ref());
+        let (checkpoint, session) = (state.checkpoint.as_deref(), state.session.as_ref());
         let batch: Batch = instance
             .poll(source.settings(), checkpoint, session, LIMITS)
             .await
             .unwrap()
             .unwrap();
-        kept.polls += 1;
+        state.polls += 1;
         peak = peak.max(instance.memory_bytes_peak());
         lines.extend(batch.events.lines().map(str::to_owned));
         assert_eq!(
@@ -88,8 +88,8 @@ async fn collect_from(
                 .map_or(0, |e| usize::try_from(e.end).unwrap()),
             batch.events.len()
         );
-        kept.checkpoint = Some(batch.checkpoint);
-        kept.session = batch.session.map(Secret::new);
+        state.checkpoint = Some(batch.checkpoint);
+        state.session = batch.session.map(Secret::new);
         match batch.next {
             NextPoll::Now => {}
             NextPoll::CaughtUp(_) => return (lines, peak),
@@ -117,12 +117,12 @@ async fn one_instance_and_a_fresh_one_for_each_poll_give_the_same_events() {
         "streams = [\"siem\", \"audit\"]\nformat = \"raw\"",
     )
     .await;
-    let (kept, _) = collect(&source, false).await;
+    let (one, _) = collect(&source, false).await;
     let (fresh, _) = collect(&source, true).await;
-    let sets: [BTreeSet<&String>; 2] = [kept.iter().collect(), fresh.iter().collect()];
-    assert_eq!(kept.len(), 10 * 2 * 2 * 300 + 900);
-    assert_eq!(kept.len(), fresh.len());
-    assert_eq!(sets[0].len(), kept.len(), "one instance repeats nothing");
+    let sets: [BTreeSet<&String>; 2] = [one.iter().collect(), fresh.iter().collect()];
+    assert_eq!(one.len(), 10 * 2 * 2 * 300 + 900);
+    assert_eq!(one.len(), fresh.len());
+    assert_eq!(sets[0].len(), one.len(), "one instance repeats nothing");
     assert!(sets[0] == sets[1], "the events differ");
 }
 
@@ -141,18 +141,18 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
     let simulator = Simulator::start(config).await.unwrap();
     let source = source(&simulator, "streams = [\"siem\", \"audit\"]").await;
     let tokens = || simulator.requests().finished_at(Endpoint::Token);
-    let mut kept = HostState::default();
-    let (first, _) = collect_from(&mut kept, &source, true).await;
-    assert!(kept.polls > 10, "{} polls", kept.polls);
-    assert_eq!(tokens(), 1, "over {} polls", kept.polls);
+    let mut state = HostState::default();
+    let (first, _) = collect_from(&mut state, &source, true).await;
+    assert!(state.polls > 10, "{} polls", state.polls);
+    assert_eq!(tokens(), 1, "over {} polls", state.polls);
     // The lifetime ends: one more.
     simulator.expire_tokens();
     simulator.add_audit(100, simulator.now_ms() - 1_000);
     // Not beyond what is read again and remembered.
-    move_times_back(&mut kept, Duration::from_secs(600));
-    let (second, _) = collect_from(&mut kept, &source, true).await;
+    move_times_back(&mut state, Duration::from_secs(600));
+    let (second, _) = collect_from(&mut state, &source, true).await;
     assert_eq!(second.len(), 100);
-    assert_eq!(tokens(), 2, "over {} polls", kept.polls);
+    assert_eq!(tokens(), 2, "over {} polls", state.polls);
     // A host that also drops the session loses nothing but the requests.
     let mut without_session = HostState::default();
     let mut without = Vec::new();
@@ -190,7 +190,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
     let source = source(&simulator, "format = \"raw\"").await;
     let held = u32::try_from(HELD - 20).unwrap();
     simulator.add_records("held-messages", held, simulator.now_ms() - 60_000);
-    let mut kept = HostState::default();
+    let mut state = HostState::default();
     let mut ids = BTreeSet::new();
     let mut releases = BTreeSet::new();
     let mut released = 0;
@@ -202,8 +202,8 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         }
         // An item has left when two readings in a row did not find it.
         for _ in 0..2 {
-            move_times_back(&mut kept, Duration::from_secs(7 * 3_600));
-            let (lines, _) = collect_from(&mut kept, &source, true).await;
+            move_times_back(&mut state, Duration::from_secs(7 * 3_600));
+            let (lines, _) = collect_from(&mut state, &source, true).await;
             for line in lines {
                 let event: Value = serde_json::from_str(&line).unwrap();
                 if event["stream"] != "held-messages" {
@@ -218,8 +218,8 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
             }
         }
     }
-    let bytes = kept.checkpoint.as_ref().unwrap().len();
-    println!("a checkpoint of {bytes} bytes after {} polls", kept.polls);
+    let bytes = state.checkpoint.as_ref().unwrap().len();
+    println!("a checkpoint of {bytes} bytes after {} polls", state.polls);
     assert!(bytes <= 768 * 1024, "{bytes}");
     let ledger = simulator.ledger().of_tenant("acme");
     assert_eq!(&ids, ledger.expected("held-messages"));
@@ -229,9 +229,9 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
 }
 
 /// Moves the times of the last reads in a checkpoint back, so that streams are due.
-fn move_times_back(kept: &mut HostState, by: Duration) {
+fn move_times_back(state: &mut HostState, by: Duration) {
     const TIMES: [&str; 3] = ["read_at", "listed_at", "asked_at"];
-    let Some(checkpoint) = &mut kept.checkpoint else {
+    let Some(checkpoint) = &mut state.checkpoint else {
         return;
     };
     let (head, lists) = checkpoint.split_once('\n').unwrap_or((checkpoint, ""));
@@ -304,7 +304,7 @@ async fn feed_source(simulator: &Simulator, form: &str) -> Source {
 #[tokio::test]
 async fn a_component_is_loaded_though_each_caller_gives_up_before() {
     let components = ComponentLoader::new(None, 0).unwrap();
-    let location = component_at(None);
+    let location = component_location(None);
     // Much less than compiling takes.
     let patience = Duration::from_millis(100);
     let callers = async {

@@ -35,7 +35,7 @@ fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
         "",
     );
     for format in ["raw", "ecs"] {
-        setup.delete_collected();
+        setup.delete_checkpoint_and_events();
         let file = "type = \"file\"\npath = \"events.ndjson\"";
         let settings =
             format!("streams = [\"siem\", \"audit\"]\nstart = \"2d\"\nformat = \"{format}\"");

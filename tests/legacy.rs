@@ -9,8 +9,7 @@
     reason = "helpers of tests fail fast"
 )]
 
-#[path = "setup/mod.rs"]
-mod shared;
+mod setup;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,7 +20,7 @@ use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_key};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use shared::{DEADLINE, Process};
+use setup::{DEADLINE, Process};
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -55,7 +54,7 @@ impl LegacySetup {
              [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
         );
         std::fs::write(setup.path("host.toml"), text).unwrap();
-        shared::link_machine_code(&setup.path("state/cache"));
+        setup::link_machine_code(&setup.path("state/cache"));
         setup
     }
 

@@ -51,7 +51,7 @@ fn main() {
         return upstream::serve();
     }
     let wanted = arguments.iter().find_map(|argument| argument.parse().ok());
-    let (tenants, rest) = if measure::is_smoke() {
+    let (tenants, rest) = if measure::is_smoke_test() {
         (100, Duration::from_secs(2))
     } else {
         // Each is due every five minutes.
@@ -89,7 +89,7 @@ fn main() {
     );
     println!("|--:|---|--:|--:|--:|--:|--:|---|");
     let none = [Usage::default(); HOSTS];
-    row(
+    print_row(
         tenants,
         "published",
         begun.elapsed(),
@@ -111,7 +111,7 @@ fn main() {
         "{:.0} tenants a second",
         to_f64(tenants) / took.as_secs_f64()
     );
-    row(
+    print_row(
         tenants,
         "first round",
         took,
@@ -130,7 +130,7 @@ fn main() {
         "{} polls again; later than five minutes: median {}, 99 of 100 {}, worst {} s",
         late["again"], late["p50"], late["p99"], late["max"]
     );
-    row(
+    print_row(
         tenants,
         "at rest",
         watched.elapsed(),
@@ -140,7 +140,7 @@ fn main() {
     );
 }
 
-fn row(
+fn print_row(
     tenants: usize,
     what: &str,
     time: Duration,

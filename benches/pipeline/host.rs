@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::measure::{Cost, best, row, to_f64};
+use crate::measure::{Cost, cheapest_run, print_row, to_f64};
 use crate::upstream;
 use crate::{SERVE, Size};
 
@@ -27,7 +27,7 @@ pub(crate) fn measure(size: Size) {
         }
         run(&settings)
     };
-    let used = best(size.runs, run, |used| used.user + used.system);
+    let used = cheapest_run(size.runs, run, |used| used.user + used.system);
     let events = fs::read(directory.path().join("events.ndjson")).unwrap();
     let stored_state = fs::read(directory.path().join("state/bench.checkpoint.json")).unwrap();
     let stored_state: Value = serde_json::from_slice(&stored_state).unwrap();
@@ -39,7 +39,7 @@ pub(crate) fn measure(size: Size) {
         bytes: lines * 820,
         time: used.user + used.system,
     };
-    row(
+    print_row(
         "source-host run --once, file output",
         cost,
         &format!(

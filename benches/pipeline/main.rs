@@ -27,7 +27,7 @@ const SERVE: &str = "serve";
 struct Size {
     /// Batch files of each event type.
     files: u32,
-    /// Runs of which the best counts.
+    /// Runs, of which the cheapest counts.
     runs: u32,
 }
 
@@ -46,8 +46,12 @@ fn main() {
         let named = |argument: &String| parts.contains(&argument.as_str());
         !arguments.iter().any(named) || arguments.iter().any(|argument| argument == part)
     };
-    let size = if measure::is_smoke() { SMOKE } else { FULL };
-    measure::head();
+    let size = if measure::is_smoke_test() {
+        SMOKE
+    } else {
+        FULL
+    };
+    measure::print_header();
     if wants("native") || wants("sandbox") {
         let native = native::measure(size);
         if wants("sandbox") {

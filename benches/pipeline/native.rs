@@ -15,12 +15,12 @@ use mimecast_source::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Size;
-use crate::measure::{Cost, best, row, timed};
+use crate::measure::{Cost, cheapest_run, measure_time, print_row};
 use crate::upstream::{File, RECORDS};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
-/// In what pieces a body arrives.
+/// The size of the chunks in which a body arrives.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 const FORMATS: [(Format, &str); 3] = [
@@ -36,7 +36,7 @@ pub(crate) struct Native {
     pub(crate) normalize: Vec<Normalize>,
 }
 
-/// Lines to events of one format.
+/// The cost of normalizing the records of a file to events of one format.
 #[derive(Debug)]
 pub(crate) struct Normalize {
     pub(crate) file: Rc<File>,
@@ -47,37 +47,45 @@ pub(crate) struct Normalize {
 pub(crate) fn measure(size: Size) -> Native {
     let streams = [Stream::SiemReceipt, Stream::SiemProcess];
     let [file, process] = streams.map(|stream| Rc::new(File::fetch(stream)));
-    let of = |file: &File, files: usize, time| Cost {
+    let cost_of = |file: &File, files: usize, time| Cost {
         events: files * RECORDS,
         bytes: files * file.text.len(),
         time,
     };
     let files = usize::try_from(size.files).unwrap();
-    let every_file = |act: &dyn Fn()| timed(|| (0..files).for_each(|_| act()));
+    let time_of_all = |act: &dyn Fn()| measure_time(|| (0..files).for_each(|_| act()));
 
-    let lines = best(size.runs, || every_file(&|| split(&file)), |time| *time);
+    let lines = cheapest_run(
+        size.runs,
+        || time_of_all(&|| split_lines(&file)),
+        |time| *time,
+    );
     let ratio = file.text.len() / file.gzip.len();
-    row(
+    print_row(
         "a file, native: inflate and split",
-        of(&file, files, lines),
+        cost_of(&file, files, lines),
         &format!(
             "{} bytes a record, gzip {ratio}:1",
             file.text.len() / RECORDS
         ),
     );
-    let poll = best(size.runs, || poll_all(&file, size.files), |time| *time);
-    let poll = of(&file, files, poll);
-    row("a file, native: gzip to batch", poll, "");
+    let poll = cheapest_run(size.runs, || poll_all(&file, size.files), |time| *time);
+    let poll = cost_of(&file, files, poll);
+    print_row("a file, native: gzip to batch", poll, "");
     let mut normalize = Vec::new();
     for file in [file, process] {
         for (format, name) in FORMATS {
             let mut processor = RecordProcessor::new(format, Options::default());
             let mut all = || normalize_all(&mut processor, file.stream, black_box(&file.text), NOW);
-            let mut run = || timed(|| (0..files).for_each(|_| drop(black_box(all()))));
-            let cost = of(&file, files, best(size.runs, &mut run, |time| *time));
+            let mut run = || measure_time(|| (0..files).for_each(|_| drop(black_box(all()))));
+            let cost = cost_of(
+                &file,
+                files,
+                cheapest_run(size.runs, &mut run, |time| *time),
+            );
             let bytes = file.text.len() / RECORDS;
             let what = format!("{} to {name}, native: normalize", file.stream);
-            row(&what, cost, &format!("{bytes} bytes a record"));
+            print_row(&what, cost, &format!("{bytes} bytes a record"));
             normalize.push(Normalize {
                 file: Rc::clone(&file),
                 format: name,
@@ -88,7 +96,7 @@ pub(crate) fn measure(size: Size) -> Native {
     Native { poll, normalize }
 }
 
-fn split(file: &File) {
+fn split_lines(file: &File) {
     let mut reader = LineReader::new();
     let mut chunks = file.gzip.chunks(CHUNK_BYTES);
     loop {
@@ -106,7 +114,7 @@ fn split(file: &File) {
     }
 }
 
-/// One session that collects the file `files` times, a batch each. Returns what that costs.
+/// Collects the file `files` times in one session, as a batch each time. Returns what that costs.
 fn poll_all(file: &File, files: u32) -> std::time::Duration {
     let settings = json!({
         "client_id": "id", "client_secret": "secret", "format": "ecs",
@@ -119,7 +127,7 @@ fn poll_all(file: &File, files: u32) -> std::time::Duration {
         listing: listing(files),
         open: None,
     };
-    timed(|| {
+    measure_time(|| {
         for _ in 0..files {
             let batch = poll(&mut session, &mut upstream);
             assert_eq!(batch.index.len(), RECORDS);

@@ -5,12 +5,12 @@ use std::hint::black_box;
 use mimecast_simulator::Simulator;
 use source_common::secret::Secret;
 use source_host::settings::Settings;
-use source_host::source::{component_at, prepare};
+use source_host::source::{component_location, prepare};
 use source_runtime::bindings::{Limits, NextPoll};
 use source_runtime::source::{ComponentLoader, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
 
 use crate::Size;
-use crate::measure::{Cost, best, row, timed};
+use crate::measure::{Cost, cheapest_run, measure_time, print_row};
 use crate::native::{Native, Normalize};
 use crate::upstream::{self, RECORDS};
 
@@ -20,13 +20,13 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let cache_dir = cache.path().join("cache");
     let components = ComponentLoader::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
     let component = runtime
-        .block_on(components.get(&component_at(None)))
+        .block_on(components.get(&component_location(None)))
         .unwrap();
     let mut instance = runtime.block_on(component.offline_instance()).unwrap();
     let none = Secret::new("{}".to_owned());
     for Normalize { file, format, cost } in &native.normalize {
         let mut run = || {
-            timed(|| {
+            measure_time(|| {
                 for _ in 0..size.files {
                     let call = instance.normalize(file.stream.name(), format, &none, &file.text);
                     let normalized = runtime.block_on(call).unwrap().unwrap();
@@ -34,10 +34,10 @@ pub(crate) fn measure(size: Size, native: &Native) {
                 }
             })
         };
-        let time = best(size.runs, &mut run, |time| *time);
+        let time = cheapest_run(size.runs, &mut run, |time| *time);
         let inside = Cost { time, ..*cost };
         let ratio = inside.ns_per_event() / cost.ns_per_event();
-        row(
+        print_row(
             &format!("{} to {format}, sandbox: normalize", file.stream),
             inside,
             &format!("{ratio:.2} times native"),
@@ -53,15 +53,15 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
-    let run = || timed(|| events = runtime.block_on(collect(&source)));
-    let time = best(size.runs, run, |time| *time);
+    let run = || measure_time(|| events = runtime.block_on(collect(&source)));
+    let time = cheapest_run(size.runs, run, |time| *time);
     let cost = Cost {
         events,
         bytes: events * (native.poll.bytes / native.poll.events),
         time,
     };
     let ratio = cost.ns_per_event() / native.poll.ns_per_event();
-    row(
+    print_row(
         "a file, sandbox: request to batch",
         cost,
         &format!("{ratio:.2} times native, with the HTTP client"),

@@ -79,7 +79,11 @@ fn main() {
     let wants = |part: &str| {
         !arguments.iter().any(is_named) || arguments.iter().any(|argument| argument == part)
     };
-    let mut size = if measure::is_smoke() { SMOKE } else { FULL };
+    let mut size = if measure::is_smoke_test() {
+        SMOKE
+    } else {
+        FULL
+    };
     let count = arguments.iter().find_map(|argument| argument.parse().ok());
     if let Some(count) = count {
         (size.idle_tenants, size.busy_tenants) = ([count, count], count);
@@ -109,7 +113,7 @@ fn idle(tenants: usize, rest: Duration) {
     host.wait_until(|host| host.checkpoints() >= tenants);
     let caught_up = begun.elapsed();
     let used = host.sample_usage();
-    row(tenants, "started and caught up", caught_up, used, "");
+    print_row(tenants, "started and caught up", caught_up, used, "");
     let before = host.sample_usage();
     let watched = Instant::now();
     let mut peak = before;
@@ -124,7 +128,7 @@ fn idle(tenants: usize, rest: Duration) {
         hourly * 1000.0 / to_f64(tenants)
     );
     let shown = Usage { cpu: spent, ..peak };
-    row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
+    print_row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
     host.stop();
 }
 
@@ -139,7 +143,7 @@ fn busy(tenants: usize, events: usize) {
         "{:.0} events a CPU-second, {lost} lost",
         to_f64(tenants * events) / used.cpu.as_secs_f64()
     );
-    row(tenants, &format!("{events} events each"), time, used, &note);
+    print_row(tenants, &format!("{events} events each"), time, used, &note);
     assert_eq!(lost, 0);
 }
 
@@ -165,7 +169,7 @@ fn neighbours(size: Size) {
         let rate = to_f64(tenants * events) / time.as_secs_f64();
         let ratio = rate / *alone.get_or_insert(rate);
         // Idle tenants are polled every minute: two more polls of each.
-        let waited = (!measure::is_smoke()).then(|| {
+        let waited = (!measure::is_smoke_test()).then(|| {
             thread::sleep(Duration::from_secs(130).saturating_sub(begun.elapsed()));
         });
         let used = host.sample_usage();
@@ -179,11 +183,11 @@ fn neighbours(size: Size) {
             ),
             None => format!("{ratio:.2} of the pace alone"),
         };
-        row(tenants, what, time, used, &note);
+        print_row(tenants, what, time, used, &note);
     }
 }
 
-fn row(tenants: usize, what: &str, time: Duration, used: Usage, note: &str) {
+fn print_row(tenants: usize, what: &str, time: Duration, used: Usage, note: &str) {
     println!(
         "| {tenants} | {what} | {:.1} s | {:.1} s | {} | {} | {} | {} | {note} |",
         time.as_secs_f64(),

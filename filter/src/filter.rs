@@ -30,7 +30,7 @@ const TEXT_MEMBER: &str = "record";
 const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";
 
 /// A buffer that has become larger than this is freed after the record.
-const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+const BUFFER_BYTES_RETAINED_MAX: usize = 1024 * 1024;
 
 /// Turns records into events of one format. Its buffers are reused for every record.
 pub struct Filter {
@@ -61,7 +61,7 @@ impl Filter {
     /// JSON object, in which NULs are escaped, with a NUL after it. `record` is `None` where the
     /// caller had no memory for it.
     pub fn process(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
-        if self.output.capacity() > BUFFER_BYTES_KEPT {
+        if self.output.capacity() > BUFFER_BYTES_RETAINED_MAX {
             *self = Self::new(self.format);
         }
         self.output.clear();
@@ -152,8 +152,8 @@ impl Envelope {
             }
             _ if named.is_some() => {
                 let mut out = String::from("{");
-                let kept: Vec<_> = members.iter().filter(|member| !is_stream(member)).collect();
-                push_members(&mut out, &text, &kept);
+                let others: Vec<_> = members.iter().filter(|member| !is_stream(member)).collect();
+                push_members(&mut out, &text, &others);
                 out.push('}');
                 Some(out)
             }
@@ -191,15 +191,15 @@ fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
     }
 }
 
-/// Returns the members of an object but [`ERROR_MEMBER`], which another filter may have added. An
-/// object that is nested too deeply has none.
+/// Returns the members of an object except [`ERROR_MEMBER`], which another filter may have added; nothing
+/// where the object is nested too deeply.
 fn without_error_member(object: &str) -> Option<String> {
     let mut members = Vec::new();
     scan_object(object, &mut members).ok()?;
     let mut out = String::new();
-    let mut kept: Vec<_> = members.iter().collect();
-    kept.retain(|member| member.key.of(object) != ERROR_MEMBER);
-    push_members(&mut out, object, &kept);
+    let is_other = |member: &&Member| member.key.of(object) != ERROR_MEMBER;
+    let others: Vec<_> = members.iter().filter(is_other).collect();
+    push_members(&mut out, object, &others);
     Some(out)
 }
 

@@ -50,7 +50,7 @@ pub fn dates(data: &[u8]) {
         }
         assert_eq!(Timestamp::parse(&at.to_rfc3339()), Some(at), "{text:?}");
         assert_eq!(
-            Timestamp::parse(&at.to_offset_text()),
+            Timestamp::parse(&at.to_iso8601_with_offset()),
             Some(at.floor_second()),
             "{text:?}"
         );

@@ -1,7 +1,7 @@
 //! The log files of API 1.0: whatever the body and however it is cut into chunks.
 
 use mimecast_source::decode::lines::LINE_BYTES_MAX;
-use mimecast_source::decode::log_files::{ReadResult, LogFileReader};
+use mimecast_source::decode::log_files::{ReadResult, LogFileDecoder};
 
 /// A reader that takes more steps than this for such a small body does not come to an end.
 const STEPS_MAX: usize = 1_000_000;
@@ -19,7 +19,7 @@ pub fn log_files(data: &[u8]) {
 
 /// Everything that is found, as text.
 fn read(body: &[u8], chunk_bytes: usize) -> Vec<String> {
-    let mut reader = LogFileReader::new("receipt_1.txt");
+    let mut reader = LogFileDecoder::new("receipt_1.txt");
     let mut chunks = body.chunks(chunk_bytes);
     let mut found = Vec::new();
     for _ in 0..STEPS_MAX {

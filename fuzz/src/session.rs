@@ -47,9 +47,9 @@ fn run(u: &mut Unstructured<'_>, first: Option<&str>) -> Result<()> {
     let settings = settings(u)?;
     let mut now = START;
     let mut checkpoint = first.map(str::to_owned);
-    let mut kept: Option<Session> = None;
+    let mut open_session: Option<Session> = None;
     for _ in 0..POLLS_MAX {
-        let mut session = match kept.take() {
+        let mut session = match open_session.take() {
             Some(session) if u.arbitrary()? => session,
             _ => open(&settings, checkpoint.as_deref(), now),
         };
@@ -67,7 +67,7 @@ fn run(u: &mut Unstructured<'_>, first: Option<&str>) -> Result<()> {
                 }
                 if u.ratio(9, 10)? {
                     checkpoint = Some(batch.checkpoint);
-                    kept = Some(session);
+                    open_session = Some(session);
                 }
             }
             Err(error) => {

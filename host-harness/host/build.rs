@@ -17,7 +17,7 @@ const NO_SIMD: &str = "MIMECAST_SOURCE_NO_SIMD";
 
 /// Prefixes of variables that may come from the user's environment; all other
 /// `CARGO_*` describe the outer build and would mislead the inner one.
-const KEPT_PREFIXES: [&str; 6] = [
+const INHERITED_PREFIXES: [&str; 6] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
     "CARGO_NET_",
@@ -111,8 +111,10 @@ fn compile(root: &Path, target_dir: &Path, simd: bool) -> Result<(), Box<dyn Err
     let mut cargo = Command::new(variable("CARGO")?);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let cargo_own =
-            text.starts_with("CARGO") && !KEPT_PREFIXES.iter().any(|kept| text.starts_with(kept));
+        let cargo_own = text.starts_with("CARGO")
+            && !INHERITED_PREFIXES
+                .iter()
+                .any(|prefix| text.starts_with(prefix));
         if cargo_own || REMOVED.contains(&text.as_ref()) {
             cargo.env_remove(&name);
         }

@@ -5,7 +5,7 @@ use crate::decode::lines::strip_byte_order_mark;
 use crate::response::Head;
 use crate::time::Timestamp;
 
-/// The longest answer that is kept in memory as a whole. A page of 500 records is far below.
+/// The longest answer that is buffered as a whole. A page of 500 records is much shorter.
 pub const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The most bytes of an error body that are read.
@@ -50,7 +50,7 @@ impl IncomingResponse {
     }
 
     /// Appends a chunk of the body. Reading ends where the body is longer than its limit, which is lower
-    /// for an error; the chunk that exceeds it is kept, so that the excess is visible.
+    /// for an error; the chunk that exceeds it is still appended, so that the excess is visible.
     pub fn push(&mut self, chunk: &[u8]) {
         let is_good = self.head.as_ref().is_some_and(|head| head.status == 200);
         let bytes_max = if is_good {

@@ -25,7 +25,7 @@ pub enum ResponseKind {
     TokenRefused,
     /// There were too many calls.
     Throttled,
-    /// The answer is longer than one that is kept in memory.
+    /// The answer is longer than the limit for one that is buffered.
     TooLong,
     /// The server failed.
     Unavailable,
@@ -123,20 +123,20 @@ pub fn credentials_advice(kind: ResponseKind) -> &'static str {
 /// Returns which permission to grant so that a stream can be read, as a clause for people.
 #[must_use]
 pub fn permission_advice(stream: Stream, api: Api) -> String {
-    let row = stream.row();
+    let info = stream.info();
     if api == Api::V1 {
         return format!(
             "grant the permission \"{}\" to the role of the user whose keys these are",
-            row.permission
+            info.permission
         );
     }
-    let product = format!("select the product \"{}\"", row.product);
-    if row.permission == NO_PERMISSION {
+    let product = format!("select the product \"{}\"", info.product);
+    if info.permission == NO_PERMISSION {
         return product;
     }
     format!(
         "grant the role permission \"{}\" and {product}",
-        row.permission
+        info.permission
     )
 }
 

@@ -69,8 +69,7 @@ impl ClockSkew {
         self.samples.back().copied()
     }
 
-    /// Keeps only the last answer, after the upstream itself refused
-    /// a call for its time.
+    /// Drops all samples but the last, after the upstream refused a call because of its time.
     pub(super) fn keep_last_only(&mut self) {
         if let Some(last) = self.last_ms() {
             *self = Self::known(last);

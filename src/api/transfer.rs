@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 const WINDOW_MS: i64 = 30_000;
 const WINDOW_BYTES_MIN: u64 = 30 * 1024;
 
-/// How long an answer that is kept in memory may take: the 60 s that a host allows for its head, and
+/// How long an answer that is buffered as a whole may take: the 60 s that a host allows for its head, and
 /// half a minute for its body.
 const RESPONSE_MS_MAX: i64 = 90_000;
 

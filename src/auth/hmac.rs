@@ -43,7 +43,7 @@ impl LegacyAuth {
         }
     }
 
-    /// Returns the keys.
+    /// Returns the settings of API 1.0, which have the keys.
     #[must_use]
     pub fn settings(&self) -> &LegacySettings {
         &self.settings

@@ -46,11 +46,11 @@ pub enum AuthError {
 #[derive(Clone, Copy, Debug)]
 pub struct AuthMessages {
     /// What messages call the preflight request.
-    pub request: &'static str,
+    pub request_name: &'static str,
     /// Which settings to check when it is refused.
     pub advice: &'static str,
     /// How a refused call was retried.
-    pub retried: &'static str,
+    pub retry_description: &'static str,
 }
 
 impl Auth {
@@ -63,7 +63,7 @@ impl Auth {
                 id,
                 secret,
             } => Self::OAuth2(OAuth2::new(base_url, id, secret)),
-            Credentials::Keys(keys) => Self::Legacy(LegacyAuth::new(keys)),
+            Credentials::Legacy(keys) => Self::Legacy(LegacyAuth::new(keys)),
         }
     }
 
@@ -193,14 +193,14 @@ impl Auth {
     pub const fn messages(&self) -> AuthMessages {
         match self {
             Self::Legacy(_) => AuthMessages {
-                request: "discovery",
+                request_name: "discovery",
                 advice: "check email and app_id, or set base_url to the host of the account's region",
-                retried: "twice in a row",
+                retry_description: "twice in a row",
             },
             Self::OAuth2(_) => AuthMessages {
-                request: "token",
+                request_name: "token",
                 advice: "check client_id and client_secret, and that the application is active",
-                retried: "with a fresh token",
+                retry_description: "with a fresh token",
             },
         }
     }

@@ -80,7 +80,7 @@ impl OAuth2 {
             .map(|token| &token.secret)
     }
 
-    /// Returns the token with the time until which it may be used, to be kept for the next session.
+    /// Returns the token, for the saved session, with the time until which it may be used.
     #[must_use]
     pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         let token = self.token.as_ref().filter(|token| now < token.use_until)?;

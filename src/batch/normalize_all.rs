@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
+use super::{Builder, Entry, Limits, RawRecord, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
 use crate::record::legacy;
@@ -130,8 +130,9 @@ fn offer_line(
 ) {
     object.clear();
     let unwrapped = unwrapped(bytes);
-    let (kind, bytes) = type_and_record(stream, unwrapped.as_deref().unwrap_or(bytes), object);
-    let record = RecordLine::new(kind, bytes);
+    let (record_stream, bytes) =
+        stream_and_record(stream, unwrapped.as_deref().unwrap_or(bytes), object);
+    let record = RawRecord::new(record_stream, bytes);
     let deduplication = Deduplication::default();
     batch.offer_as(stream, processor, record, deduplication, now, locator);
 }
@@ -167,7 +168,7 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the type and the record of a line. API 1.0 also writes lines of SIEM logs as key=value and
 /// without their types.
-fn type_and_record<'a>(
+fn stream_and_record<'a>(
     stream: Stream,
     line: &'a [u8],
     object: &'a mut String,
@@ -175,10 +176,10 @@ fn type_and_record<'a>(
     let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
     let is_pairs = may_be_pairs && key_value::push_object(&String::from_utf8_lossy(line), object);
     let record = if is_pairs { object.as_bytes() } else { line };
-    let kind = if stream == Stream::Siem {
-        legacy::type_of_record(record)
+    let record_stream = if stream == Stream::Siem {
+        legacy::stream_of_record(record)
     } else {
         stream
     };
-    (kind, record)
+    (record_stream, record)
 }

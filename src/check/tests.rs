@@ -138,8 +138,10 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
             assert_eq!(listing.url.contains("/batch/"), endpoint == "batch");
             assert!(listing.url.contains("pageSize=1&"), "{}", listing.url);
         }
-        let endpoints: std::collections::BTreeSet<_> =
-            streams.iter().map(|stream| stream.row().endpoint).collect();
+        let endpoints: std::collections::BTreeSet<_> = streams
+            .iter()
+            .map(|stream| stream.info().endpoint)
+            .collect();
         // Besides, a token and the categories of audit events.
         assert_eq!(probes.len(), endpoints.len() + 2);
     }

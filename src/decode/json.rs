@@ -5,16 +5,16 @@
 
 use crate::scan::plain_prefix;
 
+use deep_values::stringify_deep_values;
 pub use escapes::without_needless_escapes;
-use flatten::flatten;
 use keys::KeyOrder;
 pub use keys::KeyTracker;
 pub use nesting::{Nesting, nested_prefix_len};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 pub use repair::{Repaired, repair, repair_response, scan_repaired};
 
+mod deep_values;
 mod escapes;
-mod flatten;
 mod keys;
 mod nesting;
 mod parts;
@@ -157,14 +157,14 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn skip_whitespace(&mut self) {
         if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.skip_blank();
+            self.skip_nonempty_whitespace();
         }
     }
 
-    /// Skips white space, of which there is some. Most writers of JSON put one blank after a colon
+    /// Skips white space, of which there is some. Most writers of JSON put one space after a colon
     /// and a comma.
     #[inline]
-    fn skip_blank(&mut self) {
+    fn skip_nonempty_whitespace(&mut self) {
         if self.peek() == Some(b' ') {
             self.compact = false;
             self.position += 1;

@@ -10,8 +10,8 @@
 //! * Lines of this kind do not have the key: it is a name of API 2.0, is in other letters, or is a
 //!   key of clicks in the line of a message.
 //! * The key is repeated; a record has each key once. The subject decides which one is the record's,
-//!   or the first other text from outside that precedes it: a key before that text is the record's
-//!   own, and so is the last of two after it.
+//!   or the first other text from outside that precedes it: of two equal keys, one before that
+//!   text is the record's own; if both follow it, the last is.
 //!
 //! Such a key belongs to the value before it. Not detected are keys that lines of this kind have and
 //! this record does not, and keys in another text that are repeated on the other side of the subject:
@@ -50,7 +50,7 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     true
 }
 
-/// A key, and the range of its value in the line.
+/// A key as written, its name in API 2.0, and the range of its value in the line.
 struct Pair<'t> {
     key: &'t str,
     name: &'t str,
@@ -96,12 +96,12 @@ impl<'t> Pairs<'t> {
         let KeyFacts {
             line_kind, control, ..
         } = facts;
-        if let Some((text_index, _)) = self.most_controlled {
+        if let Some((most_controlled_index, _)) = self.most_controlled {
             let is_other = |known| known != LineKind::NotLegacy && line_kind != Some(known);
             let is_foreign = line_kind.is_some() && self.line_kind.is_some_and(is_other);
             let first = self.all.iter().position(|before| before.name == pair.name);
             match first {
-                Some(first) if !is_foreign && text_index < first => self.join(first),
+                Some(first) if !is_foreign && most_controlled_index < first => self.join(first),
                 None if !is_foreign => {}
                 _ => {
                     self.all.push(pair);
@@ -144,8 +144,8 @@ fn key(text: &str) -> Option<(&str, &str)> {
     is_key.then_some((key, after))
 }
 
-/// The values of a line that begin as one with an end and have none. Each search for an end goes to
-/// the end of the line, so that only a few may fail.
+/// The values of a line that open with a delimiter and are never closed. Each search for the closing
+/// one scans the rest of the line, so only a few searches may fail.
 #[derive(Default)]
 struct UnclosedValues {
     /// No backslash that ends a value follows: none follows for a later value either.

@@ -20,8 +20,8 @@ pub fn strip_byte_order_mark(body: &mut Vec<u8>) {
     }
 }
 
-/// How much of a body that is not gzip has to arrive before it is reported as broken: its beginning
-/// is kept for people.
+/// How much of a body that is not gzip has to arrive before it is reported as broken, so that the rejected
+/// record shows its beginning.
 const SAMPLE_BYTES: usize = 256;
 
 /// Names of members of which every record of a SIEM log has at least one (`mimecast-api.md` §3.3, §4).
@@ -36,11 +36,11 @@ const RECORD_MEMBERS: [&str; 4] = [
 /// all names of a row, for the errors of Spring and those of RFC 9457.
 const ERROR_MEMBERS: [&[&str]; 2] = [&["\"status\"", "\"error\""], &["\"status\"", "\"title\""]];
 
-/// How many unreadable bytes are kept for the rejected record.
+/// The most unreadable bytes that a rejected record shows.
 pub const UNREADABLE_BYTES_MAX: usize = 16 * 1024;
 
-/// How much of a line that is too long is kept for the rejected record.
-const LINE_BYTES_KEPT: usize = 16 * 1024;
+/// How much of a line that is too long the rejected record shows.
+const TOO_LONG_LINE_BYTES_SHOWN: usize = 16 * 1024;
 
 /// The step in which the window grows; large enough that inflating is not called per line.
 const WINDOW_STEP_BYTES: usize = 64 * 1024;
@@ -211,8 +211,11 @@ impl LineReader {
                 self.line_at = self.filled;
                 self.scanned = self.filled;
                 if !core::mem::replace(&mut self.skipping, true) {
-                    let kept = start..start.saturating_add(LINE_BYTES_KEPT).min(self.filled);
-                    return Line::TooLong(self.window.get(kept).unwrap_or_default());
+                    let beginning = start
+                        ..start
+                            .saturating_add(TOO_LONG_LINE_BYTES_SHOWN)
+                            .min(self.filled);
+                    return Line::TooLong(self.window.get(beginning).unwrap_or_default());
                 }
             }
             match self.stage {
@@ -230,7 +233,7 @@ impl LineReader {
     /// Returns the first bytes that could not be read, after [`Line::Broken`]: those of the incomplete
     /// line, or those of the body.
     #[must_use]
-    pub fn unreadable(&self) -> &[u8] {
+    pub fn unreadable_bytes(&self) -> &[u8] {
         let line = self
             .window
             .get(self.line_at..self.filled)
@@ -566,7 +569,7 @@ mod tests {
             reader.push(body.to_vec());
             reader.finish();
             while !matches!(reader.next_line(), Line::Broken(_)) {}
-            reader.unreadable().to_vec()
+            reader.unreadable_bytes().to_vec()
         };
         assert_eq!(unreadable(b"<html>x</html>"), b"<html>x</html>");
         assert_eq!(unreadable(b"{\"code\":1}"), b"{\"code\":1}");

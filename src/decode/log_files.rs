@@ -12,7 +12,7 @@ use super::key_value;
 use super::lines::{LINE_BYTES_MAX, UNREADABLE_BYTES_MAX};
 use super::zip::{self, Archive, ArchiveItem, ZipError};
 
-/// The result of [`LogFileReader::read`].
+/// The result of [`LogFileDecoder::read`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadResult<'a> {
     /// All files were returned.
@@ -23,7 +23,7 @@ pub enum ReadResult<'a> {
     FileBroken(&'static str),
     /// The current file is complete.
     FileEnd,
-    /// More of the body is needed: call [`LogFileReader::push`] or [`LogFileReader::finish`].
+    /// More of the body is needed: call [`LogFileDecoder::push`] or [`LogFileDecoder::finish`].
     NeedsInput,
     /// A line that is not key=value.
     NotARecord(&'a [u8]),
@@ -35,8 +35,8 @@ pub enum ReadResult<'a> {
     Broken(&'static str),
 }
 
-/// How much of a record that is too long is kept for the rejected record.
-const TOO_LONG_BYTES_KEPT: usize = 16 * 1024;
+/// How much of a record that is too long the rejected record shows.
+const TOO_LONG_RECORD_BYTES_SHOWN: usize = 16 * 1024;
 
 /// A JSON file whose `data` does not begin within this has none.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -48,7 +48,7 @@ const NOT_OBJECTS: &str = "`data` holds something other than objects";
 const UNKNOWN_FORMAT: &str = "the file is neither JSON nor key=value";
 
 /// Reads the body of one answer. See the module.
-pub struct LogFileReader {
+pub struct LogFileDecoder {
     body: Body,
     /// The contents of the current file; those before `at` were returned.
     window: Vec<u8>,
@@ -140,7 +140,7 @@ enum ScanResult {
     TooLong(Range<usize>),
 }
 
-impl LogFileReader {
+impl LogFileDecoder {
     /// Creates a reader at the start of a body. `name` is that of a body that is no archive.
     #[must_use]
     pub fn new(name: &str) -> Self {
@@ -242,7 +242,7 @@ impl LogFileReader {
     /// Returns the first bytes that could not be read, after [`ReadResult::FileBroken`] and
     /// [`ReadResult::Broken`]: those of the incomplete record, or those of the body.
     #[must_use]
-    pub fn unreadable(&self) -> &[u8] {
+    pub fn unreadable_bytes(&self) -> &[u8] {
         let record = self.rest();
         let body = match &self.body {
             Body::Archive(archive) => archive.rest(),
@@ -362,10 +362,11 @@ impl LogFileReader {
     fn start(&mut self) -> ScanResult {
         let rest = self.rest();
         // A byte order mark has no meaning in UTF-8.
-        let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
-        let blanks = rest.iter().take_while(|byte| blank(byte)).count();
-        let first = rest.get(blanks).copied();
-        self.at = self.at.saturating_add(blanks);
+        let is_ignored =
+            |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+        let ignored = rest.iter().take_while(|byte| is_ignored(byte)).count();
+        let first = rest.get(ignored).copied();
+        self.at = self.at.saturating_add(ignored);
         self.scan.at = self.at;
         match first {
             None => ScanResult::NeedsInput,
@@ -477,7 +478,12 @@ impl LogFileReader {
         if core::mem::replace(&mut self.scan.skipping, true) {
             return ScanResult::NeedsInput;
         }
-        ScanResult::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
+        ScanResult::TooLong(
+            start
+                ..start
+                    .saturating_add(TOO_LONG_RECORD_BYTES_SHOWN)
+                    .min(self.at),
+        )
     }
 }
 

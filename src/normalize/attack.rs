@@ -29,7 +29,7 @@ pub struct Technique {
 
 /// Records of a stream, and the techniques that they name.
 #[derive(Clone, Copy, Debug)]
-pub struct AttackRule {
+pub struct TechniqueRule {
     /// The stream.
     pub stream: Stream,
     /// All of these hold.
@@ -77,8 +77,8 @@ const fn row(
     when: &'static [Test],
     techniques: &'static [Technique],
     meaning: &'static str,
-) -> AttackRule {
-    AttackRule {
+) -> TechniqueRule {
+    TechniqueRule {
         stream,
         when,
         techniques,
@@ -92,7 +92,7 @@ const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url", "link"];
 
 /// The rows of all streams; for each stream the first row that holds counts.
 #[rustfmt::skip]
-pub const ROWS: &[AttackRule] = &[
+pub const ROWS: &[TechniqueRule] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::CREATION_METHOD, &["entry scan"])],
@@ -107,7 +107,7 @@ pub const ROWS: &[AttackRule] = &[
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
     row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION_WORDS), Test::Contains(REJECTED_BY, QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
-    row(Stream::CiEntities, &[PHISHED, Test::Given(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
+    row(Stream::CiEntities, &[PHISHED, Test::HasValue(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
     row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
@@ -119,7 +119,7 @@ pub const ROWS: &[AttackRule] = &[
 ];
 
 /// Returns the rows of a stream.
-pub fn rows(stream: Stream) -> impl Iterator<Item = &'static AttackRule> {
+pub fn rows(stream: Stream) -> impl Iterator<Item = &'static TechniqueRule> {
     ROWS.iter().filter(move |row| row.stream == stream)
 }
 

@@ -9,13 +9,13 @@ use crate::encode::push_lowercase;
 
 /// Writes a part of the prose in quotes.
 fn part(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, part: ProsePart) -> bool {
-    prose::find(&mut writer.buffers.prose, plain.text, part)
+    prose::find(&mut writer.buffers.prose_cache, plain.text, part)
         .is_some_and(|found| quoted(writer, plain, found))
 }
 
 /// Writes a part of the prose that is a number.
 fn number(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, part: ProsePart) -> bool {
-    let found = prose::find(&mut writer.buffers.prose, plain.text, part);
+    let found = prose::find(&mut writer.buffers.prose_cache, plain.text, part);
     writer.out.push_str(found.unwrap_or_default());
     found.is_some()
 }
@@ -33,7 +33,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
 /// Writes the extension of that name, in lower case.
 pub(super) fn file_extension(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = prose::find(
-        &mut writer.buffers.prose,
+        &mut writer.buffers.prose_cache,
         plain.text,
         ProsePart::FileExtension,
     ) else {
@@ -56,7 +56,7 @@ pub(super) fn hash<const DIGITS: usize>(
     plain: UnescapedText<'_>,
 ) -> bool {
     let found = prose::find(
-        &mut writer.buffers.prose,
+        &mut writer.buffers.prose_cache,
         plain.text,
         ProsePart::Hash(DIGITS),
     );
@@ -65,7 +65,7 @@ pub(super) fn hash<const DIGITS: usize>(
 
 /// Writes the address that the user came from.
 pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let found = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Ip);
+    let found = prose::find(&mut writer.buffers.prose_cache, plain.text, ProsePart::Ip);
     found.is_some_and(|found| quoted_and_related(writer, plain, found, Related::Ip))
 }
 

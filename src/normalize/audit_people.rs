@@ -9,7 +9,7 @@ use super::values::{UnescapedText, is_placeholder};
 use super::writer::EventWriter;
 use crate::encode::push_escaped;
 
-/// Types of audit events that say who logged on, or tried to.
+/// Types of audit events for a logon or an attempt at one.
 pub(super) const LOGONS: &[&str] = &[
     "User Logged On",
     "Logon Requires Challenge",
@@ -17,7 +17,7 @@ pub(super) const LOGONS: &[&str] = &[
     "Mimecast Support Login",
 ];
 
-/// Types of audit events that say what was looked at, exported or restored.
+/// Types of audit events for data that was viewed, exported or restored.
 pub(super) const ACCESSES: &[&str] = &[
     "Message Action",
     "Case Action",
@@ -32,7 +32,7 @@ pub(super) const ACCESSES: &[&str] = &[
 /// Which person of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PersonRole {
-    /// Who acted. Where a logon has no user, whom its prose names.
+    /// Who acted: the user, or where a logon has none, the person whom its prose names.
     Actor,
     /// Whose account was changed, as the prose names it.
     Target,
@@ -49,7 +49,7 @@ enum Part {
     Email,
     /// The part of the address after the `@`.
     Domain,
-    /// The display name, which the prose has behind the address.
+    /// The display name, which follows the address in the prose.
     FullName,
 }
 
@@ -108,8 +108,8 @@ pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) 
     person(writer, row, PersonRole::Subject, Part::Domain);
 }
 
-/// Returns who a text of the field `user` is: the text itself, or where an object of Java was written in
-/// place of a user, the address in it.
+/// Returns the user that the field `user` names: its text, or the address in it where the upstream wrote
+/// a Java object in place of a user.
 pub(super) fn user(text: &str) -> &str {
     let is_object = matches!(text.bytes().last(), Some(b'}' | b']' | b')')) && text.contains('=')
         || prose::is_java_object(text);
@@ -123,11 +123,11 @@ pub(super) fn user(text: &str) -> &str {
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
 fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, part: Part) {
     let mut buffers = [const { String::new() }; 3];
-    let [given, prose, kind] = texts(writer, row, &mut buffers);
-    let user = user(given);
+    let [user_text, prose, kind] = texts(writer, row, &mut buffers);
+    let user = user(user_text);
     let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(kind));
-    let found_prose = &mut writer.buffers.prose;
-    let (named, by) = prose::people(found_prose, prose, user);
+    let cache = &mut writer.buffers.prose_cache;
+    let (named, by) = prose::target_and_actor(cache, prose, user);
     let target = || named.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
     let actor = || {
         let tried = || named.filter(|_| is_one_of(LOGONS)).or(by);
@@ -144,7 +144,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         Part::Email => (address, true),
         Part::Domain => (address.and_then(address::domain), false),
         Part::FullName => {
-            let name = address.and_then(|it| prose::full_name(found_prose, prose, it));
+            let name = address.and_then(|it| prose::full_name(cache, prose, it));
             (name, false)
         }
     };
@@ -164,7 +164,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         writer.out.push('"');
     }
     writer.out.push(',');
-    let is_user = found.is_some_and(|found| core::ptr::eq(found, given));
+    let is_user = found.is_some_and(|found| core::ptr::eq(found, user_text));
     if let (true, Some(name)) = (is_user && part != Part::FullName, row.from.first()) {
         writer.mark_used(*name);
     }
@@ -175,7 +175,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
 pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }; 2];
     let [prose, kind] = texts(writer, row, &mut buffers);
-    let mut find = |part| prose::find(&mut writer.buffers.prose, prose, part);
+    let mut find = |part| prose::find(&mut writer.buffers.prose_cache, prose, part);
     let found = find(ProsePart::Object).or_else(|| find(ProsePart::File));
     let name = found.unwrap_or(kind);
     if !name.is_empty() {
@@ -190,27 +190,29 @@ pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let [prose, kind, category] = texts(writer, row, &mut buffers);
     let is_group = kind.eq_ignore_ascii_case("Folder Log Entry")
         || category.eq_ignore_ascii_case("profile_group_logs");
-    let found = is_group.then(|| prose::find(&mut writer.buffers.prose, prose, ProsePart::Object));
+    let found =
+        is_group.then(|| prose::find(&mut writer.buffers.prose_cache, prose, ProsePart::Object));
     if let Some(name) = found.flatten() {
         push_text(writer, &row.key, name);
     }
 }
 
-/// The same for prose that is about a group; a group without a name is a `Profile group`.
+/// Writes the name of a group where the prose is known to be about one; a group without a name is a
+/// `Profile group`.
 pub(super) fn profile_group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }];
     let [prose] = texts(writer, row, &mut buffers);
-    let found = prose::find(&mut writer.buffers.prose, prose, ProsePart::Object);
+    let found = prose::find(&mut writer.buffers.prose_cache, prose, ProsePart::Object);
     push_text(writer, &row.key, found.unwrap_or("Profile group"));
 }
 
-/// Writes the role that the prose names, as a list, where it names a person as well.
+/// Writes the role that the prose names, as a list, where it also names a person who did not act.
 pub(super) fn roles(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }];
     let [prose] = texts(writer, row, &mut buffers);
-    let role = prose::find(&mut writer.buffers.prose, prose, ProsePart::Role);
-    let is_given = prose::names_target(&mut writer.buffers.prose, prose);
-    if let Some(role) = role.filter(|_| is_given) {
+    let role = prose::find(&mut writer.buffers.prose_cache, prose, ProsePart::Role);
+    let has_target = prose::names_target(&mut writer.buffers.prose_cache, prose);
+    if let Some(role) = role.filter(|_| has_target) {
         writer.out.push_str(&row.key);
         writer.out.push_str("[\"");
         push_escaped(writer.out, role);
@@ -225,7 +227,7 @@ fn push_text(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
     writer.out.push_str("\",");
 }
 
-/// Returns the texts of the first fields of a row; empty for those that say nothing.
+/// Returns the texts of the first fields of a row; an empty one for each field without a value.
 fn texts<'t, const COUNT: usize>(
     writer: &EventWriter<'t, '_>,
     row: &FieldStep,
@@ -234,7 +236,7 @@ fn texts<'t, const COUNT: usize>(
     let mut texts = [""; COUNT];
     let fields = row.from.iter().zip(buffers).zip(&mut texts);
     for ((name, buffer), text) in fields {
-        let value = writer.given(*name);
+        let value = writer.value(*name);
         let plain = value.and_then(|value| UnescapedText::new(value, buffer));
         if let Some(plain) = plain.filter(|plain| !is_placeholder(plain.text)) {
             *text = plain.text;

@@ -103,7 +103,7 @@ fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Writes text with one blank for each run of white space; the word `unknown` is no reason.
+/// Writes text with one space for each run of white space; the word `unknown` is no reason.
 pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     if plain.text.eq_ignore_ascii_case("unknown") {
         return false;
@@ -328,7 +328,7 @@ pub(super) fn push_escaped_word(writer: &mut EventWriter<'_, '_>, key: &str, tex
     writer.out.push_str("\",");
 }
 
-/// Writes the texts of a list in one, with commas between them. The list is kept as well.
+/// Writes the texts of a list in one, with commas between them. The list is unmapped as well.
 pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let start = writer.out.len();
     writer.out.push('"');

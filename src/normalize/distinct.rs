@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// The greatest number of values in a list of an event. A message has hundreds of recipients at
-/// the most; a record with more keeps the whole field besides, and `parse_errors` names it.
+/// The most values in a list of an event. Real messages have at most hundreds of recipients; a field
+/// with more values than this is unmapped as well, and `parse_errors` names it.
 pub(super) const VALUES_MAX: usize = 10_000;
 
 /// Up to this many values a linear search is faster than a set.
@@ -105,15 +105,15 @@ mod tests {
         let words: Vec<String> = (0..60).map(|n| format!("{}", n % 40)).collect();
         let mut out = String::new();
         let mut distinct = Distinct::default();
-        let mut kept = Vec::new();
+        let mut added = Vec::new();
         for word in &words {
             let start = out.len();
             out.push_str(word);
             if distinct.add(&out, (start, out.len())) {
-                kept.push(word.clone());
+                added.push(word.clone());
             }
         }
-        assert_eq!(kept, words[..40]);
+        assert_eq!(added, words[..40]);
         assert_eq!(distinct.values().len(), 40);
         distinct.clear();
         assert!(distinct.values().is_empty() && distinct.add(&out, (0, 1)));

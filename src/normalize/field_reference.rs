@@ -3,7 +3,7 @@
 use super::attack::{self, ATTACK_RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
-use super::table::{FieldMapping, Keep, RowOutput};
+use super::table::{FieldMapping, RowOutput, UnmappedOutput};
 use crate::field::FieldName;
 use crate::stream::{STREAMS, Stream};
 
@@ -103,11 +103,11 @@ fn endpoints(out: &mut String) {
 }
 
 fn section(out: &mut String, stream: Stream) {
-    let row = stream.row();
+    let info = stream.info();
     out.push_str(&format!(
         "### {}\n\n{}\n\nOCSF classes: ",
-        row.name,
-        row.summary.trim()
+        info.name,
+        info.summary.trim()
     ));
     let mut classes: Vec<String> = Vec::new();
     for variant in ocsf::variants(stream) {
@@ -140,15 +140,18 @@ fn values(out: &mut String, stream: Stream) {
     let mut outcomes = Vec::new();
     let mut severities = Vec::new();
     for rule in tables.rules {
-        let class = rule.class;
-        add(&mut kinds, class.kind);
-        class
+        let classification = rule.classification;
+        add(&mut kinds, classification.kind);
+        classification
             .category
             .iter()
             .for_each(|it| add(&mut categories, it));
-        class.types.iter().for_each(|it| add(&mut types, it));
-        add(&mut outcomes, class.outcome.unwrap_or("none"));
-        add(&mut severities, &class.severity.to_string());
+        classification
+            .types
+            .iter()
+            .for_each(|it| add(&mut types, it));
+        add(&mut outcomes, classification.outcome.unwrap_or("none"));
+        add(&mut severities, &classification.severity.to_string());
     }
     severities.sort();
     let actions = tables.rows.iter().copied().flatten();
@@ -192,7 +195,7 @@ fn cell(paths: &[String]) -> String {
 /// Returns the fields of a stream in the order in which its tables name them.
 fn lines(stream: Stream) -> Vec<FieldLine> {
     let mut lines: Vec<FieldLine> = Vec::new();
-    for field in stream.row().times {
+    for field in stream.info().time_fields {
         with_line(&mut lines, field.spelling(), |line| {
             add(&mut line.ecs, "@timestamp");
             add(&mut line.ocsf, "time");
@@ -220,10 +223,9 @@ fn lines(stream: Stream) -> Vec<FieldLine> {
         }
     }
     for line in &mut lines {
-        let is_dropped = tables
-            .kept
-            .iter()
-            .any(|(field, keep)| field.spelling() == line.field && *keep == Keep::Omit);
+        let is_dropped = tables.unmapped.iter().any(|(field, output)| {
+            field.spelling() == line.field && *output == UnmappedOutput::Omit
+        });
         for (paths, object) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
             if paths.is_empty() && !is_dropped {
                 paths.push(format!("{object}.{}", line.field));

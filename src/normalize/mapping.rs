@@ -3,10 +3,10 @@
 use super::attack::{self, Technique};
 use super::audit_people;
 use super::ocsf::actions;
-use super::prose::{self, FoundProse};
+use super::prose::{self, ProseCache};
 use super::severity::SeverityOverride;
 use super::table::{
-    Computed, Convert, EcsClassification, EcsTables, FieldMapping, Keep, RowOutput, Test,
+    Computed, Convert, EcsClassification, EcsTables, FieldMapping, RowOutput, Test, UnmappedOutput,
 };
 use super::unmapped::OBSERVABLE_FIELDS;
 use super::values::{UnescapedText, is_placeholder};
@@ -19,22 +19,22 @@ use crate::stream::Stream;
 pub(super) struct CompiledMapping {
     /// What to write, in order.
     pub(super) steps: Vec<MappingStep>,
-    /// How each known field is kept, by the index of its name.
-    pub(super) kept: [Keep; NAMES.len()],
+    /// How each known field is written that no row has used, by the index of its name.
+    pub(super) unmapped: [UnmappedOutput; NAMES.len()],
     /// One more than the place of a field in [`OBSERVABLE_FIELDS`], or zero, by the index of its name.
     pub(super) observable_fields: [u8; NAMES.len()],
     /// Whether the event has observables, and not related values.
     pub(super) writes_observables: bool,
-    /// Names beside the kept fields that rows write and that no unknown field may have.
+    /// Names that no unknown field may have, since rows write members of these names into the object of the
+    /// unmapped fields.
     pub(super) reserved: Vec<&'static str>,
-    /// Whether a step writes related values, so that they have to be remembered.
+    /// Whether a step writes related values, so that they have to be collected.
     pub(super) writes_related: bool,
-    rules: Rules,
-    /// The techniques of ATT&CK, as JSON.
-    attacks: Rules,
+    classification_rules: Rules,
+    technique_rules: Rules,
 }
 
-/// Rules of which the first that holds counts.
+/// Rules of which the first that holds decides.
 struct Rules(Vec<Rule>);
 
 struct Rule {
@@ -59,14 +59,15 @@ impl Rules {
     }
 
     /// Returns the JSON of the first rule that holds.
-    fn first(&self, record: &Record<'_>, prose: &mut FoundProse) -> Option<&str> {
+    fn first(&self, record: &Record<'_>, prose_cache: &mut ProseCache) -> Option<&str> {
         let mut first_holds = true;
         let rule = self.0.iter().find(|rule| {
             let Some((first, others)) = rule.when.split_first() else {
                 return true;
             };
-            first_holds = (first_holds || !rule.shares_first_test) && holds(first, record, prose);
-            first_holds && all_hold(others, record, prose)
+            first_holds =
+                (first_holds || !rule.shares_first_test) && holds(first, record, prose_cache);
+            first_holds && all_hold(others, record, prose_cache)
         });
         rule.map(|rule| rule.json.as_str())
     }
@@ -78,14 +79,14 @@ pub(super) struct StreamOptions<'s> {
     pub(super) severity: SeverityOverride<'s>,
     /// The test that turns a success into a failure.
     pub(super) failure_test: Option<Test>,
-    /// The stream, where its events name techniques of ATT&CK.
-    pub(super) attack: Option<Stream>,
+    /// The stream, where its events are to name techniques of MITRE ATT&CK.
+    pub(super) technique_stream: Option<Stream>,
 }
 
 impl StreamOptions<'_> {
-    /// Returns the rules for techniques, with the JSON that `write` makes of them.
-    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<RuleInput> {
-        let rows = self.attack.into_iter().flat_map(attack::rows);
+    /// Returns the rules for techniques, with the techniques as JSON.
+    pub(super) fn technique_rules(&self, write: fn(&[Technique]) -> String) -> Vec<RuleInput> {
+        let rows = self.technique_stream.into_iter().flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
     }
@@ -95,7 +96,7 @@ impl StreamOptions<'_> {
 pub(super) enum MappingStep {
     /// Begins an object: the text to write.
     Enter(String),
-    /// Ends the object begun last; without members it is taken back.
+    /// Ends the object begun last, or removes it where it has no members.
     Leave(&'static str),
     /// Ends an object that has members.
     Close(&'static str),
@@ -119,7 +120,7 @@ pub(super) struct FieldStep {
     pub(super) observable: (&'static str, u8),
 }
 
-/// The tests of a rule, and the JSON text to write where all of them hold.
+/// The tests of a rule, and the JSON to write where all of them hold.
 pub(super) type RuleInput = (Vec<Test>, String);
 
 /// The tables that a mapping is compiled from.
@@ -127,12 +128,12 @@ pub(super) struct MappingInputs<'t> {
     /// As in [`EcsTables`].
     pub(super) rows: &'t [&'static [FieldMapping]],
     /// As in [`EcsTables`].
-    pub(super) kept: Vec<(FieldName, Keep)>,
+    pub(super) unmapped: Vec<(FieldName, UnmappedOutput)>,
     /// The rules of classification.
-    pub(super) rules: Vec<RuleInput>,
-    /// The rules for techniques of ATT&CK.
-    pub(super) attacks: Vec<RuleInput>,
-    /// The object in which fields are kept that no row uses.
+    pub(super) classification_rules: Vec<RuleInput>,
+    /// The rules for techniques of MITRE ATT&CK.
+    pub(super) technique_rules: Vec<RuleInput>,
+    /// The object into which the fields are written that no row uses.
     pub(super) unmapped_object: &'static str,
     /// Returns the type of the observable at a path; 0 is none.
     pub(super) observable: fn(&str) -> u8,
@@ -145,30 +146,31 @@ impl CompiledMapping {
     #[cold]
     pub(super) fn for_ecs(tables: &EcsTables, options: &StreamOptions<'_>) -> Self {
         let (severity, failure_test) = (options.severity, options.failure_test);
-        let to_json = |mut class: EcsClassification| {
-            class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
-            class_json(&class)
+        let to_json = |mut classification: EcsClassification| {
+            let is_alert = classification.kind == "alert";
+            classification.severity = severity(is_alert).unwrap_or(classification.severity);
+            classification_json(&classification)
         };
         let rules = tables.rules.iter().flat_map(|rule| {
-            let class = rule.class;
-            let failure_test = failure_test.filter(|_| class.outcome == Some("success"));
+            let classification = rule.classification;
+            let failure_test = failure_test.filter(|_| classification.outcome == Some("success"));
             let failure_rule = failure_test.map(|failure_test| {
-                let class = EcsClassification {
+                let failure = EcsClassification {
                     outcome: Some("failure"),
-                    severity: class.severity.max(2),
-                    ..class
+                    severity: classification.severity.max(2),
+                    ..classification
                 };
-                ([rule.when, &[failure_test]].concat(), to_json(class))
+                ([rule.when, &[failure_test]].concat(), to_json(failure))
             });
             failure_rule
                 .into_iter()
-                .chain([(rule.when.to_vec(), to_json(class))])
+                .chain([(rule.when.to_vec(), to_json(classification))])
         });
         Self::build(MappingInputs {
             rows: tables.rows,
-            kept: tables.kept.to_vec(),
-            rules: rules.collect(),
-            attacks: options.attacks(attack::ecs),
+            unmapped: tables.unmapped.to_vec(),
+            classification_rules: rules.collect(),
+            technique_rules: options.technique_rules(attack::ecs),
             unmapped_object: "mimecast",
             observable: |_| 0,
         })
@@ -195,10 +197,10 @@ impl CompiledMapping {
         let paths: Vec<_> = rows.iter().map(|row| (row.path, *row)).collect();
         push_steps(&mut steps, &paths, tables.observable);
         let steps = merge_constants(steps);
-        let mut kept = [Keep::Text; NAMES.len()];
-        for (field, keep) in &tables.kept {
-            if let Some(slot) = kept.get_mut(field.index()) {
-                *slot = *keep;
+        let mut unmapped = [UnmappedOutput::Text; NAMES.len()];
+        for (field, output) in &tables.unmapped {
+            if let Some(slot) = unmapped.get_mut(field.index()) {
+                *slot = *output;
             }
         }
         let mut observable_fields = [0; NAMES.len()];
@@ -217,26 +219,31 @@ impl CompiledMapping {
             .collect();
         Self {
             steps,
-            kept,
+            unmapped,
             observable_fields,
             writes_observables: tables.unmapped_object == "unmapped",
             reserved,
             writes_related: rows
                 .iter()
                 .any(|row| matches!(row.output, RowOutput::Computed(Computed::Related(_)))),
-            rules: Rules::new(tables.rules),
-            attacks: Rules::new(tables.attacks),
+            classification_rules: Rules::new(tables.classification_rules),
+            technique_rules: Rules::new(tables.technique_rules),
         }
     }
 
     /// Returns the techniques that a record names, as JSON.
-    pub(super) fn attack(&self, record: &Record<'_>, prose: &mut FoundProse) -> Option<&str> {
-        self.attacks.first(record, prose)
+    pub(super) fn techniques(
+        &self,
+        record: &Record<'_>,
+        prose_cache: &mut ProseCache,
+    ) -> Option<&str> {
+        self.technique_rules.first(record, prose_cache)
     }
 
-    /// Returns the class of a record as members of an object, by the first rule that holds.
-    pub(super) fn class(&self, record: &Record<'_>, prose: &mut FoundProse) -> &str {
-        self.rules.first(record, prose).unwrap_or_default()
+    /// Returns how a record is classified, as members of an object, by the first rule that holds.
+    pub(super) fn classification(&self, record: &Record<'_>, prose_cache: &mut ProseCache) -> &str {
+        let rule = self.classification_rules.first(record, prose_cache);
+        rule.unwrap_or_default()
     }
 }
 
@@ -282,17 +289,17 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
 /// Returns whether a test of the prose holds for the text of a value.
 #[inline(never)]
 fn prose_holds(
-    found: &mut FoundProse,
+    cache: &mut ProseCache,
     value: Value<'_>,
-    holds: &dyn Fn(&mut FoundProse, &str) -> bool,
+    holds: &dyn Fn(&mut ProseCache, &str) -> bool,
 ) -> bool {
     let mut buffer = String::new();
     let plain = UnescapedText::new(value, &mut buffer);
-    plain.is_some_and(|plain| holds(found, plain.text))
+    plain.is_some_and(|plain| holds(cache, plain.text))
 }
 
 /// Returns whether a test holds for a record.
-fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool {
+fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool {
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
         |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
@@ -300,37 +307,37 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
         let text = value.text.trim_ascii();
         match *test {
             Test::Email(_) => super::people::has_email(value),
-            Test::Given(_) => is_given(value),
+            Test::HasValue(_) => has_value(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::Pattern(_) => prose_holds(found_prose, value, &|_, text| {
+            Test::Pattern(_) => prose_holds(prose_cache, value, &|_, text| {
                 super::stix::osint(text).is_some()
             }),
-            Test::SaysNotDone(_) => prose_holds(found_prose, value, &prose::says_not_done),
-            Test::NamesPerson(_) => prose_holds(found_prose, value, &prose::names_person),
-            Test::NamesTarget(_) => prose_holds(found_prose, value, &prose::names_target),
-            Test::NamesUser(_) => prose_holds(found_prose, value, &|_, text| {
+            Test::ReportsFailure(_) => prose_holds(prose_cache, value, &prose::reports_failure),
+            Test::NamesPerson(_) => prose_holds(prose_cache, value, &prose::names_person),
+            Test::NamesTarget(_) => prose_holds(prose_cache, value, &prose::names_target),
+            Test::NamesUser(_) => prose_holds(prose_cache, value, &|_, text| {
                 !is_placeholder(text) && !audit_people::user(text).is_empty()
             }),
-            Test::ChangesMembers(_) => prose_holds(found_prose, value, &prose::changes_members),
-            Test::ActionIs(_, words) => prose_holds(found_prose, value, &|found, text| {
-                prose::action_is(found, text, words)
+            Test::ChangesMembers(_) => prose_holds(prose_cache, value, &prose::changes_members),
+            Test::ActionIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
+                prose::action_is(cache, text, words)
             }),
-            Test::NamesRole(_) => prose_holds(found_prose, value, &prose::names_role),
-            Test::Says(_, words) => prose_holds(found_prose, value, &|found, text| {
-                prose::says(found, text, words)
+            Test::NamesRole(_) => prose_holds(prose_cache, value, &prose::names_role),
+            Test::Says(_, words) => prose_holds(prose_cache, value, &|cache, text| {
+                prose::says(cache, text, words)
             }),
             Test::Is(_, words) => is_one_of(text, words),
             Test::HasActionId(_, action) => {
                 actions::find(text).is_some_and(|(found, _)| found == action)
             }
-            Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
+            Test::IsOrMissing(_, words) => !has_value(value) || is_one_of(text, words),
             Test::Contains(_, words) => words
                 .iter()
                 .any(|word| super::values::contains_ignore_case(text, word)),
         }
     };
     if let Test::IsOrMissing(..) = test {
-        // It holds where there is no value as well.
+        // It also holds where there is no value.
         values.all(holds)
     } else {
         values.any(holds)
@@ -338,12 +345,12 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
 }
 
 /// Returns whether all tests hold for a record.
-pub(super) fn all_hold(tests: &[Test], record: &Record<'_>, prose: &mut FoundProse) -> bool {
-    tests.iter().all(|test| holds(test, record, prose))
+pub(super) fn all_hold(tests: &[Test], record: &Record<'_>, prose_cache: &mut ProseCache) -> bool {
+    tests.iter().all(|test| holds(test, record, prose_cache))
 }
 
-/// Returns whether it is a scalar other than `null` and a placeholder.
-fn is_given(value: Value<'_>) -> bool {
+/// Returns whether a value is a scalar other than `null` and a placeholder.
+fn has_value(value: Value<'_>) -> bool {
     match value.kind {
         Kind::String => !is_placeholder(value.text.trim_ascii()),
         Kind::False | Kind::Number | Kind::True => true,
@@ -399,17 +406,18 @@ fn push_steps(
     }
 }
 
-fn class_json(class: &EcsClassification) -> String {
+/// Returns the members of a classification, as JSON.
+fn classification_json(classification: &EcsClassification) -> String {
     let list = |words: &[&str]| format!("[\"{}\"]", words.join("\",\""));
-    let outcome = class
+    let outcome = classification
         .outcome
         .map(|word| format!("\"outcome\":\"{word}\","))
         .unwrap_or_default();
     format!(
         "\"kind\":\"{}\",\"category\":{},\"type\":{},{outcome}\"severity\":{},",
-        class.kind,
-        list(class.category),
-        list(class.types),
-        class.severity
+        classification.kind,
+        list(classification.category),
+        list(classification.types),
+        classification.severity
     )
 }

@@ -70,7 +70,7 @@ impl Format {
 pub struct Options {
     /// Put the text of the record into `event.original` or `raw_data`.
     pub include_original: bool,
-    /// Name the techniques of MITRE ATT&CK.
+    /// Name the MITRE ATT&CK techniques that the record shows.
     pub attack: bool,
 }
 
@@ -86,7 +86,7 @@ impl Default for Options {
 /// The text that a record was parsed from.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginalRecord<'a> {
-    /// What the upstream sent; kept as the original.
+    /// What the upstream sent, for `event.original` or `raw_data`.
     pub text: &'a str,
     /// The names of the fields that had to be repaired to be read, as they stand in the record.
     pub repaired: &'a [&'a str],
@@ -113,10 +113,10 @@ struct CompiledTables {
     streams: [OnceCell<StreamMappings>; STREAMS.len()],
 }
 
-/// The mappings of one stream, and the fields with the time of its records.
+/// The mappings of one stream, and the fields that have the time of its records.
 struct StreamMappings {
-    /// The names under which they carry the time.
-    times: &'static [FieldName],
+    /// The fields that may have the time; the first that can be read counts.
+    time_fields: &'static [FieldName],
     /// The first whose conditions hold counts. Empty for formats that have no tables.
     choices: Vec<ConditionalMapping>,
 }
@@ -193,7 +193,7 @@ impl Normalizer {
         out: &mut String,
     ) -> Timestamp {
         self.collected.set(now);
-        self.buffers.prose.clear();
+        self.buffers.prose_cache.clear();
         let original_record = record;
         let simplified = match self.tables.format {
             Format::Ecs | Format::Ocsf => self.rewriter.simplify(original_record),
@@ -207,7 +207,7 @@ impl Normalizer {
         };
         let choice = mappings.and_then(|mappings| {
             let mut choices = mappings.choices.iter();
-            choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose))
+            choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose_cache))
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
             write_raw(original_record, id, occurred, self.tenant.as_deref(), out);
@@ -232,7 +232,7 @@ impl Normalizer {
             {
                 None
             }
-            None => record.stream().row().times.first().copied(),
+            None => record.stream().info().time_fields.first().copied(),
         };
         writer.tenant = self.tenant.as_deref();
         if let Some(name) = time_field {
@@ -271,8 +271,9 @@ impl StreamMappings {
     fn new(tables: &CompiledTables, stream: Stream) -> Self {
         let options = StreamOptions {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
-            failure_test: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
-            attack: tables.attack.then_some(stream),
+            failure_test: (stream == Stream::Audit)
+                .then_some(Test::ReportsFailure(field::EVENT_INFO)),
+            technique_stream: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
             Format::Ecs => vec![ConditionalMapping {
@@ -289,14 +290,14 @@ impl StreamMappings {
             Format::Raw => Vec::new(),
         };
         Self {
-            times: stream.row().times,
+            time_fields: stream.info().time_fields,
             choices,
         }
     }
 
     /// Returns the time of the event in the record, and the member that has it.
     fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
-        self.times.iter().find_map(|name| {
+        self.time_fields.iter().find_map(|name| {
             let value = record.get(*name)?;
             let mut buffer = String::new();
             let text = if value.escaped {

@@ -200,7 +200,8 @@ fn member(object: &str, name: &str) -> Option<String> {
     Some(text)
 }
 
-/// Writes the member `name` of an object, or of the first object of a list. The rest is kept.
+/// Writes the member `name` of an object, or of the first object of a list. A field with anything else in it is
+/// unmapped as well.
 pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut found = None;
     match value.kind {
@@ -251,7 +252,7 @@ pub(super) fn searched_hash<const DIGITS: usize>(
     })
 }
 
-/// Writes a member of the search criteria of an incident; all criteria are kept as well.
+/// Writes a member of the search criteria of an incident; all criteria are unmapped as well.
 fn push_criterion(
     writer: &mut EventWriter<'_, '_>,
     value: Value<'_>,

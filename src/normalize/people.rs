@@ -92,17 +92,17 @@ pub(super) fn has_email(value: Value<'_>) -> bool {
     found
 }
 
-/// Writes the first address that fits; the field is kept if there is more in it.
+/// Writes the first address that fits; a field with anything else in it is unmapped as well.
 fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let mut count = 0_u32;
-    let mut is_as_given = true;
+    let mut is_verbatim = true;
     let is_all = addresses(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 {
-            is_as_given &= quote(writer, address, form);
+            is_verbatim &= quote(writer, address, form);
         }
     });
-    writer.is_partial |= !is_all || !is_as_given || count > 1;
+    writer.is_partial |= !is_all || !is_verbatim || count > 1;
     count > 0
 }
 
@@ -113,23 +113,23 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let text = UnescapedText::new(value, &mut buffer).filter(|_| value.kind == Kind::String);
     if let Some(address) = text.and_then(|plain| address::bare(plain.text)) {
         writer.out.push('[');
-        let is_as_given = quote(writer, address, form);
+        let is_verbatim = quote(writer, address, form);
         writer.out.push(']');
         let is_alone = text.is_some_and(|plain| address::is_alone(address, plain.text));
-        writer.is_partial |= !is_as_given || !is_alone;
+        writer.is_partial |= !is_verbatim || !is_alone;
         return true;
     }
     let mut seen = core::mem::take(&mut writer.buffers.list);
     seen.clear();
     writer.out.push('[');
-    let mut is_as_given = true;
+    let mut is_verbatim = true;
     let is_all = addresses(value, &mut |address| {
         push_once(writer, &mut seen, |writer| {
-            is_as_given &= quote(writer, address, form);
+            is_verbatim &= quote(writer, address, form);
         });
     });
     writer.out.push(']');
-    writer.is_partial |= !is_all || !is_as_given;
+    writer.is_partial |= !is_all || !is_verbatim;
     let is_written = !seen.values().is_empty();
     writer.buffers.list = seen;
     is_written
@@ -161,13 +161,13 @@ pub(super) fn push_once<'r, 'b>(
 /// How an address is written.
 #[derive(Clone, Copy)]
 enum Form {
-    /// As the upstream gives it.
-    Given,
+    /// As the upstream wrote it.
+    Verbatim,
     /// With a domain of ASCII, as OCSF's `email_t` has it.
     Ascii,
 }
 
-/// Writes an address. Returns whether it is as the upstream gives it.
+/// Writes an address. Returns whether it is as the upstream wrote it.
 fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     let plain = UnescapedText {
         text: address,
@@ -176,7 +176,7 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     };
     let ascii = match form {
         Form::Ascii => address::with_ascii_domain(address),
-        Form::Given => None,
+        Form::Verbatim => None,
     };
     match ascii {
         Some(ascii) => {
@@ -220,12 +220,12 @@ pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> boo
 
 /// Writes one address as the upstream gives it.
 pub(super) fn person(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    first(writer, value, Form::Given)
+    first(writer, value, Form::Verbatim)
 }
 
 /// Writes all addresses as the upstream gives them.
 pub(super) fn people(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    all(writer, value, Form::Given)
+    all(writer, value, Form::Verbatim)
 }
 
 /// Writes the mailboxes that something was meant for. They stand elsewhere as well, so the field

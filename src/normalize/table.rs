@@ -37,8 +37,8 @@ pub enum RowOutput {
 /// A value that no single field holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Computed {
-    /// The techniques of ATT&CK that the record names.
-    Attack,
+    /// The techniques of MITRE ATT&CK that the record names.
+    Techniques,
     /// The time of collection.
     Collected,
     /// The time of collection, in milliseconds since the epoch.
@@ -47,12 +47,12 @@ pub enum Computed {
     Feature,
     /// One sentence for people.
     Message,
-    /// Kind, category, type, outcome and severity by the first rule that holds.
-    Class,
+    /// What the first rule that holds says of the event, such as its category and severity.
+    Classification,
     /// The identity of the record.
     Id,
     /// Every field that no row has used, under its own name; then `unparsed` and `parse_errors`.
-    Kept,
+    Unmapped,
     /// Every value that the table of observables names, each once.
     Observables,
     /// The time of the event.
@@ -171,9 +171,9 @@ pub(super) const fn always(word: &'static str) -> Convert {
     }
 }
 
-/// How a field is written that no row uses.
+/// How a field is written that no row has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum UnmappedOutput {
     /// `true` or `false`, from a boolean or a word for one.
     Boolean,
     /// As a boolean where it is one, else as text.
@@ -186,9 +186,9 @@ pub enum Keep {
     Long,
     /// As a JSON object, from one or from the text of one.
     Object,
-    /// As text. This is how every known field is kept that no table names.
+    /// As text; the default of known fields.
     Text,
-    /// Only as something that could not be read.
+    /// Below `unparsed`, with the values that could not be read.
     Unparsed,
 }
 
@@ -197,8 +197,8 @@ pub enum Keep {
 pub struct EcsRule {
     /// All of these must hold.
     pub when: &'static [Test],
-    /// The class of the event.
-    pub class: EcsClassification,
+    /// How the event is classified.
+    pub classification: EcsClassification,
 }
 
 /// How ECS classifies an event.
@@ -221,8 +221,8 @@ pub struct EcsClassification {
 pub enum Test {
     /// One of the fields has an address of the form that OCSF takes.
     Email(&'static [FieldName]),
-    /// One of the fields has a value.
-    Given(&'static [FieldName]),
+    /// One of the fields has a value other than a placeholder.
+    HasValue(&'static [FieldName]),
     /// The sender is given and empty: a bounce.
     NullSender(FieldName),
     /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
@@ -236,7 +236,7 @@ pub enum Test {
     /// The text is one of the words, or the field has no value.
     IsOrMissing(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
-    SaysNotDone(FieldName),
+    ReportsFailure(FieldName),
     /// The prose of an audit event names a person.
     NamesPerson(FieldName),
     /// The prose of an audit event names a role and a person who did not act.
@@ -259,10 +259,10 @@ impl Test {
     pub const fn fields(&self) -> &[FieldName] {
         match self {
             Self::Email(fields)
-            | Self::Given(fields)
+            | Self::HasValue(fields)
             | Self::Contains(fields, _)
             | Self::Pattern(fields) => fields,
-            Self::SaysNotDone(field)
+            Self::ReportsFailure(field)
             | Self::Is(field, _)
             | Self::HasActionId(field, _)
             | Self::IsOrMissing(field, _)
@@ -284,8 +284,8 @@ pub struct EcsTables {
     /// The rows of this stream, in the order of the output when put after one another; rows of
     /// one object are brought together.
     pub rows: &'static [&'static [FieldMapping]],
-    /// How fields are kept.
-    pub kept: &'static [(FieldName, Keep)],
+    /// How the fields are written that no row uses.
+    pub unmapped: &'static [(FieldName, UnmappedOutput)],
     /// The rules of classification.
     pub rules: &'static [EcsRule],
 }

@@ -119,11 +119,11 @@ impl<'a> UnescapedText<'a> {
 
 /// Returns whether a text contains a word, without regard to case.
 pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
-    places_ignore_case(text, word).next().is_some()
+    positions_ignore_case(text, word).next().is_some()
 }
 
-/// Returns where a word of ASCII stands in a text, without regard to case.
-pub(super) fn places_ignore_case(text: &str, word: &str) -> impl Iterator<Item = usize> {
+/// Returns the positions of an ASCII word in a text, without regard to case.
+pub(super) fn positions_ignore_case(text: &str, word: &str) -> impl Iterator<Item = usize> {
     let (first, rest) = word.as_bytes().split_first().unwrap_or((&0, &[]));
     let text = text.as_bytes();
     memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text).filter(

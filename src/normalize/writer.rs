@@ -7,8 +7,8 @@ use super::convert::{push_boolean, push_long, push_number, push_object, push_tex
 use super::distinct::Distinct;
 use super::mapping::{CompiledMapping, FieldStep, MappingStep};
 use super::message_parts;
-use super::prose::FoundProse;
-use super::table::{Computed, ConvertFn, Keep, Related};
+use super::prose::ProseCache;
+use super::table::{Computed, ConvertFn, Related, UnmappedOutput};
 use super::unmapped::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::values::{UnescapedText, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
@@ -17,7 +17,7 @@ use crate::identity::EventId;
 use crate::record::{Field, Record, Value};
 use crate::time::Timestamp;
 
-/// Buffers that are reused for every event.
+/// Buffers that all events share.
 #[derive(Default)]
 pub(super) struct Buffers {
     /// The text of a value without escapes.
@@ -29,7 +29,7 @@ pub(super) struct Buffers {
     /// The members of an object inside that one.
     pub(super) nested_members: Vec<Member>,
     /// What was found in the prose of the record.
-    pub(super) prose: FoundProse,
+    pub(super) prose_cache: ProseCache,
     /// The values of the list that is being written.
     pub(super) list: Distinct<(usize, usize)>,
     related: [Distinct<(usize, usize)>; 4],
@@ -65,7 +65,7 @@ impl CollectionTime {
 /// One event while it is written.
 pub(super) struct EventWriter<'r, 'b> {
     pub(super) mapping: &'b CompiledMapping,
-    /// The text to keep as such, if it is to be kept.
+    /// The text of the record, if it is to be written.
     original: Option<&'b str>,
     pub(super) record: Record<'r>,
     pub(super) id: &'b EventId,
@@ -77,10 +77,10 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
     /// The fields that have a value.
-    given: NameSet,
-    /// The fields that need not be kept, since their whole value is written.
+    present: NameSet,
+    /// The fields of which the whole value is written, so that they are not unmapped.
     pub(super) used: NameSet,
-    /// Only a part of the field's value was just written: the field is to be kept as well.
+    /// Only a part of the field's value was just written: the field is unmapped as well.
     pub(super) is_partial: bool,
     /// The list that was just written has only some of the values.
     pub(super) is_truncated: bool,
@@ -106,11 +106,11 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             values.clear();
         }
         buffers.observed.clear();
-        let mut given = NameSet::default();
+        let mut present = NameSet::default();
         let fields = (0..record.len()).filter_map(|at| record.field_unless(at, |_| false));
         for field in fields.filter(|field| !is_absent(&field.value)) {
             if let Some(name) = field.name {
-                given.insert(name);
+                present.insert(name);
             }
         }
         Self {
@@ -123,7 +123,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             unreadable_time: None,
             out,
             buffers,
-            given,
+            present,
             used: NameSet::default(),
             is_partial: false,
             is_truncated: false,
@@ -181,12 +181,12 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Returns the value of a field that is not absent.
     #[inline]
-    pub(super) fn given(&self, name: FieldName) -> Option<Value<'r>> {
-        let is_given = self.given.contains(name);
-        is_given.then(|| self.record.get(name)).flatten()
+    pub(super) fn value(&self, name: FieldName) -> Option<Value<'r>> {
+        let is_present = self.present.contains(name);
+        is_present.then(|| self.record.get(name)).flatten()
     }
 
-    /// Marks a field as used if all of its value was written; otherwise it is kept as well.
+    /// Marks a field as used if all of its value was written; otherwise it is unmapped as well.
     #[inline]
     pub(super) fn finish_field(&mut self, name: FieldName) {
         if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
@@ -250,7 +250,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         name: FieldName,
         function: ConvertFn,
     ) -> bool {
-        self.given(name)
+        self.value(name)
             .is_some_and(|value| self.push_value_as(row, (name, value), function))
     }
 
@@ -285,8 +285,9 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     fn write_computed(&mut self, key: &str, what: Computed) {
         match what {
-            Computed::Attack => {
-                if let Some(json) = self.mapping.attack(&self.record, &mut self.buffers.prose) {
+            Computed::Techniques => {
+                let cache = &mut self.buffers.prose_cache;
+                if let Some(json) = self.mapping.techniques(&self.record, cache) {
                     self.out.push_str(key);
                     self.out.push_str(json);
                 }
@@ -306,9 +307,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.out.push_str("\",");
             }
             Computed::Message => self.write_message(key),
-            Computed::Class => {
-                let class = self.mapping.class(&self.record, &mut self.buffers.prose);
-                self.out.push_str(class);
+            Computed::Classification => {
+                let cache = &mut self.buffers.prose_cache;
+                let members = self.mapping.classification(&self.record, cache);
+                self.out.push_str(members);
             }
             Computed::Id => {
                 self.out.push_str(key);
@@ -316,7 +318,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.id.write(self.out);
                 self.out.push_str("\",");
             }
-            Computed::Kept => self.write_unused(),
+            Computed::Unmapped => self.write_unmapped(),
             Computed::Occurred => {
                 self.out.push_str(key);
                 self.out.push('"');
@@ -352,7 +354,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push('"');
         self.out.push_str(self.record.stream().feature());
         for (words, names) in message_parts::MESSAGE_PARTS {
-            let values = names.iter().filter_map(|name| self.given(*name));
+            let values = names.iter().filter_map(|name| self.value(*name));
             let mut texts = values.filter(|value| {
                 value.kind == Kind::String
                     && value.text.len() <= message_parts::VALUE_BYTES_MAX
@@ -389,25 +391,25 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Writes every field that no row has used.
-    fn write_unused(&mut self) {
+    fn write_unmapped(&mut self) {
         let record = self.record;
-        if !record.has_unique_names() && self.write_unused_without_repeats() {
+        if !record.has_unique_names() && self.write_unmapped_without_repeats() {
             return;
         }
         for at in 0..record.len() {
-            let is_done = |name| !self.given.contains(name) || self.used.contains(name);
+            let is_done = |name| !self.present.contains(name) || self.used.contains(name);
             if let Some(field) = record.field_unless(at, is_done)
                 && !is_absent(&field.value)
             {
-                self.write_kept(field);
+                self.write_unmapped_field(field);
             }
         }
         self.write_unparsed();
     }
 
-    /// Writes unused fields where unknown names occur twice: the last counts. Returns whether any
+    /// Writes unmapped fields where unknown names occur twice: the last counts. Returns whether any
     /// name occurs twice; nothing is written if not.
-    fn write_unused_without_repeats(&mut self) -> bool {
+    fn write_unmapped_without_repeats(&mut self) -> bool {
         let record = self.record;
         let mut last = BTreeMap::new();
         let mut repeats = false;
@@ -423,14 +425,14 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
         for (at, field) in record.fields().enumerate() {
             if field.name.is_some() || last.get(&decoded_key(field.key)) == Some(&at) {
-                self.write_kept(field);
+                self.write_unmapped_field(field);
             }
         }
         self.write_unparsed();
         true
     }
 
-    fn write_kept(&mut self, field: Field<'r>) {
+    fn write_unmapped_field(&mut self, field: Field<'r>) {
         let Some(name) = field.name else {
             self.write_unknown(field);
             return;
@@ -438,32 +440,34 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if self.used.contains(name) || is_absent(&field.value) {
             return;
         }
-        let keep = self
+        let output = self
             .mapping
-            .kept
+            .unmapped
             .get(name.index())
             .copied()
-            .unwrap_or(Keep::Text);
+            .unwrap_or(UnmappedOutput::Text);
         let start = self.out.len();
         self.out.push('"');
         // The name and not the key: API 1.0 spells it in another way.
         self.out.push_str(name.spelling());
         self.out.push_str("\":");
-        let written = match keep {
-            Keep::Boolean => push_boolean(self, field.value),
-            Keep::BooleanOrText => push_boolean(self, field.value) || push_text(self, field.value),
-            Keep::Omit => {
+        let written = match output {
+            UnmappedOutput::Boolean => push_boolean(self, field.value),
+            UnmappedOutput::BooleanOrText => {
+                push_boolean(self, field.value) || push_text(self, field.value)
+            }
+            UnmappedOutput::Omit => {
                 self.out.truncate(start);
                 return;
             }
-            Keep::Json => {
+            UnmappedOutput::Json => {
                 self.push_without_nulls(field.value);
                 true
             }
-            Keep::Long => push_long(self, field.value),
-            Keep::Object => push_object(self, field.value),
-            Keep::Text => push_text(self, field.value),
-            Keep::Unparsed => false,
+            UnmappedOutput::Long => push_long(self, field.value),
+            UnmappedOutput::Object => push_object(self, field.value),
+            UnmappedOutput::Text => push_text(self, field.value),
+            UnmappedOutput::Unparsed => false,
         };
         if written {
             self.note_observable_field(name, field.value);
@@ -474,7 +478,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// Records a text that was just kept, if it is an observable.
+    /// Records the unmapped text that was just written, if it is an observable.
     fn note_observable_field(&mut self, name: FieldName, value: Value<'_>) {
         let at = self.mapping.observable_fields.get(name.index()).copied();
         let place = at.and_then(|at| usize::from(at).checked_sub(1));
@@ -483,9 +487,9 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         };
         let end = self.out.len().saturating_sub(1);
         let start = end.saturating_sub(value.text.len());
-        let is_as_given = self.out.get(start..end) == Some(value.text);
+        let is_verbatim = self.out.get(start..end) == Some(value.text);
         if value.kind != Kind::String
-            || !is_as_given
+            || !is_verbatim
             || !matches_observable_type(value.text, *type_id)
         {
             return;

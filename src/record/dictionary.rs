@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Slots, feed};
+use super::{MemberIndexes, feed};
 use crate::decode::json::{KeyTracker, Kind, Member};
 use crate::field::{FieldName, NAMES, NameSet};
 use crate::legacy_keys;
@@ -28,7 +28,7 @@ const LITERAL_BYTES: usize = 32;
     clippy::indexing_slicing,
     reason = "the compiler evaluates it, and reports an index that is out of bounds"
 )]
-pub(super) const RANKED: [FieldName; NAMES.len()] = {
+pub(super) const SORTED_NAMES: [FieldName; NAMES.len()] = {
     let mut ranked = [FieldName::from_index(0); NAMES.len()];
     let mut at = 0;
     let mut index = 0;
@@ -114,7 +114,7 @@ impl Dictionary {
     fn new() -> Self {
         let mut table = [EMPTY; TABLE_LEN];
         let mut ranks = [0; NAMES.len()];
-        for (rank, name) in RANKED.iter().enumerate() {
+        for (rank, name) in SORTED_NAMES.iter().enumerate() {
             if let Some(to) = ranks.get_mut(name.index()) {
                 *to = rank;
             }
@@ -191,7 +191,7 @@ pub(super) struct KeyReader<'p, 't> {
     stream: Stream,
     predictor: &'p mut KeyPredictor,
     names: &'p mut Vec<Option<FieldName>>,
-    slots: &'p mut Slots,
+    member_indexes: &'p mut MemberIndexes,
     /// The place in the predictor of the name seen last.
     place: usize,
     /// The name seen last and its rank, if it is known.
@@ -207,16 +207,16 @@ impl<'p> KeyReader<'p, '_> {
         stream: Stream,
         predictor: &'p mut KeyPredictor,
         names: &'p mut Vec<Option<FieldName>>,
-        slots: &'p mut Slots,
+        member_indexes: &'p mut MemberIndexes,
     ) -> Self {
         names.clear();
-        slots.fill(0);
+        member_indexes.fill(0);
         Self {
             dictionary: &DICTIONARY,
             stream,
             predictor,
             names,
-            slots,
+            member_indexes,
             place: NAMES.len(),
             previous: ("", None),
             is_sorted: true,
@@ -239,7 +239,7 @@ impl<'p> KeyReader<'p, '_> {
     fn push_name(&mut self, name: Option<FieldName>) {
         self.names.push(name);
         self.place = name.map_or(NAMES.len(), FieldName::index);
-        if let Some(slot) = self.slots.get_mut(self.place) {
+        if let Some(slot) = self.member_indexes.get_mut(self.place) {
             self.is_ambiguous |= *slot != 0 && !self.are_all_known;
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
@@ -324,18 +324,18 @@ fn alias(stream: Stream, key: &str) -> Option<FieldName> {
 /// Chooses the member that has a name where a record has several spellings of the name: two values
 /// would become one otherwise. A known spelling counts before aliases unless its value is `null`, and
 /// the first alias before the others; of one spelling the last member counts, as in all JSON. The
-/// members with other spellings are unknown, so that they are kept as they are.
+/// members with other spellings are unknown, so that they are copied unchanged.
 #[cold]
 #[inline(never)]
 pub(super) fn resolve_spellings(
     stream: Stream,
-    line: &str,
+    input: &str,
     members: &[Member],
     names: &mut [Option<FieldName>],
-    slots: &mut Slots,
+    member_indexes: &mut MemberIndexes,
 ) {
     let known_spelling = |member: &Member| {
-        let key = member.key.of(line);
+        let key = member.key.of(input);
         let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
         name.filter(|_| !member.key_escaped).map(|name| (name, key))
     };
@@ -355,14 +355,14 @@ pub(super) fn resolve_spellings(
             has_value.insert(name);
         }
     }
-    slots.fill(0);
+    member_indexes.fill(0);
     for ((at, member), to) in (1..).zip(members).zip(names) {
         *to = known_spelling(member).and_then(|(name, key)| {
             let mut counted = aliases.iter().filter(|_| !has_value.contains(name));
             let counted = counted.find(|(known, _)| *known == name);
             (key == counted.map_or_else(|| name.spelling(), |(_, alias)| alias)).then_some(name)
         });
-        if let Some(slot) = to.and_then(|name| slots.get_mut(name.index())) {
+        if let Some(slot) = to.and_then(|name| member_indexes.get_mut(name.index())) {
             *slot = at;
         }
     }

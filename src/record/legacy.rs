@@ -24,7 +24,7 @@ const FILE_PREFIXES: [(&str, Stream); 15] = [
 
 /// Returns the type of the records of a file, from the part of its name before the number.
 #[must_use]
-pub fn type_of_file(name: &str) -> Option<Stream> {
+pub fn stream_of_file(name: &str) -> Option<Stream> {
     let stem = name.split('.').next().unwrap_or_default();
     let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
     let prefix = prefix.strip_suffix(['_', '-'])?;
@@ -60,7 +60,7 @@ const TYPE_KEYS: [(&[&str], Stream); 15] = [
 /// Returns the type of a record, from the names of its fields. A record whose type is unknown is
 /// one of [`Stream::Siem`].
 #[must_use]
-pub fn type_of_record(record: &[u8]) -> Stream {
+pub fn stream_of_record(record: &[u8]) -> Stream {
     let mut members = Vec::new();
     let Some(text) = json::scan_repaired(record, &mut members) else {
         return Stream::Siem;
@@ -110,11 +110,11 @@ mod tests {
         let subject = |line: &str| {
             let mut parser = Parser::new();
             let record = parser.parse(Stream::SiemReceipt, line).unwrap();
-            let kept: Vec<_> = record.fields().map(|field| field.value.text).collect();
+            let values: Vec<_> = record.fields().map(|field| field.value.text).collect();
             let subject = record.get(field::SUBJECT).map(|value| value.text);
-            (subject.unwrap_or_default().to_owned(), kept.join(","))
+            (subject.unwrap_or_default().to_owned(), values.join(","))
         };
-        for (line, value, kept) in [
+        for (line, value, values) in [
             (r#"{"Subject":"a","subject":"b"}"#, "b", "a,b"),
             (r#"{"subject":"a","Subject":"b"}"#, "a", "a,b"),
             (r#"{"Subject":"a","subject":null}"#, "a", "a,null"),
@@ -127,7 +127,7 @@ mod tests {
                 "1,a,2,b,3",
             ),
         ] {
-            let expected = (value.to_owned(), kept.to_owned());
+            let expected = (value.to_owned(), values.to_owned());
             assert_eq!(subject(line), expected, "{line}");
         }
         let line = r#"{"Rcpt":"a","Recipient":"b","Rcpt":"c"}"#;
@@ -153,12 +153,12 @@ mod tests {
             "{\"datetime\":\"x\",\"Act\":\"Rej\",\"RejType\":\"x\",\"Subject\":\"a\u{1}\"}",
         ] {
             assert_eq!(
-                type_of_record(line.as_bytes()),
+                stream_of_record(line.as_bytes()),
                 Stream::SiemReceipt,
                 "{line}"
             );
         }
-        assert_eq!(type_of_record(b"{\"RejType\":"), Stream::Siem);
+        assert_eq!(stream_of_record(b"{\"RejType\":"), Stream::Siem);
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             ("process.json", None),
             ("", None),
         ] {
-            assert_eq!(type_of_file(name), stream, "{name}");
+            assert_eq!(stream_of_file(name), stream, "{name}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
             (r#"{"acc":"C0","datetime":"x"}"#, Stream::Siem),
             ("no JSON", Stream::Siem),
         ] {
-            assert_eq!(type_of_record(record.as_bytes()), stream, "{record}");
+            assert_eq!(stream_of_record(record.as_bytes()), stream, "{record}");
         }
     }
 }

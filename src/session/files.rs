@@ -104,7 +104,7 @@ impl Session {
         slot.backoff = Some(Backoff {
             since: Some(context.now),
             until: context.now,
-            cause: stream_failure.cause,
+            cause: stream_failure.backoff_cause,
             tries: before.max(tries.saturating_sub(1)),
         });
         self.back_off(index, stream_failure);

@@ -1,7 +1,7 @@
 //! Reads the lines of a batch file while it arrives.
 
 use super::{BodyReader, Purpose, Session, Step};
-use crate::batch::{OfferResult, RecordLine};
+use crate::batch::{OfferResult, RawRecord};
 use crate::checkpoint::FileFailureCause;
 use crate::decode::lines::Line;
 use crate::streams::Context;
@@ -41,8 +41,8 @@ impl Session {
                         return Step::ReturnToDriver;
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
-                    let record = RecordLine::new(stream, bytes);
-                    if filter.excludes(record, &mut self.processor) {
+                    let record = RawRecord::new(stream, bytes);
+                    if filter.leaves_to_endpoint(record, &mut self.processor) {
                         poll.batch.count_duplicate(stream);
                     } else if !bytes.is_empty() {
                         let name = &lines.name;
@@ -83,7 +83,7 @@ impl Session {
                     return Step::LoopAgain;
                 }
                 Line::Broken(broken) => {
-                    let original = lines.reader.unreadable().to_vec();
+                    let original = lines.reader.unreadable_bytes().to_vec();
                     self.in_flight = None;
                     let cause = FileFailureCause::Unreadable;
                     self.handle_broken_file(index, (cause, broken.reason(), original));

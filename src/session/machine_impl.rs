@@ -67,7 +67,7 @@ impl Machine for Session {
                     .get_mut(slot)
                     .and_then(|slot| slot.reader.batch_files())
                 {
-                    let file = batch_files.current_file();
+                    let file = batch_files.begin_or_resume_file();
                     let reader = if batch_files.may_be_empty() {
                         LineReader::new()
                     } else {

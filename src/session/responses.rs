@@ -82,7 +82,7 @@ impl Session {
                 if self
                     .slots
                     .get(index)
-                    .is_some_and(|slot| slot.reader.is_reading_part()) =>
+                    .is_some_and(|slot| slot.reader.is_call_for_listed_item()) =>
             {
                 self.handle_refusal(index, detail);
             }
@@ -189,7 +189,7 @@ impl StreamFailure {
     const fn not_permitted(detail: String) -> Self {
         Self {
             retry_cause: RetryCause::NotPermitted,
-            cause: BackoffCause::NotPermitted,
+            backoff_cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
             requested_wait_ms: None,
@@ -200,7 +200,7 @@ impl StreamFailure {
     const fn protocol(detail: String) -> Self {
         Self {
             retry_cause: RetryCause::Protocol,
-            cause: BackoffCause::Failing,
+            backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms: None,
@@ -211,7 +211,7 @@ impl StreamFailure {
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
             retry_cause: RetryCause::NoProgress,
-            cause: BackoffCause::Failing,
+            backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms: None,
@@ -222,7 +222,7 @@ impl StreamFailure {
     pub(super) const fn throttled(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
             retry_cause: RetryCause::Throttled,
-            cause: BackoffCause::Throttled,
+            backoff_cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms,
@@ -233,7 +233,7 @@ impl StreamFailure {
     pub(super) const fn unavailable(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
             retry_cause: RetryCause::Unavailable,
-            cause: BackoffCause::Failing,
+            backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms,

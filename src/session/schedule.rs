@@ -170,9 +170,9 @@ impl Session {
             let first = calls.len().saturating_sub(CALLS_MAX);
             calls.split_off(first)
         };
-        checkpoint.siem_calls = latest(self.batch_quota.recent_calls(now));
+        checkpoint.batch_calls = latest(self.batch_quota.recent_calls(now));
         checkpoint.event_calls = latest(self.events_quota.recent_calls(now));
-        checkpoint.siem_blocked = self.batch_quota.blocked(now);
+        checkpoint.batch_blocked = self.batch_quota.blocked(now);
         checkpoint.events_blocked = self.events_quota.blocked(now);
         checkpoint.region = self.client.discovered_region().map(str::to_owned);
         let last = self.slots.iter().max_by_key(|slot| slot.turn);

@@ -178,7 +178,7 @@ pub(super) fn refuse_settings_of_other_api(
 
 /// Returns whether the API has the stream. API 1.0 has one log of all SIEM types.
 pub(super) fn offers(api: Api, stream: Stream) -> bool {
-    match stream.row().fetch {
+    match stream.info().fetch {
         FetchKind::Files { .. } => api == Api::V2,
         FetchKind::LogFiles => api == Api::V1,
         FetchKind::Campaigns { .. }

@@ -114,7 +114,7 @@ fn a_base_url_needs_no_scheme_and_is_of_the_same_api() {
     let base_url = |text: &str| match with(&format!(r#","base_url":"{text}""#)) {
         Ok(settings) => match settings.credentials {
             Credentials::Client { base_url, .. } => base_url,
-            Credentials::Keys(_) => panic!("{text}"),
+            Credentials::Legacy(_) => panic!("{text}"),
         },
         Err(problem) => format!("{}: {}", problem.setting, problem.detail),
     };

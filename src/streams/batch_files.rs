@@ -129,7 +129,7 @@ pub enum AfterFailure {
 }
 
 /// The reader of one event type.
-pub struct BatchFiles {
+pub struct BatchFilesReader {
     stream: Stream,
     position: FilesPosition,
     done: DoneFiles,
@@ -142,7 +142,7 @@ pub struct BatchFiles {
     retry: Option<Retry>,
 }
 
-impl BatchFiles {
+impl BatchFilesReader {
     /// Creates the reader of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(stream: Stream, position: Option<&FilesPosition>, start: Timestamp) -> Self {
@@ -193,8 +193,8 @@ impl BatchFiles {
         self.retry.is_some()
     }
 
-    /// Returns the time up to which everything is collected, where everything but the files that are
-    /// set aside is collected up to `until`.
+    /// Returns `until`, or the time since which the oldest file is set aside, whichever is earlier: up to
+    /// it everything is collected.
     #[must_use]
     pub fn bounded_by_set_aside(&self, until: Timestamp, context: Context<'_>) -> Timestamp {
         let files = self.position.set_aside.iter().flat_map(|page| &page.files);
@@ -282,7 +282,7 @@ impl BatchFiles {
     /// Returns the call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
     fn listing(&self, page_token: Option<&String>, since: Timestamp, context: Context<'_>) -> Call {
-        // A day that is no longer kept may be refused.
+        // A day that is no longer available may be refused.
         let oldest = Retention::of(self.stream, context).map(|retention| retention.oldest);
         let since = oldest.map_or(since, |oldest| since.max(oldest));
         let start = match page_token {
@@ -295,18 +295,18 @@ impl BatchFiles {
     /// Counts a page that lists files without a usable link. It is listed again after its other files,
     /// because it may have been incomplete; when that does not help, these files are a gap. Returns
     /// whether the page is to be listed again.
-    fn count_unlinked(
+    fn count_without_link(
         &mut self,
-        unlinked: usize,
+        without_link: usize,
         waiting: &VecDeque<File>,
         batch: &mut Builder,
     ) -> Result<bool, InvalidResponse> {
-        if unlinked == 0 {
-            self.position.unlinked_listings = 0;
+        if without_link == 0 {
+            self.position.listings_without_link = 0;
             return Ok(false);
         }
-        self.position.unlinked_listings = self.position.unlinked_listings.saturating_add(1);
-        if self.position.unlinked_listings < INCOMPLETE_LISTINGS_MAX {
+        self.position.listings_without_link = self.position.listings_without_link.saturating_add(1);
+        if self.position.listings_without_link < INCOMPLETE_LISTINGS_MAX {
             return if waiting.is_empty() {
                 Err(InvalidResponse(
                     "the page lists a file without a usable url".to_owned(),
@@ -315,14 +315,14 @@ impl BatchFiles {
                 Ok(true)
             };
         }
-        self.position.unlinked_listings = 0;
-        let (files, are) = if unlinked == 1 {
+        self.position.listings_without_link = 0;
+        let (files, are) = if without_link == 1 {
             ("file", "is")
         } else {
             ("files", "are")
         };
         let detail = format!(
-            "{unlinked} {files} {are} lost: {INCOMPLETE_LISTINGS_MAX} listings of the page had no usable url"
+            "{without_link} {files} {are} lost: {INCOMPLETE_LISTINGS_MAX} listings of the page had no usable url"
         );
         batch.notice(self.stream, NoticeKind::Gap, detail);
         Ok(false)
@@ -456,7 +456,7 @@ impl BatchFiles {
 
     /// Handles a failed call: if it was for files that are set aside, their next try is postponed, so
     /// that the next call is for the next page.
-    pub fn interrupt_retry(&mut self, now: Timestamp) {
+    pub fn postpone_retry(&mut self, now: Timestamp) {
         if self
             .retry
             .as_ref()
@@ -468,8 +468,8 @@ impl BatchFiles {
         }
     }
 
-    /// Returns the position in the current file; at its first line where none of it is done.
-    pub fn current_file(&mut self) -> FilePosition {
+    /// Returns the position in the current file, which begins at its first line where none of it is done.
+    pub fn begin_or_resume_file(&mut self) -> FilePosition {
         if let Some(file) = self.retried_file() {
             return file.position.clone();
         }
@@ -501,7 +501,7 @@ impl BatchFiles {
     }
 
     /// Returns the position in the current file, where it is begun.
-    fn file_position(&mut self) -> Option<&mut FilePosition> {
+    fn current_position_mut(&mut self) -> Option<&mut FilePosition> {
         if self.retry.is_some() {
             return self.retried_file().map(|file| &mut file.position);
         }
@@ -521,12 +521,12 @@ impl BatchFiles {
     /// Returns how many lines of the current file are done.
     #[must_use]
     pub fn lines_done(&mut self) -> u64 {
-        self.file_position().map_or(0, |file| file.line)
+        self.current_position_mut().map_or(0, |file| file.line)
     }
 
     /// Counts one more finished line of the current file and resets its tries.
     pub fn finish_line(&mut self) {
-        if let Some(file) = self.file_position() {
+        if let Some(file) = self.current_position_mut() {
             file.line = file.line.saturating_add(1);
             file.tries = 0;
         }
@@ -534,14 +534,14 @@ impl BatchFiles {
 
     /// Notes the time of the oldest event of this poll.
     pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
-        if let (Some(file), Some(oldest)) = (self.file_position(), oldest) {
+        if let (Some(file), Some(oldest)) = (self.current_position_mut(), oldest) {
             file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
         }
     }
 
     /// Finishes the current file.
     pub fn finish_file(&mut self, context: Context<'_>) {
-        let oldest = self.file_position().and_then(|file| file.oldest);
+        let oldest = self.current_position_mut().and_then(|file| file.oldest);
         self.position.relist_from = self.position.relist_from.max(oldest);
         if self.retry.is_some() {
             if let Some((name, file)) = self.take_retried_file() {
@@ -573,7 +573,7 @@ impl BatchFiles {
             self.finish_retry_if_done(context);
             return AfterFailure::Continue;
         }
-        let mut file = self.current_file();
+        let mut file = self.begin_or_resume_file();
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
         if failure.cause == FileFailureCause::Unreachable {
@@ -723,7 +723,7 @@ impl BatchFiles {
     }
 }
 
-impl StreamReader for BatchFiles {
+impl StreamReader for BatchFilesReader {
     /// Returns the next action: the page in memory, then files that are set aside and due, then the
     /// next page. After each listing for such files there is a pause in which only new pages are
     /// listed.
@@ -793,13 +793,13 @@ impl StreamReader for BatchFiles {
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
         let listing = Listing::read(self.stream, &body)?;
-        add_unreadable_notice(self.stream, &listing.unreadable, batch);
+        add_unreadable_notice(self.stream, &listing.unreadable_members, batch);
         if self.retry.is_some() {
             self.handle_retry_listing(listing, context, batch);
             return Ok(());
         }
         let was_empty = listing.files.is_empty();
-        let unlinked = listing.files.iter().filter(|file| file.is_none()).count();
+        let without_link = listing.files.iter().filter(|file| file.is_none()).count();
         let waiting = self.new_files(listing.files.into_iter().flatten(), context);
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
@@ -813,7 +813,7 @@ impl StreamReader for BatchFiles {
             waiting
         };
         self.fresh_links_only = false;
-        let must_relist = self.count_unlinked(unlinked, &waiting, batch)?;
+        let must_relist = self.count_without_link(without_link, &waiting, batch)?;
         self.position.collected_until = self.collected_until(context);
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
@@ -865,7 +865,7 @@ impl StreamReader for BatchFiles {
         set_aside::summary(&self.position.set_aside)
     }
 
-    fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
+    fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
         Some((self, LineFilter::default()))
     }
 
@@ -891,9 +891,9 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Call {
 }
 
 fn endpoint(stream: Stream, page_files: u32) -> String {
-    let row = stream.row();
-    let mut path = format!("{}?type=", row.endpoint);
-    if let FetchKind::Files { event_type, .. } = row.fetch {
+    let info = stream.info();
+    let mut path = format!("{}?type=", info.endpoint);
+    if let FetchKind::Files { event_type, .. } = info.fetch {
         percent_encode(event_type, &mut path);
     }
     path.push_str(&format!("&pageSize={page_files}"));

@@ -32,7 +32,7 @@ pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
         let share = if settings.reads_batch_files(*stream) {
             0
         } else {
-            stream.row().budget_share
+            stream.info().budget_share
         };
         usize::try_from(share).unwrap_or(0)
     };
@@ -51,7 +51,7 @@ pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
 
 fn is_list(stream: Stream) -> bool {
     matches!(
-        stream.row().fetch,
+        stream.info().fetch,
         FetchKind::Campaigns { .. } | FetchKind::List { .. }
     )
 }

@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{CampaignsPosition, ListPosition, PageProgress, StreamPosition};
 use crate::decode::lenient;
 use crate::encode::push_quoted;
@@ -77,7 +77,7 @@ pub struct Campaigns {
     people: (&'static PostEndpoint, &'static str),
     interval_minutes: u32,
     position: ListPosition,
-    campaigns: CampaignsPosition,
+    campaigns_position: CampaignsPosition,
     /// The campaigns of the current page of the list that are to be read.
     selected: Vec<Campaign>,
     /// The campaigns that are left of `selected` once the page is read, in reverse order. An instance
@@ -132,7 +132,7 @@ impl Campaigns {
             ),
             chars_max: chars_max.saturating_sub(campaigns_chars),
             position,
-            campaigns,
+            campaigns_position: campaigns,
         }
     }
 
@@ -166,7 +166,7 @@ impl Campaigns {
         let is_recent = launched_at > context.upstream_now.plus_ms(back_ms);
         let is_first = self.position.read_at.is_none();
         // Campaigns from before the start are read when their totals change later.
-        let is_before_start = is_first && launched_at < self.campaigns.since;
+        let is_before_start = is_first && launched_at < self.campaigns_position.since;
         let known = self.read_campaigns.get_mut(&campaign.state_id);
         // One that the current reading has marked is done.
         let is_done = known.as_ref().is_some_and(|item| item.seen);
@@ -252,9 +252,9 @@ impl Campaigns {
     /// stopped comes first.
     fn begin_campaigns(&mut self) {
         let mut unread_campaigns = core::mem::take(&mut self.selected);
-        let current = unread_campaigns
-            .iter()
-            .position(|campaign| self.campaigns.current.as_deref() == Some(&stored_name(campaign)));
+        let current = unread_campaigns.iter().position(|campaign| {
+            self.campaigns_position.current.as_deref() == Some(&stored_name(campaign))
+        });
         match current {
             Some(current) => {
                 let campaign = unread_campaigns.remove(current);
@@ -277,7 +277,7 @@ impl Campaigns {
     }
 
     fn update_current(&mut self) {
-        self.campaigns.current = self.current().map(stored_name);
+        self.campaigns_position.current = self.current().map(stored_name);
     }
 
     /// Leaves the current campaign. Returns whether there is another one, or another page of the
@@ -295,8 +295,8 @@ impl Campaigns {
     /// Moves to the next page of the list. Returns whether there is one.
     fn next_list_page(&mut self) -> bool {
         self.unread_campaigns = None;
-        self.campaigns.list_token = self.next_list_token.take();
-        self.campaigns.list_token.is_some()
+        self.campaigns_position.list_token = self.next_list_token.take();
+        self.campaigns_position.list_token.is_some()
     }
 
     /// Marks the current campaign as read and leaves it. Returns the same as `leave_campaign`.
@@ -339,7 +339,7 @@ pub fn probe(stream: Stream) -> Call {
 fn list_call(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
     let mut body = pages::request_prefix(page_records, token);
     body.push_str(",\"data\":[]}");
-    Call::post(stream.row().endpoint.to_owned(), body)
+    Call::post(stream.info().endpoint.to_owned(), body)
 }
 
 impl PagingStrategy for Campaigns {
@@ -351,7 +351,7 @@ impl PagingStrategy for Campaigns {
 
     fn cursor(&mut self) -> Cursor<'_> {
         let (token, page_progress, stall_detector) = if self.unread_campaigns.is_none() {
-            let campaigns = &mut self.campaigns;
+            let campaigns = &mut self.campaigns_position;
             let done = &mut self.list_page_progress;
             (
                 &mut campaigns.list_token,
@@ -384,7 +384,8 @@ impl PagingStrategy for Campaigns {
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         // A page of the list that is read again to find the current campaign has nothing new. Each
         // instance does that, and it must not count as a loop.
-        let is_reread = self.unread_campaigns.is_none() && self.campaigns.current.is_some();
+        let is_reread =
+            self.unread_campaigns.is_none() && self.campaigns_position.current.is_some();
         self.transition_stall_detector = is_reread.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
@@ -392,7 +393,7 @@ impl PagingStrategy for Campaigns {
         }
         let (post, path) = self.people;
         let Some(campaign) = self.current() else {
-            let token = self.campaigns.list_token.as_deref();
+            let token = self.campaigns_position.list_token.as_deref();
             return list_call(self.stream, post.page_records, token);
         };
         let token = self.position.page_token.as_deref();
@@ -409,10 +410,10 @@ impl PagingStrategy for Campaigns {
         _: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
         match self.unread_campaigns {
-            None => Page::read(body, "", self.campaigns.list_token.as_deref()),
+            None => Page::read(body, "", self.campaigns_position.list_token.as_deref()),
             Some(_) => Page::read(
                 body,
-                self.people.0.list,
+                self.people.0.records_member,
                 self.position.page_token.as_deref(),
             ),
         }
@@ -440,7 +441,7 @@ impl PagingStrategy for Campaigns {
             let id = id.as_deref().unwrap_or_default();
             format!("{stream} campaign {id} record {}", found.number)
         };
-        let record = RecordLine::new(stream, &row);
+        let record = RawRecord::new(stream, &row);
         let offered = offer_item(self.items(), record, &locator, processor, context, batch);
         if let (Some(id), ProcessResult::Consumed | ProcessResult::New) = &offered {
             self.mark_seen(id, batch);
@@ -500,16 +501,16 @@ impl PagingStrategy for Campaigns {
         self.refused_in_a_row < REFUSED_MAX
     }
 
-    fn is_reading_part(&self) -> bool {
+    fn is_call_for_listed_item(&self) -> bool {
         self.unread_campaigns.is_some()
     }
 
-    fn has_remaining(&self) -> bool {
+    fn has_completion(&self) -> bool {
         self.position.pages_done
     }
 
     /// Ends the reading.
-    fn offer_remaining(
+    fn complete_reading(
         &mut self,
         _processor: &mut RecordProcessor,
         context: Context<'_>,
@@ -536,9 +537,9 @@ impl PagingStrategy for Campaigns {
         self.unread_campaigns = None;
         self.selected.clear();
         self.refused_in_a_row = 0;
-        self.campaigns.current = None;
-        self.campaigns.list_token = None;
-        self.campaigns.list_stall_detector = StallDetector::default();
+        self.campaigns_position.current = None;
+        self.campaigns_position.list_token = None;
+        self.campaigns_position.list_stall_detector = StallDetector::default();
         OfferResult::Consumed
     }
 
@@ -547,7 +548,7 @@ impl PagingStrategy for Campaigns {
         position.list = Some(ListPosition {
             campaigns: Some(CampaignsPosition {
                 read_campaigns: self.read_campaigns.to_text(),
-                ..self.campaigns.clone()
+                ..self.campaigns_position.clone()
             }),
             ..lists::position_at(&self.position, self.items.as_ref(), page)
         });

@@ -1,4 +1,4 @@
-//! The files that were read to their end, as a checkpoint keeps them.
+//! The files that were read to their end, as a checkpoint stores them.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The items that were on a list, as a checkpoint keeps them.
+//! The items that were on a list, as a checkpoint stores them.
 //!
 //! The text is `WIDTH KEYS MARKS [INDEX:ID]...`: the bytes of a key, the keys in ascending order
 //! and two bits for each of them, both in base64, and the upstream's own ids of some items by the
@@ -42,7 +42,7 @@ pub struct ListItems {
 }
 
 impl ListItems {
-    /// Creates an empty list of at most `chars_max` characters that keeps `key_bytes` of each
+    /// Creates an empty list of at most `chars_max` characters that stores `key_bytes` of each
     /// identity.
     #[must_use]
     pub fn new(key_bytes: usize, chars_max: usize) -> Self {
@@ -209,15 +209,15 @@ impl ListItems {
     }
 }
 
-/// The characters of the width and of the blanks after it and the keys.
+/// The characters of the width and of the spaces after it and the keys.
 const WIDTH_CHARS: usize = 4;
 
-/// Returns the length of an upstream id with a blank, its index and a colon.
+/// Returns the length of an upstream id with a space, its index and a colon.
 const fn upstream_id_chars(id: &str) -> usize {
     id.len().saturating_add(INDEX_CHARS)
 }
 
-/// The characters of a blank, an index and a colon: a list has less than a million items.
+/// The characters of a space, an index and a colon: a list has less than a million items.
 const INDEX_CHARS: usize = 8;
 
 /// Parses the index of a key and the upstream's id of its item.

@@ -6,7 +6,7 @@
 //! do not find has left the list: a single reading may miss it, because items move between pages
 //! while they are read.
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{ListPosition, StreamPosition};
 use crate::encode::push_quoted;
 use crate::identity::{EventId, RecordId};
@@ -19,7 +19,7 @@ use crate::streams::paged::{
     Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
-use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
+use crate::streams::{CLOCK_TOLERANCE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
 /// A list that does not fit into the checkpoint is read less often by this factor, because each
@@ -40,8 +40,8 @@ const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 /// which needs the whole identity.
 const KEY_BYTES: usize = 16;
 
-/// The bytes of an identity in other lists: 64 of 128 bits distinguish their items. With 100,000 items
-/// on a list, a reading of as many new ones takes one for another once in 4 billion readings.
+/// The bytes of an identity in other lists: 64 of 128 bits distinguish their items. Among 100,000
+/// items, two collide about once in 4 billion readings.
 pub(super) const SHORT_KEY_BYTES: usize = 8;
 
 /// How a list is read, from its row in the table of streams.
@@ -128,7 +128,7 @@ impl List {
         };
         let begun_at = context.to_upstream(begun_at);
         // A window that ends too late only leaves out items at its beginning, which expired long ago.
-        let accurate = begun_at.plus_ms(-CLOCKS_AGREE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
+        let accurate = begun_at.plus_ms(-CLOCK_TOLERANCE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
         self.config.post.window.is_none() || accurate.contains(&to)
     }
 
@@ -154,7 +154,7 @@ impl List {
                 let upstream_id = item.and_then(|item| item.upstream_id.clone());
                 let first = id.to_event_id(1, context.settings.tenant.as_deref());
                 let record = removal_record(&first, upstream_id.as_deref());
-                let record = RecordLine::new(self.stream, record.as_bytes());
+                let record = RawRecord::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
                 if batch.offer(processor, record, None, now, &locator) == OfferResult::BatchFull {
@@ -231,7 +231,7 @@ impl PagingStrategy for List {
         _: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
         let token = self.position.page_token.as_deref();
-        Page::read(body, self.config.post.list, token)
+        Page::read(body, self.config.post.records_member, token)
     }
 
     /// Offers an item, which is new if this reading had not found it before.
@@ -244,7 +244,7 @@ impl PagingStrategy for List {
     ) -> ProcessResult {
         let stream = self.stream;
         let locator = || format!("{stream} list record {}", found.number);
-        let record = RecordLine::new(stream, found.bytes);
+        let record = RawRecord::new(stream, found.bytes);
         let (id, offered) = offer_item(self.items(), record, &locator, processor, context, batch);
         if let Some(id) = id
             && offered != ProcessResult::BatchFull
@@ -284,11 +284,11 @@ impl PagingStrategy for List {
         true
     }
 
-    fn has_remaining(&self) -> bool {
+    fn has_completion(&self) -> bool {
         self.position.pages_done
     }
 
-    fn offer_remaining(
+    fn complete_reading(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
@@ -370,7 +370,7 @@ pub(super) fn add_overflow_notice(
 /// reading had not found it before. Returns its identity, which the caller marks as found.
 pub(super) fn offer_item(
     items: &mut ListItems,
-    record: RecordLine<'_>,
+    record: RawRecord<'_>,
     locator: &dyn Fn() -> String,
     processor: &mut RecordProcessor,
     context: Context<'_>,

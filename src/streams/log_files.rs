@@ -14,9 +14,9 @@ use account::add_account_notice;
 pub use call::probe;
 use call::{call, file_name};
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{LogFilesPosition, LogResponseProgress, StreamPosition};
-use crate::decode::log_files::{LogFileReader, ReadResult};
+use crate::decode::log_files::{LogFileDecoder, ReadResult};
 use crate::decode::sanitize::sanitize;
 use crate::record::legacy;
 use crate::response::Head;
@@ -40,7 +40,7 @@ const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 const DONE_FILES_MAX: usize = 1536;
 
 /// Tries of an answer before its broken part is rejected. Files that are malformed stay so
-/// for the days that they are kept, so a second try only distinguishes them from a bad connection.
+/// for the days that they are retained, so a second try only distinguishes them from a bad connection.
 const TRIES_MAX: u32 = 2;
 
 /// Tokens go into the checkpoint, so they are bounded.
@@ -50,7 +50,7 @@ const TOKEN_BYTES_MAX: usize = 4096;
 const NEXT_TOKEN: &str = "mc-siem-token";
 
 /// The reader of the log files of API 1.0.
-pub struct LogFiles {
+pub struct LogFilesReader {
     stream: Stream,
     position: LogFilesPosition,
     done: DoneFiles,
@@ -82,13 +82,20 @@ struct File {
     /// Whether it was done before this answer was requested again.
     is_done: bool,
     /// The type of its records, where its name says it.
-    kind: Option<Stream>,
+    stream: Option<Stream>,
     /// How many of its records were seen.
     records: u64,
     /// How many of them were done before.
     skip: u64,
     /// Whether it was done before the token was refused.
     is_replayed: bool,
+}
+
+impl File {
+    /// Returns whether the current record was done before this answer was requested again.
+    const fn is_record_done(&self) -> bool {
+        self.is_done || self.records < self.skip
+    }
 }
 
 /// The result of reading an answer.
@@ -102,7 +109,7 @@ pub enum LogFilesResult {
     BatchFull,
 }
 
-impl LogFiles {
+impl LogFilesReader {
     /// Creates the reader, from its position or from `start`.
     #[must_use]
     pub fn open(
@@ -127,7 +134,7 @@ impl LogFiles {
         }
     }
 
-    /// Skips what the upstream no longer keeps, with a notice.
+    /// Skips what the upstream no longer retains, with a notice.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
@@ -157,7 +164,7 @@ impl LogFiles {
 
     /// Creates the reader for a body of files; `None` where the head announces none, or a token that
     /// is too long, which is an error.
-    pub fn begin_response(&mut self, head: &Head) -> Option<LogFileReader> {
+    pub fn begin_response(&mut self, head: &Head) -> Option<LogFileDecoder> {
         let name = file_name(head)?;
         let token = next_token(head);
         check_token_length(token, TOKEN_BYTES_MAX).ok()?;
@@ -170,13 +177,13 @@ impl LogFiles {
             has_new_records: false,
             is_account_checked: false,
         });
-        Some(LogFileReader::new(&name))
+        Some(LogFileDecoder::new(&name))
     }
 
     /// Makes events of the records in the reader until it needs more bytes, or the batch is full.
     pub fn read_records(
         &mut self,
-        reader: &mut LogFileReader,
+        reader: &mut LogFileDecoder,
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
@@ -194,41 +201,41 @@ impl LogFiles {
                 }
                 ReadResult::FileBroken(why) => {
                     if !self.is_file_done() {
-                        if self.try_again() {
+                        if self.prepare_retry() {
                             return LogFilesResult::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
-                        self.reject(&why, reader.unreadable(), batch);
+                        self.reject(&why, reader.unreadable_bytes(), batch);
                     }
                     self.finish_file();
                 }
                 ReadResult::FileEnd => self.finish_file(),
                 ReadResult::NeedsInput => return LogFilesResult::NeedsInput,
                 ReadResult::NotARecord(line) => {
-                    if self.is_new_record(batch) {
+                    if self.is_new_record() {
                         self.reject("the line is not key=value", line, batch);
                     }
-                    self.finish_record();
+                    self.finish_record(batch);
                 }
                 ReadResult::Record(bytes) => {
-                    if self.is_new_record(batch)
+                    if self.is_new_record()
                         && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
                         reader.put_back();
                         return LogFilesResult::BatchFull;
                     }
-                    self.finish_record();
+                    self.finish_record(batch);
                 }
                 ReadResult::TooLong(start) => {
-                    if self.is_new_record(batch) {
+                    if self.is_new_record() {
                         self.reject("the record is longer than 1 MiB", start, batch);
                     }
-                    self.finish_record();
+                    self.finish_record(batch);
                 }
                 ReadResult::Broken(why) => {
-                    if !self.try_again() {
+                    if !self.prepare_retry() {
                         let why = format!("the rest of the answer is rejected: {why}");
-                        self.reject(&why, reader.unreadable(), batch);
+                        self.reject(&why, reader.unreadable_bytes(), batch);
                         self.finish_response(context);
                     }
                     return LogFilesResult::Done;
@@ -282,7 +289,7 @@ impl LogFiles {
         let is_replayed = self.position.replaying && self.done.contains(&key(&name));
         response.files_begun = response.files_begun.saturating_add(1);
         response.file = File {
-            kind: legacy::type_of_file(&name),
+            stream: legacy::stream_of_file(&name),
             records: 0,
             skip: resumed_here.map_or(0, |resumed| resumed.records),
             is_done,
@@ -298,21 +305,19 @@ impl LogFiles {
             .is_some_and(|response| response.file.is_done)
     }
 
-    /// Returns whether the current record is new. Counts a duplicate where its file is replayed.
-    fn is_new_record(&self, batch: &mut Builder) -> bool {
-        let Some(file) = self.response.as_ref().map(|response| &response.file) else {
-            return false;
-        };
-        let done = file.is_done || file.records < file.skip;
-        if !done && file.is_replayed {
-            batch.count_duplicate(self.stream);
-        }
-        !done && !file.is_replayed
+    /// Returns whether the current record is new: neither done before nor in a file that is replayed.
+    fn is_new_record(&self) -> bool {
+        let file = self.response.as_ref().map(|response| &response.file);
+        file.is_some_and(|file| !file.is_record_done() && !file.is_replayed)
     }
 
-    fn finish_record(&mut self) {
-        if let Some(response) = &mut self.response {
-            response.file.records = response.file.records.saturating_add(1);
+    /// Finishes the current record, which is a duplicate where its file is replayed.
+    fn finish_record(&mut self, batch: &mut Builder) {
+        if let Some(OpenResponse { file, .. }) = &mut self.response {
+            if file.is_replayed && !file.is_record_done() {
+                batch.count_duplicate(self.stream);
+            }
+            file.records = file.records.saturating_add(1);
         }
     }
 
@@ -325,7 +330,7 @@ impl LogFiles {
         response.files_ended = response.files_begun;
         let key = key(&response.file.name);
         let is_newly_done =
-            !response.file.is_done && !response.file.is_replayed && response.file.kind.is_some();
+            !response.file.is_done && !response.file.is_replayed && response.file.stream.is_some();
         if is_newly_done && !self.done.contains(&key) {
             self.done.push(key);
         }
@@ -342,17 +347,18 @@ impl LogFiles {
         let Some(response) = &mut self.response else {
             return OfferResult::Consumed;
         };
-        let kind = response.file.kind;
-        let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
+        let stream = response.file.stream;
+        let stream = stream.unwrap_or_else(|| legacy::stream_of_record(bytes));
+        let record = RawRecord::new(stream, bytes);
         // A week after the start nothing older can come any more, and no time has to be read.
-        let hours = self.stream.row().retention_hours.unwrap_or(0);
+        let hours = self.stream.info().retention_hours.unwrap_or(0);
         let may_be_older = context.now < self.position.since.plus_ms(hours_ms(hours));
         if may_be_older
             && processor
                 .time(record)
                 .is_some_and(|at| at < self.position.since)
         {
-            batch.exclude(self.stream);
+            batch.count_before_start(self.stream);
             return OfferResult::Consumed;
         }
         if !core::mem::replace(&mut response.is_account_checked, true) {
@@ -380,8 +386,9 @@ impl LogFiles {
         batch.reject(self.stream, locator, why.to_owned(), original);
     }
 
-    /// Returns whether the broken answer is to be requested once more.
-    fn try_again(&mut self) -> bool {
+    /// Counts a try of the broken response. Returns whether it is to be requested once more; then its
+    /// progress is stored.
+    fn prepare_retry(&mut self) -> bool {
         let mut progress = self.progress().unwrap_or_default();
         progress.tries = progress.tries.saturating_add(1);
         let again = progress.tries < TRIES_MAX;
@@ -435,7 +442,7 @@ impl LogFiles {
     }
 }
 
-impl StreamReader for LogFiles {
+impl StreamReader for LogFilesReader {
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction {
         let (due, caught_up) = self.due(context);
         if caught_up && due > context.now {
@@ -472,7 +479,7 @@ impl StreamReader for LogFiles {
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
         check_token_length(next_token(head), TOKEN_BYTES_MAX)?;
-        let unreadable = call::parse_end(&body)?;
+        let unreadable = call::parse_response_without_files(&body)?;
         add_unreadable_notice(self.stream, &[unreadable], batch);
         self.mark_caught_up(context);
         Ok(())
@@ -496,7 +503,7 @@ impl StreamReader for LogFiles {
         self.stall.take()
     }
 
-    fn log_files(&mut self) -> Option<&mut LogFiles> {
+    fn log_files(&mut self) -> Option<&mut LogFilesReader> {
         Some(self)
     }
 

@@ -31,8 +31,8 @@ use crate::settings::{Settings, SiemEndpoint};
 use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
 use crate::time::Timestamp;
-use batch_files::BatchFiles;
-use log_files::LogFiles;
+use batch_files::BatchFilesReader;
+use log_files::LogFilesReader;
 use paged::PagedReader;
 use quota::QuotaKind;
 use siem_events::LineFilter;
@@ -46,12 +46,12 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The upstream's clock, estimated from several answers.
     pub upstream_now: Timestamp,
-    /// The upstream's clock, estimated from its last answer alone.
+    /// The upstream's clock, estimated from its last response alone.
     pub last_upstream_now: Timestamp,
 }
 
 /// How far apart two clocks may be and still count as agreeing.
-const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
+const CLOCK_TOLERANCE_MS: i64 = 2 * 60_000;
 
 impl<'a> Context<'a> {
     /// Creates the context from the settings, and from the clocks at the client's last call.
@@ -84,7 +84,7 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the time by the clock that is behind: it has certainly come. After a jump of the host's
-    /// clock only the last answer shows it.
+    /// clock only the last response shows it.
     pub(crate) fn earliest_now(self) -> Timestamp {
         self.now.min(self.upstream_now).min(self.last_upstream_now)
     }
@@ -104,21 +104,21 @@ impl<'a> Context<'a> {
 /// The next action of a reader.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReaderAction {
-    /// Make an API call; its answer goes to `handle_response`.
+    /// Make an API call; its response goes to `handle_response`.
     Call(Call),
     /// Fetch a batch file; the session reads its lines.
     Download(Request),
     /// Records are in memory: call `offer_records`.
     Records,
-    /// Do nothing before this time. The stream is caught up.
+    /// There is nothing to do before this time; if it has come, ask for the next action again.
     Idle(Timestamp),
 }
 
-/// Why an answer could not be used. The text is a clause for people.
+/// Why a response could not be used. The text is a clause for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidResponse(pub String);
 
-/// Adds notices about optional members of an answer that cannot be read.
+/// Adds notices about optional members of a response that cannot be read.
 fn add_unreadable_notice(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
     for member in members.iter().flatten() {
         batch.notice(
@@ -156,7 +156,7 @@ pub trait StreamReader {
         false
     }
 
-    /// Returns whether an answer is in memory that would have to be fetched again.
+    /// Returns whether a response is in memory that would have to be fetched again.
     fn has_buffered_response(&self) -> bool {
         self.has_records()
     }
@@ -166,14 +166,14 @@ pub trait StreamReader {
         None
     }
 
-    /// Handles a successful answer to a [`ReaderAction::Call`].
+    /// Handles a successful response to a [`ReaderAction::Call`].
     ///
     /// # Errors
     ///
     /// The body is not in its documented form.
     fn handle_response(
         &mut self,
-        answer: (&Head, Vec<u8>),
+        response: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse>;
@@ -194,7 +194,7 @@ pub trait StreamReader {
 
     /// Returns whether the current call is for one of several parts that the endpoint has listed: a
     /// refusal then concerns only that part.
-    fn is_reading_part(&self) -> bool {
+    fn is_call_for_listed_item(&self) -> bool {
         false
     }
 
@@ -211,12 +211,12 @@ pub trait StreamReader {
     }
 
     /// Returns the batch files, where the reader reads some, and which of their lines become events.
-    fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
+    fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
         None
     }
 
     /// Returns the log files, where the reader reads some.
-    fn log_files(&mut self) -> Option<&mut LogFiles> {
+    fn log_files(&mut self) -> Option<&mut LogFilesReader> {
         None
     }
 
@@ -232,7 +232,7 @@ pub fn open(
     (start, settings): (Timestamp, &Settings),
 ) -> Box<dyn StreamReader> {
     let start_and_capacity = (start, budget::identities_max(stream, settings));
-    match &stream.row().fetch {
+    match &stream.info().fetch {
         FetchKind::Campaigns {
             people,
             path,
@@ -264,7 +264,7 @@ pub fn open(
             let after_events =
                 events.map(|events| siem_events::files_position_after(events, files));
             let files = after_events.as_ref().or(files);
-            Box::new(BatchFiles::open(stream, files, start))
+            Box::new(BatchFilesReader::open(stream, files, start))
         }
         FetchKind::List {
             post,
@@ -285,7 +285,7 @@ pub fn open(
         }
         FetchKind::LogFiles => {
             let position = position.and_then(|position| position.log_files.as_ref());
-            Box::new(LogFiles::open(stream, position, start_and_capacity))
+            Box::new(LogFilesReader::open(stream, position, start_and_capacity))
         }
         FetchKind::Windows(post) => {
             let position = position.and_then(|position| position.window.as_ref());
@@ -298,7 +298,7 @@ pub fn open(
 /// Returns the smallest call that shows whether a stream can be read.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
-    match &stream.row().fetch {
+    match &stream.info().fetch {
         FetchKind::Campaigns { .. } => campaigns::probe(stream),
         FetchKind::ThreatFeed { feed_type } => threat_feed::probe(stream, feed_type, context),
         FetchKind::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {

@@ -8,7 +8,7 @@ use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{PageProgress, StreamPosition};
 use crate::request::Call;
 use crate::response::Head;
-use crate::stall::{Stall, StallDetector, too_many_empty};
+use crate::stall::{Stall, StallDetector, too_many_empty_pages_detail};
 use crate::stream::Stream;
 use crate::streams::pages::Page;
 use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
@@ -86,14 +86,14 @@ pub trait PagingStrategy {
     /// Returns the call for the next page.
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call;
 
-    /// Parses the answer to that call.
+    /// Parses the response to that call.
     ///
     /// # Errors
     ///
     /// The body is not a page.
     fn read(
         &mut self,
-        answer: (&Head, Vec<u8>),
+        response: (&Head, Vec<u8>),
         context: Context<'_>,
     ) -> Result<Page, InvalidResponse>;
 
@@ -125,17 +125,17 @@ pub trait PagingStrategy {
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Returns whether the current call is for one of several parts that the endpoint has listed.
-    fn is_reading_part(&self) -> bool {
+    fn is_call_for_listed_item(&self) -> bool {
         false
     }
 
     /// Returns whether events remain to be emitted after the last page.
-    fn has_remaining(&self) -> bool {
+    fn has_completion(&self) -> bool {
         false
     }
 
     /// Emits the events that remain after the last page.
-    fn offer_remaining(
+    fn complete_reading(
         &mut self,
         _processor: &mut RecordProcessor,
         _context: Context<'_>,
@@ -194,7 +194,11 @@ impl<S: PagingStrategy> PagedReader<S> {
                 }
                 *self.strategy.cursor().token = None;
                 let stream = self.strategy.stream();
-                batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
+                batch.notice(
+                    stream,
+                    NoticeKind::Adjusted,
+                    too_many_empty_pages_detail(reading),
+                );
                 self.strategy.finish(context, batch);
             }
             EmptyPagePolicy::Ignore if is_empty => {}
@@ -235,17 +239,17 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
     }
 
     fn has_records(&self) -> bool {
-        self.page.is_some() || self.strategy.has_remaining()
+        self.page.is_some() || self.strategy.has_completion()
     }
 
     fn handle_response(
         &mut self,
-        answer: (&Head, Vec<u8>),
+        response: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
-        let mut page = self.strategy.read(answer, context)?;
-        add_unreadable_notice(self.strategy.stream(), &page.unreadable, batch);
+        let mut page = self.strategy.read(response, context)?;
+        add_unreadable_notice(self.strategy.stream(), &page.unreadable_members, batch);
         page.resume(self.strategy.cursor().page_progress.as_ref());
         self.has_new_records = false;
         self.page = Some(page);
@@ -290,14 +294,14 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
             self.has_new_records |= events(batch) > events_before;
             self.finish_page(page, context, batch);
         }
-        if self.strategy.has_remaining() {
-            return self.strategy.offer_remaining(processor, context, batch);
+        if self.strategy.has_completion() {
+            return self.strategy.complete_reading(processor, context, batch);
         }
         OfferResult::Consumed
     }
 
-    fn is_reading_part(&self) -> bool {
-        self.strategy.is_reading_part()
+    fn is_call_for_listed_item(&self) -> bool {
+        self.strategy.is_call_for_listed_item()
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

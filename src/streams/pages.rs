@@ -29,7 +29,7 @@ pub struct Page {
     /// The token of the page after this one, where there is one.
     pub next_token: Option<String>,
     /// The names of optional members beside the records that cannot be read.
-    pub unreadable: [Option<&'static str>; 2],
+    pub unreadable_members: [Option<&'static str>; 2],
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ struct Pagination {
 }
 
 /// Returns the pagination of a page, and the name of the member that cannot be read. A member beside
-/// the records that cannot be read counts as absent: the records are kept.
+/// the records that cannot be read counts as absent: the records are used.
 fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static str>) {
     let Some(meta) = meta.filter(|meta| meta.get() != "null") else {
         return (None, None);
@@ -71,8 +71,8 @@ fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static s
     };
     match serde_json::from_str::<Pagination>(pagination.get()) {
         Ok(pagination) => {
-            let unreadable = pagination.next.unreadable("next");
-            (Some(pagination), unreadable)
+            let unreadable_member = pagination.next.unreadable("next");
+            (Some(pagination), unreadable_member)
         }
         Err(_) => (None, Some("pagination")),
     }
@@ -88,7 +88,7 @@ impl Page {
         let broken = || InvalidResponse("the page is not the documented JSON".to_owned());
         let body = repair_response(body);
         let response: Response<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let (pagination, unreadable) = pagination(response.meta);
+        let (pagination, unreadable_member) = pagination(response.meta);
         // `{}` is not an empty page: records that it leaves out would be lost.
         let records = match response.data {
             Some(data) => records_in(data, list),
@@ -99,13 +99,16 @@ impl Page {
         let next = pagination
             .and_then(|page| page.next.value())
             .filter(|next| !next.is_empty() && Some(next.as_str()) != token);
-        Ok(Self::of(body, records, next)?.with_unreadable([unreadable, None]))
+        Ok(Self::of(body, records, next)?.with_unreadable_members([unreadable_member, None]))
     }
 
     /// Sets the names of members that cannot be read.
     #[must_use]
-    pub fn with_unreadable(self, unreadable: [Option<&'static str>; 2]) -> Self {
-        Self { unreadable, ..self }
+    pub fn with_unreadable_members(self, unreadable_members: [Option<&'static str>; 2]) -> Self {
+        Self {
+            unreadable_members,
+            ..self
+        }
     }
 
     /// Creates a page of records that another parser found.
@@ -124,7 +127,7 @@ impl Page {
             records,
             current: 0,
             next_token,
-            unreadable: [None; 2],
+            unreadable_members: [None; 2],
         })
     }
 
@@ -318,14 +321,14 @@ pub fn call(stream: Stream, post: &PostEndpoint, request: &PageRequest<'_>) -> C
     body.push_str(post.request_members);
     if let Some((from, to)) = post.window {
         for (name, at) in [(from, request.window.0), (to, request.window.1)] {
-            body.push_str(&format!("\"{name}\":\"{}\",", at.to_offset_text()));
+            body.push_str(&format!("\"{name}\":\"{}\",", at.to_iso8601_with_offset()));
         }
     }
     if body.ends_with(',') {
         body.pop();
     }
     body.push_str("}]}");
-    Call::post(stream.row().endpoint.to_owned(), body)
+    Call::post(stream.info().endpoint.to_owned(), body)
 }
 
 /// Returns the beginning of a request up to its `data`.

@@ -1,4 +1,4 @@
-//! A quota of calls in a sliding window, shared by several streams and kept across restarts.
+//! A quota of calls in a sliding window, shared by several streams and stored across restarts.
 
 use std::collections::VecDeque;
 

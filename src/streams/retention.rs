@@ -19,7 +19,7 @@ impl Retention {
     /// Returns the retention of a stream, where one is documented.
     #[must_use]
     pub fn of(stream: Stream, context: Context<'_>) -> Option<Self> {
-        let hours = stream.row().retention_hours?;
+        let hours = stream.info().retention_hours?;
         // By the clock that is behind: data that a wrong one counts as expired may still be there.
         let oldest = context
             .earliest_now()

@@ -6,7 +6,7 @@
 //! time of a record decides from which of them it is taken, and its identity uses the names in the
 //! files.
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::repair_response;
 use crate::identity::RecordId;
@@ -15,7 +15,7 @@ use crate::response::Head;
 use crate::seen_ids::SeenIds;
 use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
-use crate::streams::batch_files::BatchFiles;
+use crate::streams::batch_files::BatchFilesReader;
 use crate::streams::paged::{
     Cursor, EmptyPagePolicy, FinishedPage, PageRecord, PagedReader, PagingStrategy, ProcessResult,
 };
@@ -24,7 +24,7 @@ use crate::streams::quota::QuotaKind;
 use crate::streams::retention::Retention;
 use crate::streams::siem_pages::{self, PageStart, SiemPage};
 use crate::streams::{
-    CLOCKS_AGREE_MS, Context, InvalidResponse, ReaderAction, StreamReader, hours_ms,
+    CLOCK_TOLERANCE_MS, Context, InvalidResponse, ReaderAction, StreamReader, hours_ms,
 };
 use crate::time::Timestamp;
 
@@ -52,7 +52,7 @@ const POLL_INTERVAL_MS: i64 = 60_000;
 pub struct SiemEvents {
     events: PagedReader<Events>,
     /// The batch files that come before the endpoint.
-    files: Option<BatchFiles>,
+    files: Option<BatchFilesReader>,
 }
 
 /// The paging strategy of the event endpoint.
@@ -79,7 +79,7 @@ impl SiemEvents {
         let position = position.cloned().unwrap_or_else(fresh);
         let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         Self {
-            files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
+            files: files.map(|files| BatchFilesReader::open(stream, Some(files), position.since)),
             events: PagedReader::new(Events {
                 stream,
                 position,
@@ -94,13 +94,13 @@ impl SiemEvents {
     }
 
     /// Returns the batch files where they are being read, and not the endpoint.
-    fn current_files(&self) -> Option<&BatchFiles> {
+    fn current_files(&self) -> Option<&BatchFilesReader> {
         let files = self.files.as_ref();
         files.filter(|files| self.is_reading_files() || files.is_retrying())
     }
 
     /// Returns the same, mutably.
-    fn current_files_mut(&mut self) -> Option<&mut BatchFiles> {
+    fn current_files_mut(&mut self) -> Option<&mut BatchFilesReader> {
         let is_reading = self.is_reading_files();
         let files = self.files.as_mut();
         files.filter(|files| is_reading || files.is_retrying())
@@ -142,7 +142,7 @@ impl SiemEvents {
             (position.handover, position.handed_over) = (None, false);
         }
         let events = &mut self.events.strategy;
-        events.reset_future_handover(context, batch);
+        events.reset_future_start(context, batch);
         let served = served_from(context);
         // The time up to which everything is read: that of the last reading, or the start.
         let collected_until = events
@@ -175,7 +175,7 @@ impl SiemEvents {
             handover: Some(handover_time(context)),
             ..EventsPosition::default()
         };
-        self.files = Some(BatchFiles::open(events.stream, Some(&files), since));
+        self.files = Some(BatchFilesReader::open(events.stream, Some(&files), since));
         true
     }
 }
@@ -295,7 +295,7 @@ impl StreamReader for SiemEvents {
         self.files.as_ref()?.set_aside_summary()
     }
 
-    fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
+    fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
         let events = &self.events.strategy;
         let handover = events.position.handover;
         // No line of a file that is set aside is too old.
@@ -320,11 +320,11 @@ impl StreamReader for SiemEvents {
 }
 
 impl Events {
-    /// Resets a handover that is in the future. A wrong clock set it, and older records were left out
-    /// because they seemed to be in the batch files.
-    fn reset_future_handover(&mut self, context: Context<'_>, batch: &mut Builder) {
+    /// Resets a start that is in the future: a handover under a wrong clock set it. Older records were
+    /// left out because they seemed to be in the batch files.
+    fn reset_future_start(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
-        if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
+        if since <= context.upstream_now.plus_ms(CLOCK_TOLERANCE_MS) || since <= context.now {
             return;
         }
         self.position.since = handover_time(context);
@@ -404,12 +404,12 @@ impl PagingStrategy for Events {
             items,
             next_token,
             is_caught_up,
-            unreadable,
+            unreadable_members,
         } = SiemPage::parse(&body)?;
         let records = ranges(&body, &items);
         // An empty answer whose token does not move is the end, whatever its members are.
         let is_stuck = records.is_empty() && next_token == self.position.page_token;
-        let page = Page::of(body, records, next_token)?.with_unreadable(unreadable);
+        let page = Page::of(body, records, next_token)?.with_unreadable_members(unreadable_members);
         let is_end = is_caught_up || is_stuck;
         self.position.has_more = !is_end;
         self.position.read_at = Some(context.now);
@@ -427,11 +427,11 @@ impl PagingStrategy for Events {
         batch: &mut Builder,
     ) -> ProcessResult {
         let stream = self.stream;
-        let record = RecordLine::new(stream, found.bytes);
+        let record = RawRecord::new(stream, found.bytes);
         let at = processor.time(record);
-        let id = id_as_in_files(record, processor);
-        let record = RecordLine {
-            shared_id: id,
+        let id = batch_file_id(record, processor);
+        let record = RawRecord {
+            id_override: id,
             ..record
         };
         let known = id.is_some_and(|id| self.seen_ids.contains(&id));
@@ -553,31 +553,35 @@ pub struct LineFilter<'a> {
 
 impl LineFilter<'_> {
     /// Returns whether the line is left to the event endpoint or was already read from it.
-    pub fn excludes(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
+    pub fn leaves_to_endpoint(
+        &self,
+        record: RawRecord<'_>,
+        processor: &mut RecordProcessor,
+    ) -> bool {
         let Some((since, handover)) = self.bounds else {
             return false;
         };
         let outside = |at: Timestamp| at < since || at >= handover;
         let is_known = |id: RecordId| self.seen_ids.is_some_and(|known| known.contains(&id));
         processor.time(record).is_some_and(outside)
-            || id_as_in_files(record, processor).is_some_and(is_known)
+            || batch_file_id(record, processor).is_some_and(is_known)
     }
 }
 
 /// Returns the identity that the record has with the member names of batch files.
-fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
+fn batch_file_id(record: RawRecord<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
         .replace("\"eventType\":", "\"type\":")
         .replace("\"subType\":", "\"subtype\":");
-    processor.id(RecordLine::new(record.stream, text.as_bytes()))
+    processor.id(RawRecord::new(record.stream, text.as_bytes()))
 }
 
 fn endpoint(stream: Stream, page_records: u32) -> String {
     let FetchKind::Files {
         event_type,
         events_endpoint,
-    } = stream.row().fetch
+    } = stream.info().fetch
     else {
         return String::new();
     };

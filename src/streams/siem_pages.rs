@@ -18,7 +18,7 @@ pub(super) struct SiemPage<'a> {
     /// Whether there is no more for now.
     pub(super) is_caught_up: bool,
     /// The names of members that cannot be read.
-    pub(super) unreadable: [Option<&'static str>; 2],
+    pub(super) unreadable_members: [Option<&'static str>; 2],
 }
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ impl<'a> SiemPage<'a> {
                 "the page has none of its members".to_owned(),
             ));
         }
-        let unreadable = [
+        let unreadable_members = [
             response.next_page.unreadable("@nextPage"),
             response.is_caught_up.unreadable("isCaughtUp"),
         ];
@@ -66,7 +66,7 @@ impl<'a> SiemPage<'a> {
             items: response.value.unwrap_or_default(),
             is_caught_up: response.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
             next_token,
-            unreadable,
+            unreadable_members,
         })
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{StreamPosition, ThreatFeedPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
@@ -50,7 +50,7 @@ pub struct ThreatFeed {
     /// The files of the page in memory.
     files: Vec<File>,
     /// Why the file in memory is rejected as a whole.
-    unreadable: Option<String>,
+    rejection_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +169,7 @@ impl ThreatFeed {
             position,
             seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
             files: Vec::new(),
-            unreadable: None,
+            rejection_reason: None,
         }
     }
 
@@ -254,7 +254,7 @@ impl PagingStrategy for ThreatFeed {
         let body = match (read_body(body), body_to_reject) {
             (Ok(body), _) => body,
             (Err(why), Some(bytes)) => {
-                self.unreadable = Some(why.0);
+                self.rejection_reason = Some(why.0);
                 Body::of_one_record(bytes)
             }
             (Err(why), None) => {
@@ -278,17 +278,17 @@ impl PagingStrategy for ThreatFeed {
     ) -> ProcessResult {
         let stream = self.stream;
         let locator = || format!("{stream} file record {}", found.number);
-        if let Some(why) = self.unreadable.take() {
+        if let Some(why) = self.rejection_reason.take() {
             let why = format!("the file is rejected: {why}");
             batch.reject(stream, locator(), why, found.bytes);
             return ProcessResult::Consumed;
         }
         let (bytes, extra_members) = record_in(&self.files, &found);
-        let record = RecordLine {
+        let record = RawRecord {
             stream,
             bytes: &bytes,
             extra_members,
-            shared_id: None,
+            id_override: None,
         };
         let seen_ids = Some(&mut self.seen_ids);
         let now = context.upstream_now;
@@ -380,12 +380,15 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &CallStart<
             push_quoted(&mut body, token);
         }
         CallStart::Time(from) => {
-            let (from, to) = (from.to_offset_text(), context.upstream_now.to_offset_text());
+            let (from, to) = (
+                from.to_iso8601_with_offset(),
+                context.upstream_now.to_iso8601_with_offset(),
+            );
             body.push_str(&format!("\"start\":\"{from}\",\"end\":\"{to}\""));
         }
     }
     body.push_str("}]}");
-    Call::post(stream.row().endpoint.to_owned(), body)
+    Call::post(stream.info().endpoint.to_owned(), body)
 }
 
 /// Reads a body: one file, or an archive of some.
@@ -459,7 +462,7 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
             }
         }
     }
-    let (mut kept, mut extra_members) = (Vec::new(), Vec::new());
+    let (mut indicators, mut extra_members) = (Vec::new(), Vec::new());
     for (object, read) in objects.iter().zip(&read) {
         if read.kind.is_some_and(|kind| kind != INDICATOR) {
             continue;
@@ -470,10 +473,10 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
                 members.push_str(piece);
             }
         }
-        kept.push(*object);
+        indicators.push(*object);
         extra_members.push(members);
     }
-    (kept, extra_members)
+    (indicators, extra_members)
 }
 
 #[cfg(test)]
@@ -563,11 +566,11 @@ mod tests {
                 max_bytes: 1 << 20,
                 max_requests: 1,
             });
-            let record = RecordLine {
+            let record = RawRecord {
                 stream: Stream::ThreatIntelGrid,
                 bytes,
                 extra_members,
-                shared_id: None,
+                id_override: None,
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);

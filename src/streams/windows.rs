@@ -5,7 +5,7 @@
 //! identities. An endpoint that takes no dates is read the same way: newest first, down to the
 //! beginning of the window.
 
-use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
 use crate::request::Call;
 use crate::response::Head;
@@ -17,7 +17,7 @@ use crate::streams::paged::{
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::retention::Retention;
-use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
+use crate::streams::{CLOCK_TOLERANCE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
 /// The poll interval of a caught-up stream. Nothing is published about the quota of these
@@ -65,14 +65,14 @@ impl Windows {
             read_at: None,
             is_first: true,
             page_progress: None,
-            answered_at: None,
+            last_response_at: None,
             begun_at: None,
             dead_token: None,
             empty_page_at: None,
             is_second_reading: false,
-            certain_until: None,
+            confirmed_until: None,
             begun_by_wrong_clock: false,
-            forgotten: 0,
+            dropped_needed: 0,
             stall_detector: StallDetector::default(),
             seen_ids: String::new(),
         };
@@ -104,10 +104,10 @@ impl Windows {
     /// Returns how long a caught-up stream waits: longer the more records could not be remembered, because
     /// every window that overlaps the last one repeats them.
     fn interval_ms(&self, context: Context<'_>) -> i64 {
-        let forgotten = i64::from(self.position.forgotten);
+        let dropped_needed = i64::from(self.position.dropped_needed);
         let remembered = i64::try_from(self.seen_ids.len()).unwrap_or(i64::MAX);
-        let all = forgotten.saturating_add(remembered).max(1);
-        (context.settings.overlap_ms.saturating_mul(forgotten) / all).max(POLL_INTERVAL_MS)
+        let all = dropped_needed.saturating_add(remembered).max(1);
+        (context.settings.overlap_ms.saturating_mul(dropped_needed) / all).max(POLL_INTERVAL_MS)
     }
 
     /// Begins the next window and fixes its end.
@@ -129,7 +129,7 @@ impl Windows {
         let to = to.max(position.collected_until);
         position.to = Some(to);
         position.begun_at = Some(context.now);
-        position.answered_at = None;
+        position.last_response_at = None;
         position.page_token = None;
         position.page_progress = None;
         position.empty_page_at = None;
@@ -163,16 +163,16 @@ impl Windows {
         let overlap_ms = context.settings.overlap_ms;
         let position = &mut self.position;
         let begun_at = position.begun_at.take().unwrap_or(context.now);
-        let answered_at = position.answered_at.take();
-        let answered_at = answered_at.unwrap_or_else(|| context.earliest_now());
+        let last_response_at = position.last_response_at.take();
+        let last_response_at = last_response_at.unwrap_or_else(|| context.earliest_now());
         let before = position.collected_until;
         let was_first = core::mem::take(&mut position.is_first);
         position.stall_detector = StallDetector::default();
         // Records that were written after the window was begun may have moved others from a page that
         // was still to be read to one that was done.
-        let upstream_began_at = answered_at.min(context.to_upstream(begun_at));
+        let upstream_began_at = last_response_at.min(context.to_upstream(begun_at));
         position.collected_until = to.min(upstream_began_at.floor_second()).max(before);
-        let restart_at = restart_time(position, (from, answered_at), was_first, context);
+        let restart_at = restart_time(position, (from, last_response_at), was_first, context);
         if let Some(restart_at) = restart_at {
             let detail = format!(
                 "the clocks of Mimecast and of this host did not agree; everything from {restart_at} on is \
@@ -182,38 +182,38 @@ impl Windows {
             position.collected_until = restart_at;
             // Nothing has been read yet where the start was in the future.
             position.is_first = was_first;
-            position.certain_until = None;
+            position.confirmed_until = None;
             position.read_at = None;
             return;
         }
         let collected_until = position.collected_until;
         let certain = collected_until.min(begun_at);
-        position.certain_until = match position.certain_until {
-            Some(certain_until) if certain_until < from => {
-                Some(certain_until.max(certain.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
+        position.confirmed_until = match position.confirmed_until {
+            Some(confirmed_until) if confirmed_until < from => {
+                Some(confirmed_until.max(certain.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
             }
             Some(_) | None => {
-                (certain.plus_ms(CLOCKS_AGREE_MS) < collected_until).then_some(certain)
+                (certain.plus_ms(CLOCK_TOLERANCE_MS) < collected_until).then_some(certain)
             }
         };
         // A window that was cut at its greatest length leaves more to read. One that was cut to
         // nothing far from the upstream's clock was begun by a wrong one, and is tried again after a
         // wait.
-        let has_more = answered_at >= collected_until.plus_ms(POLL_INTERVAL_MS);
-        let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < collected_until;
+        let has_more = last_response_at >= collected_until.plus_ms(POLL_INTERVAL_MS);
+        let is_ahead = last_response_at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
         position.begun_by_wrong_clock = collected_until == before && (has_more || is_ahead);
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.seen_ids
             .forget_before(collected_until.plus_ms(overlap_ms.saturating_neg()));
-        let forgotten = self.seen_ids.take_forgotten();
-        if forgotten > 0 && self.position.forgotten == 0 {
+        let dropped_needed = self.seen_ids.take_dropped_needed();
+        if dropped_needed > 0 && self.position.dropped_needed == 0 {
             let detail = format!(
-                "the next window repeats more records than can be remembered; {forgotten} are \
+                "the next window repeats more records than can be remembered; {dropped_needed} are \
                  repeated with the same ids, and the stream is polled less often"
             );
             batch.notice(self.stream, NoticeKind::Adjusted, detail);
         }
-        self.position.forgotten = forgotten;
+        self.position.dropped_needed = dropped_needed;
     }
 }
 
@@ -264,8 +264,8 @@ impl PagingStrategy for Windows {
         _: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
         let token = self.position.page_token.as_deref();
-        let page = Page::read(body, self.post.list, token)?;
-        self.position.answered_at = self.position.answered_at.max(head.date());
+        let page = Page::read(body, self.post.records_member, token)?;
+        self.position.last_response_at = self.position.last_response_at.max(head.date());
         self.occurrences = None;
         self.is_before_window = false;
         Ok(page)
@@ -281,7 +281,7 @@ impl PagingStrategy for Windows {
         self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
             for bytes in page.done_records() {
-                if let Some(base) = processor.id(RecordLine::new(stream, bytes)) {
+                if let Some(base) = processor.id(RawRecord::new(stream, bytes)) {
                     done.count(base);
                 }
             }
@@ -297,7 +297,7 @@ impl PagingStrategy for Windows {
         batch: &mut Builder,
     ) -> ProcessResult {
         let stream = self.stream;
-        let record = RecordLine::new(stream, found.bytes);
+        let record = RawRecord::new(stream, found.bytes);
         let from = self.window_start(context);
         let takes_dates = self.post.window.is_some();
         self.is_before_window = !takes_dates && processor.time(record).is_some_and(|at| at < from);
@@ -395,23 +395,23 @@ fn is_short(token: &str) -> bool {
 }
 
 /// Returns the time from which everything has to be read again, because a clock was ahead or was set
-/// back when time was marked as read. `from` is the beginning of the last window, and `answered_at` the
+/// back when time was marked as read. `from` is the beginning of the last window, and `last_response_at` the
 /// upstream's clock at its answers.
 fn restart_time(
     position: &WindowPosition,
-    (from, answered_at): (Timestamp, Timestamp),
+    (from, last_response_at): (Timestamp, Timestamp),
     was_first: bool,
     context: Context<'_>,
 ) -> Option<Timestamp> {
     let collected_until = position.collected_until;
     let agrees = |at: Timestamp| {
-        let apart_ms = at.millis().abs_diff(answered_at.millis());
-        apart_ms <= CLOCKS_AGREE_MS.unsigned_abs()
+        let apart_ms = at.millis().abs_diff(last_response_at.millis());
+        apart_ms <= CLOCK_TOLERANCE_MS.unsigned_abs()
     };
-    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCKS_AGREE_MS) < collected_until;
+    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
     // `collected_until` is in the future, by this answer and by those before it.
-    if is_ahead_of(answered_at) && is_ahead_of(context.upstream_now) {
-        let upstream_now = answered_at.min(context.upstream_now).floor_second();
+    if is_ahead_of(last_response_at) && is_ahead_of(context.upstream_now) {
+        let upstream_now = last_response_at.min(context.upstream_now).floor_second();
         if was_first {
             // The start was set by the host's clock: it is as far back by the upstream's.
             let behind_ms = context
@@ -424,14 +424,14 @@ fn restart_time(
             .millis()
             .saturating_sub(upstream_now.millis());
         if back_ms <= READ_AGAIN_MS_MAX || is_ahead_of(context.now) {
-            let certain_until = position.certain_until.unwrap_or(upstream_now);
-            return Some(certain_until.min(upstream_now));
+            let confirmed_until = position.confirmed_until.unwrap_or(upstream_now);
+            return Some(confirmed_until.min(upstream_now));
         }
         return None;
     }
     // The clocks did not agree and now they do: one of them was wrong.
-    let certain_until = position
-        .certain_until
-        .filter(|certain_until| *certain_until < from)?;
-    (agrees(context.now) && agrees(context.upstream_now)).then_some(certain_until)
+    let confirmed_until = position
+        .confirmed_until
+        .filter(|confirmed_until| *confirmed_until < from)?;
+    (agrees(context.now) && agrees(context.upstream_now)).then_some(confirmed_until)
 }

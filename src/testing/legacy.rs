@@ -68,7 +68,7 @@ impl Legacy {
         let record = |n: usize| {
             json!({
                 "acc": "C0A0", "aCode": format!("{file}-{n}"), "MsgId": "<m@example.com>",
-                "datetime": at.to_offset_text(), "Sender": "a@example.com",
+                "datetime": at.to_iso8601_with_offset(), "Sender": "a@example.com",
                 "Subject": "a|b \\ \"c\" ]}", "Act": "Acc", "SpamScore": n,
                 "SpamProcessingDetail": {"spf": {"info": "x|y=z"}},
             })

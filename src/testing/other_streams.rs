@@ -39,7 +39,7 @@ pub(crate) struct OtherStreams {
 
 /// A record of that stream.
 pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
-    let mut record = match stream.row().fetch {
+    let mut record = match stream.info().fetch {
         // Only these objects of a feed are records.
         FetchKind::ThreatFeed { .. } => {
             json!({ "type": "indicator", "id": format!("{stream}:{id}") })
@@ -52,8 +52,8 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
             json!({ "type": stream.name(), "id": id })
         }
     };
-    if let Some(name) = stream.row().times.first() {
-        record[name.spelling()] = at.to_offset_text().into();
+    if let Some(name) = stream.info().time_fields.first() {
+        record[name.spelling()] = at.to_iso8601_with_offset().into();
     }
     record.to_string()
 }
@@ -63,7 +63,7 @@ impl OtherStreams {
     pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
         let text = record(stream, id, at);
         if matches!(
-            stream.row().fetch,
+            stream.info().fetch,
             FetchKind::Campaigns { .. } | FetchKind::List { .. }
         ) {
             self.lists.entry(stream).or_default().push(text);
@@ -88,7 +88,7 @@ impl OtherStreams {
     /// Answers a POST of that stream.
     pub(crate) fn answer(&mut self, stream: Stream, body: &str, now: Timestamp) -> Answer {
         let body: Value = serde_json::from_str(body).unwrap();
-        match &stream.row().fetch {
+        match &stream.info().fetch {
             FetchKind::Campaigns { people, .. } => self.campaigns(stream, people, &body),
             FetchKind::ThreatFeed { .. } => self.feed(stream, &body, now),
             FetchKind::Files { .. } | FetchKind::LogFiles => {
@@ -122,7 +122,7 @@ impl OtherStreams {
             let rows: Vec<String> = all.into_iter().map(|(row, _)| row).collect();
             return page(
                 &PostEndpoint {
-                    list: "",
+                    records_member: "",
                     ..*people
                 },
                 body,
@@ -158,7 +158,7 @@ impl OtherStreams {
             })
             .collect();
         inside.sort_by_key(|entry| entry.at);
-        if stream.row().order == Order::NewestFirst {
+        if stream.info().order == Order::NewestFirst {
             inside.reverse();
         } else {
             assert_eq!(body["data"][0]["oldestFirst"], true);
@@ -169,7 +169,7 @@ impl OtherStreams {
     /// Two records a file; STIX or CSV, every other file zipped.
     fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> Answer {
         let asked = &body["data"][0];
-        let FetchKind::ThreatFeed { feed_type } = stream.row().fetch else {
+        let FetchKind::ThreatFeed { feed_type } = stream.info().fetch else {
             panic!("{stream} is no feed");
         };
         assert_eq!(asked["feedType"], feed_type);
@@ -222,8 +222,8 @@ fn window_of(stream: Stream, post: &PostEndpoint, body: &Value) -> impl Fn(&str)
     let asked = |name: &str| time(body["data"][0][name].as_str().unwrap());
     let window = post.window.map(|(from, to)| asked(from)..=asked(to));
     let name = stream
-        .row()
-        .times
+        .info()
+        .time_fields
         .first()
         .map_or("", |name| name.spelling());
     let before = format!("\"{name}\":\"");
@@ -275,7 +275,7 @@ fn page(post: &PostEndpoint, body: &Value, items: &[String], page_records: usize
         format!("p{}", offset + page.len())
     };
     let total = items.len() + offset % 2;
-    let data = match (post.list, offset % 2) {
+    let data = match (post.records_member, offset % 2) {
         ("", _) => format!("[{}]", page.join(" , ")),
         (list, 0) => format!(r#"[{{"resultCount":1,"{list}":[{}]}}]"#, page.join(",")),
         (list, _) => format!(r#"{{"{list}":[{}]}}"#, page.join(",")),

@@ -26,27 +26,27 @@ pub(crate) fn limits(limits: wit::Limits) -> Limits {
     }
 }
 
-pub(crate) fn stream_description(row: &StreamInfo) -> wit::StreamDescription {
+pub(crate) fn stream_description(info: &StreamInfo) -> wit::StreamDescription {
     wit::StreamDescription {
-        name: row.name.to_owned(),
-        summary: row.summary.trim().to_owned(),
-        endpoint: row.endpoint.to_owned(),
-        permission: row.permission.to_owned(),
-        product: row.product.to_owned(),
-        retention_hours: row.retention_hours,
-        order: match row.order {
+        name: info.name.to_owned(),
+        summary: info.summary.trim().to_owned(),
+        endpoint: info.endpoint.to_owned(),
+        permission: info.permission.to_owned(),
+        product: info.product.to_owned(),
+        retention_hours: info.retention_hours,
+        order: match info.order {
             Order::AsWritten => wit::Order::AsWritten,
             Order::NewestFirst => wit::Order::NewestFirst,
             Order::OldestFirst => wit::Order::OldestFirst,
         },
-        identity: row.identity.to_owned(),
+        identity: info.identity.to_owned(),
     }
 }
 
-pub(crate) fn kind(row: &StreamInfo) -> wit::Kind {
+pub(crate) fn kind(info: &StreamInfo) -> wit::Kind {
     wit::Kind {
-        name: row.name.to_owned(),
-        stream: row.name.to_owned(),
+        name: info.name.to_owned(),
+        stream: info.name.to_owned(),
     }
 }
 
@@ -79,15 +79,15 @@ pub(crate) fn poll_error(error: PollError) -> wit::PollError {
 }
 
 pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
-    let row = result.stream.row();
+    let info = result.stream.info();
     wit::CheckResult {
-        stream: row.name.to_owned(),
+        stream: info.name.to_owned(),
         outcome: match result.outcome {
             CheckOutcome::Failed(error) => wit::CheckOutcome::Failed(poll_error(error)),
             CheckOutcome::NotPermitted(detail) => {
                 wit::CheckOutcome::NotPermitted(wit::NotPermitted {
-                    permission: row.permission.to_owned(),
-                    product: row.product.to_owned(),
+                    permission: info.permission.to_owned(),
+                    product: info.product.to_owned(),
                     detail: text(detail),
                 })
             }

@@ -233,12 +233,12 @@ impl Parser {
         }
         if self.take(&Token::Symbol("(")) {
             let inner = self.any()?;
-            return self.closed(inner);
+            return self.expect_close_paren(inner);
         }
         self.comparison()
     }
 
-    fn closed(&mut self, inner: Expression) -> Result<Expression, String> {
+    fn expect_close_paren(&mut self, inner: Expression) -> Result<Expression, String> {
         if self.take(&Token::Symbol(")")) {
             Ok(inner)
         } else {
@@ -289,7 +289,7 @@ impl Parser {
                 self.value()?,
             ));
             if !self.take(&between) {
-                return self.closed(Expression::Any(any));
+                return self.expect_close_paren(Expression::Any(any));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What the handwritten components have in common: how the component model lays out texts, lists
-//! and the answer of a poll, and the exports that none of them has a use for.
+//! What the handwritten components share: the layout of texts, lists and poll results in the
+//! component model, and the exports that none of them needs.
 
 use core::arch::wasm32;
 
@@ -9,7 +9,7 @@ use core::arch::wasm32;
 pub struct Slice(pub *const u8, pub usize);
 
 /// An empty text or list, at an address that is aligned for any element.
-pub const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
+pub const EMPTY: Slice = Slice(core::ptr::without_provenance(8), 0);
 
 pub const fn text(text: &str) -> Slice {
     Slice(text.as_ptr(), text.len())
@@ -32,19 +32,19 @@ pub struct PollResult {
 }
 
 impl PollResult {
-    /// Creates an answer with a checkpoint alone, after which the next poll is due at once.
+    /// Creates a result with a checkpoint alone, after which the next poll is due at once.
     pub const fn empty(checkpoint: Slice) -> Self {
         Self {
             is_error: 0,
-            events: NONE,
-            index: NONE,
-            rejected: NONE,
-            notices: NONE,
+            events: EMPTY,
+            index: EMPTY,
+            rejected: EMPTY,
+            notices: EMPTY,
             checkpoint,
             session: [0; 3],
             next: [0, 0],
-            stats: NONE,
-            status: NONE,
+            stats: EMPTY,
+            status: EMPTY,
         }
     }
 }

@@ -9,15 +9,14 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::requests::RequestFixture;
-use crate::running::Running;
 use crate::server::{Server, answer};
-use crate::setup::DEADLINE;
+use crate::setup::{DEADLINE, HostProcess};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 
 /// A host with an admin server, and the address of that.
-fn start(fixture: &RequestFixture) -> (Running, String) {
+fn start(fixture: &RequestFixture) -> (HostProcess, String) {
     let path = fixture.folder.path().join("host.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
@@ -25,7 +24,7 @@ fn start(fixture: &RequestFixture) -> (Running, String) {
     command
         .args(["run", "host.toml"])
         .current_dir(fixture.folder.path());
-    let mut host = Running::start(command);
+    let mut host = HostProcess::start(command);
     let line = host.wait_for("admin server at http://");
     let address = line.rsplit("http://").next().unwrap().trim().to_owned();
     (host, address)

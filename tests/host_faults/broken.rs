@@ -8,30 +8,30 @@ mod abi;
 
 use core::arch::wasm32;
 
-use abi::{NONE, PollResult, Slice, text};
+use abi::{EMPTY, PollResult, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     wasm32::unreachable()
 }
 
-/// Values that the host reads and nobody writes.
+/// A static value with raw pointers. Nothing writes it, so it may be shared between threads.
 #[repr(transparent)]
-struct Shared<T>(T);
+struct ReadOnly<T>(T);
 
-unsafe impl<T> Sync for Shared<T> {}
+unsafe impl<T> Sync for ReadOnly<T> {}
 
-/// Two texts.
+/// The schema of two secret settings.
 const SCHEMA: &str = r#"{"type":"object","properties":{"one":{"type":"string","writeOnly":true},"two":{"type":"string","writeOnly":true}}}"#;
 
 /// Name, namespace, version, schema of the settings; no stream, kind, format and origin.
-static DESCRIPTION: Shared<[Slice; 8]> =
-    Shared([text("broken"), text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
+static DESCRIPTION: ReadOnly<[Slice; 8]> =
+    ReadOnly([text("broken"), text("broken"), text("1"), text(SCHEMA), EMPTY, EMPTY, EMPTY, EMPTY]);
 
-static ANSWER: Shared<PollResult> = Shared(PollResult::empty(text("c")));
+static FIRST_RESULT: ReadOnly<PollResult> = ReadOnly(PollResult::empty(text("c")));
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
-extern "C" fn describe() -> *const Shared<[Slice; 8]> {
+extern "C" fn describe() -> *const ReadOnly<[Slice; 8]> {
     &raw const DESCRIPTION
 }
 
@@ -55,7 +55,7 @@ extern "C" fn poll(
     if has_checkpoint != 0 || cfg!(fault = "never works") {
         fail();
     }
-    (&raw const ANSWER).addr()
+    (&raw const FIRST_RESULT).addr()
 }
 
 /// Returns an internal error with a text that must not be shown.
@@ -86,7 +86,7 @@ fn fail() {
     wasm32::unreachable()
 }
 
-/// Allocates new pages for an argument: the host passes little.
+/// Allocates new pages for each argument, since the host passes few.
 #[unsafe(export_name = "cabi_realloc")]
 extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> usize {
     let pages = bytes.div_ceil(65_536).max(1);

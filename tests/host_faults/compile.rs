@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::rustc::compile_component;
 
 /// Compiles `broken.rs` with a fault.
-pub(crate) fn compile(folder: &Path, fault: &str) -> PathBuf {
+pub(crate) fn compile_broken(folder: &Path, fault: &str) -> PathBuf {
     compile_file("broken.rs", folder, fault)
 }
 

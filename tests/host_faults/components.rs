@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::compile::compile;
+use crate::compile::compile_broken;
 use crate::setup::{Setup, small_config};
 
 /// The faults, and what the host reports about each.
@@ -27,7 +27,7 @@ const FAULTS: [(&str, &str); 3] = [
 fn add_sources(setup: &Setup, faults: &[&str], more: &str) {
     let mut text = fs::read_to_string(setup.path("host.toml")).unwrap();
     for fault in faults {
-        let component = compile(setup.folder.path(), fault);
+        let component = compile_broken(setup.folder.path(), fault);
         text.push_str(&format!(
             "[[source]]\nname = \"{}\"\ncomponent = \"{}\"\n{more}\n",
             fault.replace(' ', "-"),
@@ -63,9 +63,9 @@ fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
         let mut sources = sources.filter(|source| source["source"] == name);
         let source = sources.next().unwrap();
         assert_eq!(source["last_error"]["kind"], "component", "{status}");
-        let kept = fs::read(setup.path(&format!("state/{name}.checkpoint.json"))).unwrap();
-        let kept: Value = serde_json::from_slice(&kept).unwrap();
-        assert_eq!(kept["checkpoint"], "c", "{name}: it has moved");
+        let stored = fs::read(setup.path(&format!("state/{name}.checkpoint.json"))).unwrap();
+        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        assert_eq!(stored["checkpoint"], "c", "{name}: it has moved");
     }
 }
 

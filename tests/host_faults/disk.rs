@@ -6,11 +6,11 @@ use std::fs;
 use mimecast_simulator::{Config, Effect, Endpoint, Fault, Matcher, When};
 use serde_json::Value;
 
-use crate::running::{Disk, Running};
 use crate::setup::{
-    Setup, assert_success, count_lines, events_of, events_so_far, ids_of_stream, small_config,
-    wait_until,
+    HostProcess, Setup, assert_success, count_lines, events_of, events_so_far, ids_of_stream,
+    small_config, wait_until,
 };
+use crate::small_disk::Disk;
 
 const RAW: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
 const KIB: u64 = 1024;
@@ -68,7 +68,7 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
         "",
     );
     disk.fill_except(200 * KIB);
-    let mut host = Running::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
     let line = host.wait_for("No space left on device");
     assert!(line.contains("small/events.ndjson"), "{line}");
     assert!(line.contains("; make room there"), "{line}");
@@ -91,7 +91,7 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
 fn a_full_output_does_not_move_the_checkpoint() {
     let setup = Setup::new(tenant(), RAW);
     write_two_sources(&setup, "state", "type = \"file\"\npath = \"/dev/full\"", "");
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     host.wait_for("No space left on device");
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -137,7 +137,7 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     let state = disk.path().join("state/other.checkpoint.json");
     // Without files the first source has nothing to store until the disk is full.
     setup.simulator.script(files_unavailable());
-    let mut host = Running::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
     wait_until("stored checkpoint", || state.exists());
     disk.fill_except(0);
     setup.simulator.clear_faults();
@@ -147,8 +147,8 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
         "{line}"
     );
     assert!(line.contains("; make room there"), "{line}");
-    let kept: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
-    assert!(kept["checkpoint"].is_string(), "what was stored is whole");
+    let stored: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    assert!(stored["checkpoint"].is_string(), "what was stored is whole");
     setup.simulator.script(files_unavailable());
     disk.make_room();
     host.wait_for("checkpoint stored again");
@@ -190,7 +190,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     let dead_letter = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
     write_two_sources(&setup, "state", output, dead_letter);
-    let mut host = Running::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
     let line = host.wait_for("rejected records not stored");
     assert!(
         line.contains("small/rejected.ndjson: No space left"),

@@ -47,11 +47,12 @@ pub(crate) fn compile(folder: &Path) -> PathBuf {
     )
 }
 
-/// The settings of a source that does what `does` names. `authority` is where it sends requests.
-pub(crate) fn source(name: &str, component: &Path, does: &str, authority: &str) -> String {
+/// The settings of a source that does what `behavior` names. `authority` is where it sends
+/// requests.
+pub(crate) fn source(name: &str, component: &Path, behavior: &str, authority: &str) -> String {
     format!(
         "\n[[source]]\nname = \"{name}\"\ncomponent = \"{}\"\nallow = [\"http://{authority}\"]\n\
-         [source.settings]\ndoes = \"{does}\"\nauthority = \"{authority}\"\n",
+         [source.settings]\nbehavior = \"{behavior}\"\nauthority = \"{authority}\"\n",
         component.display()
     )
 }

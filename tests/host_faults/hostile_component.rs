@@ -1,5 +1,5 @@
-//! A source component that takes more than its share. Its setting `does` names what it takes, from
-//! the second poll on; each poll asks for the next one at once. `hostile.rs` compiles it.
+//! A source component that takes more than its share. Its setting `behavior` names what it takes,
+//! from the second poll on; each poll asks for the next one at once. `hostile.rs` compiles it.
 
 mod abi;
 
@@ -7,16 +7,17 @@ use std::alloc::Layout;
 use std::hint::black_box;
 use std::io::Write as _;
 
-use abi::{NONE, PollResult, Slice, text};
+use abi::{EMPTY, PollResult, Slice, text};
 
-/// A value that never changes, with pointers to others that never change.
+/// A static value with raw pointers. Nothing writes it or what it points to, so it may be shared
+/// between threads.
 #[repr(transparent)]
-struct Shared<T>(T);
+struct ReadOnly<T>(T);
 
-unsafe impl<T> Sync for Shared<T> {}
+unsafe impl<T> Sync for ReadOnly<T> {}
 
 const SCHEMA: &str =
-    r#"{"type":"object","properties":{"does":{"type":"string"},"authority":{"type":"string"}}}"#;
+    r#"{"type":"object","properties":{"behavior":{"type":"string"},"authority":{"type":"string"}}}"#;
 
 #[repr(C)]
 struct Stream {
@@ -30,7 +31,7 @@ struct Stream {
     identity: Slice,
 }
 
-static STREAM: Shared<Stream> = Shared(Stream {
+static STREAM: ReadOnly<Stream> = ReadOnly(Stream {
     name: text("s"),
     summary: text("a stream"),
     endpoint: text("/"),
@@ -42,15 +43,15 @@ static STREAM: Shared<Stream> = Shared(Stream {
 });
 
 /// Name, namespace, version, schema of the settings, streams; no kind, format and origin.
-static DESCRIPTION: Shared<[Slice; 8]> = Shared([
+static DESCRIPTION: ReadOnly<[Slice; 8]> = ReadOnly([
     text("hostile"),
     text("hostile"),
     text("1"),
     text(SCHEMA),
     Slice((&raw const STREAM).cast(), 1),
-    NONE,
-    NONE,
-    NONE,
+    EMPTY,
+    EMPTY,
+    EMPTY,
 ]);
 
 #[repr(C)]
@@ -66,7 +67,7 @@ const NOTICE: Notice = Notice {
     kind: 2,
     detail: text(DETAIL),
 };
-static NOTICES: Shared<[Notice; 900]> = Shared([NOTICE; 900]);
+static NOTICES: ReadOnly<[Notice; 900]> = ReadOnly([NOTICE; 900]);
 
 #[link(wasm_import_module = "wasi:http/types@0.2.0")]
 unsafe extern "C" {
@@ -97,7 +98,7 @@ unsafe extern "C" {
 }
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
-extern "C" fn describe() -> *const Shared<[Slice; 8]> {
+extern "C" fn describe() -> *const ReadOnly<[Slice; 8]> {
     &raw const DESCRIPTION
 }
 
@@ -135,7 +136,7 @@ extern "C" fn poll(
     }
     let notices = match does("notices") {
         true => Slice((&raw const NOTICES).cast(), NOTICES.0.len()),
-        false => NONE,
+        false => EMPTY,
     };
     let other = if checkpoint == "c" { "d" } else { "c" };
     Box::leak(Box::new(PollResult {
@@ -144,7 +145,7 @@ extern "C" fn poll(
     }))
 }
 
-/// Returns the text that the host has written into memory of `allocate`.
+/// Takes ownership of a text that the host wrote into memory from `allocate`.
 fn take(at: *mut u8, bytes: usize) -> String {
     match bytes {
         0 => String::new(),
@@ -199,7 +200,7 @@ fn open_requests(settings: &str) {
         set_path(request, 1, b"/".as_ptr(), 1);
         let mut result = [0; 16];
         handle(request, 0, 0, &raw mut result);
-        // A discriminant, and at the alignment of the greatest case the value.
+        // The discriminant, then the value at the alignment of the largest case.
         (result[0] & 0xff == 0).then_some(result[2])
     };
     let futures: Vec<Option<u32>> = (0..901).map(|_| open()).collect();

@@ -12,22 +12,21 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::compile::compile_file;
-use crate::running::Running;
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, count_lines, small_config, wait_until};
+use crate::setup::{HostProcess, Setup, assert_success, count_lines, small_config, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 const SECRET: &str = "mark+component/secret=Lw5Xc8Rt";
 
-/// Compiles `untruthful.rs` with a fault of its `describe`, or with none.
-fn compile(folder: &Path, fault: &str) -> PathBuf {
-    compile_file("untruthful.rs", folder, fault)
+/// Compiles `scripted_component.rs` with a fault of its `describe`, or with none.
+fn compile_scripted(folder: &Path, fault: &str) -> PathBuf {
+    compile_file("scripted_component.rs", folder, fault)
 }
 
-/// A source whose component does what `does` names.
-fn source(name: &str, component: &Path, does: &str) -> String {
+/// A source whose component does what `behavior` names.
+fn source(name: &str, component: &Path, behavior: &str) -> String {
     format!(
-        "[[source]]\nname = \"{name}\"\ncomponent = \"{}\"\n[source.settings]\ndoes = \"{does}\"\n",
+        "[[source]]\nname = \"{name}\"\ncomponent = \"{}\"\n[source.settings]\nbehavior = \"{behavior}\"\n",
         component.display()
     )
 }
@@ -59,24 +58,24 @@ const CANNOT_START: [(&str, &str); 9] = [
     ("describe-traps", "the component trapped"),
     ("bad-schema", "settings schema is not JSON"),
     ("any-origin", "`*` would allow every origin"),
-    ("refuses", "`does`: is refused"),
+    ("refuses", "`behavior`: is refused"),
     (
         "denied",
         "https://denied.example.com is not on the allow-list",
     ),
     ("no-component", "no-such-component.wasm"),
-    ("cut", "is not a checkpoint file or is truncated"),
+    ("truncated", "is not a checkpoint file or is truncated"),
     ("no-variable", "NO_SUCH_VARIABLE_9"),
     ("no-secret-file", "no-such-secret"),
 ];
 
 fn add_sources_that_cannot_start(setup: &Setup) {
     let folder = setup.folder.path();
-    let good = compile(folder, "none");
+    let good = compile_scripted(folder, "none");
     for (name, _) in CANNOT_START {
         let text = match name {
             "describe-traps" | "bad-schema" | "any-origin" => {
-                let component = compile(folder, &name.replace('-', " "));
+                let component = compile_scripted(folder, &name.replace('-', " "));
                 source(name, &component, "nothing")
             }
             "no-component" => source(name, Path::new("no-such-component.wasm"), "nothing"),
@@ -88,14 +87,14 @@ fn add_sources_that_cannot_start(setup: &Setup) {
                 let secret = "secret = { file = \"no-such-secret\" }\n";
                 source(name, &good, "nothing") + secret
             }
-            "cut" => source(name, &good, "nothing"),
-            does => source(name, &good, does),
+            "truncated" => source(name, &good, "nothing"),
+            behavior => source(name, &good, behavior),
         };
         add(setup, &text);
     }
     fs::create_dir_all(setup.path("state")).unwrap();
     fs::write(
-        setup.path("state/cut.checkpoint.json"),
+        setup.path("state/truncated.checkpoint.json"),
         "{\"version\":1,\"sou",
     )
     .unwrap();
@@ -119,7 +118,7 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status_of(&status, "acme")["state"], "stopped");
     for (name, reason) in CANNOT_START {
-        if name != "cut" {
+        if name != "truncated" {
             assert!(
                 output_text.contains(reason),
                 "validate, {name}: {output_text}"
@@ -127,13 +126,17 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
         }
         assert!(logged.contains(reason), "run, {name}: {logged}");
         let source = status_of(&status, name);
-        let state = if name == "cut" { "failing" } else { "stopped" };
+        let state = if name == "truncated" {
+            "failing"
+        } else {
+            "stopped"
+        };
         assert_eq!(source["state"], state, "{source}");
         let detail = source["last_error"]["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "status, {name}: {detail}");
     }
-    let cut = fs::read_to_string(setup.path("state/cut.checkpoint.json")).unwrap();
-    assert_eq!(cut, "{\"version\":1,\"sou", "it is not overwritten");
+    let truncated = fs::read_to_string(setup.path("state/truncated.checkpoint.json")).unwrap();
+    assert_eq!(truncated, "{\"version\":1,\"sou", "it is not overwritten");
     let text = setup.command("status").output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(
@@ -141,20 +144,20 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
         "{text}"
     );
     assert!(text.contains("source `acme`: stopped, lag "), "{text}");
-    assert!(text.contains("source `cut`: failing"), "{text}");
+    assert!(text.contains("source `truncated`: failing"), "{text}");
 }
 
 #[test]
 fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     let setup = Setup::new(small_config(), "");
-    let component = compile(setup.folder.path(), "none");
+    let component = compile_scripted(setup.folder.path(), "none");
     add(&setup, &source("late", Path::new("late.wasm"), "nothing"));
-    add(&setup, &source("cut", &component, "nothing"));
+    add(&setup, &source("truncated", &component, "nothing"));
     fs::create_dir_all(setup.path("state")).unwrap();
-    let cut = setup.path("state/cut.checkpoint.json");
-    fs::write(&cut, "{").unwrap();
-    let mut host = Running::start(setup.command("run"));
-    for name in ["late", "cut"] {
+    let truncated = setup.path("state/truncated.checkpoint.json");
+    fs::write(&truncated, "{").unwrap();
+    let mut host = HostProcess::start(setup.command("run"));
+    for name in ["late", "truncated"] {
         let words = format!("source={name} failures=1");
         if !host.log.contains(&words) {
             let line = host.wait_for(&words);
@@ -162,7 +165,7 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
         }
     }
     fs::rename(&component, setup.path("late.wasm")).unwrap();
-    fs::remove_file(&cut).unwrap();
+    fs::remove_file(&truncated).unwrap();
     let state = setup.path("state/late.checkpoint.json");
     wait_until("started", || {
         fs::read_to_string(&state).is_ok_and(|text| text.contains("\"checkpoint\": \"c\""))
@@ -173,15 +176,15 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     assert!(log.contains("started source=late"), "{log}");
 }
 
-/// As where its name has a private address behind a captive portal.
+/// This happens, for example, when a captive portal resolves the name to a private address.
 #[test]
 fn an_allowed_origin_that_is_refused_is_tried_again_and_ends_no_source() {
     let setup = Setup::new(small_config(), "");
-    let component = compile(setup.folder.path(), "none");
+    let component = compile_scripted(setup.folder.path(), "none");
     let allow = "allow = [\"https://denied.example.com\"]\n[source.settings]";
     let text = source("denied", &component, "denied").replace("[source.settings]", allow);
     add(&setup, &text);
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     let line = host.wait_for("source=denied failures=2");
     assert!(
         line.contains("denied: https://denied.example.com is on the allow-list"),
@@ -200,13 +203,16 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
         "throttled for 60 s",
     ];
     let setup = Setup::new(small_config(), "");
-    let component = compile(setup.folder.path(), "none");
-    for does in WAITS.iter().chain(&["caught up for 1 s"]) {
-        add(&setup, &source(&does.replace(' ', "-"), &component, does));
+    let component = compile_scripted(setup.folder.path(), "none");
+    for behavior in WAITS.iter().chain(&["caught up for 1 s"]) {
+        add(
+            &setup,
+            &source(&behavior.replace(' ', "-"), &component, behavior),
+        );
     }
-    let mut host = Running::start(setup.command("run"));
-    for does in WAITS {
-        let started = format!("started source={}", does.replace(' ', "-"));
+    let mut host = HostProcess::start(setup.command("run"));
+    for behavior in WAITS {
+        let started = format!("started source={}", behavior.replace(' ', "-"));
         if !host.log.contains(&started) {
             host.wait_for(&started);
         }
@@ -222,9 +228,9 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
 #[test]
 fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept() {
     let setup = Setup::new(small_config(), "");
-    let component = compile(setup.folder.path(), "none");
+    let component = compile_scripted(setup.folder.path(), "none");
     add(&setup, &source("waits", &component, "caught up for 1 s"));
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     for poll in 1..=3 {
         let words = format!("poll {poll}, ");
         let line = host.wait_for(&words);
@@ -260,16 +266,16 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
         "long error",
     ];
     let setup = Setup::new(small_config(), "");
-    let component = compile(setup.folder.path(), "none");
-    for does in FLOODS {
-        let name = does.replace(' ', "-");
+    let component = compile_scripted(setup.folder.path(), "none");
+    for behavior in FLOODS {
+        let name = behavior.replace(' ', "-");
         let more = "memory_mib = 128\nmax_bytes = 4194304\n[source.settings]";
-        let text = source(&name, &component, does).replace("[source.settings]", more);
+        let text = source(&name, &component, behavior).replace("[source.settings]", more);
         add(&setup, &text);
     }
     let mut command = setup.command("run");
     command.args(["--log-file", "log"]);
-    let host = Running::start(command);
+    let host = HostProcess::start(command);
     let begun = Instant::now();
     let log = setup.path("log");
     // Long enough to use up each burst.
@@ -307,8 +313,8 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
         bytes_of(&rejected)
     );
     let text = fs::read_to_string(&log).unwrap();
-    for does in FLOODS {
-        let name = does.replace(' ', "-");
+    for behavior in FLOODS {
+        let name = behavior.replace(' ', "-");
         let state = setup.path(&format!("state/{name}.checkpoint.json"));
         assert!(bytes_of(&state) < 64 * 1024, "{name}");
         assert!(
@@ -332,7 +338,7 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
         receiver.url()
     );
     setup.write_settings("", &output);
-    let component = compile(setup.folder.path(), "none");
+    let component = compile_scripted(setup.folder.path(), "none");
     add(&setup, &source("no-json", &component, "no json"));
     add(&setup, &source("overflow", &component, "overflow"));
     let run = setup.run_once();
@@ -357,16 +363,16 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
 }
 
 /// Settings with one source for each thing that a component may do with its secret.
-fn with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
-    let component = compile(folder.path(), "none");
+fn write_settings_with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
+    let component = compile_scripted(folder.path(), "none");
     fs::write(folder.path().join("outside"), SECRET).unwrap();
     let secret = format!(
         "secret = {{ file = \"{}\" }}\n",
         folder.path().join("outside").display()
     );
     let mut text = "state_dir = \"state\"\n".to_owned();
-    for does in all {
-        text.push_str(&source(&does.replace(' ', "-"), &component, does));
+    for behavior in all {
+        text.push_str(&source(&behavior.replace(' ', "-"), &component, behavior));
         text.push_str(&secret);
     }
     text.push_str("[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n");
@@ -401,15 +407,15 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
         "secret checkpoint",
     ];
     let folder = TempDir::new().unwrap();
-    let place = with_secret(&folder, &ALL);
+    let place = write_settings_with_secret(&folder, &ALL);
     let host = |verb: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
         command.arg(verb).arg("host.toml").current_dir(&place);
         command
     };
-    let mut running = Running::start(host("run"));
-    for does in ALL {
-        let field = format!("source={}", does.replace(' ', "-"));
+    let mut running = HostProcess::start(host("run"));
+    for behavior in ALL {
+        let field = format!("source={}", behavior.replace(' ', "-"));
         let is_polled = |line: &str| {
             !line.contains("started") && line.split_whitespace().any(|word| word == field)
         };
@@ -451,11 +457,14 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
         log.contains("the checkpoint contains a secret of the source"),
         "{log}"
     );
-    let kept = fs::read_to_string(place.join("state/secrets.rejected.ndjson")).unwrap();
-    let kept: Value = serde_json::from_str(kept.lines().next().unwrap()).unwrap();
+    let rejected = fs::read_to_string(place.join("state/secrets.rejected.ndjson")).unwrap();
+    let rejected: Value = serde_json::from_str(rejected.lines().next().unwrap()).unwrap();
     let expected = "a [redacted]\\r\\n2026-01-01T00:00:00.000000Z  INFO forged";
     for text in ["locator", "reason"] {
-        assert!(kept[text].as_str().unwrap().starts_with(expected), "{kept}");
+        assert!(
+            rejected[text].as_str().unwrap().starts_with(expected),
+            "{rejected}"
+        );
     }
 }
 
@@ -492,7 +501,7 @@ fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
     setup.assert_exactly_once(&setup.events());
 
     // More than the limit leaves for one memory.
-    setup.delete_collected();
+    setup.delete_checkpoint_and_events();
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let text = text.replace("[source.settings]", "memory_mib = 4096\n[source.settings]");
     fs::write(setup.path("host.toml"), text).unwrap();
@@ -523,7 +532,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         "allow = [\"https://files.example.com\"]",
         "allow_only = []",
     ] {
-        setup.delete_collected();
+        setup.delete_checkpoint_and_events();
         fs::write(setup.path("host.toml"), with(entry)).unwrap();
         let run = setup.run_once();
         let output_text = stderr(&run);
@@ -550,7 +559,7 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         assert!(found.contains(printed), "{printed}: {found}");
         fs::write(setup.path("host.toml"), with(printed)).unwrap();
         // From the start, since what was set aside is fetched again only after minutes.
-        setup.delete_collected();
+        setup.delete_checkpoint_and_events();
         assert_success(&setup.run_once());
         setup.assert_complete(&setup.events());
     }

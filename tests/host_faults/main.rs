@@ -15,10 +15,9 @@ mod components;
 mod disk;
 mod hostile;
 mod isolation;
-mod overlap;
+mod prefetch;
 mod process;
 mod requests;
-mod running;
 mod rustc;
 mod secrets;
 mod server;
@@ -26,4 +25,5 @@ mod service;
 #[path = "../setup/mod.rs"]
 mod setup;
 mod shares;
+mod small_disk;
 mod states;

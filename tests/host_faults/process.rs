@@ -7,8 +7,9 @@ use std::time::Duration;
 use mimecast_simulator::{Config, Endpoint};
 use serde_json::Value;
 
-use crate::running::Running;
-use crate::setup::{Setup, assert_success, events_so_far, ids_of_stream, small_config, wait_until};
+use crate::setup::{
+    HostProcess, Setup, assert_success, events_so_far, ids_of_stream, small_config, wait_until,
+};
 
 /// Each pause is longer than every time-out of a call. The run is not `--once`, which gives up after
 /// five polls in a row that fail: on a busy machine a poll between two pauses may fail as well.
@@ -23,7 +24,7 @@ fn a_host_that_is_suspended_and_continued_loses_nothing() {
     let setup = Setup::new(config, settings);
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     setup.write_source("poll_timeout_secs = 2\nmax_events = 100", settings, output);
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     for pause in 0..3 {
         let before = setup.line_count();
         wait_until(&format!("progress before pause {pause}"), || {
@@ -47,8 +48,8 @@ fn a_host_that_is_suspended_and_continued_loses_nothing() {
     setup.assert_exactly_once(&setup.events());
 }
 
-/// The only source of a run, so that nothing else keeps the process. Its secret is tried again after
-/// five minutes, and at once when there is another.
+/// The run has no other source that would keep the process alive. A refused secret is tried again
+/// after five minutes, and at once when it changes.
 #[test]
 fn a_secret_that_is_corrected_is_used_without_a_restart() {
     let setup = Setup::new(small_config(), "");
@@ -56,7 +57,7 @@ fn a_secret_that_is_corrected_is_used_without_a_restart() {
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
     let secret = fs::read_to_string(setup.path("secret")).unwrap();
     fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     let line = host.wait_for("unauthorized: the credentials are refused: ");
     assert!(line.contains("InvalidClientIdentifier"), "{line}");
     assert!(line.contains("next try in 300.0 s"), "{line}");
@@ -102,7 +103,7 @@ fn a_name_that_does_not_resolve_is_reported_and_stops_no_other_source() {
         "{output_text}"
     );
 
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     let line = host.wait_for("unavailable");
     assert!(
         line.contains("source=lost") && line.contains("its name does not resolve; check it"),
@@ -138,11 +139,11 @@ fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_los
         setup.write_source(source, settings, &output);
     };
     // Nothing listens there.
-    let letters = "[dead_letter]\ntype = \"http\"\nendpoint = \"http://127.0.0.1:1/in\"";
-    write("max_events = 100", letters);
-    let mut host = Running::start(setup.command("run"));
+    let dead_letter = "[dead_letter]\ntype = \"http\"\nendpoint = \"http://127.0.0.1:1/in\"";
+    write("max_events = 100", dead_letter);
+    let mut host = HostProcess::start(setup.command("run"));
     host.wait_for("cannot deliver to");
-    write("max_events = 90", letters);
+    write("max_events = 90", dead_letter);
     host.signal("-HUP");
     host.wait_for("started source=acme");
     host.wait_for("cannot deliver to");
@@ -160,8 +161,8 @@ fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_los
         let missing = ledger.missing(stream, ids.iter().copied());
         assert!(missing.is_empty(), "{stream}: {missing:?}");
     }
-    let letters = fs::read_to_string(setup.path("state/acme.rejected.ndjson")).unwrap();
-    let kept: BTreeSet<String> = letters
+    let rejected_text = fs::read_to_string(setup.path("state/acme.rejected.ndjson")).unwrap();
+    let locators: BTreeSet<String> = rejected_text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
         .collect();
@@ -171,5 +172,5 @@ fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_los
         .map(|stream| stream["rejected"].as_u64().unwrap())
         .sum();
     assert!(rejected > 0);
-    assert_eq!(u64::try_from(kept.len()).unwrap(), rejected);
+    assert_eq!(u64::try_from(locators.len()).unwrap(), rejected);
 }

@@ -48,15 +48,15 @@ impl RequestFixture {
     }
 }
 
-/// An address at which nothing listens.
-fn closed_port() -> String {
+/// Returns a URL at which nothing listens.
+fn unreachable_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
 #[test]
 fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
-    let api = closed_port();
+    let api = unreachable_url();
     let refused = RequestFixture::new(
         &api,
         &format!("\"{api}\""),

@@ -1,7 +1,7 @@
 //! A secret leaves the process only to where it belongs.
 //!
-//! Each secret is a mark, a unique text. Everything that a run leaves behind is searched for each of
-//! them, in every encoding that programs use for such texts.
+//! Each secret is a canary, a unique text. Everything that a run leaves behind is searched for each
+//! of them, in every encoding that programs use for such texts.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,9 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::compile::compile;
-use crate::running::Running;
+use crate::compile::compile_broken;
 use crate::server::{Server, answer, header};
-use crate::setup::link_machine_code;
+use crate::setup::{HostProcess, link_machine_code};
 
 const CLIENT_SECRET: &str = "mark+client/secret=Qz7Kx2Vb9Lm4";
 const ACCESS_TOKEN: &str = "mark.access-token.Jw3Ry8Tn5Hd1Gf";
@@ -50,26 +49,26 @@ const ALL: [&str; 13] = [
 
 /// Returns the encodings that a text may be hidden in: as it is, for URLs and forms, in hexadecimal
 /// digits, as a list of bytes, and in base64 at each of the three offsets at which it may begin.
-fn encodings(mark: &str) -> Vec<String> {
+fn encodings(canary: &str) -> Vec<String> {
     let percent = |keep: &[u8]| -> String {
-        let each = mark.bytes().map(|byte| match byte {
+        let each = canary.bytes().map(|byte| match byte {
             _ if byte.is_ascii_alphanumeric() || keep.contains(&byte) => char::from(byte).into(),
             _ => format!("%{byte:02X}"),
         });
         each.collect()
     };
-    let hex: String = mark.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut encodings = vec![
-        mark.to_owned(),
+        canary.to_owned(),
         percent(b"-._~"),
         percent(b""),
         hex.to_uppercase(),
         hex,
     ];
-    let list = format!("{:?}", mark.as_bytes());
+    let list = format!("{:?}", canary.as_bytes());
     encodings.push(list.trim_matches(['[', ']']).to_owned());
     for shift in 0..3 {
-        let text = ["x".repeat(shift).as_bytes(), mark.as_bytes()].concat();
+        let text = ["x".repeat(shift).as_bytes(), canary.as_bytes()].concat();
         let whole = text.len() / 3 * 4;
         let from = (shift * 4).div_ceil(3);
         encodings.push(STANDARD_NO_PAD.encode(&text)[from..whole].to_owned());
@@ -78,16 +77,16 @@ fn encodings(mark: &str) -> Vec<String> {
     encodings
 }
 
-/// Asserts that no marks but these are in the bytes.
-fn assert_none_but(allowed: &[&str], place: &str, bytes: &[u8]) {
-    for mark in ALL.iter().filter(|mark| !allowed.contains(mark)) {
-        for form in encodings(mark) {
+/// Asserts that no canaries but these are in the bytes.
+fn assert_no_secret_except(allowed: &[&str], place: &str, bytes: &[u8]) {
+    for canary in ALL.iter().filter(|canary| !allowed.contains(canary)) {
+        for form in encodings(canary) {
             let found = memchr::memmem::find(bytes, form.as_bytes());
             let near = found.map(|at| {
                 let near = &bytes[at.saturating_sub(200)..bytes.len().min(at + 100)];
                 String::from_utf8_lossy(near).into_owned()
             });
-            assert!(near.is_none(), "{mark} is in {place}: {}", near.unwrap());
+            assert!(near.is_none(), "{canary} is in {place}: {}", near.unwrap());
         }
     }
 }
@@ -108,8 +107,8 @@ impl SecretFixture {
             folder: TempDir::new().unwrap(),
             secrets: TempDir::new().unwrap(),
         };
-        for mark in ALL {
-            fs::write(fixture.secrets.path().join(file_name_of(mark)), mark).unwrap();
+        for canary in ALL {
+            fs::write(fixture.secrets.path().join(file_name_of(canary)), canary).unwrap();
         }
         let secret_key = STANDARD_NO_PAD.encode(SECRET_KEY);
         fs::write(
@@ -118,10 +117,10 @@ impl SecretFixture {
         )
         .unwrap();
         let mut text = settings.to_owned();
-        for mark in ALL {
-            let file = fixture.secrets.path().join(file_name_of(mark));
+        for canary in ALL {
+            let file = fixture.secrets.path().join(file_name_of(canary));
             let secret = format!("{{ file = \"{}\" }}", file.display());
-            text = text.replace(&format!("<{mark}>"), &secret);
+            text = text.replace(&format!("<{canary}>"), &secret);
         }
         fs::write(fixture.folder.path().join("host.toml"), text).unwrap();
         link_machine_code(&fixture.folder.path().join("state/cache"));
@@ -140,36 +139,36 @@ impl SecretFixture {
         command
     }
 
-    /// Runs a command to its end, and asserts that its output has no mark.
+    /// Runs a command to its end, and asserts that its output has no canary.
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
         let place = arguments.join(" ");
-        assert_none_but(&[], &format!("stdout of {place}"), &output.stdout);
-        assert_none_but(&[], &format!("stderr of {place}"), &output.stderr);
+        assert_no_secret_except(&[], &format!("stdout of {place}"), &output.stdout);
+        assert_no_secret_except(&[], &format!("stderr of {place}"), &output.stderr);
         output
     }
 
     /// Runs until the log has these words, then stops it. Returns the log.
     fn run_until(&self, arguments: &[&str], words: &[&str]) -> String {
-        let mut host = Running::start(self.command(arguments));
+        let mut host = HostProcess::start(self.command(arguments));
         for words in words {
             if !host.log.contains(words) {
                 host.wait_for(words);
             }
         }
         let (_, log) = host.stop();
-        assert_none_but(&[], "the log", log.as_bytes());
+        assert_no_secret_except(&[], "the log", log.as_bytes());
         log
     }
 
-    /// Asserts that no file has a mark: state, output, rejected records, log.
-    fn assert_files(&self) {
+    /// Asserts that no file has a canary: state, output, rejected records, log.
+    fn assert_no_secret_in_files(&self) {
         assert!(search_files(self.folder.path()) > 3, "there are files");
     }
 }
 
-fn file_name_of(mark: &str) -> String {
-    mark.replace(|c: char| !c.is_ascii_alphanumeric(), "")
+fn file_name_of(canary: &str) -> String {
+    canary.replace(|c: char| !c.is_ascii_alphanumeric(), "")
 }
 
 /// Searches all files below a folder; returns how many there are.
@@ -181,7 +180,7 @@ fn search_files(folder: &Path) -> usize {
             files += search_files(&path);
         } else {
             let bytes = fs::read(&path).unwrap();
-            assert_none_but(&[], &path.display().to_string(), &bytes);
+            assert_no_secret_except(&[], &path.display().to_string(), &bytes);
             files += 1;
         }
     }
@@ -258,7 +257,7 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
     assert!(contains(&status.stdout, "err_echo"));
     fixture.run(&["status"]);
     fixture.run(&["migrate"]);
-    fixture.assert_files();
+    fixture.assert_no_secret_in_files();
     for file in ["events.ndjson", "state/acme.rejected.ndjson"] {
         assert!(fixture.folder.path().join(file).exists(), "{file}");
     }
@@ -283,7 +282,7 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
     ] {
         let received = server.received();
         assert!(contains(&received, sent), "{place} was sent its own");
-        assert_none_but(&own, place, &received);
+        assert_no_secret_except(&own, place, &received);
     }
 }
 
@@ -307,7 +306,7 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
         assert_eq!(status.code(), Some(77), "{arguments:?}");
     }
     refused.run(&["status"]);
-    refused.assert_files();
+    refused.assert_no_secret_in_files();
 
     let api = mimecast(storage.url());
     // Each repeats the header, and one also what it has made of it.
@@ -349,9 +348,9 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
         fixture.run_until(&["run"], &[reason]);
         search_files(fixture.folder.path());
     }
-    assert_none_but(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
+    assert_no_secret_except(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
     // It has not authenticated itself.
-    assert_none_but(&[], "a receiver that says nothing", &closed.received());
+    assert_no_secret_except(&[], "a receiver that says nothing", &closed.received());
 }
 
 #[test]
@@ -381,16 +380,16 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
     fixture.run(&["status", "--json"]);
     let migrated = fixture.run(&["migrate"]);
     assert!(migrated.status.success());
-    fixture.assert_files();
+    fixture.assert_no_secret_in_files();
     let received = api.received();
     assert!(contains(&received, ACCESS_KEY));
-    assert_none_but(&[ACCESS_KEY], "the API", &received);
+    assert_no_secret_except(&[ACCESS_KEY], "the API", &received);
 }
 
 #[test]
 fn a_component_that_reports_its_settings_shows_no_secret() {
     let folder = TempDir::new().unwrap();
-    let component = compile(folder.path(), "reports settings");
+    let component = compile_broken(folder.path(), "reports settings");
     let settings = format!(
         "state_dir = \"state\"\n[[source]]\nname = \"acme\"\ncomponent = \"{}\"\n\
          [source.settings]\none = <{CLIENT_SECRET}>\ntwo = <{APP_KEY}>\n\
@@ -401,5 +400,5 @@ fn a_component_that_reports_its_settings_shows_no_secret() {
     let log = fixture.run_until(&["run"], &["next try"]);
     assert!(log.contains("[redacted]"), "{log}");
     fixture.run(&["status", "--json"]);
-    fixture.assert_files();
+    fixture.assert_no_secret_in_files();
 }

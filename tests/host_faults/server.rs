@@ -1,11 +1,11 @@
-//! A server that keeps every byte it gets.
+//! A server that records every byte it receives.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Returns the answer to a request with that head.
-type Answers = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+/// Returns the response to a request with this head.
+type RequestHandler = dyn Fn(&str) -> Vec<u8> + Send + Sync;
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -13,18 +13,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
             received: Arc::default(),
         };
         let received = Arc::clone(&server.received);
-        let answers: Arc<Answers> = Arc::new(answers);
+        let handler: Arc<RequestHandler> = Arc::new(handler);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (received, answers) = (Arc::clone(&received), Arc::clone(&answers));
-                std::thread::spawn(move || serve(&stream.unwrap(), &received, &*answers));
+                let (received, handler) = (Arc::clone(&received), Arc::clone(&handler));
+                std::thread::spawn(move || serve(&stream.unwrap(), &received, &*handler));
             }
         });
         server
@@ -58,7 +58,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .next()
 }
 
-fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, answers: &Answers) {
+fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, handler: &RequestHandler) {
     let mut reader = Recording(BufReader::new(stream), received);
     loop {
         let mut head = String::new();
@@ -80,13 +80,13 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, answers: &Answers) {
             reader.bytes(length.parse().unwrap());
         }
         let mut stream = stream;
-        if stream.write_all(&answers(&head)).is_err() {
+        if stream.write_all(&handler(&head)).is_err() {
             return;
         }
     }
 }
 
-/// A reader that keeps all bytes before they are parsed.
+/// A reader that records all bytes before they are parsed.
 struct Recording<'a>(BufReader<&'a TcpStream>, &'a Mutex<Vec<u8>>);
 
 impl Recording<'_> {

@@ -6,16 +6,17 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
 
-use crate::running::Running;
-use crate::setup::{DEADLINE, Process, Setup, assert_success, small_config, wait_until};
+use crate::setup::{
+    DEADLINE, HostProcess, Process, Setup, assert_success, small_config, wait_until,
+};
 
 const AUDIT: &str = "format = \"raw\"\nstreams = [\"audit\"]";
 
 /// The next message to the service manager.
 fn next_message(manager: &UnixDatagram) -> String {
-    let mut room = [0; 1_024];
-    match manager.recv(&mut room) {
-        Ok(count) => String::from_utf8_lossy(&room[..count]).trim().to_owned(),
+    let mut buffer = [0; 1_024];
+    match manager.recv(&mut buffer) {
+        Ok(count) => String::from_utf8_lossy(&buffer[..count]).trim().to_owned(),
         Err(error) => panic!("no message to the service manager: {error}"),
     }
 }
@@ -30,7 +31,7 @@ fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
     command
         .env("NOTIFY_SOCKET", &socket)
         .env("WATCHDOG_USEC", "400000");
-    let host = Running::start(command);
+    let host = HostProcess::start(command);
     assert_eq!(next_message(&manager), "READY=1");
     for _ in 0..3 {
         assert_eq!(next_message(&manager), "WATCHDOG=1");
@@ -58,7 +59,7 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut command = setup.command("run");
     command.env("NOTIFY_SOCKET", &socket);
-    let mut host = Running::start(command);
+    let mut host = HostProcess::start(command);
     assert_eq!(next_message(&manager), "READY=1");
     host.wait_for("started");
     host.signal("-HUP");
@@ -74,14 +75,14 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// It would end the process by default. logrotate is often set up to send it.
+/// SIGUSR1 would end the process by default, and logrotate is often set up to send it.
 #[test]
 fn a_log_file_that_is_rotated_is_closed_at_sigusr1() {
     let setup = Setup::new(small_config(), AUDIT);
     let (log, moved) = (setup.path("log"), setup.path("log.1"));
     let mut command = setup.command("run");
     command.arg("--log-file").arg(&log);
-    let mut host = Running::start(command);
+    let mut host = HostProcess::start(command);
     let has = |path: &std::path::Path, words: &str| {
         fs::read_to_string(path).is_ok_and(|text| text.contains(words))
     };
@@ -102,7 +103,7 @@ fn a_log_file_is_closed_at_sigusr1_also_where_only_warnings_are_logged() {
     let (log, moved) = (setup.path("log"), setup.path("log.1"));
     let mut command = setup.command("run");
     command.arg("-q").arg("--log-file").arg(&log);
-    let mut host = Running::start(command);
+    let mut host = HostProcess::start(command);
     let events = setup.path("events.ndjson");
     wait_until("the first events", || {
         fs::metadata(&events).is_ok_and(|file| file.len() > 0)
@@ -128,7 +129,7 @@ fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
     assert_eq!(more.kind(), ErrorKind::WouldBlock);
 }
 
-/// What a pipeline that starts the host shows of it may be nothing but its log file.
+/// A pipeline that starts the host may show nothing of it but its log file.
 #[test]
 fn every_failure_that_ends_the_process_is_in_its_log_file() {
     let setup = Setup::new(small_config(), AUDIT);
@@ -157,7 +158,7 @@ fn every_failure_that_ends_the_process_is_in_its_log_file() {
     assert_logged(&ends(&unset, &mut run()), 78, "NO_SUCH_VARIABLE");
 
     fs::write(setup.path("host.toml"), &good).unwrap();
-    let mut first = Running::start(setup.command("run"));
+    let mut first = HostProcess::start(setup.command("run"));
     first.wait_for("started");
     assert_logged(&ends(&good, &mut run()), 1, "state directory");
     let (status, log) = first.stop();
@@ -224,7 +225,7 @@ fn an_installation_gets_the_component_manual_pages_and_completions() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mimecast.wasm");
     assert_success(&host(&["component", "--output", path.to_str().unwrap()]));
-    assert!(fs::read(&path).unwrap() == source_host::source::BUILT_IN);
+    assert!(fs::read(&path).unwrap() == source_host::source::BUILT_IN_COMPONENT);
 
     let pages = folder.path().join("man/man1");
     assert_success(&host(&["man", pages.to_str().unwrap()]));

@@ -5,18 +5,17 @@ use std::fs;
 use std::time::Instant;
 
 use crate::hostile::{self, SilentServer};
-use crate::running::Running;
-use crate::setup::{Setup, small_config, wait_until};
+use crate::setup::{HostProcess, Setup, small_config, wait_until};
 
 const FAST: &str = "siem_calls_per_15_min = 100000";
 
 /// Adds hostile sources to the settings file.
-fn add(setup: &Setup, does: &str, count: usize, authority: &str) {
+fn add(setup: &Setup, behavior: &str, count: usize, authority: &str) {
     let component = hostile::compile(setup.folder.path());
     let mut text = fs::read_to_string(setup.path("host.toml")).unwrap();
     for number in 0..count {
-        let name = format!("{does}-{number}");
-        text.push_str(&hostile::source(&name, &component, does, authority));
+        let name = format!("{behavior}-{number}");
+        text.push_str(&hostile::source(&name, &component, behavior, authority));
     }
     fs::write(setup.path("host.toml"), text).unwrap();
 }
@@ -26,7 +25,7 @@ fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
     let setup = Setup::new(small_config(), FAST);
     add(&setup, "loops", 4, "127.0.0.1:9");
     add(&setup, "memory", 2, "127.0.0.1:9");
-    let mut host = Running::start(setup.command("run --once"));
+    let mut host = HostProcess::start(setup.command("run --once"));
     host.wait_for("caught up source=acme");
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -47,7 +46,7 @@ fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
         .arg(run.get_program())
         .args(run.get_args())
         .current_dir(setup.folder.path());
-    let mut host = Running::start(limited);
+    let mut host = HostProcess::start(limited);
     host.wait_for("caught up source=acme");
     wait_until("open", || server.connections() >= 32);
     let (status, log) = host.stop();
@@ -65,7 +64,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
     let mut run = setup.command("run --once");
     run.args(["--log-file", "host.log"]);
     let begun = Instant::now();
-    let host = Running::start(run);
+    let host = HostProcess::start(run);
     let log = || fs::read_to_string(setup.path("host.log")).unwrap_or_default();
     wait_until("complete", || log().contains("caught up source=acme"));
     wait_until("reported", || {

@@ -7,8 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::admin::{get, get_text};
-use crate::running::Running;
-use crate::setup::{DEADLINE, Setup, small_config, wait_until};
+use crate::setup::{DEADLINE, HostProcess, Setup, small_config, wait_until};
 
 /// `source/stream`, `source` or `output NAME` to the word of its state.
 type States = BTreeMap<String, String>;
@@ -129,7 +128,7 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
     .unwrap();
 
     let begun = Instant::now();
-    let mut host = Running::start(setup.command("run"));
+    let mut host = HostProcess::start(setup.command("run"));
     let line = host.wait_for("admin server at http://");
     let address = line.rsplit("http://").next().unwrap().trim().to_owned();
     let expected: States = [

@@ -19,7 +19,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
         (&paused["state"], &paused["paused_by"]),
         (&json!("paused"), &json!("api"))
     );
-    let (status, log) = host.running.stop();
+    let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
     let tokens = fixture.simulators["acme"]
@@ -275,10 +275,10 @@ fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() 
     let text = fs::read_to_string(fixture.path("host.toml")).unwrap();
     let text = format!("proxy = \"http://127.0.0.1:1\"\n{text}");
     fs::write(fixture.path("host.toml"), text).unwrap();
-    host.running.signal("-HUP");
-    host.running
+    host.process.signal("-HUP");
+    host.process
         .wait_for("`proxy` has changed: sources use it from now on, outputs after a restart");
-    host.running.wait_for("settings read again");
+    host.process.wait_for("settings read again");
     let settings = body(&fixture, "acme").to_string();
     assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
     let acme = host.wait_for_state("acme", "failing");

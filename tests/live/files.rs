@@ -96,7 +96,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
         1
     );
     assert_eq!(fixture.delivered("other"), (AUDIT_EVENTS, AUDIT_EVENTS));
-    let (status, log) = host.running.stop();
+    let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
@@ -132,7 +132,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     let error = host.source("acme")["settings_error"].clone();
     assert!(error.as_str().unwrap().contains("audti"), "{error}");
     assert_eq!(host.source("acme")["state"], "active");
-    let log = host.running.log.clone();
+    let log = host.process.log.clone();
     assert!(log.contains("it keeps its last good settings"), "{log}");
     host.wait_for_status("acme", |source| {
         source["state"] == "active" && source["settings_error"].is_string()
@@ -176,8 +176,8 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     let mut host = fixture.start(&[]);
     host.wait_for_state("acme", "active");
     fixture.write_main("statedir = 1\n");
-    host.running.signal("-HUP");
-    host.running
+    host.process.signal("-HUP");
+    host.process
         .wait_for("every source keeps its last good settings");
     let source = host.source("acme");
     assert_eq!(source["state"], "active", "{source:#}");
@@ -190,12 +190,12 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
 
     fixture.write_main("[[output]]\nname = \"new\"\ntype = \"file\"\npath = \"new.ndjson\"\n");
     fixture.write("acme", "outputs = [\"new\"]");
-    host.running.signal("-HUP");
-    host.running
+    host.process.signal("-HUP");
+    host.process
         .wait_for("`output` has changed; restart source-host to apply it");
-    host.running
+    host.process
         .wait_for("a new output is used after a restart");
-    host.running.wait_for("settings read again");
+    host.process.wait_for("settings read again");
     assert_eq!(
         fixture.simulators["acme"]
             .requests()
@@ -204,7 +204,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     );
 
     // After a restart it is.
-    let (status, log) = host.running.stop();
+    let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     let acme = &fixture.simulators["acme"];
     acme.add_audit(3, acme.now_ms());
@@ -250,7 +250,7 @@ fn a_host_without_sources_waits_for_the_first() {
     fixture.write("acme", "");
     host.reload();
     host.wait_for_events("acme", AUDIT_EVENTS);
-    assert!(host.running.is_running());
+    assert!(host.process.is_running());
 }
 
 #[test]
@@ -278,15 +278,15 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     let aside = fixture.path("sources/..aside");
     symlink(fixture.path("v2"), &aside).unwrap();
     fs::rename(aside, data).unwrap();
-    let line = host.running.wait_for("changed=1");
+    let line = host.process.wait_for("changed=1");
     assert!(line.contains("settings read again"), "{line}");
 
     fixture.write_text("acme", "enabeld = true");
-    host.running.wait_for("did you mean `enabled`?");
-    host.running.wait_for("settings read again");
+    host.process.wait_for("did you mean `enabled`?");
+    host.process.wait_for("settings read again");
     assert_eq!(host.source("acme")["state"], "active");
     fs::remove_file(fixture.source_file("acme")).unwrap();
-    host.running.wait_for("removed; its checkpoint is kept");
+    host.process.wait_for("removed; its checkpoint is kept");
 
     // The settings file is watched as well.
     fixture.write_main("[[source]]\nname = \"late\"\nenabled = false\n[source.settings]\nclient_id = \"a\"\nclient_secret = \"b\"\n");
@@ -297,6 +297,6 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
             .finished_at(Endpoint::Token),
         1
     );
-    let (status, log) = host.running.stop();
+    let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -13,7 +13,7 @@ use mimecast_simulator::{Config, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::setup::{DEADLINE, Running, link_machine_code};
+use crate::setup::{DEADLINE, HostProcess, link_machine_code};
 
 pub(crate) const TOKEN: &str = "a-token-for-these-tests";
 
@@ -119,12 +119,12 @@ impl HostFixture {
             .args(arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
-        let mut running = Running::start(command);
-        let line = running.wait_for("admin server at http://");
+        let mut process = HostProcess::start(command);
+        let line = process.wait_for("admin server at http://");
         let address = line.rsplit("http://").next().unwrap().trim().to_owned();
         Host {
             fixture: self,
-            running,
+            process,
             address,
         }
     }
@@ -149,15 +149,15 @@ impl HostFixture {
 /// A host that runs.
 pub(crate) struct Host<'a> {
     pub(crate) fixture: &'a HostFixture,
-    pub(crate) running: Running,
+    pub(crate) process: HostProcess,
     pub(crate) address: String,
 }
 
 impl Host<'_> {
     /// Sends SIGHUP, and waits until the settings were read.
     pub(crate) fn reload(&mut self) -> String {
-        self.running.signal("-HUP");
-        self.running.wait_for("settings read again")
+        self.process.signal("-HUP");
+        self.process.wait_for("settings read again")
     }
 
     /// An answer of the admin server to a request with its token: status and body.

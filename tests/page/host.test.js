@@ -18,8 +18,8 @@ if (!isBuilt) console.log(`LEFT OUT: no source-host and mimecast-simulator in ${
 
 const STAMP = /\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/;
 const TOKEN = "a-token-of-a-test";
-/** The tenants that rest; with the one that is added there are 10,000. */
-const AT_REST = 9_999;
+/** Sources that are paused from the start; with the one that is added there are 10,000. */
+const PAUSED_SOURCES = 9_999;
 const EVENTS = 40;
 /** The component is compiled at the first start, and the machine may be busy. */
 const SECONDS = 120;
@@ -92,14 +92,14 @@ async function resultOfTest(page, words) {
 }
 
 test("a connector of a real host is added, tested, paused, resumed and removed among 10,000 sources", { skip: !isBuilt }, async () => {
-  const whole = await simulator();
-  const narrow = await simulator("--permissions", "audit");
+  const permitted = await simulator();
+  const restricted = await simulator("--permissions", "audit");
   const sources = join(folder, "sources");
   await mkdir(sources);
   await writeFile(join(sources, "shared.secret"), "secret");
-  const atRest = 'enabled = false\n[settings]\nclient_id = "id"\nclient_secret = { file = "shared.secret" }\n';
-  for (let index = 0; index < AT_REST; index += 1) {
-    await writeFile(join(sources, `tenant-${String(index).padStart(5, "0")}.toml`), atRest);
+  const pausedSettings = 'enabled = false\n[settings]\nclient_id = "id"\nclient_secret = { file = "shared.secret" }\n';
+  for (let index = 0; index < PAUSED_SOURCES; index += 1) {
+    await writeFile(join(sources, `tenant-${String(index).padStart(5, "0")}.toml`), pausedSettings);
   }
   await writeFile(join(folder, "token"), TOKEN, { mode: 0o600 });
   await writeFile(join(folder, "host.toml"), `
@@ -122,7 +122,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
 
     // A wrong secret, with the time of the test.
     await page.getByRole("link", { name: "Add connector" }).first().click();
-    await fill(page, { name: "acme", id: whole.client_id, secret: "a wrong one", base: whole.api_url, logTypes: ["Audit logs"] });
+    await fill(page, { name: "acme", id: permitted.client_id, secret: "a wrong one", base: permitted.api_url, logTypes: ["Audit logs"] });
     await button(page, "Save and test connection").click();
     await enterToken(page);
     const refused = await resultOfTest(page, "Connection failed");
@@ -134,7 +134,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     // The right one: the test succeeds, and the source becomes active.
     await page.getByRole("link", { name: "Edit" }).click();
     await page.getByRole("heading", { name: "Edit acme" }).waitFor();
-    await page.getByLabel("Client Secret").fill(whole.client_secret);
+    await page.getByLabel("Client Secret").fill(permitted.client_secret);
     await button(page, "Save and test connection").click();
     const successful = await resultOfTest(page, "Connection successful");
     assert.match(successful, /1 of 1 stream readable/);
@@ -147,7 +147,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     assert.equal(delivered.trimEnd().split("\n").length, EVENTS);
     assert.equal((await stat(join(sources, "acme.client_secret.secret"))).mode & 0o777, 0o600);
     for (const text of [await page.content(), await readFile(join(sources, "acme.toml"), "utf8")]) {
-      assert.ok(!text.includes(whole.client_secret));
+      assert.ok(!text.includes(permitted.client_secret));
     }
 
     await button(page, "Pause").click();
@@ -159,7 +159,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
 
     // A permission is missing, and its path is named.
     await page.goto(`${origin}/#/add`);
-    await fill(page, { name: "narrow", id: narrow.client_id, secret: narrow.client_secret, base: narrow.api_url, logTypes: ["Audit logs", "DLP logs"] });
+    await fill(page, { name: "restricted", id: restricted.client_id, secret: restricted.client_secret, base: restricted.api_url, logTypes: ["Audit logs", "DLP logs"] });
     await button(page, "Save and test connection").click();
     await resultOfTest(page, "Connection failed");
     const row = await page.locator("#check tr", { hasText: "dlp" }).innerText();
@@ -168,9 +168,9 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     await picture(page, "host-missing-permission");
 
     await button(page, "Remove").click();
-    await button(page, "Remove narrow").click();
+    await button(page, "Remove restricted").click();
     await page.getByText("1–100 of 10,000 sources").waitFor();
-    assert.ok(!existsSync(join(sources, "narrow.toml")));
+    assert.ok(!existsSync(join(sources, "restricted.toml")));
 
     // All of them.
     await page.getByRole("searchbox", { name: "Search" }).fill("tenant-0777");

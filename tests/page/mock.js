@@ -23,8 +23,8 @@ const STREAMS = [
   { name: "siem", summary: "API 1.0: log files of all SIEM types.", permission: "Gateway | Tracking | Read", product: "an API 1.0 application", endpoint: "/api/audit/get-siem-logs" },
 ];
 const SECRETS = ["client_secret", "app_key", "access_key", "secret_key"];
-const OF_V1 = ["app_id", "app_key", "access_key", "secret_key", "account_code", "email", "discovery_url", "siem_file_format", "siem_compress"];
-const OF_V2 = ["client_id", "client_secret", "siem_endpoint", "siem_calls_per_15_min"];
+const API_1_SETTINGS = ["app_id", "app_key", "access_key", "secret_key", "account_code", "email", "discovery_url", "siem_file_format", "siem_compress"];
+const API_2_SETTINGS = ["client_id", "client_secret", "siem_endpoint", "siem_calls_per_15_min"];
 
 const MINUTE = 60_000;
 const time = (at) => new Date(at).toISOString();
@@ -150,7 +150,7 @@ export class MockHost {
       }
       const unknown = body.outputs?.find((output) => output === "dead_letter" || !this.outputs.some((one) => one.output === output));
       if (unknown) return [422, { errors: [`there is no output \`${unknown}\``] }];
-      const [others, version] = settings.api === "1.0" ? [OF_V2, "2.0"] : [OF_V1, "1.0"];
+      const [others, version] = settings.api === "1.0" ? [API_2_SETTINGS, "2.0"] : [API_1_SETTINGS, "1.0"];
       const other = [...Object.keys(settings), ...secrets].find((key) => others.includes(key));
       if (other) return [422, { errors: [`\`${other}\`: belongs to API ${version}; remove it, or set api = "${version}"`] }];
       this.add(name, { state: "active", body: { ...body, settings }, secrets: [...secrets], values });

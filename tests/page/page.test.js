@@ -271,14 +271,14 @@ test("an edit keeps secrets and the settings that the form does not show", async
 
 test("an edit moves a source to the other API without the secrets of the former one", async () => {
   const keys = ["app_key", "access_key", "secret_key"];
-  await withHost((world) => {
-    world.outputs.push({ ...world.outputs[0], output: "dead_letter" });
-    world.add("acme", {
+  await withHost((mock) => {
+    mock.outputs.push({ ...mock.outputs[0], output: "dead_letter" });
+    mock.add("acme", {
       body: { enabled: true, settings: { api: "1.0", app_id: "app", email: "a@example.com", format: "ecs" } },
       secrets: keys,
       values: Object.fromEntries(keys.map((key) => [key, SECRET])),
     });
-  }, async (page, world, origin) => {
+  }, async (page, mock, origin) => {
     await page.goto(`${origin}/#/edit/acme`);
     await page.getByLabel("API 2.0", { exact: true }).check();
     await page.getByLabel("Client ID").fill("the-id");
@@ -287,12 +287,12 @@ test("an edit moves a source to the other API without the secrets of the former 
     assert.deepEqual(await page.locator("[name=output]").evaluateAll((boxes) => boxes.map(({ value }) => value)), ["siem", "splunk"]);
     await button(page, "Save").click();
     await page.getByText("Saved.").waitFor();
-    assert.deepEqual(world.requests.find(({ method }) => method === "PUT").body, {
+    assert.deepEqual(mock.requests.find(({ method }) => method === "PUT").body, {
       enabled: true,
       settings: { api: "2.0", client_id: "the-id", client_secret: SECRET, app_key: null, access_key: null, secret_key: null, format: "ecs" },
     });
-    assert.deepEqual(world.sources.get("acme").secrets, ["client_secret"]);
-    assert.deepEqual(world.sources.get("acme").body.settings, { api: "2.0", client_id: "the-id", format: "ecs" });
+    assert.deepEqual(mock.sources.get("acme").secrets, ["client_secret"]);
+    assert.deepEqual(mock.sources.get("acme").body.settings, { api: "2.0", client_id: "the-id", format: "ecs" });
   });
 });
 

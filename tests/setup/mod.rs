@@ -49,15 +49,15 @@ impl Drop for Process {
     }
 }
 
-/// A host as a process, and its log.
-pub(crate) struct Running {
+/// A host that runs as a process, and its log.
+pub(crate) struct HostProcess {
     child: Process,
     lines: Receiver<String>,
     /// What has been read of the log.
     pub(crate) log: String,
 }
 
-impl Running {
+impl HostProcess {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::null())
@@ -220,8 +220,8 @@ impl Setup {
         (output.status.code(), status["sources"][0].clone())
     }
 
-    /// Deletes the checkpoint and the events, but not the machine code of the component.
-    pub(crate) fn delete_collected(&self) {
+    /// Keeps the machine code of the component, which takes long to compile.
+    pub(crate) fn delete_checkpoint_and_events(&self) {
         let _ = std::fs::remove_file(self.path("state/acme.checkpoint.json"));
         let _ = std::fs::remove_file(self.path("events.ndjson"));
     }

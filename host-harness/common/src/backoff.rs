@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-/// Upper bound of the wait after the first failure.
+/// Upper bound of the delay after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
-/// Upper bound of every wait, unless the upstream asks for a longer one.
+/// Upper bound of every delay, unless the upstream asks for a longer one.
 const MAX: Duration = Duration::from_secs(300);
 
-/// A count of consecutive failures, and the wait that follows from it.
+/// A count of consecutive failures, and the delay that follows from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     failures: u32,
@@ -23,7 +23,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Creates a backoff whose waits begin at `first` and double up to `max`.
+    /// Creates a backoff whose delays begin at `first` and double up to `max`.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self {
@@ -52,19 +52,19 @@ impl Backoff {
     /// Returns how long to wait now: a random duration between half of the
     /// current bound and the bound itself.
     #[must_use]
-    pub fn wait(self) -> Duration {
-        self.wait_with(fastrand::f64())
+    pub fn delay(self) -> Duration {
+        self.delay_with(fastrand::f64())
     }
 
-    /// Returns the wait like [`Self::wait`], or `None` for the first `free` failures.
+    /// Returns the delay like [`Self::delay`], or `None` for the first `free` failures.
     #[must_use]
-    pub fn wait_after(self, free: u32) -> Option<Duration> {
+    pub fn delay_after(self, free: u32) -> Option<Duration> {
         let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
-        Some(Self { failures, ..self }.wait())
+        Some(Self { failures, ..self }.delay())
     }
 
-    /// Returns the wait for a given jitter; `jitter` is from 0 to 1.
-    fn wait_with(self, jitter: f64) -> Duration {
+    /// Returns the delay for a given jitter; `jitter` is from 0 to 1.
+    fn delay_with(self, jitter: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
         let bound = self.first.saturating_mul(1 << doublings).min(self.max);
         bound.mul_f64(0.5 + jitter / 2.0)
@@ -87,16 +87,16 @@ mod tests {
         let waits: Vec<u64> = (0..10)
             .map(|_| {
                 backoff.fail();
-                backoff.wait_with(1.0).as_secs()
+                backoff.delay_with(1.0).as_secs()
             })
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
         backoff.failures = u32::MAX;
         backoff.fail();
-        assert_eq!(backoff.wait_with(1.0), MAX);
+        assert_eq!(backoff.delay_with(1.0), MAX);
         backoff.reset();
         backoff.fail();
-        assert_eq!((backoff.failures(), backoff.wait_with(1.0)), (1, FIRST));
+        assert_eq!((backoff.failures(), backoff.delay_with(1.0)), (1, FIRST));
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         let mut backoff = Backoff::new(minutes(5), minutes(60));
         for expected in [5, 10, 20, 40, 60, 60] {
             backoff.fail();
-            assert_eq!(backoff.wait_with(1.0), minutes(expected));
+            assert_eq!(backoff.delay_with(1.0), minutes(expected));
         }
     }
 
@@ -115,11 +115,11 @@ mod tests {
             failures: 3,
             ..Backoff::default()
         };
-        assert_eq!(backoff.wait_with(0.0), Duration::from_secs(2));
-        assert_eq!(backoff.wait_with(0.5), Duration::from_secs(3));
-        assert_eq!(backoff.wait_after(3), None);
-        assert!(backoff.wait_after(2).is_some_and(|wait| wait <= FIRST));
-        let wait = backoff.wait();
+        assert_eq!(backoff.delay_with(0.0), Duration::from_secs(2));
+        assert_eq!(backoff.delay_with(0.5), Duration::from_secs(3));
+        assert_eq!(backoff.delay_after(3), None);
+        assert!(backoff.delay_after(2).is_some_and(|wait| wait <= FIRST));
+        let wait = backoff.delay();
         assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
     }
 

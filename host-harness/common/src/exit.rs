@@ -9,7 +9,7 @@ pub enum Exit {
     /// The command succeeded.
     Done,
     /// `status` only: no host is running, or a source has not stored anything for hours.
-    NotRunning,
+    Unhealthy,
     /// The upstream or an output failed, or another run holds the state
     /// directory.
     Failed,
@@ -28,7 +28,7 @@ impl Exit {
             Self::BadSettings => 78, // EX_CONFIG
             Self::Done => 0,
             Self::Failed => 1,
-            Self::NotRunning => 3,
+            Self::Unhealthy => 3,
             Self::Unauthorized => 77, // EX_NOPERM
         }
     }

@@ -26,7 +26,7 @@ const NAME_CHARS_MAX: usize = 200;
 const NAMES_MAX: usize = 5;
 
 /// The error of a connection whose server presented a certificate that is not accepted.
-/// [`connection_problem`] finds it.
+/// [`actionable_cause`] finds it.
 #[derive(Debug)]
 pub struct CertificateRefused(String);
 
@@ -41,7 +41,7 @@ impl Error for CertificateRefused {}
 /// Returns the text of the first error in a chain that explains by itself what to do: a
 /// certificate that is not accepted, or an error of a proxy.
 #[must_use]
-pub fn connection_problem(error: &(dyn Error + 'static)) -> Option<String> {
+pub fn actionable_cause(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(current) = cause {
         if let Some(proxy) = current.downcast_ref::<ProxyError>() {
@@ -318,7 +318,7 @@ mod tests {
         let verified = verifier.verify_server_cert(first, rest, &name, &[], UnixTime::now());
         // As it comes out of a connection.
         let error = io::Error::other(verified.unwrap_err());
-        connection_problem(&error).unwrap()
+        actionable_cause(&error).unwrap()
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl<'a> Section<'a> {
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
         keys.sort_by_key(|key| self.lines.line(key));
         for key in keys {
-            errors.add(self.failure(key, &unknown_key(key, &self.known, self.hint)));
+            errors.push(self.failure(key, &unknown_key(key, &self.known, self.hint)));
         }
         errors.into_result()
     }
@@ -357,13 +357,13 @@ pub struct SettingsErrors(Vec<Failure>);
 
 impl SettingsErrors {
     /// Adds an error.
-    pub fn add(&mut self, error: Failure) {
+    pub fn push(&mut self, error: Failure) {
         self.0.push(error);
     }
 
     /// Returns the value, or records the error and returns `None`.
     pub fn ok_or_push<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
-        result.map_err(|error| self.add(error)).ok()
+        result.map_err(|error| self.push(error)).ok()
     }
 
     /// Returns whether there are none so far.

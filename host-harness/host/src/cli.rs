@@ -18,8 +18,7 @@ use crate::demo::{self, DemoOptions};
 use crate::descriptor_limit;
 use crate::log;
 
-/// What still runs in a thread when everything is done may be stuck in a pipe
-/// or a disk; it is not waited for.
+/// How long to wait at exit for blocking threads, which may be stuck on a pipe or a disk.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Parser)]

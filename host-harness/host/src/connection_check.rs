@@ -17,7 +17,7 @@ use crate::source;
 
 /// The setting by which components choose their streams, where they let a
 /// user choose.
-pub(crate) const STREAMS: &str = "streams";
+pub(crate) const STREAMS_KEY: &str = "streams";
 
 /// The results for the streams of one source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,9 +82,9 @@ async fn check_source(source: &Source, settings: &SourceSettings) -> CheckReport
         Ok(results) => results,
         Err(failure) => return CheckReport::failed(&source.name, failure),
     };
-    let is_named = settings.settings.table.contains_key(STREAMS);
+    let are_streams_selected = settings.component_settings.table.contains_key(STREAMS_KEY);
     let explain = |error: &PollError| error_text(source, error);
-    let mut report = summarize(&source.name, &results, is_named, &explain);
+    let mut report = summarize(&source.name, &results, are_streams_selected, &explain);
     for stream in &mut report.streams {
         for text in [
             &mut stream.detail,
@@ -201,11 +201,12 @@ fn error_text(source: &Source, error: &PollError) -> (String, Exit) {
     }
 }
 
-/// Summarizes the results. `is_named` is whether the settings name the streams explicitly.
+/// Summarizes the results. `are_streams_selected` is whether the settings name the streams
+/// explicitly.
 fn summarize(
     source: &str,
     results: &[CheckResult],
-    is_named: bool,
+    are_streams_selected: bool,
     explain: &dyn Fn(&PollError) -> (String, Exit),
 ) -> CheckReport {
     let mut streams = Vec::with_capacity(results.len());
@@ -226,7 +227,7 @@ fn summarize(
                 check.permission.clone_from(&missing.permission);
                 check.product.clone_from(&missing.product);
                 // Whoever names a stream wants it.
-                if is_named {
+                if are_streams_selected {
                     check.exit = Exit::Failed;
                 }
             }

@@ -1,6 +1,5 @@
-//! Stores rejected records and undeliverable events as NDJSON, in a file or
-//! an output of their own. They are durable before the
-//! checkpoint moves.
+//! Stores rejected records and undeliverable events as NDJSON, in a file or an output of their own.
+//! They are durable before the checkpoint moves.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,22 +21,22 @@ use tokio::sync::Mutex;
 use crate::report::DEAD_LETTER_ADVICE;
 use crate::settings::{DEAD_LETTER_OUTPUT, DeadLetterSettings, Settings};
 
-/// The kind that rejected records have for their output.
+/// The event kind under which an output receives rejected records.
 const KIND: &str = "rejected";
 
-/// Where rejected records go: a file for each source, a file for all, or an
-/// output for all.
+/// Where the rejected records of all sources go: a file for each source, one file, or one output.
 pub(crate) struct DeadLetterSinks {
     shared: Option<Arc<Mutex<DeadLetterSink>>>,
     pub(crate) output: Option<Arc<Outputs>>,
     directory: PathBuf,
-    /// Those of single sources that are in use. A file is locked while it is open, and a source that
-    /// was changed may be held twice: as it was and as it is. Both use the same.
+    /// The sinks of single sources, while they are in use. While a source is being changed, its old
+    /// and its new settings may both be in use; they share one sink, because a file is locked while
+    /// it is open.
     by_source: std::sync::Mutex<BTreeMap<String, Weak<Mutex<DeadLetterSink>>>>,
 }
 
 impl DeadLetterSinks {
-    /// Opens the output for all, where there is one.
+    /// Opens the output of `[dead_letter]`, if there is one.
     pub(crate) async fn open(
         settings: &Settings,
         state_dir: &StateDir,
@@ -65,8 +64,8 @@ impl DeadLetterSinks {
         Ok(sinks)
     }
 
-    /// Returns that of one source: the same for as long as anyone holds it.
-    pub(crate) fn of(&self, source: &str) -> Arc<Mutex<DeadLetterSink>> {
+    /// Returns the sink of a source: the same one for as long as anything uses it.
+    pub(crate) fn sink_for(&self, source: &str) -> Arc<Mutex<DeadLetterSink>> {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
@@ -75,7 +74,7 @@ impl DeadLetterSinks {
         if let Some(sink) = sinks.get(source).and_then(Weak::upgrade) {
             return sink;
         }
-        // Forgets those that nobody holds, but does not look at all of them each time.
+        // Removes sinks that are no longer in use, but does not search all of them each time.
         if sinks.len().is_power_of_two() {
             sinks.retain(|_, sink| sink.strong_count() > 0);
         }
@@ -89,8 +88,8 @@ impl DeadLetterSinks {
     }
 }
 
-/// Where rejected records are kept: a file, which is made with the first of
-/// them, or an output, and the file for what that cannot take.
+/// Stores rejected records in a file, which is created with the first record; or in an output, with
+/// the file for what the output cannot accept.
 pub struct DeadLetterSink {
     path: PathBuf,
     appender: Option<Appender>,
@@ -117,7 +116,7 @@ impl DeadLetterSink {
         }
     }
 
-    /// Stores records of one source. They are on the disk, or accepted, when it
+    /// Stores records of one source. They are on the disk, or accepted by the output, when this
     /// returns.
     pub async fn store_rejected(
         &mut self,
@@ -312,8 +311,8 @@ mod tests {
             directory: directory.path().to_owned(),
             by_source: std::sync::Mutex::default(),
         };
-        let before_change = sinks.of("acme");
-        let after_change = sinks.of("acme");
+        let before_change = sinks.sink_for("acme");
+        let after_change = sinks.sink_for("acme");
         for (sink, original) in [(&before_change, b"a"), (&after_change, b"b")] {
             let mut sink = sink.lock().await;
             let records = [record(original)];
@@ -321,9 +320,9 @@ mod tests {
         }
         // Those that nobody holds are forgotten, and their files are closed.
         drop((before_change, after_change));
-        let other = sinks.of("other");
+        let other = sinks.sink_for("other");
         assert_eq!(sinks.by_source.lock().unwrap().len(), 1);
-        let again = sinks.of("acme");
+        let again = sinks.sink_for("acme");
         assert!(!Arc::ptr_eq(&other, &again));
         let mut again = again.lock().await;
         let records = [record(b"c")];
@@ -365,15 +364,15 @@ mod tests {
         );
         let settings = Settings::parse(&text, &directory.path().join("host.toml")).unwrap();
         let state_dir = StateDir::open(&settings.state_dir).unwrap();
-        let letters = DeadLetterSinks::open(&settings, &state_dir, Some(1))
+        let sinks = DeadLetterSinks::open(&settings, &state_dir, Some(1))
             .await
             .unwrap();
-        let sink = letters.of("acme");
+        let sink = sinks.sink_for("acme");
         let records = [record(b"a"), record(b"b")];
         let mut sink = sink.lock().await;
         sink.store_rejected("acme", "test", &records).await.unwrap();
-        let kept = std::fs::read_to_string(store::rejected_path(state_dir.path(), "acme")).unwrap();
-        assert_eq!(kept.lines().count(), 2, "{kept}");
+        let text = std::fs::read_to_string(store::rejected_path(state_dir.path(), "acme")).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
     }
 
     /// Nothing may be lost, and the output may accept them once it is repaired.
@@ -388,14 +387,14 @@ mod tests {
         );
         let settings = Settings::parse(&text, &directory.path().join("host.toml")).unwrap();
         let state_dir = StateDir::open(&settings.state_dir).unwrap();
-        let letters = DeadLetterSinks::open(&settings, &state_dir, None)
+        let sinks = DeadLetterSinks::open(&settings, &state_dir, None)
             .await
             .unwrap();
         let registry = Registry::new();
-        registry.add_outputs(Arc::clone(letters.output.as_ref().unwrap()));
+        registry.add_outputs(Arc::clone(sinks.output.as_ref().unwrap()));
         let entry = registry.add_source("acme", vec!["stdout".to_owned()]);
         entry.set_run_state(RunState::Running);
-        let sink = letters.of("acme");
+        let sink = sinks.sink_for("acme");
         let storing = tokio::spawn(async move {
             let mut sink = sink.lock().await;
             sink.store_rejected("acme", "test", &[record(b"a")]).await
@@ -422,8 +421,8 @@ mod tests {
         assert!(storing.await.is_err());
         assert_eq!(report().sources[0].state, State::Starting);
         assert_eq!(report().outputs[0].waiting_sources, 0);
-        let kept = store::rejected_path(state_dir.path(), "acme");
-        assert!(!kept.exists(), "the batch comes again");
+        let rejected_path = store::rejected_path(state_dir.path(), "acme");
+        assert!(!rejected_path.exists(), "the batch comes again");
     }
 
     #[tokio::test]

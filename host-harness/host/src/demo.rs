@@ -65,7 +65,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
     if options.show {
         settings.outputs.push(OutputSettings {
             name: "first-events".to_owned(),
-            kind: "demo".to_owned(),
+            output_type: "demo".to_owned(),
             location: String::new(),
             lines: KeyLineNumbers::default(),
             config: Box::new(first_events.clone()),

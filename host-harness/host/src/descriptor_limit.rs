@@ -40,7 +40,7 @@ pub(crate) fn sources_per_connection_group(sources: &[SourceSettings]) -> Vec<us
     let mut groups = HashMap::new();
     for source in sources {
         // A setting with an origin allows that origin.
-        let values = source.settings.table.values();
+        let values = source.component_settings.table.values();
         let urls = values.filter_map(toml::Value::as_str);
         let urls: Vec<&str> = urls.filter(|text| text.contains("://")).collect();
         let key = (&source.component, &source.allow, &source.ca_file, urls);

@@ -63,8 +63,8 @@ impl EventSink for Destination {
             .await
     }
 
-    fn unstored(&self, what: &'static str, reason: Option<&str>) {
-        self.entry.set_unstored(what, reason);
+    fn storage_error_changed(&self, what: &'static str, reason: Option<&str>) {
+        self.entry.set_storage_error(what, reason);
     }
 
     fn state_changed(&self, source_state: &StoredSource) {
@@ -106,9 +106,9 @@ impl RequestObserver for RequestReporter {
         self.entry.request_ended();
     }
 
-    fn completed(&self, status: Option<u16>) {
+    fn outcome(&self, status: Option<u16>) {
         if let Some(observer) = self.registry.observer() {
-            observer.completed(self.entry.name(), status);
+            observer.request_completed(self.entry.name(), status);
         }
     }
 }

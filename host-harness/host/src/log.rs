@@ -25,7 +25,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub const LEVEL_VARIABLE: &str = "SOURCE_HOST_LOG";
 
 /// Levels for libraries, whose logs are for their developers.
-const LIBRARIES: &str = "wasmtime=warn,wasmtime_wasi=warn,wasmtime_wasi_http=error,rustls=warn";
+const LIBRARY_LEVELS: &str =
+    "wasmtime=warn,wasmtime_wasi=warn,wasmtime_wasi_http=error,rustls=warn";
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -64,7 +65,7 @@ impl Verbosity {
             Self::Verbose => "debug",
             Self::Trace => "trace",
         };
-        format!("{level},{LIBRARIES}")
+        format!("{level},{LIBRARY_LEVELS}")
     }
 }
 
@@ -95,7 +96,7 @@ pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result
         // A second start within one process, as in tests, keeps the first.
         let _ = LOG_FILE.set(Arc::clone(file));
     }
-    let writer = Writer(file);
+    let writer = MakeLogWriter(file);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -144,7 +145,7 @@ static PROGRESS_BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 /// The log file of the process, where it has one.
 static LOG_FILE: OnceLock<Arc<LogFile>> = OnceLock::new();
 
-struct Writer(Option<Arc<LogFile>>);
+struct MakeLogWriter(Option<Arc<LogFile>>);
 
 /// A file that the log is appended to.
 #[derive(Debug)]
@@ -181,21 +182,21 @@ impl LogFile {
 }
 
 /// One event of the log, written in one piece.
-struct Line<'a> {
+struct LogWriter<'a> {
     file: Option<&'a LogFile>,
 }
 
-impl<'a> MakeWriter<'a> for Writer {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for MakeLogWriter {
+    type Writer = LogWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line {
+    fn make_writer(&'a self) -> LogWriter<'a> {
+        LogWriter {
             file: self.0.as_deref(),
         }
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LogWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.file {
             Some(file) => file.write_all(bytes)?,

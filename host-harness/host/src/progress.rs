@@ -102,7 +102,7 @@ impl ProgressBars {
 
     /// Adds the progress bar of a source that is to be started.
     #[must_use]
-    pub fn source(&self, name: &str, source_state: &StoredSource) -> SourceProgressBar {
+    pub fn add_source(&self, name: &str, source_state: &StoredSource) -> SourceProgressBar {
         let bars = self.bars.as_ref().filter(|_| self.total.is_none());
         let countdown = Arc::default();
         let progress = SourceProgressBar {
@@ -263,7 +263,7 @@ struct Activity {
 }
 
 fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
-    let next_poll_ms = source_state.next_poll_ms;
+    let next_poll_at_ms = source_state.next_poll_at_ms;
     if let Some(wait) = waits(source_state).first() {
         let countdown = Countdown::new("waiting", wait.until_ms);
         let text = wait.to_string();
@@ -282,14 +282,14 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
         };
         return Activity {
             word,
-            countdown: Countdown::new(NEXT_TRY, next_poll_ms),
-            text: match next_poll_ms {
+            countdown: Countdown::new(NEXT_TRY, next_poll_at_ms),
+            text: match next_poll_at_ms {
                 Some(_) => format!(", {}: {}", error.kind, error.detail),
                 None => format!("{}: {}", error.kind, error.detail),
             },
         };
     }
-    if source_state.polled_ms.is_none() {
+    if source_state.polled_at_ms.is_none() {
         return Activity {
             word: STARTING,
             countdown: None,
@@ -303,8 +303,8 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
     if behind.peek().is_none() {
         return Activity {
             word: "caught up",
-            countdown: Countdown::new("caught up, next poll in", next_poll_ms),
-            text: next_poll_ms.map_or("caught up", |_| "").to_owned(),
+            countdown: Countdown::new("caught up, next poll in", next_poll_at_ms),
+            text: next_poll_at_ms.map_or("caught up", |_| "").to_owned(),
         };
     }
     // Nothing but its start is known of a stream without an event.
@@ -344,7 +344,7 @@ mod tests {
 
     fn stored_source(state: State, events: u64) -> StoredSource {
         let mut source_state = StoredSource::new("acme");
-        source_state.polled_ms = Some(1_770_000_000_000);
+        source_state.polled_at_ms = Some(1_770_000_000_000);
         let stream = StoredStream {
             state,
             events,
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn the_line_of_a_source_says_what_it_waits_for_and_until_when() {
         let bars = hidden(1);
-        let mut progress = bars.source("acme", &StoredSource::new("acme"));
+        let mut progress = bars.add_source("acme", &StoredSource::new("acme"));
         let line = |progress: &SourceProgressBar| drawn_line(progress, 1_769_999_157_500);
         assert_eq!(line(&progress), format!("acme  {COMPILING}"));
         progress.begin(&stored_source(State::Starting, 100));
@@ -391,7 +391,7 @@ mod tests {
         let mut caught_up = stored_source(State::Active, 140);
         progress.update(&caught_up);
         assert_eq!(line(&progress), "acme  40 events  caught up");
-        caught_up.next_poll_ms = Some(1_769_999_200_000);
+        caught_up.next_poll_at_ms = Some(1_769_999_200_000);
         progress.update(&caught_up);
         let next = "acme  40 events  caught up, next poll in 42s";
         assert_eq!(line(&progress), next);
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn the_line_of_a_source_that_cannot_start_says_why() {
         let bars = hidden(1);
-        let progress = bars.source("acme", &StoredSource::new("acme"));
+        let progress = bars.add_source("acme", &StoredSource::new("acme"));
         progress.start_failed("no such file", Duration::from_secs(60));
         let line = drawn_line(&progress, 0);
         assert!(line.starts_with("acme  next try in "), "{line}");
@@ -421,7 +421,7 @@ mod tests {
         let bars = hidden(60);
         let blank = StoredSource::new("acme");
         let mut all: Vec<SourceProgressBar> =
-            (0..60).map(|_| bars.source("acme", &blank)).collect();
+            (0..60).map(|_| bars.add_source("acme", &blank)).collect();
         let message = || bars.total.as_ref().unwrap().bar.message();
         assert!(all[0].bar.is_none());
         assert!(message().ends_with("60 starting"), "{}", message());

@@ -1,5 +1,5 @@
 //! In-memory state of the running host: source loops and the supervisor write it, the admin
-//! server reads it. `liveness` stores what `status` needs from outside the process.
+//! server reads it. `heartbeat` stores what `status` needs from outside the process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::counts::Counts;
 use crate::report::{
-    BlockedBy, FleetStatus, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts,
-    SourceReport, StoredHost, Time,
+    BlockedBy, FleetHostStatus, HostReport, HostSnapshot, OutputReport, PausedBy, RunState,
+    SourceReport, SourceRuntimeState, StoredHost, Time,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -36,7 +36,7 @@ struct Shared {
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
     observer: OnceLock<Arc<dyn MetricsObserver>>,
-    fleet: RwLock<Option<FleetStatus>>,
+    fleet: RwLock<Option<FleetHostStatus>>,
 }
 
 /// Returns a text about how long there has been no answer to something, if that is long.
@@ -49,9 +49,9 @@ fn unanswered_text(what: &str, since: Option<SystemTime>, now: SystemTime) -> Op
 
 fn output_report(status: OutputStatus, now: SystemTime) -> OutputReport {
     let unanswered_for = status
-        .unanswered_since
+        .unresponsive_since
         .map(|since| Time::of(since).age(now));
-    let unanswered = unanswered_text("what is delivered", status.unanswered_since, now);
+    let unanswered = unanswered_text("what is delivered", status.unresponsive_since, now);
     let state = match (&status.blocked, status.last_success_at) {
         (Some(_), _) => State::Blocked,
         (None, Some(_)) => State::Active,
@@ -59,7 +59,7 @@ fn output_report(status: OutputStatus, now: SystemTime) -> OutputReport {
     };
     OutputReport {
         output: status.name,
-        kind: status.kind,
+        output_type: status.output_type,
         state,
         detail: status.blocked.or(unanswered).unwrap_or_default(),
         unanswered_seconds: unanswered_for.unwrap_or_default().as_secs(),
@@ -81,7 +81,7 @@ pub trait MetricsObserver: Send + Sync {
     fn delivered(&self, source: &str, took: Duration);
 
     /// A request of a source was answered with an HTTP status; `None` where no answer came.
-    fn completed(&self, source: &str, status: Option<u16>);
+    fn request_completed(&self, source: &str, status: Option<u16>);
 }
 
 /// The state of one source. Clones share the same state.
@@ -98,9 +98,9 @@ struct EntryState {
     checkpoint_bytes: Option<usize>,
     /// Its counts in the first stored state.
     counts_at_start: Option<Counts>,
-    facts: SourceFacts,
-    /// What cannot be stored for it, and why.
-    unstored: BTreeMap<&'static str, String>,
+    runtime_state: SourceRuntimeState,
+    /// Why something of it cannot be stored, by what that is.
+    storage_errors: BTreeMap<&'static str, String>,
     /// How many of its requests have no answer yet.
     pending_requests: usize,
     /// Since when there are some, or when the last one was answered.
@@ -216,7 +216,7 @@ impl Registry {
     /// Returns a report of the whole host.
     #[must_use]
     pub fn report(&self, now: SystemTime) -> HostReport {
-        let host = self.host_facts(now);
+        let host = self.host_snapshot(now);
         HostReport {
             host: host.report(),
             sources: self
@@ -230,7 +230,7 @@ impl Registry {
     }
 
     /// Changes what is reported of this host's part in a fleet.
-    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetStatus)) {
+    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetHostStatus)) {
         let fleet = self.shared.fleet.write();
         let mut fleet = fleet.unwrap_or_else(PoisonError::into_inner);
         change(fleet.get_or_insert_default());
@@ -242,7 +242,7 @@ impl Registry {
         fleet.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn fleet(&self) -> Option<FleetStatus> {
+    fn fleet(&self) -> Option<FleetHostStatus> {
         let fleet = self.shared.fleet.read();
         fleet.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -251,7 +251,7 @@ impl Registry {
     #[must_use]
     pub fn source(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
         let entry = self.entry(name)?;
-        Some(self.report_source(&entry, &self.host_facts(now)))
+        Some(self.report_source(&entry, &self.host_snapshot(now)))
     }
 
     /// Returns a report of the outputs.
@@ -264,12 +264,14 @@ impl Registry {
 
     /// Returns what is stored for `status` besides the source states.
     #[must_use]
-    pub fn stored_host(&self) -> StoredHost {
+    pub fn to_stored_host(&self) -> StoredHost {
         let now = SystemTime::now();
         let sources = self.entries().into_iter().filter_map(|entry| {
-            let facts = self.facts(entry.name(), &entry.lock(), now);
+            let runtime_state = self.runtime_state(entry.name(), &entry.lock(), now);
             let name = entry.name().to_owned();
-            facts.is_notable().then_some((name, facts))
+            runtime_state
+                .needs_storing()
+                .then_some((name, runtime_state))
         });
         StoredHost {
             version: Some(VERSION.to_owned()),
@@ -291,17 +293,17 @@ impl Registry {
         outputs.clone()
     }
 
-    fn report_source(&self, entry: &SourceEntry, host: &HostFacts) -> SourceReport {
+    fn report_source(&self, entry: &SourceEntry, host: &HostSnapshot) -> SourceReport {
         let name = entry.name();
         let entry = entry.lock();
-        let facts = self.facts(name, &entry, host.now);
+        let runtime_state = self.runtime_state(name, &entry, host.now);
         let (source_state, checkpoint_bytes) =
             (entry.source_state.as_ref(), entry.checkpoint_bytes);
-        SourceReport::new(name, source_state, checkpoint_bytes, &facts, host)
+        SourceReport::new(name, source_state, checkpoint_bytes, &runtime_state, host)
     }
 
-    /// Returns the facts about a source, with what it waits for.
-    fn facts(&self, name: &str, entry: &EntryState, now: SystemTime) -> SourceFacts {
+    /// Returns the runtime state of a source, with what it waits for.
+    fn runtime_state(&self, name: &str, entry: &EntryState, now: SystemTime) -> SourceRuntimeState {
         let outputs = self.outputs();
         let blocking_output = || {
             let blocked = outputs
@@ -313,7 +315,7 @@ impl Registry {
             })
         };
         let blocking_host = || {
-            let (what, reason) = entry.unstored.first_key_value()?;
+            let (what, reason) = entry.storage_errors.first_key_value()?;
             Some(BlockedBy {
                 output: None,
                 reason: format!(
@@ -323,7 +325,7 @@ impl Registry {
         };
         let unanswered = outputs
             .iter()
-            .find_map(|outputs| outputs.unanswered_output(name));
+            .find_map(|outputs| outputs.unresponsive_output(name));
         let unanswered_delivery = unanswered.and_then(|(output, since)| {
             unanswered_text(
                 &format!("the delivery to output {output}"),
@@ -333,19 +335,19 @@ impl Registry {
         });
         let unanswered_request =
             unanswered_text("a request to the upstream", entry.unanswered_since, now);
-        SourceFacts {
+        SourceRuntimeState {
             blocked: blocking_output().or_else(blocking_host),
             unanswered: [unanswered_request, unanswered_delivery]
                 .into_iter()
                 .flatten()
                 .collect(),
-            ..entry.facts.clone()
+            ..entry.runtime_state.clone()
         }
     }
 
-    /// Returns the facts about this process, which is running by definition.
-    fn host_facts(&self, now: SystemTime) -> HostFacts {
-        HostFacts {
+    /// Returns a snapshot of this process, which is running by definition.
+    fn host_snapshot(&self, now: SystemTime) -> HostSnapshot {
+        HostSnapshot {
             heartbeat: Some(Heartbeat {
                 pid: process::id(),
                 started_at_ms: epoch_ms(self.shared.started_at),
@@ -365,13 +367,13 @@ impl SourceEntry {
             source_state: None,
             checkpoint_bytes: None,
             counts_at_start: None,
-            unstored: BTreeMap::new(),
+            storage_errors: BTreeMap::new(),
             pending_requests: 0,
             unanswered_since: None,
-            facts: SourceFacts {
+            runtime_state: SourceRuntimeState {
                 outputs,
                 run: RunState::Starting,
-                ..SourceFacts::default()
+                ..SourceRuntimeState::default()
             },
         };
         Self {
@@ -430,27 +432,27 @@ impl SourceEntry {
 
     /// Sets whether the host runs it.
     pub fn set_run_state(&self, run: RunState) {
-        self.lock().facts.run = run;
+        self.lock().runtime_state.run = run;
     }
 
     /// Returns whether the host runs it.
     pub(crate) fn run_state(&self) -> RunState {
-        self.lock().facts.run
+        self.lock().runtime_state.run
     }
 
     /// Sets what pauses the source; `None` for nothing.
     pub fn set_paused(&self, paused_by: Option<PausedBy>) {
-        self.lock().facts.paused_by = paused_by;
+        self.lock().runtime_state.paused_by = paused_by;
     }
 
     /// Sets why the current settings are not used; `None` if they are.
     pub fn set_settings_error(&self, error: Option<String>) {
-        self.lock().facts.settings_error = error;
+        self.lock().runtime_state.settings_error = error;
     }
 
     /// Sets the outputs for the source's events.
     pub fn set_outputs(&self, outputs: Vec<String>) {
-        self.lock().facts.outputs = outputs;
+        self.lock().runtime_state.outputs = outputs;
     }
 
     /// Notes a request to the upstream that has no answer yet.
@@ -467,13 +469,13 @@ impl SourceEntry {
         entry.unanswered_since = (entry.pending_requests > 0).then(SystemTime::now);
     }
 
-    /// Sets why something of the source cannot be stored, such as `rejected records`, for which it
-    /// waits; `None` if it no longer does.
-    pub fn set_unstored(&self, what: &'static str, reason: Option<&str>) {
+    /// Sets why something of the source, such as `rejected records`, cannot be stored; `None` if the
+    /// source no longer waits for it.
+    pub fn set_storage_error(&self, what: &'static str, reason: Option<&str>) {
         let mut entry = self.lock();
         match reason {
-            Some(reason) => drop(entry.unstored.insert(what, reason.to_owned())),
-            None => drop(entry.unstored.remove(what)),
+            Some(reason) => drop(entry.storage_errors.insert(what, reason.to_owned())),
+            None => drop(entry.storage_errors.remove(what)),
         }
     }
 }
@@ -515,9 +517,9 @@ mod tests {
         entry.set_paused(Some(PausedBy::Api));
         assert_eq!(state(&registry), Some(State::Paused));
         entry.set_paused(None);
-        entry.set_unstored("rejected records", Some("/x: no space left on device"));
-        entry.set_unstored("checkpoint", Some("/y: no space left on device"));
-        entry.set_unstored("checkpoint", None);
+        entry.set_storage_error("rejected records", Some("/x: no space left on device"));
+        entry.set_storage_error("checkpoint", Some("/y: no space left on device"));
+        entry.set_storage_error("checkpoint", None);
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Blocked);
         assert_eq!(
@@ -527,10 +529,10 @@ mod tests {
         );
         assert_eq!(report.streams["audit"].state, State::Blocked);
         // `status`, which reads it from outside, reports the same.
-        assert!(registry.stored_host().sources["acme"].blocked.is_some());
-        entry.set_unstored("rejected records", None);
+        assert!(registry.to_stored_host().sources["acme"].blocked.is_some());
+        entry.set_storage_error("rejected records", None);
         assert_eq!(state(&registry), Some(State::Active));
-        assert!(registry.stored_host().sources.is_empty());
+        assert!(registry.to_stored_host().sources.is_empty());
         registry.remove_source("acme");
         assert_eq!(state(&registry), None);
     }

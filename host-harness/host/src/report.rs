@@ -53,7 +53,7 @@ impl Time {
             .map(|epoch_ms| Self { epoch_ms })
     }
 
-    /// Returns how long the time is before `now`; zero if it is not.
+    /// Returns the time elapsed until `now`; zero if the time is in the future.
     #[must_use]
     pub fn age(self, now: SystemTime) -> Duration {
         Duration::from_millis(epoch_ms(now).saturating_sub(self.epoch_ms))
@@ -98,12 +98,12 @@ pub struct HostReport {
     pub outputs: Vec<OutputReport>,
     /// Its part in a fleet, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<FleetStatus>,
+    pub fleet: Option<FleetHostStatus>,
 }
 
 /// What a host of a fleet has done with its leases, and how large the fleet is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct FleetStatus {
+pub struct FleetHostStatus {
     /// Its name among the hosts.
     pub host: String,
     /// Hosts that run.
@@ -120,7 +120,7 @@ pub struct FleetStatus {
     pub expired: u64,
     /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
     pub fenced: u64,
-    /// How late a tenant was taken lately, at most.
+    /// The longest delay with which this host recently took a due tenant.
     pub late_seconds: u64,
     /// The whole fleet, once it has been read.
     pub overview: Option<FleetOverview>,
@@ -166,7 +166,7 @@ pub struct FleetMember {
     pub expired: u64,
     /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
     pub fenced: u64,
-    /// How late a tenant was taken lately, at most.
+    /// The longest delay with which this host recently took a due tenant.
     pub late_ms: u64,
 }
 
@@ -209,8 +209,8 @@ pub struct SourceReport {
     pub state: State,
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
-    /// What it waits for, while it is at work: a text for each limit, with the streams and the end of
-    /// the wait, and one for what has no answer for long.
+    /// What it waits for while it collects: one text for each limit, with its streams and the end of
+    /// the wait, and one for each request or delivery that has been unanswered for long.
     pub waits: Vec<String>,
     /// Whether nothing was stored for so long that it cannot be collecting.
     pub stale: bool,
@@ -296,7 +296,7 @@ pub struct OutputReport {
     pub output: String,
     /// Type of the output, such as `file`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub output_type: String,
     /// `starting`, `active`, `blocked` or `stopped`.
     pub state: State,
     /// Why the output does not accept, or since when it has not answered; empty while it does.
@@ -330,9 +330,9 @@ pub enum PausedBy {
     Api,
 }
 
-/// The facts about a host, besides its sources and outputs.
+/// The state of a host at one time, besides its sources and outputs.
 #[derive(Clone, Debug)]
-pub struct HostFacts {
+pub struct HostSnapshot {
     /// The last heartbeat; `None` if no host has ever run.
     pub heartbeat: Option<Heartbeat>,
     /// Whether every source was loaded, or failed to be.
@@ -343,7 +343,7 @@ pub struct HostFacts {
     pub now: SystemTime,
 }
 
-impl HostFacts {
+impl HostSnapshot {
     /// Returns whether the host is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -374,9 +374,9 @@ impl HostFacts {
     }
 }
 
-/// The facts about a source, besides its stored state.
+/// What is known of a source while a host runs it, besides its stored state.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct SourceFacts {
+pub struct SourceRuntimeState {
     /// The names of the outputs for its events.
     #[serde(default)]
     pub outputs: Vec<String>,
@@ -447,15 +447,16 @@ pub struct StoredHost {
     /// The outputs.
     #[serde(default)]
     pub outputs: Vec<OutputReport>,
-    /// The sources with facts beyond their stored state.
+    /// The runtime states that have to be stored, by name of the source.
     #[serde(default)]
-    pub sources: BTreeMap<String, SourceFacts>,
+    pub sources: BTreeMap<String, SourceRuntimeState>,
 }
 
-impl SourceFacts {
-    /// Returns whether the facts differ from what the stored state and the settings imply.
+impl SourceRuntimeState {
+    /// Returns whether it has to be stored, since it differs from what the stored state and the
+    /// settings imply.
     #[must_use]
-    pub fn is_notable(&self) -> bool {
+    pub fn needs_storing(&self) -> bool {
         let plain = Self {
             outputs: self.outputs.clone(),
             ..Self::default()
@@ -471,7 +472,7 @@ impl HostReport {
         let host = if self.host.running {
             Exit::Done
         } else {
-            Exit::NotRunning
+            Exit::Unhealthy
         };
         let mut outputs = self.outputs.iter();
         let outputs = if outputs.any(|output| output.state == State::Blocked) {
@@ -492,12 +493,12 @@ impl SourceReport {
         name: &str,
         source_state: Option<&StoredSource>,
         checkpoint_bytes: Option<usize>,
-        facts: &SourceFacts,
-        host: &HostFacts,
+        runtime_state: &SourceRuntimeState,
+        host: &HostSnapshot,
     ) -> Self {
         let blank = StoredSource::new(name);
         let stored = source_state.unwrap_or(&blank);
-        let state = state_of_source(source_state, facts, host);
+        let state = state_of_source(source_state, runtime_state, host);
         let stored_at = Time::parse(&stored.stored_at);
         let time = |ms: Option<u64>| ms.map(|epoch_ms| Time { epoch_ms });
         let streams = stored
@@ -509,35 +510,35 @@ impl SourceReport {
         let active_at = stored_at.max(host.started_at());
         let is_old = active_at.is_some_and(|at| at.age(host.now) > STALE_AFTER);
         let is_at_rest = matches!(state, State::Paused | State::Stopped);
-        let is_held = !matches!(state, State::Active | State::Failing | State::Waiting);
-        let mut waits: Vec<String> = if is_held {
-            Vec::new()
-        } else {
+        let is_working = matches!(state, State::Active | State::Failing | State::Waiting);
+        let mut waits: Vec<String> = if is_working {
             waits(stored).iter().map(Wait::to_string).collect()
+        } else {
+            Vec::new()
         };
         if !is_at_rest {
-            waits.extend_from_slice(&facts.unanswered);
+            waits.extend_from_slice(&runtime_state.unanswered);
         }
         Self {
             source: name.to_owned(),
-            detail: source_detail(state, stored, facts),
+            detail: source_detail(state, stored, runtime_state),
             stale: is_old && state != State::Paused,
             state,
             waits,
-            paused_by: facts.paused_by,
+            paused_by: runtime_state.paused_by,
             component: stored.component.clone(),
-            outputs: facts.outputs.clone(),
+            outputs: runtime_state.outputs.clone(),
             has_checkpoint: checkpoint_bytes.is_some(),
             checkpoint_bytes: checkpoint_bytes.unwrap_or_default(),
             stored_at,
-            last_poll_at: time(stored.polled_ms),
-            last_success_at: time(stored.succeeded_ms),
-            next_poll_at: time(stored.next_poll_ms).filter(|_| !is_at_rest),
+            last_poll_at: time(stored.polled_at_ms),
+            last_success_at: time(stored.succeeded_at_ms),
+            next_poll_at: time(stored.next_poll_at_ms).filter(|_| !is_at_rest),
             lag_seconds: source_lag_seconds(stored, &streams)
                 .or_else(|| host.started_at().map(|at| at.age(host.now).as_secs())),
             memory_bytes_peak: stored.memory_bytes_peak,
             undeliverable: stored.undeliverable,
-            settings_error: facts.settings_error.clone(),
+            settings_error: runtime_state.settings_error.clone(),
             last_error: stored.last_error.clone(),
             streams,
         }
@@ -545,7 +546,12 @@ impl SourceReport {
 
     /// Creates the report of a source whose stored state cannot be read, with the reason.
     #[must_use]
-    pub fn unusable(name: &str, reason: &str, facts: &SourceFacts, host: &HostFacts) -> Self {
+    pub fn unusable(
+        name: &str,
+        reason: &str,
+        runtime_state: &SourceRuntimeState,
+        host: &HostSnapshot,
+    ) -> Self {
         let mut source_state = StoredSource::new(name);
         source_state.last_error = Some(StatusMessage {
             at: Time::of(host.now).to_string(),
@@ -555,7 +561,7 @@ impl SourceReport {
         Self {
             state: State::Failing,
             detail: reason.to_owned(),
-            ..Self::new(name, Some(&source_state), None, facts, host)
+            ..Self::new(name, Some(&source_state), None, runtime_state, host)
         }
     }
 
@@ -569,8 +575,8 @@ impl SourceReport {
                 Exit::Failed
             }
             State::Stopped if self.last_error.is_some() => Exit::Failed,
-            State::Stopped => Exit::NotRunning,
-            State::Active | State::Starting | State::Waiting if self.stale => Exit::NotRunning,
+            State::Stopped => Exit::Unhealthy,
+            State::Active | State::Starting | State::Waiting if self.stale => Exit::Unhealthy,
             State::Active | State::Starting | State::Waiting => Exit::Done,
         }
     }
@@ -588,7 +594,7 @@ impl StreamReport {
         stream: &StoredStream,
         source: State,
         source_state: &StoredSource,
-        host: &HostFacts,
+        host: &HostSnapshot,
     ) -> Self {
         let applies_to_all = applies_to_all_streams(source, source_state);
         let runs = !matches!(source, State::Paused | State::Stopped);
@@ -649,10 +655,10 @@ fn applies_to_all_streams(source: State, source_state: &StoredSource) -> bool {
 /// Computes the state of a source: what blocks all of it, else the worst state of its streams.
 fn state_of_source(
     source_state: Option<&StoredSource>,
-    facts: &SourceFacts,
-    host: &HostFacts,
+    runtime_state: &SourceRuntimeState,
+    host: &HostSnapshot,
 ) -> State {
-    if facts.paused_by.is_some() {
+    if runtime_state.paused_by.is_some() {
         return State::Paused;
     }
     if !host.is_alive() {
@@ -660,13 +666,13 @@ fn state_of_source(
     }
     // Nothing is tried again, whatever the reason. A source that could not start, and is tried again,
     // has not ended.
-    if facts.run == RunState::Ended {
+    if runtime_state.run == RunState::Ended {
         return State::Stopped;
     }
-    if facts.settings_error.is_some() && facts.run != RunState::Running {
+    if runtime_state.settings_error.is_some() && runtime_state.run != RunState::Running {
         return State::Failing;
     }
-    if facts.blocked.is_some() {
+    if runtime_state.blocked.is_some() {
         return State::Blocked;
     }
     let Some(source_state) = source_state else {
@@ -704,25 +710,29 @@ fn state_of_source(
 }
 
 /// Returns why a source is in its state; empty where that needs no reason.
-fn source_detail(state: State, source_state: &StoredSource, facts: &SourceFacts) -> String {
+fn source_detail(
+    state: State,
+    source_state: &StoredSource,
+    runtime_state: &SourceRuntimeState,
+) -> String {
     let error = || {
         let error = source_state.last_error.as_ref()?;
         Some(format!("{}: {}", error.kind, error.detail))
     };
-    let of_a_stream = || {
+    let stream_detail = || {
         let mut streams = source_state.streams.values();
         let stream = streams.find(|stream| stream.state == state)?;
         Some(stream.state_detail.clone())
     };
     let settings_error = || {
-        let error = facts.settings_error.clone();
-        error.filter(|_| facts.run != RunState::Running)
+        let error = runtime_state.settings_error.clone();
+        error.filter(|_| runtime_state.run != RunState::Running)
     };
     let detail = match state {
         State::Active | State::Starting => None,
-        State::Blocked => facts.blocked.as_ref().map(BlockedBy::detail),
+        State::Blocked => runtime_state.blocked.as_ref().map(BlockedBy::detail),
         State::Paused => Some(
-            match facts.paused_by {
+            match runtime_state.paused_by {
                 Some(PausedBy::Api) => "paused by an operator; resume it to collect again",
                 Some(PausedBy::Settings) | None => "paused by `enabled = false`",
             }
@@ -731,7 +741,7 @@ fn source_detail(state: State, source_state: &StoredSource, facts: &SourceFacts)
         State::Stopped => error(),
         State::Waiting => waits(source_state).first().map(Wait::to_string),
         State::Failing | State::Unauthorized | State::NotPermitted => {
-            settings_error().or_else(error).or_else(of_a_stream)
+            settings_error().or_else(error).or_else(stream_detail)
         }
     };
     detail.unwrap_or_default()
@@ -762,8 +772,8 @@ mod tests {
 
     const NOW_MS: u64 = 1_770_100_000_000;
 
-    fn host(age_secs: u64, has_ended: bool) -> HostFacts {
-        HostFacts {
+    fn host(age_secs: u64, has_ended: bool) -> HostSnapshot {
+        HostSnapshot {
             heartbeat: Some(Heartbeat {
                 pid: 7,
                 started_at_ms: NOW_MS - 86_400_000,
@@ -802,14 +812,18 @@ mod tests {
         }
     }
 
-    fn report(source_state: &StoredSource, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
-        SourceReport::new("acme", Some(source_state), None, facts, host)
+    fn report(
+        source_state: &StoredSource,
+        runtime_state: &SourceRuntimeState,
+        host: &HostSnapshot,
+    ) -> SourceReport {
+        SourceReport::new("acme", Some(source_state), None, runtime_state, host)
     }
 
-    fn state(states: &[State], host: &HostFacts, age_secs: u64) -> (State, Exit) {
+    fn state(states: &[State], host: &HostSnapshot, age_secs: u64) -> (State, Exit) {
         let report = report(
             &stored_source(states, age_secs),
-            &SourceFacts::default(),
+            &SourceRuntimeState::default(),
             host,
         );
         (report.state, report.exit())
@@ -840,14 +854,14 @@ mod tests {
             let streams: Vec<State> = report.streams.values().map(|it| it.state).collect();
             (report.state, streams, report.exit())
         };
-        let mut facts = SourceFacts::default();
+        let mut runtime_state = SourceRuntimeState::default();
         for (kind, state, exit) in [
             ("unauthorized", Unauthorized, Exit::Failed),
             ("throttled", Waiting, Exit::Done),
             ("unavailable", Failing, Exit::Failed),
         ] {
             source_state.last_error = Some(error(kind));
-            let report = report(&source_state, &facts, &alive);
+            let report = report(&source_state, &runtime_state, &alive);
             assert_eq!(
                 of(&report),
                 (state, vec![state, NotPermitted], exit),
@@ -862,24 +876,24 @@ mod tests {
         }
         // Of this one the streams say themselves which of them fail.
         source_state.last_error = Some(error("failing"));
-        let failing = report(&source_state, &facts, &alive);
+        let failing = report(&source_state, &runtime_state, &alive);
         assert_eq!(
             of(&failing),
             (Failing, vec![Active, NotPermitted], Exit::Failed)
         );
         source_state.last_error = None;
 
-        facts.blocked = Some(BlockedBy {
+        runtime_state.blocked = Some(BlockedBy {
             output: Some("siem".to_owned()),
             reason: "connection refused".to_owned(),
         });
-        let blocked = report(&source_state, &facts, &alive);
+        let blocked = report(&source_state, &runtime_state, &alive);
         assert_eq!(
             of(&blocked),
             (Blocked, vec![Blocked, NotPermitted], Exit::Failed)
         );
-        facts.paused_by = Some(PausedBy::Api);
-        let paused = report(&source_state, &facts, &alive);
+        runtime_state.paused_by = Some(PausedBy::Api);
+        let paused = report(&source_state, &runtime_state, &alive);
         assert_eq!(of(&paused), (Paused, vec![Paused, Paused], Exit::Done));
         assert_eq!(paused.next_poll_at, None);
     }
@@ -891,21 +905,21 @@ mod tests {
             stream.until_ms = Some(NOW_MS.cast_signed() + 60_000);
             stream.state_detail = "the limit is used up".to_owned();
         }
-        let mut facts = SourceFacts::default();
+        let mut runtime_state = SourceRuntimeState::default();
         let expected = "waiting until 2026-02-03T06:27:40Z, streams stream-1, stream-2: the limit \
                         is used up";
-        let active = report(&source_state, &facts, &host(3, false));
+        let active = report(&source_state, &runtime_state, &host(3, false));
         assert_eq!((active.state, active.detail.as_str()), (State::Active, ""));
         assert_eq!(active.waits, [expected]);
         source_state.streams.remove("stream-0");
-        let waiting = report(&source_state, &facts, &host(3, false));
+        let waiting = report(&source_state, &runtime_state, &host(3, false));
         assert_eq!(
             (waiting.state, waiting.detail.as_str()),
             (State::Waiting, expected)
         );
-        facts.paused_by = Some(PausedBy::Api);
+        runtime_state.paused_by = Some(PausedBy::Api);
         assert!(
-            report(&source_state, &facts, &host(3, false))
+            report(&source_state, &runtime_state, &host(3, false))
                 .waits
                 .is_empty()
         );
@@ -913,7 +927,7 @@ mod tests {
 
     #[test]
     fn without_a_host_that_lives_every_source_is_stopped() {
-        let never = HostFacts {
+        let never = HostSnapshot {
             heartbeat: None,
             ..host(0, false)
         };
@@ -923,12 +937,12 @@ mod tests {
             host(3 * 86_400, false),
             never,
         ] {
-            let expected = (State::Stopped, Exit::NotRunning);
+            let expected = (State::Stopped, Exit::Unhealthy);
             assert_eq!(state(&[State::Active], &dead, 5), expected);
             assert!(!dead.report().running);
             let mut failed = stored_source(&[State::Active], 5);
             failed.last_error = Some(error("settings"));
-            let failed = report(&failed, &SourceFacts::default(), &dead);
+            let failed = report(&failed, &SourceRuntimeState::default(), &dead);
             assert_eq!(
                 (failed.state, failed.exit()),
                 (State::Stopped, Exit::Failed)
@@ -950,14 +964,14 @@ mod tests {
         assert_eq!(state(&[State::Failing], &alive, 59).0, State::Failing);
         let before = state(&[State::Failing], &alive, 3 * 86_400);
         assert_eq!(before, (State::Starting, Exit::Done), "nor is it stale yet");
-        let facts = SourceFacts {
+        let runtime_state = SourceRuntimeState {
             run: RunState::Ended,
-            ..SourceFacts::default()
+            ..SourceRuntimeState::default()
         };
-        let ended = report(&stored_source(&[State::Active], 5), &facts, &alive);
+        let ended = report(&stored_source(&[State::Active], 5), &runtime_state, &alive);
         assert_eq!(
             (ended.state, ended.exit()),
-            (State::Stopped, Exit::NotRunning)
+            (State::Stopped, Exit::Unhealthy)
         );
     }
 
@@ -967,12 +981,12 @@ mod tests {
         let of = |kind: &str, run, settings_error: Option<&str>| {
             let mut source_state = stored_source(&[State::Active], 5);
             source_state.last_error = Some(error(kind));
-            let facts = SourceFacts {
+            let runtime_state = SourceRuntimeState {
                 run,
                 settings_error: settings_error.map(str::to_owned),
-                ..SourceFacts::default()
+                ..SourceRuntimeState::default()
             };
-            let report = report(&source_state, &facts, &alive);
+            let report = report(&source_state, &runtime_state, &alive);
             let stream = report.streams["stream-0"].state;
             (report.state, stream, report.exit(), report.detail)
         };
@@ -1006,10 +1020,10 @@ mod tests {
     fn a_source_that_stores_nothing_for_hours_is_stale_and_its_lag_is_a_number() {
         let alive = host(3, false);
         assert_eq!(state(&[State::Active], &alive, 7_199).1, Exit::Done);
-        assert_eq!(state(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
+        assert_eq!(state(&[State::Active], &alive, 7_201).1, Exit::Unhealthy);
         let mut source_state = stored_source(&[State::Active, State::NotPermitted], 7_201);
-        let facts = SourceFacts::default();
-        let stale = report(&source_state, &facts, &alive);
+        let runtime_state = SourceRuntimeState::default();
+        let stale = report(&source_state, &runtime_state, &alive);
         assert!(stale.stale);
         assert_eq!(
             stale.lag_seconds,
@@ -1020,9 +1034,9 @@ mod tests {
         // Nothing is known of the first one: it is behind by at least the time of this run.
         let blank = StoredStream::default();
         source_state.streams.insert("stream-0".to_owned(), blank);
-        let lag = report(&source_state, &facts, &alive).lag_seconds;
+        let lag = report(&source_state, &runtime_state, &alive).lag_seconds;
         assert_eq!(lag, Some(86_400));
-        let unknown = SourceReport::new("acme", None, None, &facts, &alive);
+        let unknown = SourceReport::new("acme", None, None, &runtime_state, &alive);
         assert_eq!(unknown.lag_seconds, Some(86_400));
     }
 
@@ -1030,7 +1044,7 @@ mod tests {
     fn the_exit_code_is_that_of_what_is_worst() {
         let output = |state| OutputReport {
             output: "siem".to_owned(),
-            kind: "http".to_owned(),
+            output_type: "http".to_owned(),
             state,
             detail: String::new(),
             last_success_at: Some(Time { epoch_ms: NOW_MS }),
@@ -1041,11 +1055,11 @@ mod tests {
             batches: 0,
             waiting_sources: 0,
         };
-        let exit = |host: &HostFacts, age_secs, output_state| {
+        let exit = |host: &HostSnapshot, age_secs, output_state| {
             let source_state = stored_source(&[State::Active], age_secs);
             let report = HostReport {
                 host: host.report(),
-                sources: vec![report(&source_state, &SourceFacts::default(), host)],
+                sources: vec![report(&source_state, &SourceRuntimeState::default(), host)],
                 outputs: vec![output(output_state)],
                 fleet: None,
             };

@@ -35,10 +35,10 @@ impl fmt::Display for RewindError {
     }
 }
 
-/// Has the streams, or all where none is named, collected again from a time on, in milliseconds
-/// since the epoch. Until this returns the source must not run, which would store its own
-/// checkpoint over this one, and nobody else may change its checkpoint, which is read before it is
-/// written.
+/// Moves the checkpoint back so that the given streams (all if `streams` is empty) are collected
+/// again from `from_ms`, in milliseconds since the epoch. The source must not run until this
+/// returns, because it would overwrite the new checkpoint, and nothing else may change the
+/// checkpoint meanwhile.
 pub(crate) async fn rewind(
     components: &ComponentLoader,
     settings: &SourceSettings,

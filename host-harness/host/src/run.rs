@@ -18,8 +18,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::admin::{AdminContext, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
+use crate::heartbeat::HeartbeatWriter;
 use crate::hourly::HourlyLog;
-use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
 use crate::service_manager::{self, Notification};
@@ -45,9 +45,10 @@ pub struct Options {
     pub progress: bool,
     /// Where machine code is kept; by default `cache` in the state directory.
     pub cache_dir: Option<PathBuf>,
-    /// Is notified when the settings are to be read again; without, they never are.
+    /// Notified when the settings are to be read again; `None` if they never are.
     pub reload: Option<Arc<Notify>>,
-    /// To read the settings again when one of their files changes: the time before they were read.
+    /// If set, the settings are read again when one of their files changes. A time just before they
+    /// were first read.
     pub watch_since: Option<SystemTime>,
     /// Asks for a stop; also used from within when an output is gone.
     pub shutdown_trigger: ShutdownTrigger,
@@ -63,13 +64,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The exit code that stands for all sources: the gravest of them.
+    /// Returns the exit code for all sources: the most severe one.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let of = |end: &SourceExit| match end {
             SourceExit::CaughtUp | SourceExit::Stopped => Exit::Done,
-            SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => failure.exit,
-            SourceExit::LeaseLost | SourceExit::Output(None) => Exit::Failed,
+            SourceExit::Failed(failure) | SourceExit::OutputFailed(failure) => failure.exit,
+            SourceExit::LeaseLost | SourceExit::OutputClosed => Exit::Failed,
         };
         self.sources
             .iter()
@@ -81,9 +82,9 @@ impl Summary {
 
 /// Runs every source until all have ended.
 pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Failure> {
-    let outlives_sources = settings.sources_dir.is_some() && !options.once;
+    let runs_without_sources = settings.sources_dir.is_some() && !options.once;
     let is_idle = settings.sources.iter().all(|source| !source.enabled);
-    if is_idle && settings.faulty_sources.is_empty() && !outlives_sources {
+    if is_idle && settings.faulty_sources.is_empty() && !runs_without_sources {
         return Err(Failure::settings(format!(
             "{}: every source is paused by `enabled = false`; nothing would be collected",
             settings.file.display()
@@ -95,7 +96,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     );
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
+    let _heartbeat_writer = HeartbeatWriter::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
         Some(admin) => Some(AdminServer::bind(admin).await?),
@@ -103,7 +104,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     };
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state_dir.path().join(CACHE_DIR));
-    let components = source::components(&settings, Some(cache_dir))?;
+    let components = source::component_loader(&settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     registry.add_outputs(Arc::clone(&outputs));
@@ -123,7 +124,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         bars: Arc::clone(&bars),
         registry: registry.clone(),
         once: options.once,
-        outlives_sources,
+        runs_without_sources,
         startup_tracker: startup_tracker.clone(),
         shutdown_trigger: options.shutdown_trigger.clone(),
         shutdown: options.shutdown.clone(),
@@ -147,7 +148,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     let _service = service_manager::start(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let readiness = tokio::spawn(async move {
-        startup_tracker.all_decided().await;
+        startup_tracker.all_finished().await;
         registry.set_ready(true);
     });
     let mut changes = JoinSet::new();

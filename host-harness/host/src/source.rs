@@ -17,20 +17,20 @@ use tracing::warn;
 use crate::settings::{ResolvedSettings, Settings, SourceSettings, resolve};
 
 /// The component that this program was built with.
-pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
+pub const BUILT_IN_COMPONENT: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
 
 /// Returns the location of the component at a path; the built-in one if `None`.
 #[must_use]
-pub fn component_at(path: Option<&Path>) -> ComponentLocation {
+pub fn component_location(path: Option<&Path>) -> ComponentLocation {
     match path {
-        None => ComponentLocation::BuiltIn("the built-in component", BUILT_IN),
+        None => ComponentLocation::BuiltIn("the built-in component", BUILT_IN_COMPONENT),
         Some(path) => ComponentLocation::File(path.to_owned()),
     }
 }
 
 /// Creates the component loader for a settings file, with the memory limit that
 /// its sources need.
-pub fn components(
+pub fn component_loader(
     settings: &Settings,
     cache_dir: Option<PathBuf>,
 ) -> Result<ComponentLoader, Failure> {
@@ -88,7 +88,7 @@ async fn load(
     source: &SourceSettings,
 ) -> Result<(Component, ResolvedSettings), Failure> {
     let component = components
-        .get(&component_at(source.component.as_deref()))
+        .get(&component_location(source.component.as_deref()))
         .await
         .map_err(|failure| match &source.component {
             None => failure,
@@ -100,7 +100,7 @@ async fn load(
     let resolved = resolve(
         &source.file,
         &source.name,
-        &source.settings,
+        &source.component_settings,
         &component.description().settings_schema,
         &|name| std::env::var(name).ok(),
     )?;
@@ -164,7 +164,7 @@ fn split_settings_error<'a>(setting: &'a str, detail: &'a str) -> Vec<(&'a str, 
 
 /// Has the component check its settings with a poll that reaches nothing: it checks them before it
 /// uses the network, and with one request allowed it names the origin that it would connect to. The
-/// inner error is a failure of the component, which is none of the settings file.
+/// inner error is a failure of the component itself, not an error in the settings file.
 pub(crate) async fn try_settings(
     source: &Source,
     settings: &SourceSettings,
@@ -178,7 +178,10 @@ pub(crate) async fn try_settings(
         Err(PollError::Settings(error)) => {
             let errors = split_settings_error(&error.setting, &error.detail);
             let lines = errors.into_iter().map(|(setting, detail)| {
-                let at = file_location(&settings.file, settings.settings.lines.line(setting));
+                let at = file_location(
+                    &settings.file,
+                    settings.component_settings.lines.line(setting),
+                );
                 format!("{at}: {}", settings_error(&source.name, setting, &detail))
             });
             let message: Vec<String> = lines.collect();

@@ -15,13 +15,13 @@ use source_common::secret::Secret;
 use source_common::value_reference::ValueReference;
 use tracing::warn;
 
-use crate::settings::source_file;
+use crate::settings::source_file_path;
 
 /// Key of the table with the component's settings.
 const SETTINGS: &str = "settings";
 
-/// Keys that the API may not set, only the file: with a file of the host one could read what the
-/// host can read, and a proxy sees where every request goes.
+/// Keys that can be set only in the file, not through the API: a path would let a client read any
+/// file that the host can read, and a proxy sees the destination of every request.
 pub(crate) const FILE_ONLY_KEYS: [&str; 3] = ["component", "ca_file", "proxy"];
 
 /// The file of one source, which need not exist.
@@ -49,7 +49,7 @@ impl SourceFile {
     #[must_use]
     pub fn new(sources_dir: &Path, name: &str) -> Self {
         Self {
-            path: source_file(sources_dir, name),
+            path: source_file_path(sources_dir, name),
             name: name.to_owned(),
         }
     }

@@ -39,7 +39,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 mod messages {
     //! The texts from which messages are made, as they stand in the code.
 
-    /// What makes an error or writes one into the log, with the parenthesis after it.
+    /// Names that, followed by `(`, create an error or log one.
     const CONSTRUCTORS: [&str; 24] = [
         "AuthError::",
         "DeliveryError::",
@@ -60,7 +60,7 @@ mod messages {
         "error!",
         "failed",
         "failure",
-        "permanent",
+        "action_required",
         "ok_or_else",
         "refuse",
         "warn!",
@@ -82,7 +82,7 @@ mod messages {
     }
 
     /// The literals in errors and lines of the log of a file of Rust.
-    pub(crate) fn of(code: &str) -> Vec<String> {
+    pub(crate) fn extract(code: &str) -> Vec<String> {
         let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or(code);
         let mut found = Vec::new();
         // Whether each open bracket is that of a constructor.
@@ -242,7 +242,7 @@ const NOT_SHOWN_TO_OPERATORS: [(&str, &str); 21] = [
     ),
 ];
 
-/// Texts in such places that are no messages.
+/// String literals in those calls that are not messages.
 const NO_MESSAGES: [&str; 6] = [
     "an answer of _bulk",
     "how a receiver of events accepts a request",
@@ -272,7 +272,7 @@ fn every_message_has_an_entry_in_troubleshooting() {
         {
             continue;
         }
-        for text in messages::of(&fs::read_to_string(&path).unwrap()) {
+        for text in messages::extract(&fs::read_to_string(&path).unwrap()) {
             let pattern = messages::pattern(&text);
             if !pattern.contains(' ') || NO_MESSAGES.iter().any(|one| pattern.contains(one)) {
                 continue;
@@ -310,7 +310,7 @@ fn every_reason_why_mimecast_cannot_be_reached_has_an_entry() {
 }
 
 #[test]
-fn every_code_of_mimecast_that_decides_has_an_entry() {
+fn every_error_code_that_is_mapped_has_an_entry() {
     let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let page = page.to_lowercase();
     let code = fs::read_to_string(root().join("src/api/response_kind.rs")).unwrap();
@@ -355,7 +355,7 @@ fn a_message_is_found_wherever_it_is_made() {
         #[cfg(test)]
 mod tests { fn two() { Err("in a test") } }
     "#;
-    let patterns: Vec<String> = messages::of(code)
+    let patterns: Vec<String> = messages::extract(code)
         .iter()
         .map(|text| messages::pattern(text))
         .filter(|pattern| pattern.contains(' '))
@@ -369,8 +369,8 @@ mod tests { fn two() { Err("in a test") } }
     assert_eq!(patterns, wanted);
 }
 
-/// Whether a page names something as code.
-fn names(page: &str, name: &str) -> bool {
+/// Returns whether a page mentions a name as code.
+fn mentions(page: &str, name: &str) -> bool {
     let is_part = |one: char| one.is_alphanumeric() || one == '_' || one == '-';
     page.split('`')
         .any(|span| span.split(|one| !is_part(one)).any(|word| word == name))
@@ -429,7 +429,7 @@ fn every_key_of_the_settings_file_is_documented() {
         }
     }
     assert!(keys.len() > 30, "{keys:?}");
-    let missing: Vec<&String> = keys.iter().filter(|key| !names(&pages, key)).collect();
+    let missing: Vec<&String> = keys.iter().filter(|key| !mentions(&pages, key)).collect();
     assert!(
         missing.is_empty(),
         "in neither docs/admin.md, docs/settings.md nor docs/outputs.md: {missing:?}"
@@ -585,8 +585,7 @@ fn the_commands_that_are_marked_as_runnable_succeed() {
     assert!(ran > 0, "no command is marked");
 }
 
-/// Their lines as they are typed, without comments. `.ci/run` has them in single quotes where it
-/// can.
+/// Compares each line without its comment. `.ci/run` may quote the command with single quotes.
 #[test]
 fn the_commands_that_ci_runs_stand_in_its_script() {
     let script = fs::read_to_string(root().join(".ci/run")).unwrap();
@@ -750,10 +749,12 @@ fn anchors(text: &str) -> BTreeSet<String> {
             continue;
         }
         let heading = line.trim_start_matches('#').trim().to_lowercase();
-        let kept = heading
+        let allowed = heading
             .chars()
             .filter(|one| one.is_alphanumeric() || "-_ ".contains(*one));
-        let anchor: String = kept.map(|one| if one == ' ' { '-' } else { one }).collect();
+        let anchor: String = allowed
+            .map(|one| if one == ' ' { '-' } else { one })
+            .collect();
         let copies = (1..).map(|copy| format!("{anchor}-{copy}"));
         let mut names = std::iter::once(anchor.clone()).chain(copies);
         anchors.insert(names.find(|name| !anchors.contains(name)).unwrap());

@@ -48,7 +48,7 @@ fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Past what the harness captures.
+/// Prints that a test was skipped, bypassing the harness's capture.
 fn report_skipped_test(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();

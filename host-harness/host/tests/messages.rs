@@ -30,8 +30,8 @@ fn case(name: &'static str, settings: impl Into<String>, errors: &[&str]) -> Cas
 
 const STDOUT: &str = "[[output]]\ntype = \"stdout\"\n";
 
-/// A source from line 1, with keys from line 3, of the component from line 6 without any, and an
-/// output.
+/// A settings file with one source and one output. `keys` start at line 3; `settings` start at
+/// line 6 if `keys` is empty.
 fn source(keys: &str, settings: &str) -> String {
     with_output(keys, settings, STDOUT)
 }
@@ -501,7 +501,7 @@ fn secrets_and_hosts_are_refused_with_what_to_write() {
             "blanks around an id",
             source("", "").replace("\"id\"", "\" id \""),
             &[
-                "host.toml:4: [source.settings] of `acme`: `client_id`: begins or ends with a blank, or \
+                "host.toml:4: [source.settings] of `acme`: `client_id`: begins or ends with a space, or \
                contains a line break or another control character",
             ],
         ),
@@ -509,7 +509,7 @@ fn secrets_and_hosts_are_refused_with_what_to_write() {
             "a blank after a secret",
             secret("{ file = \"blank.secret\" }"),
             &[&format!(
-                "{settings} `client_secret`: begins or ends with a blank, or contains a line break \
+                "{settings} `client_secret`: begins or ends with a space, or contains a line break \
                  or another control character"
             )],
         ),

@@ -71,15 +71,15 @@ fn packages_depend_on_each_other_in_one_direction() {
 
 #[test]
 fn outputs_need_no_sandbox_and_the_runtime_no_output() {
-    let of = |package: &str| {
+    let dependencies = |package: &str| {
         let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"]);
         let names = tree
             .lines()
             .filter_map(|line| line.split(' ').next().map(str::to_owned));
         names.collect::<BTreeSet<String>>()
     };
-    assert!(!of("source-outputs").contains("wasmtime"));
-    let runtime = of("source-runtime");
+    assert!(!dependencies("source-outputs").contains("wasmtime"));
+    let runtime = dependencies("source-runtime");
     assert!(runtime.contains("wasmtime"));
     for other in ["async-nats", "opentelemetry-proto", "rmp", "clap"] {
         assert!(!runtime.contains(other), "{other}");

@@ -27,7 +27,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let mut errors = SettingsErrors::default();
     let index = errors.ok_or_push(Template::read(&mut section, "index", INDEX_DEFAULT));
     let defaults = Defaults {
-        kind: "elasticsearch",
+        output_type: "elasticsearch",
         path: PATH,
         token_scheme: Some("ApiKey"),
     };
@@ -122,7 +122,7 @@ impl ReceiverProtocol for BulkProtocol {
         response: &ReceiverResponse<'_>,
     ) -> Result<(), SendError> {
         let Ok(bulk_response) = serde_json::from_slice::<BulkResponse<'_>>(response.body) else {
-            return Err(response.unexpected_body("an answer of _bulk"));
+            return Err(response.unexpected_body_error("an answer of _bulk"));
         };
         let mut results = EventOutcomes::new(sent);
         for item in &bulk_response.items {
@@ -186,8 +186,8 @@ impl<'a> EventOutcomes<'a> {
 
     fn block(&mut self, event: usize, reason: String) {
         self.retry_events.push(event);
-        if !matches!(self.cause, Some(RetryCause::Blocked(_))) {
-            self.cause = Some(RetryCause::Blocked(reason.into()));
+        if !matches!(self.cause, Some(RetryCause::ActionRequired(_))) {
+            self.cause = Some(RetryCause::ActionRequired(reason.into()));
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> EventOutcomes<'a> {
             return Ok(());
         }
         self.retry_events.sort_unstable();
-        Err(SendError::PartiallyAccepted {
+        Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
             unsent: 0,
             retry_events: self.retry_events,
@@ -308,7 +308,7 @@ mod tests {
     fn rejected_and_retried(result: Result<(), SendError>) -> (Vec<usize>, Vec<usize>) {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
-            Err(SendError::PartiallyAccepted {
+            Err(SendError::EventErrors {
                 undeliverable_events,
                 retry_events,
                 ..
@@ -340,7 +340,7 @@ mod tests {
             {"create":{"_id":"a","status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},
             {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
-        let Err(SendError::PartiallyAccepted {
+        let Err(SendError::EventErrors {
             undeliverable_events,
             retry_events,
             cause,
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
         let body = response(true, &[("a", 503), ("b", 403), ("c", 201)]);
-        let Err(SendError::PartiallyAccepted {
+        let Err(SendError::EventErrors {
             undeliverable_events,
             retry_events,
             cause,
@@ -456,7 +456,9 @@ mod tests {
         };
         assert!(undeliverable_events.is_empty());
         assert_eq!(retry_events, [0, 1]);
-        assert!(matches!(cause, Some(RetryCause::Blocked(reason)) if reason.contains("403")));
+        assert!(
+            matches!(cause, Some(RetryCause::ActionRequired(reason)) if reason.contains("403"))
+        );
     }
 
     #[test]
@@ -478,10 +480,10 @@ mod tests {
                 "pipeline with id [events] does not exist",
             ),
         ] {
-            let Err(SendError::PartiallyAccepted {
+            let Err(SendError::EventErrors {
                 undeliverable_events,
                 retry_events,
-                cause: Some(RetryCause::Blocked(blocked)),
+                cause: Some(RetryCause::ActionRequired(blocked)),
                 ..
             }) = accepted(&["a"], &item(kind, reason))
             else {

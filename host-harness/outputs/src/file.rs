@@ -45,17 +45,17 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let [mib, hours] = rotate.map(|number| errors.ok_or_push(number).flatten());
     let compression = errors.ok_or_push(Encoding::read(&mut section));
     let compression = compression.unwrap_or(Encoding::Plain);
-    let keep = errors
+    let closed_files_max = errors
         .ok_or_push(section.number("keep", 1..=100_000))
         .flatten();
     if !rotates {
         for (key, set) in [
             ("compression", compression != Encoding::Plain),
-            ("keep", keep.is_some()),
+            ("keep", closed_files_max.is_some()),
         ] {
             if set {
                 let reason = "applies to closed files; set rotate_mib or rotate_hours as well";
-                errors.add(section.error(key, reason));
+                errors.push(section.error(key, reason));
             }
         }
     }
@@ -64,7 +64,8 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
         bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
         age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
         compression,
-        keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
+        closed_files_max: closed_files_max
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
     });
     errors.into_value(
         path.map(|path| -> Box<dyn OutputConfig> { Box::new(FileOutputConfig { path, rotation }) }),
@@ -639,7 +640,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Plain,
-            keep: None,
+            closed_files_max: None,
         };
         let mut writer = FileWriter::new(FileOutputConfig {
             rotation: Some(rotation),
@@ -704,7 +705,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Gzip,
-            keep: None,
+            closed_files_max: None,
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
@@ -748,7 +749,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Plain,
-            keep: None,
+            closed_files_max: None,
         };
         let path = Path::new("/dev/null");
         let mut appender = Appender::with_rotation(path, Some(rotation)).unwrap();
@@ -774,7 +775,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Plain,
-            keep: None,
+            closed_files_max: None,
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
@@ -862,7 +863,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Plain,
-            keep: None,
+            closed_files_max: None,
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
@@ -945,7 +946,7 @@ mod tests {
             bytes_max: Some(4),
             age_max: None,
             compression: Encoding::Zstd,
-            keep: Some(1),
+            closed_files_max: Some(1),
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         for second in 1..=3 {
@@ -969,7 +970,7 @@ mod tests {
             bytes_max: Some(1),
             age_max: None,
             compression: Encoding::Plain,
-            keep: Some(2),
+            closed_files_max: Some(2),
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         // Each closes the file of the one before it, two of them at the same time.

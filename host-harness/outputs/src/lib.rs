@@ -57,7 +57,7 @@ pub use self::nats_servers::NatsServers;
 pub use self::outputs::Outputs;
 pub use self::reason::Reason;
 pub use self::statistics::OutputStatus;
-pub use self::stdout::ndjson_writer;
+pub use self::stdout::ndjson_output;
 pub use self::template::{PATTERN_WILDCARD, PathTemplate};
 pub use source_common::delivery::{
     Delivery, DeliveryError, Entry, Event, Kind, UndeliverableEvent,
@@ -143,7 +143,7 @@ pub enum OutputError {
     /// The receiver refuses until an operator changes something there or in
     /// the settings: credentials, the endpoint, every event. The host keeps
     /// the events, reports the output as blocked and retries with backoff.
-    Blocked(Reason),
+    ActionRequired(Reason),
     /// These events can never be accepted; `event` is their index in the delivery. Every
     /// other event of the delivery has been accepted. The host stores them with
     /// the rejected records and continues.
@@ -167,7 +167,7 @@ impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the other end is closed"),
-            Self::Blocked(reason)
+            Self::ActionRequired(reason)
             | Self::RetryAfterProgress(reason)
             | Self::Retry(reason)
             | Self::Throttled { reason, .. } => f.write_str(reason),
@@ -182,14 +182,17 @@ impl std::error::Error for OutputError {}
 
 /// Parses one `[[output]]`.
 pub fn parse_output(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let kind = section.required_string("type")?;
+    let output_type = section.required_string("type")?;
     let names: Vec<&str> = OUTPUT_TYPES.iter().map(|(name, _)| *name).collect();
-    match OUTPUT_TYPES.iter().find(|(name, _)| *name == kind) {
+    match OUTPUT_TYPES.iter().find(|(name, _)| *name == output_type) {
         Some((_, parse)) => parse(section),
         None => {
-            let reason = match nearest(&kind, names.iter().copied()) {
-                Some(meant) => format!("is `{kind}`; did you mean `{meant}`?"),
-                None => format!("is `{kind}`; it must be one of: {}", names.join(", ")),
+            let reason = match nearest(&output_type, names.iter().copied()) {
+                Some(meant) => format!("is `{output_type}`; did you mean `{meant}`?"),
+                None => format!(
+                    "is `{output_type}`; it must be one of: {}",
+                    names.join(", ")
+                ),
             };
             Err(section.error("type", &reason))
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
-use source_common::peer_certificate::connection_problem;
+use source_common::peer_certificate::actionable_cause;
 use source_common::section::{Section, SettingsErrors};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -99,12 +99,12 @@ impl OutputConfig for NatsOutputConfig {
 
 /// Returns why there is no connection.
 fn connect_error_message(error: &ConnectError) -> String {
-    connection_problem(error).unwrap_or_else(|| error.to_string())
+    actionable_cause(error).unwrap_or_else(|| error.to_string())
 }
 
 impl NatsOutputConfig {
     async fn connect(&self) -> Result<NatsClient, SendError> {
-        let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name).into());
+        let blocked = |reason| SendError::ActionRequired(format!("{}: {reason}", self.name).into());
         let (disconnects, disconnect_count) = watch::channel(0);
         let name = self.name.clone();
         let options = self
@@ -123,7 +123,7 @@ impl NatsOutputConfig {
                     ConnectErrorKind::Authentication
                     | ConnectErrorKind::AuthorizationViolation
                     | ConnectErrorKind::ServerParse => {
-                        SendError::Blocked(format!("{}: {error}", self.name).into())
+                        SendError::ActionRequired(format!("{}: {error}", self.name).into())
                     }
                     ConnectErrorKind::Dns
                     | ConnectErrorKind::Io
@@ -301,7 +301,7 @@ impl EventOutcomes {
         if self.undeliverable_events.is_empty() && self.retry_events.is_empty() {
             return Ok(());
         }
-        Err(SendError::PartiallyAccepted {
+        Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
             unsent: self.unsent,
             retry_events: self.retry_events,
@@ -326,7 +326,7 @@ mod tests {
 
     use super::*;
 
-    /// As the client makes it of an answer of the server.
+    /// The error that the client makes from the server's response.
     fn refused(code: u64, description: &str) -> PublishError {
         let ack = format!("{{\"code\":400,\"err_code\":{code},\"description\":\"{description}\"}}");
         let refusal: jetstream::Error = serde_json::from_str(&ack).unwrap();

@@ -27,7 +27,7 @@ const REASON_CHARS: usize = 300;
 /// Parses the settings of `type = "otlp"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let defaults = Defaults {
-        kind: "otlp",
+        output_type: "otlp",
         path: PATH,
         token_scheme: None,
     };
@@ -63,13 +63,15 @@ impl ReceiverProtocol for OtlpProtocol {
     ) -> Result<(), SendError> {
         let partial = partial_success(response.body).filter(|_| response.is_plain_success());
         let Some(partial) = partial else {
-            return Err(response.unexpected_body("an ExportLogsServiceResponse"));
+            return Err(response.unexpected_body_error("an ExportLogsServiceResponse"));
         };
         let rejected = match usize::try_from(partial.rejected_log_records) {
             Ok(0) => return Ok(()),
             Ok(rejected) if rejected <= *sent => rejected,
             _ => {
-                return Err(response.unexpected_body("a count of rejected records of this request"));
+                return Err(
+                    response.unexpected_body_error("a count of rejected records of this request")
+                );
             }
         };
         let message = response.excerpt(&partial.error_message, REASON_CHARS);
@@ -82,7 +84,7 @@ impl ReceiverProtocol for OtlpProtocol {
                 event,
                 reason: reason.clone(),
             };
-            return Err(SendError::PartiallyAccepted {
+            return Err(SendError::EventErrors {
                 undeliverable_events: (0..*sent).map(undeliverable).collect(),
                 unsent: 0,
                 retry_events: Vec::new(),
@@ -177,7 +179,7 @@ mod tests {
         }
         let all = accepted(StatusCode::OK, &rejecting(2));
         assert!(
-            matches!(&all, Err(SendError::PartiallyAccepted { undeliverable_events, retry_events, .. }) if undeliverable_events.len() == 2 && retry_events.is_empty()),
+            matches!(&all, Err(SendError::EventErrors { undeliverable_events, retry_events, .. }) if undeliverable_events.len() == 2 && retry_events.is_empty()),
             "{all:?}"
         );
     }

@@ -14,20 +14,20 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::statistics::{DeliveryStatistics, OutputStatus, Statistics};
+use super::statistics::{ActiveDelivery, OutputStatus, Statistics};
 use super::{
     Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, UndeliverableEvent, stdout,
 };
 
-/// The kind of a reason that persists until an operator changes something.
+/// The category of a reason that persists until an operator changes something.
 const BLOCKED: &str = "blocked";
 
 /// Maximum number of tries at a blocked output, where tries are bounded (`--once`). More would only
 /// delay the reason that an operator has to see.
 const BLOCKED_TRIES_MAX: u32 = 3;
 
-/// Maximum number of bytes that sources have fetched, or are fetching, and one output has not
-/// accepted: the batches of some sixty sources. All others that deliver to it wait.
+/// Maximum number of bytes, fetched or being fetched, that one output has not yet accepted: the
+/// batches of some sixty sources. Other sources that deliver to it wait.
 const UNDELIVERED_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// The outputs of a run, shared by its sources.
@@ -43,28 +43,28 @@ pub struct Outputs {
 /// An output with its name from the settings.
 struct NamedOutput {
     name: String,
-    kind: String,
+    output_type: String,
     statistics: Statistics,
     /// A permit for each byte that may still be fetched for it.
     byte_permits: Arc<Semaphore>,
     output: Mutex<Box<dyn Output>>,
 }
 
-/// Why a delivery is tried again later.
-struct RetryReason {
+/// A try of a delivery that is to be repeated, and why.
+struct PendingRetry {
     reason: Reason,
-    /// The kind in the log.
-    kind: &'static str,
+    /// The category, which the log shows as `kind`.
+    category: &'static str,
     /// Minimum wait that the receiver asks for.
     wait_min: Duration,
 }
 
-impl RetryReason {
-    /// Creates a reason that may pass at any time.
+impl PendingRetry {
+    /// Creates a retry for a reason that may pass at any time.
     const fn new(reason: Reason) -> Self {
         Self {
             reason,
-            kind: "unavailable",
+            category: "unavailable",
             wait_min: Duration::ZERO,
         }
     }
@@ -89,10 +89,10 @@ impl Outputs {
                 message: format!("output: {failure}"),
                 ..failure
             })?;
-            let (kind, _) = type_and_destination(output.name());
+            let (output_type, _) = type_and_destination(output.name());
             outputs.push(NamedOutput {
                 name: name.to_owned(),
-                kind: kind.to_owned(),
+                output_type: output_type.to_owned(),
                 statistics: Statistics::default(),
                 byte_permits: Arc::new(Semaphore::new(to_usize(UNDELIVERED_BYTES_MAX))),
                 output: Mutex::new(output),
@@ -150,7 +150,7 @@ impl Outputs {
             match self.try_reserve(chosen, bytes, first) {
                 Ok(reservation) => return reservation,
                 Err((number, full)) => {
-                    let _held_back = full.statistics.hold_back(source);
+                    let _wait = full.statistics.begin_capacity_wait(source);
                     let room = Arc::clone(&full.byte_permits)
                         .acquire_many_owned(bytes)
                         .await;
@@ -223,7 +223,7 @@ impl Outputs {
     pub fn report(&self) -> Vec<OutputStatus> {
         let outputs = self.outputs.iter();
         outputs
-            .map(|output| output.statistics.report(&output.name, &output.kind))
+            .map(|output| output.statistics.report(&output.name, &output.output_type))
             .collect()
     }
 
@@ -240,9 +240,9 @@ impl Outputs {
     /// Returns the name of an output that has not yet answered a delivery of the source, or one that
     /// is ahead of it, and since when. An output that is known to be blocked does not count.
     #[must_use]
-    pub fn unanswered_output(&self, source: &str) -> Option<(String, SystemTime)> {
+    pub fn unresponsive_output(&self, source: &str) -> Option<(String, SystemTime)> {
         self.outputs.iter().find_map(|output| {
-            let since = output.statistics.unanswered_for_source(source)?;
+            let since = output.statistics.unresponsive_since(source)?;
             Some((output.name.clone(), since))
         })
     }
@@ -261,7 +261,7 @@ impl Outputs {
             let result = held.accept(delivery).await;
             drop(held);
             let tries = backoff.failures().saturating_add(1);
-            let later = match result {
+            let retry = match result {
                 Ok(()) => {
                     if tries > 1 {
                         info!(source = %delivery.source, output = %output.name, tries, "the output accepts again");
@@ -280,23 +280,23 @@ impl Outputs {
                     statistics.accepted(accepted);
                     return Ok(events.into_iter().map(with_output_name).collect());
                 }
-                Err(OutputError::Blocked(reason)) => RetryReason {
-                    kind: BLOCKED,
-                    ..RetryReason::new(reason)
+                Err(OutputError::ActionRequired(reason)) => PendingRetry {
+                    category: BLOCKED,
+                    ..PendingRetry::new(reason)
                 },
                 Err(OutputError::RetryAfterProgress(reason)) => {
                     backoff.reset();
-                    RetryReason::new(reason)
+                    PendingRetry::new(reason)
                 }
-                Err(OutputError::Retry(reason)) => RetryReason::new(reason),
-                Err(OutputError::Throttled { reason, wait }) => RetryReason {
-                    kind: "throttled",
+                Err(OutputError::Retry(reason)) => PendingRetry::new(reason),
+                Err(OutputError::Throttled { reason, wait }) => PendingRetry {
+                    category: "throttled",
                     wait_min: wait,
-                    ..RetryReason::new(reason)
+                    ..PendingRetry::new(reason)
                 },
             };
             backoff.fail();
-            self.retry_later((&output.name, &name), &statistics, backoff, later)
+            self.retry_later((&output.name, &name), &statistics, backoff, retry)
                 .await?;
         }
     }
@@ -304,20 +304,20 @@ impl Outputs {
     /// Waits before the next try, at least as long as the receiver asks for.
     async fn retry_later(
         &self,
-        (output, destination): (&str, &str),
-        statistics: &DeliveryStatistics<'_>,
+        (output, full_name): (&str, &str),
+        statistics: &ActiveDelivery<'_>,
         backoff: Backoff,
-        later: RetryReason,
+        retry: PendingRetry,
     ) -> Result<(), DeliveryError> {
         let (source, tries) = (statistics.source(), backoff.failures());
-        let (_, place) = type_and_destination(destination);
+        let (_, destination) = type_and_destination(full_name);
         // The reason may quote the receiver.
-        let reason = escape(&later.reason);
-        let reason = [destination, place]
+        let reason = escape(&retry.reason);
+        let reason = [full_name, destination]
             .into_iter()
             .find_map(|name| reason.strip_prefix(name)?.strip_prefix(": "))
             .unwrap_or(&reason);
-        let is_blocked = later.kind == BLOCKED;
+        let is_blocked = retry.category == BLOCKED;
         let tries_max = self.tries_max.map(|max| {
             if is_blocked {
                 max.min(BLOCKED_TRIES_MAX)
@@ -326,22 +326,22 @@ impl Outputs {
             }
         });
         if tries_max.is_some_and(|max| tries >= max) {
-            return Err(DeliveryError::Failed(format!("{destination}: {reason}")));
+            return Err(DeliveryError::Failed(format!("{full_name}: {reason}")));
         }
         statistics.retry(reason);
-        let wait = backoff.wait().max(later.wait_min);
+        let wait = backoff.delay().max(retry.wait_min);
         let seconds = wait.as_secs_f64();
         let mut text = format!(
-            "cannot deliver to {place}: {reason}; retry in {seconds:.1} s (attempt {tries})"
+            "cannot deliver to {destination}: {reason}; retry in {seconds:.1} s (attempt {tries})"
         );
         if let Some(advice) = self.advice {
             text = format!("{text}; {advice}");
         }
-        let (kind, status) = (later.kind, later.reason.status);
+        let (category, status) = (retry.category, retry.reason.status);
         if is_blocked {
-            error!(%source, %output, kind, status, "output blocked: {text}");
+            error!(%source, %output, kind = category, status, "output blocked: {text}");
         } else {
-            warn!(%source, %output, kind, status, "{text}");
+            warn!(%source, %output, kind = category, status, "{text}");
         }
         sleep(wait).await;
         Ok(())
@@ -446,7 +446,7 @@ mod tests {
     }
 
     fn blocked() -> OutputError {
-        OutputError::Blocked("the credentials are refused".to_owned().into())
+        OutputError::ActionRequired("the credentials are refused".to_owned().into())
     }
 
     #[tokio::test(start_paused = true)]
@@ -492,7 +492,7 @@ mod tests {
         let outputs = Arc::new(Outputs::open(configs, None).await.unwrap());
         let status = || outputs.report().remove(0);
         assert_eq!(
-            (status().name.as_str(), status().kind.as_str()),
+            (status().name.as_str(), status().output_type.as_str()),
             ("siem", "http")
         );
         assert_eq!((status().blocked, status().last_success_at), (None, None));
@@ -598,9 +598,9 @@ mod tests {
             let reserved = outputs.reserve("acme", chosen, bytes);
             tokio::time::timeout(Duration::from_secs(60), reserved).await
         };
-        let mut kept = Vec::new();
+        let mut reservations = Vec::new();
         for _ in 0..64 {
-            kept.push(reserve(Some(&bad[..]), MIB).await.unwrap());
+            reservations.push(reserve(Some(&bad[..]), MIB).await.unwrap());
         }
         assert!(reserve(Some(&bad[..]), 1).await.is_err());
         // One that waits for both holds nothing of the other.
@@ -612,13 +612,13 @@ mod tests {
         let all_of_good = reserve(Some(&good[..]), 64 * MIB).await.unwrap();
         drop(all_of_good);
         // What was fetched is less than what was reserved.
-        for reservation in &mut kept {
+        for reservation in &mut reservations {
             reservation.shrink_to(MIB / 2);
         }
         let mut both = of_both.await;
         assert!(both.take(0).is_some() && both.take(1).is_some());
         assert_eq!(outputs.report()[0].waiting_sources, 0);
-        for reservation in &mut kept {
+        for reservation in &mut reservations {
             drop(reservation.take(0));
         }
         drop(both);

@@ -24,8 +24,8 @@ pub(crate) struct Rotation {
     pub(crate) age_max: Option<Duration>,
     /// Compression of closed files.
     pub(super) compression: Encoding,
-    /// Number of closed files to keep; `None` for all.
-    pub(crate) keep: Option<usize>,
+    /// Maximum number of closed files, of which the oldest are removed; `None` for no limit.
+    pub(crate) closed_files_max: Option<usize>,
 }
 
 impl Rotation {
@@ -72,7 +72,7 @@ pub(super) fn process_closed_files(path: &Path, rotation: &Rotation) {
     let finished = closed_files(path).and_then(|mut closed| {
         let surplus = closed
             .len()
-            .saturating_sub(rotation.keep.unwrap_or(usize::MAX));
+            .saturating_sub(rotation.closed_files_max.unwrap_or(usize::MAX));
         // Removed first, since a full disk has no room for a compressed copy.
         for file in closed.drain(..surplus) {
             fs::remove_file(&file.path)?;
@@ -203,12 +203,12 @@ mod tests {
         names
     }
 
-    fn rotation(compression: Encoding, keep: Option<usize>) -> Rotation {
+    fn rotation(compression: Encoding, closed_files_max: Option<usize>) -> Rotation {
         Rotation {
             bytes_max: Some(100),
             age_max: Some(Duration::from_secs(3_600)),
             compression,
-            keep,
+            closed_files_max,
         }
     }
 

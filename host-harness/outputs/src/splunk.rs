@@ -21,7 +21,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let mut template = |key| errors.ok_or_push(Template::read_optional(&mut section, key));
     let templates = [template("index"), template("sourcetype"), template("host")];
     let defaults = Defaults {
-        kind: "splunk",
+        output_type: "splunk",
         path: PATH,
         token_scheme: Some("Splunk"),
     };
@@ -111,8 +111,8 @@ impl ReceiverProtocol for HecProtocol {
             Some(HecResponse { code: 0, .. }) => Ok(()),
             Some(hec_response) => Err(hec_response
                 .to_error(response)
-                .unwrap_or_else(|| response.retry(response.message()))),
-            None => Err(response.unexpected_body("an answer of the HTTP Event Collector")),
+                .unwrap_or_else(|| response.retry_error(response.message()))),
+            None => Err(response.unexpected_body_error("an answer of the HTTP Event Collector")),
         }
     }
 
@@ -132,7 +132,7 @@ impl HecResponse {
         Some(match self.code {
             // Token missing, disabled, invalid, or not accepted in the query.
             1..=4 | 16 | 21 | 22 => {
-                SendError::Blocked(format!("the credentials are refused: {reason}").into())
+                SendError::ActionRequired(format!("the credentials are refused: {reason}").into())
             }
             // Invalid format, missing or empty field, indexed field.
             6 | 12 | 13 | 15 => SendError::PartRejected {
@@ -141,10 +141,10 @@ impl HecResponse {
             },
             // Incorrect index, or data channel missing, invalid or disabled.
             7 | 10 | 11 | 14 => {
-                SendError::Blocked(format!("{reason}; check the token's settings").into())
+                SendError::ActionRequired(format!("{reason}; check the token's settings").into())
             }
             // No data, internal error, busy, unhealthy, shutting down.
-            5 | 8 | 9 | 18..=20 | 23 => response.retry(reason),
+            5 | 8 | 9 | 18..=20 | 23 => response.retry_error(reason),
             _ => return None,
         })
     }
@@ -240,7 +240,7 @@ mod tests {
         for code in [1, 2, 3, 4, 16, 21, 22] {
             let (success, error) = by_code(code);
             for refusal in [success, error.unwrap()] {
-                let is_blocked = matches!(&refusal, SendError::Blocked(reason) if reason.contains("credentials"));
+                let is_blocked = matches!(&refusal, SendError::ActionRequired(reason) if reason.contains("credentials"));
                 assert!(is_blocked, "{code}: {refusal:?}");
             }
         }
@@ -260,8 +260,11 @@ mod tests {
         // A wrong index is no fault of an event.
         for code in [7, 10, 11, 14] {
             let (success, error) = by_code(code);
-            assert!(matches!(success, SendError::Blocked(_)), "{code}");
-            assert!(matches!(error, Some(SendError::Blocked(_))), "{code}");
+            assert!(matches!(success, SendError::ActionRequired(_)), "{code}");
+            assert!(
+                matches!(error, Some(SendError::ActionRequired(_))),
+                "{code}"
+            );
         }
         for code in [5, 8, 9, 18, 19, 20, 23] {
             let (success, error) = by_code(code);

@@ -12,15 +12,15 @@ pub struct OutputStatus {
     /// Name of the output in the settings.
     pub name: String,
     /// Type of the output, such as `http`.
-    pub kind: String,
+    pub output_type: String,
     /// Why the output does not accept; `None` while it does.
     pub blocked: Option<String>,
     /// Since when it has something to take and has neither accepted nor refused anything; `None`
     /// if it has nothing to take, or is blocked.
-    pub unanswered_since: Option<SystemTime>,
+    pub unresponsive_since: Option<SystemTime>,
     /// When the output last accepted a delivery.
     pub last_success_at: Option<SystemTime>,
-    /// Number of deliveries that were retried.
+    /// Number of retries of deliveries.
     pub retries: u64,
     /// Total time during which it did not accept.
     pub blocked_for: Duration,
@@ -44,18 +44,18 @@ struct Counts {
     retries: u64,
     events: u64,
     batches: u64,
-    /// The waiting sources, each with the reason.
-    waiting: BTreeMap<String, String>,
+    /// The sources with a delivery to retry, each with the reason.
+    retrying: BTreeMap<String, String>,
     /// The last of these reasons.
     reason: String,
     /// The sources that fetch nothing because the output has no room for more undelivered bytes, and
     /// how many of their polls wait.
-    held_back: BTreeMap<String, usize>,
+    waiting_for_capacity: BTreeMap<String, usize>,
     /// The sources of the current deliveries, which the output accepts one after the other, and how
     /// many each has.
     delivering: BTreeMap<String, usize>,
     /// Since when there are some, or when it last accepted or refused one of them.
-    unanswered_since: Option<SystemTime>,
+    unresponsive_since: Option<SystemTime>,
     /// Whether it has accepted nothing since it refused a try.
     has_refused: bool,
     blocked_since: Option<Instant>,
@@ -63,50 +63,52 @@ struct Counts {
     blocked_for: Duration,
 }
 
-/// A source that waits for room in an output, for as long as this lives.
-pub(super) struct HeldBack<'a> {
+/// The wait of a source for room in an output, which ends when this is dropped.
+pub(super) struct CapacityWait<'a> {
     statistics: &'a Statistics,
     source: &'a str,
 }
 
 /// One delivery to an output, from its first try to its end, however it ends.
-pub(super) struct DeliveryStatistics<'a> {
+pub(super) struct ActiveDelivery<'a> {
     statistics: &'a Statistics,
     source: &'a str,
 }
 
 impl Statistics {
     /// Starts a delivery.
-    pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
+    pub(super) fn begin<'a>(&'a self, source: &'a str) -> ActiveDelivery<'a> {
         let mut counts = self.lock();
         increment(&mut counts.delivering, source);
-        counts.unanswered_since.get_or_insert_with(SystemTime::now);
+        counts
+            .unresponsive_since
+            .get_or_insert_with(SystemTime::now);
         drop(counts);
-        DeliveryStatistics {
+        ActiveDelivery {
             statistics: self,
             source,
         }
     }
 
     /// Records that a source waits until the output has accepted more.
-    pub(super) fn hold_back<'a>(&'a self, source: &'a str) -> HeldBack<'a> {
+    pub(super) fn begin_capacity_wait<'a>(&'a self, source: &'a str) -> CapacityWait<'a> {
         let mut counts = self.lock();
-        increment(&mut counts.held_back, source);
+        increment(&mut counts.waiting_for_capacity, source);
         drop(counts);
-        HeldBack {
+        CapacityWait {
             statistics: self,
             source,
         }
     }
 
-    pub(super) fn report(&self, name: &str, kind: &str) -> OutputStatus {
+    pub(super) fn report(&self, name: &str, output_type: &str) -> OutputStatus {
         let counts = self.lock();
         let blocked_now = counts.blocked_since.map(|since| since.elapsed());
         OutputStatus {
             name: name.to_owned(),
-            kind: kind.to_owned(),
+            output_type: output_type.to_owned(),
             blocked: blocked_now.map(|_| counts.reason.clone()),
-            unanswered_since: counts.unanswered_since(),
+            unresponsive_since: counts.unresponsive_since(),
             last_success_at: counts.last_success_at,
             retries: counts.retries,
             blocked_for: counts
@@ -122,16 +124,16 @@ impl Statistics {
     pub(super) fn blocking_reason(&self, source: &str) -> Option<String> {
         let counts = self.lock();
         let is_blocked = counts.blocked_since.is_some();
-        let is_held_back = is_blocked && counts.held_back.contains_key(source);
-        let is_queued = counts.holds_up_deliveries() && counts.delivering.contains_key(source);
-        let held_up = (is_held_back || is_queued).then_some(&counts.reason);
-        counts.waiting.get(source).or(held_up).cloned()
+        let waits_for_capacity = is_blocked && counts.waiting_for_capacity.contains_key(source);
+        let is_queued = counts.blocks_queued_deliveries() && counts.delivering.contains_key(source);
+        let last_reason = (waits_for_capacity || is_queued).then_some(&counts.reason);
+        counts.retrying.get(source).or(last_reason).cloned()
     }
 
-    /// Returns since when it has answered nothing, if a delivery of the source waits for it.
-    pub(super) fn unanswered_for_source(&self, source: &str) -> Option<SystemTime> {
+    /// Returns since when the output has answered nothing, if a delivery of the source waits for it.
+    pub(super) fn unresponsive_since(&self, source: &str) -> Option<SystemTime> {
         let counts = self.lock();
-        let since = counts.unanswered_since();
+        let since = counts.unresponsive_since();
         since.filter(|_| counts.delivering.contains_key(source))
     }
 
@@ -144,26 +146,26 @@ impl Counts {
     /// Returns whether all current deliveries, including those that are queued, wait for the output: it
     /// is blocked, and has accepted none since it refused one. A receiver that never responds keeps
     /// each of them waiting for as long as one try takes.
-    fn holds_up_deliveries(&self) -> bool {
+    fn blocks_queued_deliveries(&self) -> bool {
         self.blocked_since.is_some() && self.has_refused
     }
 
-    fn unanswered_since(&self) -> Option<SystemTime> {
-        let since = self.unanswered_since;
+    fn unresponsive_since(&self) -> Option<SystemTime> {
+        let since = self.unresponsive_since;
         since.filter(|_| self.blocked_since.is_none())
     }
 
     fn waiting_sources(&self) -> usize {
-        let waiting = self.waiting.keys().chain(self.held_back.keys());
+        let waiting = self.retrying.keys().chain(self.waiting_for_capacity.keys());
         let mut sources: BTreeSet<&String> = waiting.collect();
-        if self.holds_up_deliveries() {
+        if self.blocks_queued_deliveries() {
             sources.extend(self.delivering.keys());
         }
         sources.len()
     }
 }
 
-impl<'a> DeliveryStatistics<'a> {
+impl<'a> ActiveDelivery<'a> {
     /// Returns the source of the delivery.
     pub(super) const fn source(&self) -> &'a str {
         self.source
@@ -174,10 +176,10 @@ impl<'a> DeliveryStatistics<'a> {
         let mut counts = self.statistics.lock();
         counts.retries = counts.retries.saturating_add(1);
         counts.has_refused = true;
-        counts.unanswered_since = Some(SystemTime::now());
+        counts.unresponsive_since = Some(SystemTime::now());
         reason.clone_into(&mut counts.reason);
         let source = self.source.to_owned();
-        counts.waiting.insert(source, reason.to_owned());
+        counts.retrying.insert(source, reason.to_owned());
         counts.blocked_since.get_or_insert_with(Instant::now);
     }
 
@@ -190,26 +192,26 @@ impl<'a> DeliveryStatistics<'a> {
         counts.has_refused = false;
         let now = Some(SystemTime::now());
         counts.last_success_at = now;
-        counts.unanswered_since = now;
+        counts.unresponsive_since = now;
     }
 }
 
-impl Drop for HeldBack<'_> {
+impl Drop for CapacityWait<'_> {
     fn drop(&mut self) {
         let mut counts = self.statistics.lock();
-        decrement(&mut counts.held_back, self.source);
+        decrement(&mut counts.waiting_for_capacity, self.source);
     }
 }
 
-impl Drop for DeliveryStatistics<'_> {
+impl Drop for ActiveDelivery<'_> {
     fn drop(&mut self) {
         let mut counts = self.statistics.lock();
         decrement(&mut counts.delivering, self.source);
         if counts.delivering.is_empty() {
-            counts.unanswered_since = None;
+            counts.unresponsive_since = None;
         }
-        counts.waiting.remove(self.source);
-        if counts.waiting.is_empty()
+        counts.retrying.remove(self.source);
+        if counts.retrying.is_empty()
             && let Some(since) = counts.blocked_since.take()
         {
             counts.blocked_for = counts.blocked_for.saturating_add(since.elapsed());
@@ -269,15 +271,15 @@ mod tests {
     #[test]
     fn an_output_that_has_not_answered_reports_since_when_it_has_had_something_to_take() {
         let statistics = Statistics::default();
-        let since = || statistics.report("siem", "http").unanswered_since;
+        let since = || statistics.report("siem", "http").unresponsive_since;
         assert_eq!(since(), None);
         let acme = statistics.begin("acme");
         let first = since().unwrap();
-        assert_eq!(statistics.unanswered_for_source("acme"), Some(first));
-        assert_eq!(statistics.unanswered_for_source("beta"), None);
+        assert_eq!(statistics.unresponsive_since("acme"), Some(first));
+        assert_eq!(statistics.unresponsive_since("beta"), None);
         // One that queues has to wait for as long.
         let beta = statistics.begin("beta");
-        assert_eq!(statistics.unanswered_for_source("beta"), Some(first));
+        assert_eq!(statistics.unresponsive_since("beta"), Some(first));
         while SystemTime::now() <= first {}
         beta.accepted(1);
         drop(beta);

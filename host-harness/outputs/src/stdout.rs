@@ -34,7 +34,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
 #[async_trait]
 impl OutputConfig for StdoutOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        ndjson_writer(io::stdout(), self.line_bytes_max)
+        ndjson_output(io::stdout(), self.line_bytes_max)
     }
 
     async fn test(&self) -> Result<String, OutputError> {
@@ -48,11 +48,11 @@ impl OutputConfig for StdoutOutputConfig {
 
 /// Returns an output that writes NDJSON to any writer like `stdout` does, for programs with their
 /// own pipe. A line longer than `line_bytes_max` is rejected.
-pub fn ndjson_writer(
+pub fn ndjson_output(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,
 ) -> Result<Box<dyn Output>, Failure> {
-    let output = LineWriter::start(writer, line_bytes_max)
+    let output = NdjsonOutput::start(writer, line_bytes_max)
         .map_err(|error| Failure::failed(format!("stdout: {error}")))?;
     Ok(Box::new(output))
 }
@@ -138,8 +138,8 @@ fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()
     }
 }
 
-/// A line writer on its own thread.
-struct LineWriter {
+/// An output that writes lines on a thread of its own.
+struct NdjsonOutput {
     write_jobs: mpsc::Sender<WriteJob>,
     line_bytes_max: Option<usize>,
 }
@@ -149,7 +149,7 @@ struct WriteJob {
     done: oneshot::Sender<io::Result<()>>,
 }
 
-impl LineWriter {
+impl NdjsonOutput {
     fn start(
         mut writer: impl Write + Send + 'static,
         line_bytes_max: Option<usize>,
@@ -209,7 +209,7 @@ impl LineWriter {
 }
 
 #[async_trait]
-impl Output for LineWriter {
+impl Output for NdjsonOutput {
     fn name(&self) -> &str {
         "stdout"
     }
@@ -287,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn events_are_written_before_they_are_accepted() {
         let shared = Shared::default();
-        let mut output = LineWriter::start(shared.clone(), None).unwrap();
+        let mut output = NdjsonOutput::start(shared.clone(), None).unwrap();
         let index = [entry(3), entry(6)];
         output.accept(&delivery("{}\n[]\n", &index)).await.unwrap();
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
@@ -318,7 +318,7 @@ mod tests {
     async fn standard_output_on_a_full_disk_is_retried_and_no_line_is_torn() {
         let full = Full::default();
         full.0.lock().unwrap().0 = 8;
-        let mut output = LineWriter::start(full.clone(), None).unwrap();
+        let mut output = NdjsonOutput::start(full.clone(), None).unwrap();
         let events = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
         let index = [entry(8), entry(16), entry(24)];
         for room in [3, 2, 5] {
@@ -343,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_pipe_is_distinguished_from_other_errors() {
-        let mut output = LineWriter::start(Broken, None).unwrap();
+        let mut output = NdjsonOutput::start(Broken, None).unwrap();
         let index = [entry(3)];
         let error = output.accept(&delivery("{}\n", &index)).await.unwrap_err();
         assert!(matches!(error, OutputError::Closed), "{error}");
@@ -352,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_is_too_long_is_undeliverable_and_the_others_are_written() {
         let shared = Shared::default();
-        let mut output = LineWriter::start(shared.clone(), Some(4)).unwrap();
+        let mut output = NdjsonOutput::start(shared.clone(), Some(4)).unwrap();
         let index = [entry(3), entry(9), entry(12)];
         let error = output
             .accept(&delivery("{}\n12345\n[]\n", &index))

@@ -27,11 +27,11 @@ impl Tls {
         let certificate = match (certificate, key) {
             (Some(Some(certificate)), Some(Some(key))) => Some((certificate, key)),
             (Some(Some(_)), Some(None)) => {
-                errors.add(section.error("cert_file", "needs key_file as well"));
+                errors.push(section.error("cert_file", "needs key_file as well"));
                 None
             }
             (Some(None), Some(Some(_))) => {
-                errors.add(section.error("key_file", "needs cert_file as well"));
+                errors.push(section.error("key_file", "needs cert_file as well"));
                 None
             }
             _ => None,

@@ -33,10 +33,10 @@ pub(super) trait Worker: Send {
 #[derive(Debug)]
 pub(super) enum SendError {
     /// Nothing is accepted until an operator changes something.
-    Blocked(Reason),
-    /// The receiver has decided on each event; indexes are within the part. All
+    ActionRequired(Reason),
+    /// Each event has a result of its own; indexes are within the part. All
     /// events that are not listed were accepted.
-    PartiallyAccepted {
+    EventErrors {
         /// Events that can never be accepted.
         undeliverable_events: Vec<UndeliverableEvent>,
         /// How many of those were not sent, and so were not refused by the receiver.
@@ -71,10 +71,10 @@ impl SendError {
     #[cfg(feature = "http")]
     pub(super) fn with_status(mut self, status: u16) -> Self {
         match &mut self {
-            Self::Blocked(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
+            Self::ActionRequired(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
                 reason.status = Some(status);
             }
-            Self::PartiallyAccepted { .. } | Self::PartRejected { .. } => {}
+            Self::EventErrors { .. } | Self::PartRejected { .. } => {}
         }
         self
     }
@@ -84,7 +84,7 @@ impl SendError {
 #[derive(Debug)]
 pub(super) enum RetryCause {
     /// Until an operator changes something.
-    Blocked(Reason),
+    ActionRequired(Reason),
     /// The cause may pass.
     Retry(Reason),
 }
@@ -92,7 +92,7 @@ pub(super) enum RetryCause {
 impl From<RetryCause> for OutputError {
     fn from(cause: RetryCause) -> Self {
         match cause {
-            RetryCause::Blocked(reason) => Self::Blocked(reason),
+            RetryCause::ActionRequired(reason) => Self::ActionRequired(reason),
             RetryCause::Retry(reason) => Self::Retry(reason),
         }
     }
@@ -184,7 +184,7 @@ impl<W: Worker> WorkerPool<W> {
         };
         match stop {
             Some(
-                error @ (OutputError::Blocked(_)
+                error @ (OutputError::ActionRequired(_)
                 | OutputError::RetryAfterProgress(_)
                 | OutputError::Retry(_)
                 | OutputError::Throttled { .. }),
@@ -214,7 +214,7 @@ impl<W: Worker> WorkerPool<W> {
                             && undeliverable_events.len() == count
                             && !self.accepted_sources.contains(delivery.source) =>
                     {
-                        Err(OutputError::Blocked(
+                        Err(OutputError::ActionRequired(
                             format!(
                                 "{} refuses every event of this source: {}",
                                 self.name, first.reason
@@ -313,8 +313,10 @@ impl DeliveryProgress {
 
     fn handle_error(&mut self, mut part: Part, error: SendError) {
         match error {
-            SendError::Blocked(reason) => self.stop_with(part, OutputError::Blocked(reason)),
-            SendError::PartiallyAccepted {
+            SendError::ActionRequired(reason) => {
+                self.stop_with(part, OutputError::ActionRequired(reason));
+            }
+            SendError::EventErrors {
                 undeliverable_events,
                 unsent,
                 retry_events,
@@ -372,8 +374,8 @@ impl DeliveryProgress {
         self.put_back(part);
         let is_more_severe = match (&self.stop, &error) {
             (None, _) => true,
-            (Some(OutputError::Blocked(_)), _) => false,
-            (Some(_), OutputError::Blocked(_) | OutputError::Throttled { .. }) => true,
+            (Some(OutputError::ActionRequired(_)), _) => false,
+            (Some(_), OutputError::ActionRequired(_) | OutputError::Throttled { .. }) => true,
             (
                 Some(_),
                 OutputError::Closed

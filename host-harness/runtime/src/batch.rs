@@ -13,9 +13,9 @@ use crate::store::CHECKPOINT_BYTES_MAX;
 /// Maximum number of notices; a component has a few per stream, and the host keeps each in the log
 /// and the state file.
 const NOTICES_MAX: usize = 1_000;
-/// How far the notices may exceed `max-bytes`.
+/// How many bytes beyond `max-bytes` the texts of notices, statuses and rejected records may add.
 const TEXT_BYTES_ALLOWANCE: u64 = 512 * 1024;
-/// How far locator and reason of each rejected record may exceed it, since a component
+/// How many bytes more the locator and the reason of each rejected record may add, since a component
 /// of `pipeline:source` counts its original only.
 const REJECTED_BYTES_ALLOWANCE: u64 = 512;
 /// Maximum of requests, records or bytes of a poll. Sums over many polls stay far
@@ -23,19 +23,19 @@ const REJECTED_BYTES_ALLOWANCE: u64 = 512;
 const COUNT_MAX: u64 = 1 << 40;
 
 /// Verifies a batch whose texts have been sanitized. The error is a clause
-/// about the component. No checkpoint may contain one of the `credentials`.
+/// about the component. No checkpoint may contain a secret that `credential_redactor` detects.
 pub fn verify(
     batch: &Batch,
     description: &Description,
     limits: Limits,
-    credentials: &Redactor,
+    credential_redactor: &Redactor,
 ) -> Result<(), String> {
     verify_limits(batch, limits)?;
     verify_streams(batch, description)?;
     verify_index(batch, description)?;
     verify_events(batch)?;
     verify_stats(batch)?;
-    if credentials.contains_secret(&batch.checkpoint) {
+    if credential_redactor.contains_secret(&batch.checkpoint) {
         return Err("the checkpoint contains a secret of the source".to_owned());
     }
     Ok(())

@@ -22,8 +22,8 @@ pub trait EventSink: Send + Sync {
     /// reserved for it. Returns the events that can never be accepted; the loop passes them to
     /// [`store_rejected`](Self::store_rejected).
     ///
-    /// The future may be dropped at any await point, when the source has to
-    /// stop; the events are then collected again.
+    /// The future may be dropped at any await point when the source has to stop; the events are then
+    /// collected again.
     async fn accept(
         &self,
         delivery: &Delivery<'_>,
@@ -33,17 +33,17 @@ pub trait EventSink: Send + Sync {
     /// Stores records of a source that could not become events, and events that
     /// can never be accepted.
     ///
-    /// The future may be dropped as that of [`accept`](Self::accept); the records are then
-    /// collected again.
+    /// Like that of [`accept`](Self::accept), the future may be dropped at any await point; the records
+    /// are then collected again.
     async fn store_rejected(
         &self,
         source: &str,
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError>;
 
-    /// Reports what the source waits for because it cannot be stored, such as `rejected records`, and
-    /// why; `None` once it no longer does. Does nothing by default.
-    fn unstored(&self, _what: &'static str, _reason: Option<&str>) {}
+    /// Reports why something of the source cannot be stored, such as `rejected records`. The source
+    /// waits until it is stored, or gives up; either is reported with `None`. Does nothing by default.
+    fn storage_error_changed(&self, _what: &'static str, _reason: Option<&str>) {}
 
     /// Reports the state of the source, whenever it has changed. Does nothing by default.
     fn state_changed(&self, _source_state: &StoredSource) {}

@@ -78,7 +78,7 @@ pub struct SourceOptions {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub credentials: Redactor,
+    pub credential_redactor: Redactor,
     /// Allowed origins, besides those that the component describes.
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
@@ -88,7 +88,7 @@ pub struct SourceOptions {
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Memory limit of an instance. It may not exceed the limit that the
-    /// [`ComponentLoader`] were created with.
+    /// [`ComponentLoader`] was created with.
     pub memory_bytes_max: usize,
     /// Time limit of one call.
     pub poll_timeout: Duration,
@@ -121,11 +121,11 @@ impl SourceOptions {
                 .filter_map(|(_, value)| value.as_str().map(str::to_owned))
                 .collect()
         };
-        let credentials = Redactor::new(marked("writeOnly", Value::Bool(true)));
+        let credential_redactor = Redactor::new(marked("writeOnly", Value::Bool(true)));
         Ok(Self {
             name,
-            redactor: credentials.clone(),
-            credentials,
+            redactor: credential_redactor.clone(),
+            credential_redactor,
             allow: AllowSetting::default(),
             origins: marked("format", Value::from("origin")),
             proxies: Proxies::default(),
@@ -205,7 +205,7 @@ pub struct Source {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub credentials: Redactor,
+    pub credential_redactor: Redactor,
     allow: AllowList,
     compiled: CompiledComponent,
     poll_slots: PollSlots,
@@ -346,14 +346,14 @@ impl Source {
             }
             NetworkAccess::Offline => OutgoingHttp::offline(&options.name, allow.clone()),
         };
-        outgoing.redact(&options.redactor);
+        outgoing.set_redactor(&options.redactor);
         Ok(Self {
             name: options.name.clone(),
             description,
             kinds: Arc::clone(&component.kinds),
             limits: options.limits,
             redactor: options.redactor.clone(),
-            credentials: options.credentials,
+            credential_redactor: options.credential_redactor,
             allow,
             compiled: component.compiled.clone(),
             poll_slots: component.poll_slots.clone(),
@@ -428,7 +428,7 @@ impl Source {
 
     /// Sets the observer of its requests. Later calls are ignored.
     pub fn observe_requests(&self, observer: Arc<dyn RequestObserver>) {
-        self.instance_settings.outgoing.observe(observer);
+        self.instance_settings.outgoing.set_observer(observer);
     }
 
     /// From now on, the source works only while this lease is held. Later calls are ignored.

@@ -9,7 +9,7 @@
 //! At most one batch is fetched ahead of the one that is being delivered. It is delivered after that
 //! one is accepted, and dropped if that one is given up.
 
-mod byte_budget;
+mod byte_rate_limiter;
 mod delivering;
 mod persist;
 mod polling;
@@ -30,12 +30,12 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use self::byte_budget::ByteBudget;
+use self::byte_rate_limiter::ByteRateLimiter;
 use self::delivering::{AcceptedBatch, Deliverer, InFlightDelivery};
 use self::persist::rejected_bytes;
 use self::polling::{FinishedPoll, PollRequest};
 use self::source_state::NewNotice;
-pub use self::turns::{SourceTurns, TurnEnd};
+pub use self::turns::{ResumableSourceLoop, TurnEnd};
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord, StreamState};
 use crate::engine::Instance;
@@ -128,9 +128,10 @@ pub enum SourceExit {
     Failed(Failure),
     /// Another process works on it, or may by now.
     LeaseLost,
-    /// An output did not accept: with a failure, the retry limit of
-    /// `--once` was reached; without, standard output is closed, and no source can continue.
-    Output(Option<Failure>),
+    /// Standard output is closed, so no source can continue.
+    OutputClosed,
+    /// An output did not accept a batch within the retry limit of `--once`.
+    OutputFailed(Failure),
     /// A stop was requested.
     Stopped,
 }
@@ -158,7 +159,7 @@ struct RunningLoop {
     refused_backoff: Backoff,
     empty_poll_backoff: Backoff,
     /// Limits the rate of rejected records.
-    rejected_budget: ByteBudget,
+    rejected_limiter: ByteRateLimiter,
     /// Limits the log lines about notices and rejected records.
     notice_limiter: LogRateLimiter,
     /// The waits that have been logged and have not ended.
@@ -174,7 +175,7 @@ impl SourceLoop {
         let end = running.drive().await;
         let end = match (running.complete(&end).await, end) {
             // The cause of the end takes precedence over its consequences.
-            (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
+            (_, end @ (SourceExit::Failed(_) | SourceExit::OutputFailed(_))) | (Ok(()), end) => end,
             (Err(end), _) => end,
         };
         (end, running.context.source_state)
@@ -194,7 +195,7 @@ impl RunningLoop {
             backoff: Backoff::default(),
             refused_backoff: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
             empty_poll_backoff: Backoff::default(),
-            rejected_budget: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
+            rejected_limiter: ByteRateLimiter::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notice_limiter: LogRateLimiter::new(NOTICE_RATE),
             logged_waits: Vec::new(),
             reload_error: None,
@@ -233,7 +234,7 @@ impl RunningLoop {
 
     fn note_next_poll(&mut self, wait: Duration) {
         let next_poll = SystemTime::now().checked_add(wait);
-        self.context.source_state.next_poll_ms = next_poll.map(epoch_ms);
+        self.context.source_state.next_poll_at_ms = next_poll.map(epoch_ms);
     }
 
     /// Waits before the next poll, until it is woken, or until the refused credentials have changed.
@@ -380,7 +381,7 @@ impl RunningLoop {
             &batch,
             &source.description,
             source.limits,
-            &source.credentials,
+            &source.credential_redactor,
         );
         if let Err(reason) = verified {
             self.instance = None;
@@ -388,7 +389,7 @@ impl RunningLoop {
             return self.fail("component", &reason, Duration::ZERO).await;
         }
         self.refused_backoff.reset();
-        self.rejected_budget
+        self.rejected_limiter
             .spend(rejected_bytes(&batch), Instant::now());
         self.session = batch.session.take().map(Secret::new);
         let is_empty_poll = batch.stats.is_empty() && batch.index.is_empty();
@@ -433,7 +434,7 @@ impl RunningLoop {
         self.finish_storing().await?;
         self.log_rejected(&batch.rejected, &undeliverable_events);
         let is_worth_storing = self.record_batch(&batch, undeliverable_events.len());
-        self.context.source_state.next_poll_ms = None;
+        self.context.source_state.next_poll_at_ms = None;
         if let Some(wait) = requested_wait(batch.next) {
             self.note_next_poll(wait);
         }
@@ -451,9 +452,9 @@ impl RunningLoop {
         Ok(())
     }
 
-    /// Delays the next step until the budget for rejected records is free again.
+    /// Delays the next step until the rate limit of rejected records allows the next.
     fn delay_for_rejected(&self, step: Step) -> Step {
-        let least = self.rejected_budget.wait(Instant::now());
+        let least = self.rejected_limiter.delay(Instant::now());
         match step {
             Step::Exit(end) => Step::Exit(end),
             Step::Poll if least.is_zero() => Step::Poll,
@@ -601,7 +602,7 @@ impl RunningLoop {
                 } else {
                     self.empty_poll_backoff.reset();
                 }
-                let wait = self.empty_poll_backoff.wait_after(EMPTY_POLLS_MAX);
+                let wait = self.empty_poll_backoff.delay_after(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(_) => {
@@ -675,7 +676,7 @@ impl RunningLoop {
             return self.give_up(UNAUTHORIZED, &detail, Failure::unauthorized);
         }
         self.refused_backoff.fail();
-        let wait = self.refused_backoff.wait().max(REFUSED_WAIT_MIN);
+        let wait = self.refused_backoff.delay().max(REFUSED_WAIT_MIN);
         self.fail(UNAUTHORIZED, &detail, wait).await
     }
 
@@ -714,7 +715,7 @@ impl RunningLoop {
         let wait = if kind == "failing" {
             wait_min
         } else {
-            self.backoff.wait().max(wait_min)
+            self.backoff.delay().max(wait_min)
         };
         self.context.source_state.note_error(kind, detail);
         self.note_next_poll(wait);

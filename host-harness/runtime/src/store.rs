@@ -90,14 +90,22 @@ pub struct StoredSource {
     /// When this state was written, in RFC 3339.
     pub stored_at: String,
     /// When the last poll ended, in milliseconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub polled_ms: Option<u64>,
+    #[serde(rename = "polled_ms", default, skip_serializing_if = "Option::is_none")]
+    pub polled_at_ms: Option<u64>,
     /// When the last batch was accepted by every output, in milliseconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub succeeded_ms: Option<u64>,
+    #[serde(
+        rename = "succeeded_ms",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub succeeded_at_ms: Option<u64>,
     /// When the next poll is due, in milliseconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_poll_ms: Option<u64>,
+    #[serde(
+        rename = "next_poll_ms",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_poll_at_ms: Option<u64>,
     /// The component that wrote the checkpoint, as `name version`.
     #[serde(default)]
     pub component: String,
@@ -221,14 +229,14 @@ pub fn epoch_ms(time: SystemTime) -> u64 {
 
 /// Reads the last heartbeat of the host that uses a state directory, if there is one.
 #[must_use]
-pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
+pub fn read_heartbeat(state_dir: &Path) -> Option<Heartbeat> {
     let text = fs::read(state_dir.join(HEARTBEAT_FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Reads what the host stored in a state directory besides the source states, if it is there.
 #[must_use]
-pub fn stored_host<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
+pub fn read_host_state<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
     let text = fs::read(state_dir.join(HOST_FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
@@ -403,24 +411,24 @@ impl StateDir {
                 "the checkpoint of `{from}` cannot be moved: {reason}"
             ))
         };
-        let own = read(&self.path, to)?.and_then(|own| own.checkpoint);
+        let target_checkpoint = read(&self.path, to)?.and_then(|target| target.checkpoint);
         let former = match read(&self.path, from) {
             Ok(former) => former,
             // A source with a checkpoint needs no other, and starts.
-            Err(_) if own.is_some() => return Ok(RenameOutcome::TargetHasCheckpoint),
+            Err(_) if target_checkpoint.is_some() => return Ok(RenameOutcome::TargetHasCheckpoint),
             Err(failure) => return Err(failure),
         };
         let Some(mut source_state) = former else {
             return Ok(RenameOutcome::NothingToRename);
         };
-        if own.is_none() {
+        if target_checkpoint.is_none() {
             to.clone_into(&mut source_state.source);
             // In this order, so that a host that is killed in between has it under one name at
             // least.
             self.store(&source_state).map_err(|error| failed(&error))?;
         } else if source_state.checkpoint.is_none() {
             return Ok(RenameOutcome::NothingToRename);
-        } else if source_state.checkpoint != own {
+        } else if source_state.checkpoint != target_checkpoint {
             return Ok(RenameOutcome::TargetHasCheckpoint);
         }
         // Where they are equal, a host was killed in between.
@@ -436,9 +444,9 @@ impl StateDir {
         self.replace(HEARTBEAT_FILE, &serde_json::to_vec(heartbeat)?)
     }
 
-    /// Replaces what the host stores, as JSON text, for [`stored_host`]. It
+    /// Replaces what the host stores, as JSON text, for [`read_host_state`]. It
     /// need not survive a crash of the system.
-    pub fn write_stored_host(&self, json: &[u8]) -> io::Result<()> {
+    pub fn write_host_state(&self, json: &[u8]) -> io::Result<()> {
         self.replace(HOST_FILE, json)
     }
 
@@ -489,9 +497,9 @@ impl StoredSource {
             source: self.source.clone(),
             checkpoint: None,
             stored_at: self.stored_at.clone(),
-            polled_ms: self.polled_ms,
-            succeeded_ms: self.succeeded_ms,
-            next_poll_ms: self.next_poll_ms,
+            polled_at_ms: self.polled_at_ms,
+            succeeded_at_ms: self.succeeded_at_ms,
+            next_poll_at_ms: self.next_poll_at_ms,
             component: self.component.clone(),
             last_error: self.last_error.clone(),
             memory_bytes_peak: self.memory_bytes_peak,

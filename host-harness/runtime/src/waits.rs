@@ -31,7 +31,7 @@ pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
         let is_wait = error.kind == THROTTLED;
         return is_wait
             .then(|| Wait {
-                until_ms: source_state.next_poll_ms,
+                until_ms: source_state.next_poll_at_ms,
                 streams: Vec::new(),
                 reason: error.detail.clone(),
             })
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_source_waits_as_a_whole_or_fails_as_a_whole() {
         let mut source_state = stored_source(&[("audit", State::Waiting, UNTIL_MS)]);
-        source_state.next_poll_ms = Some(1_770_000_000_000);
+        source_state.next_poll_at_ms = Some(1_770_000_000_000);
         let error = |kind: &str| StatusMessage {
             at: String::new(),
             kind: kind.to_owned(),

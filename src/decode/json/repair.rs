@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Member, flatten, scan_object};
+use super::{Member, scan_object, stringify_deep_values};
 use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::encode::push_escaped;
 
@@ -12,7 +12,8 @@ use crate::encode::push_escaped;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repaired {
     /// The text, with a replacement character for each half of a surrogate pair, an escape for
-    /// each control character in a string, and what is nested too deeply [flattened](mod@super::flatten).
+    /// each control character in a string, and what is nested too deeply
+    /// [as a string](super::stringify_deep_values).
     pub text: String,
     /// The offsets in `text` at which strings were repaired, in ascending order.
     pub offsets: Vec<usize>,
@@ -36,7 +37,7 @@ enum LoneSurrogates {
 
 #[inline(never)]
 fn repair_with(text: &str, lone_surrogates: LoneSurrogates) -> Repaired {
-    let text = flatten(text);
+    let text = stringify_deep_values(text);
     let bytes = text.as_bytes();
     let mut repaired = Repaired {
         text: String::with_capacity(text.len()),

@@ -5,7 +5,7 @@ use crate::decode::zip::tests::{END, entry};
 
 /// Reads a body in chunks of that size, and returns what was found.
 fn read(body: &[u8], size: usize) -> Vec<String> {
-    let mut reader = LogFileReader::new("receipt_1.json");
+    let mut reader = LogFileDecoder::new("receipt_1.json");
     let mut chunks = body.chunks(size);
     let mut found = Vec::new();
     loop {
@@ -158,7 +158,7 @@ proptest::proptest! {
 /// A gigabyte of one record without an end, which is never in memory as a whole.
 #[test]
 fn a_line_of_a_gigabyte_costs_the_memory_of_one() {
-    let mut reader = LogFileReader::new("receipt_1.txt");
+    let mut reader = LogFileDecoder::new("receipt_1.txt");
     let mut chunks = 0;
     let mut found = 0;
     loop {

@@ -3,7 +3,8 @@
 use super::super::audit_people::ACCESSES;
 use super::super::convert::{kebab, verbatim};
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Keep, Test, by_row, constant, row, text,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, by_row, constant,
+    row, text,
 };
 use super::super::{audit, audit_people};
 use super::{HEAD, TAIL};
@@ -11,7 +12,7 @@ use crate::field::{self, FieldName};
 
 pub(super) const TABLES: EcsTables = EcsTables {
     rows: &[HEAD, ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_AUDIT_FIELDS,
     rules: RULES,
 };
 
@@ -55,17 +56,21 @@ const ROWS: &[FieldMapping] = &[
     row("mimecast.mfa",          &[field::EVENT_INFO],                                     text(audit::mfa)),
 ];
 
+/// How these fields are written where no row uses them.
 #[rustfmt::skip]
-const KEPT: &[(FieldName, Keep)] = &[
-    (field::EVENT_TIME, Keep::Unparsed),
+const UNMAPPED_AUDIT_FIELDS: &[(FieldName, UnmappedOutput)] = &[
+    (field::EVENT_TIME, UnmappedOutput::Unparsed),
 ];
 
-/// Returns a rule: the class of the audit events for which all tests hold.
-const fn rule(when: &'static [Test], class: EcsClassification) -> EcsRule {
-    EcsRule { when, class }
+/// Returns a rule: how the audit events are classified for which all tests hold.
+const fn rule(when: &'static [Test], classification: EcsClassification) -> EcsRule {
+    EcsRule {
+        when,
+        classification,
+    }
 }
 
-const fn class(
+const fn classification(
     category: &'static [&'static str],
     types: &'static [&'static str],
 ) -> EcsClassification {
@@ -122,45 +127,45 @@ const UNKNOWN: Option<&str> = Some("unknown");
 #[rustfmt::skip]
 const RULES: &[EcsRule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
-        class(IAM, &["creation", "user"])),
+        classification(IAM, &["creation", "user"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"])],
-        class(AUTHENTICATION, &["start"])),
+        classification(AUTHENTICATION, &["start"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],
-        EcsClassification { outcome: UNKNOWN, ..class(AUTHENTICATION, &["info"]) }),
+        EcsClassification { outcome: UNKNOWN, ..classification(AUTHENTICATION, &["info"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])],
-        EcsClassification { outcome: Some("failure"), severity: 2, ..class(AUTHENTICATION, &["start"]) }),
+        EcsClassification { outcome: Some("failure"), severity: 2, ..classification(AUTHENTICATION, &["start"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],
-        EcsClassification { severity: 3, ..class(AUTHENTICATION, &["start"]) }),
+        EcsClassification { severity: 3, ..classification(AUTHENTICATION, &["start"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])],
-        class(CONFIGURATION, &["info"])),
+        classification(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
-        class(API, &["access"])),
-    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], class(IAM, &["admin", "deletion"])),
-    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], class(IAM, &["admin", "creation"])),
-    rule(&[ROLE_TYPE], class(IAM, &["admin", "change"])),
-    rule(&[IS_ACCOUNT_LOG, ROLE_TEXT], class(IAM, &["admin", "change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    class(IAM, &["user", "change"])),
-    rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], class(IAM, &["group", "change"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(IAM, &["user", "deletion"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(IAM, &["user", "creation"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(IAM, &["user", "change"])),
-    rule(&[IS_ACCOUNT_LOG, DOES_DELETE], class(IAM, &["user", "deletion"])),
-    rule(&[IS_ACCOUNT_LOG, DOES_CREATE], class(IAM, &["user", "creation"])),
-    rule(&[IS_ACCOUNT_LOG, DOES_CHANGE], class(IAM, &["user", "change"])),
-    rule(&[IS_ACCOUNT_LOG],                                 EcsClassification { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
-    rule(&[IS_GROUP_LOG, CHANGES_MEMBERS], class(IAM, &["group", "change"])),
-    rule(&[IS_GROUP_LOG, DOES_DELETE], class(IAM, &["group", "deletion"])),
-    rule(&[IS_GROUP_LOG, DOES_CREATE], class(IAM, &["group", "creation"])),
-    rule(&[IS_GROUP_LOG], class(IAM, &["group", "change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)], class(CONFIGURATION, &["deletion"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)], class(CONFIGURATION, &["creation"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)], class(CONFIGURATION, &["change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],    class(CONFIGURATION, &["info"])),
-    rule(&[DOES_DELETE], class(CONFIGURATION, &["deletion"])),
-    rule(&[DOES_CREATE], class(CONFIGURATION, &["creation"])),
-    rule(&[DOES_CHANGE], class(CONFIGURATION, &["change"])),
+        classification(API, &["access"])),
+    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], classification(IAM, &["admin", "deletion"])),
+    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], classification(IAM, &["admin", "creation"])),
+    rule(&[ROLE_TYPE], classification(IAM, &["admin", "change"])),
+    rule(&[IS_ACCOUNT_LOG, ROLE_TEXT], classification(IAM, &["admin", "change"])),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    classification(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], classification(IAM, &["group", "change"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], DELETED)], classification(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CREATED)], classification(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], classification(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_DELETE], classification(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_CREATE], classification(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, DOES_CHANGE], classification(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG],                                 EcsClassification { outcome: UNKNOWN, ..classification(IAM, &["user", "change"]) }),
+    rule(&[IS_GROUP_LOG, CHANGES_MEMBERS], classification(IAM, &["group", "change"])),
+    rule(&[IS_GROUP_LOG, DOES_DELETE], classification(IAM, &["group", "deletion"])),
+    rule(&[IS_GROUP_LOG, DOES_CREATE], classification(IAM, &["group", "creation"])),
+    rule(&[IS_GROUP_LOG], classification(IAM, &["group", "change"])),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)], classification(CONFIGURATION, &["deletion"])),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)], classification(CONFIGURATION, &["creation"])),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)], classification(CONFIGURATION, &["change"])),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],    classification(CONFIGURATION, &["info"])),
+    rule(&[DOES_DELETE], classification(CONFIGURATION, &["deletion"])),
+    rule(&[DOES_CREATE], classification(CONFIGURATION, &["creation"])),
+    rule(&[DOES_CHANGE], classification(CONFIGURATION, &["change"])),
     // A type that is not known and states no act.
-    rule(&[Test::SaysNotDone(field::EVENT_INFO)],
-        EcsClassification { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),
-    rule(&[], EcsClassification { outcome: UNKNOWN, ..class(CONFIGURATION, &["info"]) }),
+    rule(&[Test::ReportsFailure(field::EVENT_INFO)],
+        EcsClassification { outcome: Some("failure"), severity: 2, ..classification(CONFIGURATION, &["info"]) }),
+    rule(&[], EcsClassification { outcome: UNKNOWN, ..classification(CONFIGURATION, &["info"]) }),
 ];

@@ -37,7 +37,7 @@ pub(super) fn tls_version(writer: &mut EventWriter<'_, '_>, plain: UnescapedText
     found.is_some_and(|(_, number)| quoted(writer, plain, number))
 }
 
-/// Writes the URL that the details of a rejection give as `Url: […]`. The field is kept as well.
+/// Writes the URL that the details of a rejection give as `Url: […]`. The field is unmapped as well.
 pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = url::bracketed(plain.text) else {
         return false;
@@ -110,7 +110,7 @@ fn push_hash(writer: &mut EventWriter<'_, '_>, hash: &str) {
     writer.add_related(Related::Hash, start);
 }
 
-/// Writes a part of the pattern of an indicator; a pattern with more parts is kept as well.
+/// Writes a part of the pattern of an indicator; a pattern with more parts is unmapped as well.
 #[inline(never)]
 fn pattern(
     writer: &mut EventWriter<'_, '_>,

@@ -8,33 +8,33 @@ use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
     row, text, value,
 };
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{compound, objects, people};
 use super::convert::direction;
 use super::logs::{ALERT, ALLOWED_TYPES, DENIED_TYPES, EMAIL, INTRUSION, MALWARE};
-use super::messages::KEPT;
+use super::messages::UNMAPPED_MESSAGE_FIELDS;
 use super::threats::CLICK_ALLOWED;
 use super::{HEAD, TAIL};
 use crate::field;
 
 pub(super) const ENTITIES: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, ENTITY, TAIL],
-    kept: LOG_FIELDS_KEPT,
+    unmapped: UNMAPPED_LOG_FIELDS,
     rules: ENTITY_RULES,
 };
 
 pub(super) const MAILFLOW: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, FLOW, TAIL],
-    kept: LOG_FIELDS_KEPT,
+    unmapped: UNMAPPED_LOG_FIELDS,
     rules: &[EcsRule {
         when: &[],
-        class: EMAIL,
+        classification: EMAIL,
     }],
 };
 
 pub(super) const URLCLICK: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, CLICK, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: CLICK_RULES,
 };
 
@@ -97,23 +97,23 @@ const CLICK: &[FieldMapping] = &[
 #[rustfmt::skip]
 const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[CLICK_ALLOWED],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
 ];
 
 #[rustfmt::skip]
 const ENTITY_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::Contains(&[field::THREAT_TYPE], &["malware"])],
-        class: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Is(field::THREAT_TYPE, NO_THREAT)],
-        class: EMAIL },
-    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
-    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
-        class: EcsClassification { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
-    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE])],
-        class: EcsClassification { category: INTRUSION, ..ALERT } },
+        classification: EMAIL },
+    EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
+    EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
+        classification: EcsClassification { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
+    EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE])],
+        classification: EcsClassification { category: INTRUSION, ..ALERT } },
     EcsRule { when: &[],
-        class: EMAIL },
+        classification: EMAIL },
 ];

@@ -5,7 +5,7 @@ use super::super::people;
 use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant, row, text, value,
 };
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::convert::{
     date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
     indicator_sha256, indicator_type, indicator_url,
@@ -27,22 +27,22 @@ macro_rules! inventory_tables {
                 $rows,
                 TAIL,
             ],
-            kept: LOG_FIELDS_KEPT,
+            unmapped: UNMAPPED_LOG_FIELDS,
             rules: $rules,
         };)+
     };
 }
 
 inventory_tables! {
-    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
-    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], class: INDICATOR_CLASS }];
-    TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
+    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], classification: INDICATOR_CLASSIFICATION }];
+    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], classification: INDICATOR_CLASSIFICATION }];
+    TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
     TRAINING_PHISHING = "training_phishing", PHISHED_ROWS, PHISHED_RULES;
-    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
-    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], class: TRAINING_CLASS }];
+    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
+    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
 }
 
-const INDICATOR_CLASS: EcsClassification = EcsClassification {
+const INDICATOR_CLASSIFICATION: EcsClassification = EcsClassification {
     kind: "enrichment",
     category: &["threat"],
     types: &["indicator"],
@@ -51,11 +51,11 @@ const INDICATOR_CLASS: EcsClassification = EcsClassification {
 };
 
 /// No category fits the training of a person; accounts and their owners come closest.
-const TRAINING_CLASS: EcsClassification = EcsClassification {
+const TRAINING_CLASSIFICATION: EcsClassification = EcsClassification {
     kind: "state",
     category: &["iam"],
     types: &["user", "info"],
-    ..INDICATOR_CLASS
+    ..INDICATOR_CLASSIFICATION
 };
 
 #[rustfmt::skip]
@@ -108,6 +108,6 @@ pub(in super::super) const CLICKED_OR_SUBMITTED: Test =
 
 #[rustfmt::skip]
 const PHISHED_RULES: &[EcsRule] = &[
-    EcsRule { when: &[CLICKED_OR_SUBMITTED], class: EcsClassification { severity: 2, ..TRAINING_CLASS } },
-    EcsRule { when: &[],     class: TRAINING_CLASS },
+    EcsRule { when: &[CLICKED_OR_SUBMITTED], classification: EcsClassification { severity: 2, ..TRAINING_CLASSIFICATION } },
+    EcsRule { when: &[],     classification: TRAINING_CLASSIFICATION },
 ];

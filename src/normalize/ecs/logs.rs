@@ -10,7 +10,7 @@ use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, by_row, constant, row, text,
     value,
 };
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{compound, objects, people};
 use super::convert::{date, direction, info_url};
 use super::{HEAD, TAIL};
@@ -59,16 +59,16 @@ macro_rules! log_tables {
                 $rows,
                 TAIL,
             ],
-            kept: LOG_FIELDS_KEPT,
+            unmapped: UNMAPPED_LOG_FIELDS,
             rules: $rules,
         };)+
     };
 }
 
 log_tables! {
-    ARCHIVE_SEARCH = "archive_search", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
-    ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
-    ARCHIVE_VIEW = "archive_view", VIEW, &[EcsRule { when: &[], class: ACCESS }];
+    ARCHIVE_SEARCH = "archive_search", SEARCH, &[EcsRule { when: &[], classification: ACCESS }];
+    ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[EcsRule { when: &[], classification: ACCESS }];
+    ARCHIVE_VIEW = "archive_view", VIEW, &[EcsRule { when: &[], classification: ACCESS }];
     DLP = "dlp", DLP_ROWS, DLP_RULES;
     HELD_MESSAGES = "held_messages", HELD_ROWS, HELD_RULES;
     HELD_RELEASE = "held_release", RELEASE, RELEASE_RULES;
@@ -105,9 +105,9 @@ const DLP_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const DLP_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::Contains(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
-        class: ALERT },
+        classification: ALERT },
     EcsRule { when: &[],
-        class: EcsClassification { severity: 2, ..ALERT } },
+        classification: EcsClassification { severity: 2, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -127,10 +127,10 @@ const HELD_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const HELD_RULES: &[EcsRule] = &[
-    EcsRule { when: &[Test::Given(&[field::EVENT])],
-        class: EMAIL },
+    EcsRule { when: &[Test::HasValue(&[field::EVENT])],
+        classification: EMAIL },
     EcsRule { when: &[],
-        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
+        classification: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
 #[rustfmt::skip]
@@ -154,11 +154,11 @@ const RELEASE: &[FieldMapping] = &[
 #[rustfmt::skip]
 const RELEASE_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::Is(field::STATUS, &["rejected"])],
-        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
+        classification: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
     EcsRule { when: &[Test::Is(field::STATUS, RELEASED)],
-        class: EcsClassification { outcome: Some("success"), ..EMAIL } },
+        classification: EcsClassification { outcome: Some("success"), ..EMAIL } },
     EcsRule { when: &[],
-        class: EcsClassification { outcome: Some("unknown"), ..EMAIL } },
+        classification: EcsClassification { outcome: Some("unknown"), ..EMAIL } },
 ];
 
 /// Words that mean a held message was released. Expired messages are in the log as well.
@@ -185,11 +185,11 @@ const REJECTION: &[FieldMapping] = &[
 #[rustfmt::skip]
 const REJECTION_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::Contains(REJECTED_BY, VIRUS_WORDS)],
-        class: EcsClassification { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
+        classification: EcsClassification { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Contains(REJECTED_BY, DETECTION_WORDS)],
-        class: EcsClassification { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
     EcsRule { when: &[],
-        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
+        classification: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
 /// The action is in `actions`, unless that is empty or a placeholder.
@@ -229,7 +229,7 @@ pub(in super::super) const DETECTION_WORDS: &[&str] = &[
 ];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// Whether the action is in `actions`; otherwise it is in `action`.
-pub(in super::super) const HAS_ACTIONS: Test = Test::Given(&[field::ACTIONS]);
+pub(in super::super) const HAS_ACTIONS: Test = Test::HasValue(&[field::ACTIONS]);
 /// What is not scanned has no verdict against it.
 pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
 pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
@@ -241,23 +241,23 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 #[rustfmt::skip]
 const CLICK_RULES: &[EcsRule] = &[
     EcsRule { when: &[HARMLESS_URL],
-        class: EMAIL },
+        classification: EMAIL },
     EcsRule { when: &[Test::HasActionId(field::ACTIONS, actions::DENIED)],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Is(field::ACTIONS, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[HAS_ACTIONS],
-        class: EcsClassification { category: INTRUSION, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, ..ALERT } },
     EcsRule { when: &[STOPPED],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[Test::Is(field::ACTION, ALLOW)],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[],
-        class: EcsClassification { category: INTRUSION, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -284,12 +284,12 @@ const ATTACHMENT: &[FieldMapping] = &[
 #[rustfmt::skip]
 const ATTACHMENT_RULES: &[EcsRule] = &[
     EcsRule { when: &[Test::IsOrMissing(field::RESULT, CLEAN)],
-        class: EMAIL },
+        classification: EMAIL },
     EcsRule { when: &[Test::Is(field::RESULT, UNSAFE)],
-        class: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
     // A timeout, an error or an unknown word is no verdict.
     EcsRule { when: &[],
-        class: EcsClassification { category: INTRUSION, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -320,17 +320,17 @@ const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
 #[rustfmt::skip]
 pub(super) const IMPERSONATION_RULES: &[EcsRule] = &[
     EcsRule { when: &[STOPPED, MALICIOUS],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[STOPPED],
-        class: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
     EcsRule { when: &[MALICIOUS, LET_THROUGH],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, severity: 4, ..ALERT } },
     EcsRule { when: &[MALICIOUS],
-        class: EcsClassification { category: INTRUSION, severity: 4, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, severity: 4, ..ALERT } },
     EcsRule { when: &[LET_THROUGH],
-        class: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, types: ALLOWED_TYPES, ..ALERT } },
     EcsRule { when: &[],
-        class: EcsClassification { category: INTRUSION, ..ALERT } },
+        classification: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -374,7 +374,7 @@ pub(in super::super) const ALL_REMOVED: Test = Test::IsOrMissing(field::FAILED, 
 #[rustfmt::skip]
 const INCIDENT_RULES: &[EcsRule] = &[
     EcsRule { when: &[ALL_REMOVED],
-        class: EcsClassification { outcome: Some("success"), severity: 2, ..EMAIL } },
+        classification: EcsClassification { outcome: Some("success"), severity: 2, ..EMAIL } },
     EcsRule { when: &[],
-        class: EcsClassification { outcome: Some("failure"), ..ALERT } },
+        classification: EcsClassification { outcome: Some("failure"), ..ALERT } },
 ];

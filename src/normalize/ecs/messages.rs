@@ -5,8 +5,8 @@ use super::super::convert::{
     push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Keep, Test, action, always, by_row,
-    constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, action, always,
+    by_row, constant, row, text, value,
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -16,38 +16,38 @@ use crate::field::{self, FieldName};
 
 pub(super) const RECEIPT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, RECEIPT_ROWS, REJECTION, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: RECEIPT_RULES,
 };
 
 pub(super) const PROCESS: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, PROCESS_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: PROCESS_RULES,
 };
 
 pub(super) const DELIVERY: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, DELIVERY_ROWS, REJECTION, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: DELIVERY_RULES,
 };
 
 pub(super) const JOURNAL: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, JOURNAL_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: MESSAGE_RULES,
 };
 
 /// A record of API 1.0 whose type is unknown.
 pub(super) const UNKNOWN: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, UNKNOWN_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: MESSAGE_RULES,
 };
 
 pub(super) const SPAM: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, SPAM_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: SPAM_RULES,
 };
 
@@ -144,43 +144,43 @@ const SPAM_ROWS: &[FieldMapping] = &[
     row("error.code",     &[field::REJECTION_CODE],          text(code)),
 ];
 
-/// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
+/// How these fields are written where no row uses them. The upstream sends numbers and booleans as text.
 #[rustfmt::skip]
-pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
-    (field::OFFSET,                       Keep::Omit),
-    (field::PARTITION,                    Keep::Omit),
-    (field::ANALYSIS,                      Keep::Object),
-    (field::CUSTOM_NAME,                    Keep::Boolean),
-    (field::CUSTOM_NAME_MATCH,               Keep::Boolean),
-    (field::CUSTOM_THREAT_DICTIONARY,        Keep::Boolean),
-    (field::DELIVERED,                     Keep::Boolean),
-    (field::DELIVERY_ATTEMPTS,              Keep::Long),
-    (field::DELIVERY_TIME,                  Keep::Long),
-    (field::EMAIL_SIZE,                     Keep::Unparsed),
-    (field::INTERNAL_USER_NAME,              Keep::BooleanOrText),
-    (field::IP_NEW_DOMAIN,                   Keep::Boolean),
-    (field::IP_REPLY_MISMATCH,               Keep::Boolean),
-    (field::IP_SIMILAR_DOMAIN,               Keep::Boolean),
-    (field::IP_THREAT_DICTIONARY,            Keep::Boolean),
-    (field::IP_USER_NAME,                    Keep::Boolean),
-    (field::ITEMS_DETECTED,                 Keep::Long),
-    (field::MIMECAST_THREAT_DICTIONARY,      Keep::Boolean),
-    (field::NEW_DOMAIN,                     Keep::Boolean),
-    (field::NUMBER_ATTACHMENTS,             Keep::Long),
-    (field::REPLY_MISMATCH,                 Keep::Boolean),
-    (field::SENDER_DOMAIN_INTERNAL,          Keep::Boolean),
-    (field::SIMILAR_CUSTOM_EXTERNAL_DOMAIN,   Keep::Boolean),
-    (field::SIMILAR_INTERNAL_DOMAIN,         Keep::Boolean),
-    (field::SIMILAR_MIMECAST_EXTERNAL_DOMAIN, Keep::Boolean),
-    (field::SIZE_ATTACHMENT,                Keep::Unparsed),
-    (field::SPAM_DETECTION_LEVEL,            Keep::Long),
-    (field::SPAM_PROCESSING_DETAIL,          Keep::Object),
-    (field::SPAM_SCORE,                     Keep::Long),
-    (field::TAGGED_EXTERNAL,                Keep::Boolean),
-    (field::TAGGED_MALICIOUS,               Keep::Boolean),
-    (field::TIMESTAMP,                     Keep::Unparsed),
-    (field::TLS_USED,                       Keep::Unparsed),
-    (field::TOTAL_SIZE_ATTACHMENTS,          Keep::Long),
+pub(in super::super) const UNMAPPED_MESSAGE_FIELDS: &[(FieldName, UnmappedOutput)] = &[
+    (field::OFFSET,                       UnmappedOutput::Omit),
+    (field::PARTITION,                    UnmappedOutput::Omit),
+    (field::ANALYSIS,                      UnmappedOutput::Object),
+    (field::CUSTOM_NAME,                    UnmappedOutput::Boolean),
+    (field::CUSTOM_NAME_MATCH,               UnmappedOutput::Boolean),
+    (field::CUSTOM_THREAT_DICTIONARY,        UnmappedOutput::Boolean),
+    (field::DELIVERED,                     UnmappedOutput::Boolean),
+    (field::DELIVERY_ATTEMPTS,              UnmappedOutput::Long),
+    (field::DELIVERY_TIME,                  UnmappedOutput::Long),
+    (field::EMAIL_SIZE,                     UnmappedOutput::Unparsed),
+    (field::INTERNAL_USER_NAME,              UnmappedOutput::BooleanOrText),
+    (field::IP_NEW_DOMAIN,                   UnmappedOutput::Boolean),
+    (field::IP_REPLY_MISMATCH,               UnmappedOutput::Boolean),
+    (field::IP_SIMILAR_DOMAIN,               UnmappedOutput::Boolean),
+    (field::IP_THREAT_DICTIONARY,            UnmappedOutput::Boolean),
+    (field::IP_USER_NAME,                    UnmappedOutput::Boolean),
+    (field::ITEMS_DETECTED,                 UnmappedOutput::Long),
+    (field::MIMECAST_THREAT_DICTIONARY,      UnmappedOutput::Boolean),
+    (field::NEW_DOMAIN,                     UnmappedOutput::Boolean),
+    (field::NUMBER_ATTACHMENTS,             UnmappedOutput::Long),
+    (field::REPLY_MISMATCH,                 UnmappedOutput::Boolean),
+    (field::SENDER_DOMAIN_INTERNAL,          UnmappedOutput::Boolean),
+    (field::SIMILAR_CUSTOM_EXTERNAL_DOMAIN,   UnmappedOutput::Boolean),
+    (field::SIMILAR_INTERNAL_DOMAIN,         UnmappedOutput::Boolean),
+    (field::SIMILAR_MIMECAST_EXTERNAL_DOMAIN, UnmappedOutput::Boolean),
+    (field::SIZE_ATTACHMENT,                UnmappedOutput::Unparsed),
+    (field::SPAM_DETECTION_LEVEL,            UnmappedOutput::Long),
+    (field::SPAM_PROCESSING_DETAIL,          UnmappedOutput::Object),
+    (field::SPAM_SCORE,                     UnmappedOutput::Long),
+    (field::TAGGED_EXTERNAL,                UnmappedOutput::Boolean),
+    (field::TAGGED_MALICIOUS,               UnmappedOutput::Boolean),
+    (field::TIMESTAMP,                     UnmappedOutput::Unparsed),
+    (field::TLS_USED,                       UnmappedOutput::Unparsed),
+    (field::TOTAL_SIZE_ATTACHMENTS,          UnmappedOutput::Long),
 ];
 
 pub(in super::super) const REJECTED: Test =
@@ -195,13 +195,13 @@ pub(in super::super) const ACCEPTED: Test = Test::Is(
 );
 
 /// A message that went through.
-const PASSED_CLASS: EcsClassification = EcsClassification {
+const PASSED_CLASSIFICATION: EcsClassification = EcsClassification {
     outcome: Some("success"),
     ..EMAIL
 };
 
 /// A message that was stopped by policy.
-const STOPPED_CLASS: EcsClassification = EcsClassification {
+const STOPPED_CLASSIFICATION: EcsClassification = EcsClassification {
     outcome: Some("failure"),
     severity: 2,
     ..EMAIL
@@ -209,20 +209,20 @@ const STOPPED_CLASS: EcsClassification = EcsClassification {
 
 const IF_REJECTED: EcsRule = EcsRule {
     when: &[REJECTED],
-    class: STOPPED_CLASS,
+    classification: STOPPED_CLASSIFICATION,
 };
 const IF_HELD_OR_DELETED: EcsRule = EcsRule {
     when: &[HELD_OR_DELETED],
-    class: STOPPED_CLASS,
+    classification: STOPPED_CLASSIFICATION,
 };
 const IF_ACCEPTED: EcsRule = EcsRule {
     when: &[ACCEPTED],
-    class: PASSED_CLASS,
+    classification: PASSED_CLASSIFICATION,
 };
 /// The rule for messages whose outcome is unknown: the message waits, or the word for it is unknown.
 const ELSE_UNKNOWN: EcsRule = EcsRule {
     when: &[],
-    class: EcsClassification {
+    classification: EcsClassification {
         outcome: Some("unknown"),
         ..EMAIL
     },
@@ -235,7 +235,7 @@ const RECEIPT_RULES: &[EcsRule] = &[
             REJECTED,
             Test::Contains(&[field::REJECTION_TYPE], VIRUS_WORDS),
         ],
-        class: EcsClassification {
+        classification: EcsClassification {
             category: MALWARE,
             outcome: Some("failure"),
             severity: 4,
@@ -247,7 +247,7 @@ const RECEIPT_RULES: &[EcsRule] = &[
             REJECTED,
             Test::Contains(&[field::REJECTION_TYPE], DETECTION_WORDS),
         ],
-        class: EcsClassification {
+        classification: EcsClassification {
             category: INTRUSION,
             outcome: Some("failure"),
             ..ALERT
@@ -264,13 +264,13 @@ const PROCESS_RULES: &[EcsRule] = &[IF_HELD_OR_DELETED, IF_REJECTED, IF_ACCEPTED
 const DELIVERY_RULES: &[EcsRule] = &[
     EcsRule {
         when: &[Test::Is(field::DELIVERED, &["true", "yes"])],
-        class: PASSED_CLASS,
+        classification: PASSED_CLASSIFICATION,
     },
     EcsRule {
         when: &[Test::Is(field::DELIVERED, &["false", "no"])],
-        class: EcsClassification {
+        classification: EcsClassification {
             outcome: Some("failure"),
-            ..PASSED_CLASS
+            ..PASSED_CLASSIFICATION
         },
     },
     ELSE_UNKNOWN,
@@ -278,9 +278,9 @@ const DELIVERY_RULES: &[EcsRule] = &[
 
 const MESSAGE_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: EcsClassification {
+    classification: EcsClassification {
         outcome: None,
-        ..PASSED_CLASS
+        ..PASSED_CLASSIFICATION
     },
 }];
 
@@ -289,10 +289,10 @@ const SPAM_RULES: &[EcsRule] = &[
     IF_HELD_OR_DELETED,
     EcsRule {
         when: &[],
-        class: EcsClassification {
+        classification: EcsClassification {
             outcome: None,
             severity: 2,
-            ..PASSED_CLASS
+            ..PASSED_CLASSIFICATION
         },
     },
 ];

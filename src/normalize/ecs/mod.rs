@@ -59,7 +59,7 @@ const HEAD: &[FieldMapping] = &[
     computed("event.id",       Computed::Id),
     computed("event.created",  Computed::Collected),
     constant("event.module",   "\"mimecast\""),
-    computed("event.",         Computed::Class),
+    computed("event.",         Computed::Classification),
     computed("event.original", Computed::Original),
     computed("message",        Computed::Message),
 ];
@@ -67,9 +67,9 @@ const HEAD: &[FieldMapping] = &[
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[FieldMapping] = &[
-    computed("threat.",       Computed::Attack),
+    computed("threat.",       Computed::Techniques),
     row("organization.name",  &[], by_row(tenant)),
-    computed("mimecast.",     Computed::Kept),
+    computed("mimecast.",     Computed::Unmapped),
     computed("related.hash",  Computed::Related(Related::Hash)),
     computed("related.hosts", Computed::Related(Related::Hosts)),
     computed("related.ip",    Computed::Related(Related::Ip)),

@@ -8,37 +8,37 @@ use super::super::table::{
 };
 use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED_TYPES, DENIED_TYPES, INTRUSION, STOPPED};
-use super::messages::{KEPT, MESSAGE, ROUTE};
+use super::messages::{MESSAGE, ROUTE, UNMAPPED_MESSAGE_FIELDS};
 use super::{HEAD, TAIL};
 use crate::field;
 
 pub(super) const AV: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, AV_ROWS, FILE, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: MALWARE_RULES,
 };
 
 pub(super) const ATTACHMENT_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, ATTACHMENT_ROWS, FILE, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: MALWARE_RULES,
 };
 
 pub(super) const IMPERSONATION_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, IMPERSONATION_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: logs::IMPERSONATION_RULES,
 };
 
 pub(super) const INTERNAL_EMAIL_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, INTERNAL_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: INTERNAL_RULES,
 };
 
 pub(super) const URL_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, URL_ROWS, TAIL],
-    kept: KEPT,
+    unmapped: UNMAPPED_MESSAGE_FIELDS,
     rules: URL_RULES,
 };
 
@@ -94,25 +94,25 @@ const URL_ROWS: &[FieldMapping] = &[
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 
-const THREAT_CLASS: EcsClassification = EcsClassification {
+const THREAT_CLASSIFICATION: EcsClassification = EcsClassification {
     category: INTRUSION,
     ..ALERT
 };
 
 const MALWARE_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: EcsClassification {
+    classification: EcsClassification {
         category: logs::MALWARE,
         severity: 4,
-        ..THREAT_CLASS
+        ..THREAT_CLASSIFICATION
     },
 }];
 
 const INTERNAL_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: EcsClassification {
+    classification: EcsClassification {
         severity: 4,
-        ..THREAT_CLASS
+        ..THREAT_CLASSIFICATION
     },
 }];
 
@@ -123,21 +123,21 @@ pub(in super::super) const CLICK_ALLOWED: Test =
 const URL_RULES: &[EcsRule] = &[
     EcsRule {
         when: &[STOPPED],
-        class: EcsClassification {
+        classification: EcsClassification {
             types: DENIED_TYPES,
-            ..THREAT_CLASS
+            ..THREAT_CLASSIFICATION
         },
     },
     EcsRule {
         when: &[CLICK_ALLOWED],
-        class: EcsClassification {
+        classification: EcsClassification {
             types: ALLOWED_TYPES,
             severity: 4,
-            ..THREAT_CLASS
+            ..THREAT_CLASSIFICATION
         },
     },
     EcsRule {
         when: &[],
-        class: THREAT_CLASS,
+        classification: THREAT_CLASSIFICATION,
     },
 ];

@@ -6,8 +6,8 @@ use super::super::ecs::audit::{
     CHANGED, CHANGES_MEMBERS, CREATED, DELETED, DOES_CHANGE, DOES_CREATE, DOES_DELETE, DONE,
     GROUP_TEXT, IS_ACCOUNT_LOG, IS_GROUP_LOG, NAMES_TARGET, ROLE_TEXT, ROLE_TYPE,
 };
-use super::super::table::{FieldMapping, Keep, Test, by_row, constant, row, text};
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::table::{FieldMapping, Test, by_row, constant, row, text};
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{audit, audit_people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
@@ -19,8 +19,6 @@ use super::{
 use crate::field::{self, FieldName};
 
 const HAS_USER: Test = Test::NamesUser(field::USER);
-const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
-
 const fn variant(
     when: &'static [Test],
     class: Class,
@@ -31,17 +29,17 @@ const fn variant(
         when,
         class,
         rows,
-        kept: KEPT,
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules,
     }
 }
 
-/// The prose names the person that `user` does not.
+/// The prose names a person. Variants with this test come after those for events with a user.
 const NAMES_PERSON: Test = Test::NamesPerson(field::EVENT_INFO);
 const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 
-/// The account that was changed is the user, who changed it the actor.
+/// The user is the account that was changed, and the actor is who changed it.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
     HEAD,
     GATEWAY_PRODUCT,
@@ -105,7 +103,8 @@ const GROUP_ROWS: &[&[FieldMapping]] = &[
     TAIL,
 ];
 
-/// Types of audit events and their classes; all others are changes to something that is managed.
+/// The classes of audit events, by their type and what they say. An event of any other type is a change of
+/// a managed entity.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
@@ -128,7 +127,7 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
         ACCESS_RULES),
-    variant(&[Test::Given(&[field::AUDIT_TYPE])], classes::ENTITY, ENTITY_ROWS, CHANGE_RULES),
+    variant(&[Test::HasValue(&[field::AUDIT_TYPE])], classes::ENTITY, ENTITY_ROWS, CHANGE_RULES),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(99, "Audit").status(Some(0)))]),
@@ -141,11 +140,11 @@ const EXPORTS: &[&str] = &[
     "Threat Intel Feed Download",
 ];
 
-/// The fields that the people of an event are read from.
+/// The fields from which the people of an event are read.
 const PEOPLE: &[FieldName] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
-/// Parts of the prose that only the class Authentication has fields for; the other classes keep
-/// them below `unmapped`.
+/// Parts of the prose for which only the class Authentication has fields; events of the other classes
+/// have them below `unmapped`.
 #[rustfmt::skip]
 const UNMAPPED_PROSE: &[FieldMapping] = &[
     row("unmapped.application", &[field::EVENT_INFO], text(audit::application)),
@@ -326,6 +325,6 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[DOES_DELETE],         Classification::activity(4, "Delete")),
     rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
     rule(&[DOES_CHANGE],         Classification::activity(3, "Update")),
-    rule(&[Test::SaysNotDone(field::EVENT_INFO)],                Classification::activity(99, "Audit").severity(2).status(Some(2))),
+    rule(&[Test::ReportsFailure(field::EVENT_INFO)],                Classification::activity(99, "Audit").severity(2).status(Some(2))),
     rule(&[],                                         Classification::activity(99, "Audit").status(Some(0))),
 ];

@@ -2,7 +2,7 @@
 
 use super::super::attack;
 use super::super::mapping::{CompiledMapping, MappingInputs, StreamOptions};
-use super::super::table::{FieldMapping, Keep, Test};
+use super::super::table::{FieldMapping, Test, UnmappedOutput};
 use super::actions;
 use crate::field::FieldName;
 
@@ -61,8 +61,8 @@ pub struct Variant {
     pub class: Class,
     /// As in [`super::super::table::EcsTables`].
     pub rows: &'static [&'static [FieldMapping]],
-    /// How fields are kept; later lists count before earlier ones.
-    pub kept: &'static [&'static [(FieldName, Keep)]],
+    /// How the fields are written that no row uses; of a field in several lists the last counts.
+    pub unmapped: &'static [&'static [(FieldName, UnmappedOutput)]],
     /// The activity that replaces that of every rule, if there is one.
     pub activity: Option<(u8, &'static str)>,
     /// The rules; the first that holds gives the classification.
@@ -186,9 +186,9 @@ impl Variant {
         });
         CompiledMapping::build(MappingInputs {
             rows: self.rows,
-            kept: self.kept.concat(),
-            rules: rules.collect(),
-            attacks: options.attacks(attack::ocsf),
+            unmapped: self.unmapped.concat(),
+            classification_rules: rules.collect(),
+            technique_rules: options.technique_rules(attack::ocsf),
             unmapped_object: "unmapped",
             observable: super::observable,
         })

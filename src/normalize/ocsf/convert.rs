@@ -43,8 +43,8 @@ fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, default: (u8,
     }
 }
 
-/// Writes the numbers for a word, or 99 and the word itself. The word is kept as well: the same
-/// number stands for several.
+/// Writes the numbers for a word, or 99 and the word itself. The field is unmapped as well, since
+/// several words have the same number.
 fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let known = actions::find(plain.text);
     if let Some((action, disposition)) = known {
@@ -168,7 +168,11 @@ pub(super) fn no_direction(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
 /// Writes `auth_protocol_id` and `auth_protocol` from the prose of an audit event: SAML is known to
 /// OCSF, the upstream's other methods are its own.
 pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(method) = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Method) else {
+    let Some(method) = prose::find(
+        &mut writer.buffers.prose_cache,
+        plain.text,
+        ProsePart::Method,
+    ) else {
         return false;
     };
     if contains_ignore_case(method, "saml") {
@@ -194,7 +198,8 @@ const FACTORS: &[(&str, i64)] = &[
 
 /// Writes `is_mfa` and `auth_factors` from the prose of an audit event.
 pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(factor) = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Mfa) else {
+    let Some(factor) = prose::find(&mut writer.buffers.prose_cache, plain.text, ProsePart::Mfa)
+    else {
         return false;
     };
     writer
@@ -279,7 +284,7 @@ pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>)
 /// Writes the application that the prose of an audit event names, or `Mimecast`.
 pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let name = prose::find(
-        &mut writer.buffers.prose,
+        &mut writer.buffers.prose_cache,
         plain.text,
         ProsePart::Application,
     )
@@ -347,8 +352,8 @@ pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
     is_written
 }
 
-/// Writes a list of the URL that the details of a rejection give as `Url: […]`. The field is kept
-/// as well.
+/// Writes a list of the URL that the details of a rejection give as `Url: […]`. The field is
+/// unmapped as well.
 pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = url::bracketed(plain.text) else {
         return false;

@@ -2,12 +2,12 @@
 //! protect, and clicks.
 
 use super::super::convert::{ip, long, message_id, port, reason, verbatim};
-use super::super::ecs::messages::KEPT;
+use super::super::ecs::messages::UNMAPPED_MESSAGE_FIELDS;
 use super::super::ecs::threats::CLICK_ALLOWED;
 use super::super::table::{
-    Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
+    Computed, FieldMapping, Test, UnmappedOutput, by_row, computed, constant, row, text, value,
 };
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
@@ -25,7 +25,7 @@ macro_rules! finding {
                 when: &[Test::Email(ADDRESSES)],
                 class: classes::DETECTION,
                 rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, FINDING, MESSAGE, $($rows,)* TAIL],
-                kept: FINDING_KEPT,
+                unmapped: UNMAPPED_FINDING_FIELDS,
                 activity: None,
                 rules: $rules,
             },
@@ -33,7 +33,7 @@ macro_rules! finding {
                 when: &[],
                 class: classes::DETECTION,
                 rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, FINDING, $($rows,)* TAIL],
-                kept: FINDING_KEPT,
+                unmapped: UNMAPPED_FINDING_FIELDS,
                 activity: None,
                 rules: $rules,
             },
@@ -41,7 +41,8 @@ macro_rules! finding {
     };
 }
 
-const FINDING_KEPT: &[&[(FieldName, Keep)]] = &[KEPT, LOG_FIELDS_KEPT, UNMAPPED];
+const UNMAPPED_FINDING_FIELDS: &[&[(FieldName, UnmappedOutput)]] =
+    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED_LOG_FIELDS, UNMAPPED];
 
 pub(super) const AV: &[Variant] =
     finding!(HIGH, GATEWAY_PRODUCT, [AV_ROWS, MALWARE_ROWS, FILE, ACTION]);

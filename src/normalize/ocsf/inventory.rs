@@ -4,12 +4,12 @@ use super::super::convert::{list, verbatim};
 use super::super::ecs::inventory::CLICKED_OR_SUBMITTED;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_PROFILE, TAIL};
 use crate::field::{self, FieldName};
-use crate::stream::PHISHING_TIMES;
+use crate::stream::PHISHING_TIME_FIELDS;
 
 /// The fields of an indicator: a pattern, or hashes, of which the strongest comes first.
 const INDICATOR_FIELDS: &[FieldName] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
@@ -28,7 +28,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
             PATTERN,
             TAIL,
         ],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
@@ -43,7 +43,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
             OSINT,
             TAIL,
         ],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
@@ -51,7 +51,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         when: &[],
         class: classes::BASE,
         rows: &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, FEED, TAIL],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: &[rule(
             &[],
@@ -100,7 +100,7 @@ pub(super) const TRAINING: &[Variant] = &[
             PERSON,
             TAIL,
         ],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
@@ -108,7 +108,7 @@ pub(super) const TRAINING: &[Variant] = &[
         when: &[],
         class: classes::BASE,
         rows: &[HEAD, TRAINING_PRODUCT, SECURITY_CONTROL_PROFILE, TAIL],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: &[rule(
             &[],
@@ -138,7 +138,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
             PERSON,
             TAIL,
         ],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules: PHISHED_RULES,
     },
@@ -152,7 +152,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
             PHISHED_ROWS,
             TAIL,
         ],
-        kept: &[LOG_FIELDS_KEPT],
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: Some((99, "Awareness training")),
         rules: PHISHED_RULES,
     },
@@ -161,7 +161,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
 #[rustfmt::skip]
 const PHISHED_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",    &[field::STATUS],      text(verbatim)),
-    row("metadata.original_time", PHISHING_TIMES,         by_row(original_time)),
+    row("metadata.original_time", PHISHING_TIME_FIELDS,         by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
 

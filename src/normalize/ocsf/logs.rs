@@ -7,9 +7,9 @@ use super::super::ecs::logs::{
     REJECTED_BY, RELEASED, UNSAFE, VIRUS_WORDS,
 };
 use super::super::table::{
-    Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
+    Computed, FieldMapping, Test, by_row, computed, constant, row, text, value,
 };
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{objects, people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
@@ -21,8 +21,6 @@ use super::{
 };
 use crate::field::{self, FieldName};
 
-const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
-
 const fn variant(
     when: &'static [Test],
     class: Class,
@@ -33,7 +31,7 @@ const fn variant(
         when,
         class,
         rows,
-        kept: KEPT,
+        unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
         rules,
     }
@@ -191,7 +189,7 @@ const URL_RULES: &[Rule] = &[
 
 const SAFE: Test = Test::Is(field::RESULT, CLEAN);
 const MALICIOUS_FILE: Test = Test::Is(field::RESULT, UNSAFE);
-const SCANNED: Test = Test::Given(&[field::RESULT]);
+const SCANNED: Test = Test::HasValue(&[field::RESULT]);
 
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
@@ -322,7 +320,7 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
         &[rule(&[], Classification::activity(3, "Scan").severity(2).action_disposition(2, 3))]),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, TAIL],
-        &[rule(&[Test::Given(&[field::EVENT])], Classification::activity(99, "Departure")),
+        &[rule(&[Test::HasValue(&[field::EVENT])], Classification::activity(99, "Departure")),
           rule(&[], Classification::activity(99, "Hold").severity(2).action_disposition(2, 3))]),
 ];
 
@@ -488,7 +486,7 @@ const VIEW: &[FieldMapping] = &[
 /// A command is known by its id.
 #[rustfmt::skip]
 pub(super) const REMEDIATION: &[Variant] = &[
-    variant(&[Test::Given(&[field::ID])],
+    variant(&[Test::HasValue(&[field::ID])],
         classes::REMEDIATION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, INCIDENT, TAIL],
         INCIDENT_RULES),
     base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, TAIL],

@@ -3,9 +3,9 @@
 
 use super::super::convert::{code, host, ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::logs;
-use super::super::ecs::messages::{ACCEPTED, HELD_OR_DELETED, KEPT, REJECTED};
+use super::super::ecs::messages::{ACCEPTED, HELD_OR_DELETED, REJECTED, UNMAPPED_MESSAGE_FIELDS};
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
-use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
@@ -24,13 +24,13 @@ pub(super) const ADDRESSES: &[FieldName] = &[
 
 /// A message with an address; one without is recognized by its empty sender, or is a base event.
 macro_rules! message {
-    ($rules:expr, $base:literal, $product:expr, $kept:expr, [$($rows:expr),*], [$($plain:expr),*]) => {
+    ($rules:expr, $base:literal, $product:expr, $unmapped:expr, [$($rows:expr),*], [$($plain:expr),*]) => {
         [
             Variant {
                 when: &[Test::Email(ADDRESSES)],
                 class: classes::EMAIL,
                 rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, SENDER, $($rows,)* $($plain,)* TAIL],
-                kept: $kept,
+                unmapped: $unmapped,
                 activity: None,
                 rules: $rules,
             },
@@ -38,7 +38,7 @@ macro_rules! message {
                 when: &[Test::NullSender(field::SENDER_ENVELOPE)],
                 class: classes::EMAIL,
                 rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, BOUNCE, $($rows,)* $($plain,)* TAIL],
-                kept: $kept,
+                unmapped: $unmapped,
                 activity: None,
                 rules: $rules,
             },
@@ -46,7 +46,7 @@ macro_rules! message {
                 when: &[],
                 class: classes::BASE,
                 rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, $($plain,)* TAIL],
-                kept: $kept,
+                unmapped: $unmapped,
                 activity: Some((99, $base)),
                 rules: $rules,
             },
@@ -54,15 +54,17 @@ macro_rules! message {
     };
 }
 
-const SIEM_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, UNMAPPED];
-const CI_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, LOG_FIELDS_KEPT, UNMAPPED];
+const UNMAPPED_SIEM_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] =
+    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED];
+const UNMAPPED_CI_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] =
+    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED_LOG_FIELDS, UNMAPPED];
 
 pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
         RECEIPT_RULES,
         "Receive",
         GATEWAY_PRODUCT,
-        SIEM_KEPT,
+        UNMAPPED_SIEM_FIELDS,
         [ROUTE, AUTH],
         [RECEIPT_ROWS, ACTION]
     );
@@ -91,7 +93,7 @@ pub(super) const PROCESS: &[Variant] = &message!(
     PROCESS_RULES,
     "Scan",
     GATEWAY_PRODUCT,
-    SIEM_KEPT,
+    UNMAPPED_SIEM_FIELDS,
     [ROUTE, FILES],
     [PROCESS_ROWS, ACTION]
 );
@@ -100,7 +102,7 @@ pub(super) const DELIVERY: &[Variant] = &message!(
     DELIVERY_RULES,
     "Send",
     GATEWAY_PRODUCT,
-    SIEM_KEPT,
+    UNMAPPED_SIEM_FIELDS,
     [DIRECTION, DELIVERY_ROWS],
     [DELIVERY_STATUS]
 );
@@ -109,7 +111,7 @@ pub(super) const JOURNAL: &[Variant] = &message!(
     &[rule(&[], Classification::activity(99, "Journal"))],
     "Journal",
     GATEWAY_PRODUCT,
-    SIEM_KEPT,
+    UNMAPPED_SIEM_FIELDS,
     [ROUTE],
     []
 );
@@ -119,7 +121,7 @@ pub(super) const UNKNOWN: &[Variant] = &message!(
     &[rule(&[], Classification::activity(99, "Unknown"))],
     "Unknown",
     GATEWAY_PRODUCT,
-    SIEM_KEPT,
+    UNMAPPED_SIEM_FIELDS,
     [ROUTE],
     []
 );
@@ -128,7 +130,7 @@ pub(super) const SPAM: &[Variant] = &message!(
     SPAM_RULES,
     "Scan",
     GATEWAY_PRODUCT,
-    SIEM_KEPT,
+    UNMAPPED_SIEM_FIELDS,
     [ROUTE],
     [RECEIPT_ROWS, SPAM_ACTION]
 );
@@ -150,7 +152,7 @@ pub(super) const CI_ENTITIES: &[Variant] = &message!(
     CI_RULES,
     "Scan",
     INTEGRATED_PRODUCT,
-    CI_KEPT,
+    UNMAPPED_CI_FIELDS,
     [ROUTE, FILES, CI_AUTH],
     [THREAT]
 );
@@ -159,7 +161,7 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
     &[rule(&[], Classification::activity(3, "Scan"))],
     "Mail flow",
     INTEGRATED_PRODUCT,
-    CI_KEPT,
+    UNMAPPED_CI_FIELDS,
     [ROUTE, CI_AUTH],
     []
 );
@@ -300,6 +302,6 @@ pub(in super::super) const NO_THREAT: &[&str] =
 const CI_RULES: &[Rule] = &[
     rule(&[Test::Contains(&[field::THREAT_TYPE], &["malware"])], Classification::activity(3, "Scan").severity(4).alert()),
     rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Classification::activity(3, "Scan")),
-    rule(&[Test::Given(&[field::THREAT_TYPE])],          Classification::activity(3, "Scan").severity(3).alert()),
+    rule(&[Test::HasValue(&[field::THREAT_TYPE])],          Classification::activity(3, "Scan").severity(3).alert()),
     rule(&[],                                      Classification::activity(3, "Scan").status(Some(0))),
 ];

@@ -14,7 +14,7 @@ pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
 use super::convert::{tenant, verbatim};
-use super::table::{Computed, FieldMapping, Keep, by_row, computed, constant, row, text};
+use super::table::{Computed, FieldMapping, UnmappedOutput, by_row, computed, constant, row, text};
 use crate::stream::Stream;
 use convert::original_time;
 
@@ -89,7 +89,7 @@ pub(super) fn observable(path: &str) -> u8 {
 /// Every event begins with this.
 #[rustfmt::skip]
 const HEAD: &[FieldMapping] = &[
-    computed("",                              Computed::Class),
+    computed("",                              Computed::Classification),
     computed("time",                          Computed::OccurredMillis),
     constant("timezone_offset",               "0"),
     constant("metadata.version",              "\"1.8.0\""),
@@ -105,10 +105,10 @@ const HEAD: &[FieldMapping] = &[
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[FieldMapping] = &[
-    computed("attacks",        Computed::Attack),
+    computed("attacks",        Computed::Techniques),
     row("metadata.tenant_uid", &[field::ACCOUNT_ID], by_row(tenant)),
     computed("raw_data",       Computed::Original),
-    computed("unmapped.",      Computed::Kept),
+    computed("unmapped.",      Computed::Unmapped),
     computed("observables",    Computed::Observables),
 ];
 
@@ -145,12 +145,12 @@ const SIEM: &[FieldMapping] = &[
 ];
 
 /// SIEM fields that OCSF has no place for, though ECS has.
-const UNMAPPED: &[(FieldName, Keep)] = &[
-    (field::ATTACHMENTS, Keep::Json),
-    (field::RECIPIENTS, Keep::Json),
-    (field::SIZE_ATTACHMENT, Keep::Long),
-    (field::EMAIL_SIZE, Keep::Long),
-    (field::TLS_USED, Keep::Boolean),
+const UNMAPPED: &[(FieldName, UnmappedOutput)] = &[
+    (field::ATTACHMENTS, UnmappedOutput::Json),
+    (field::RECIPIENTS, UnmappedOutput::Json),
+    (field::SIZE_ATTACHMENT, UnmappedOutput::Long),
+    (field::EMAIL_SIZE, UnmappedOutput::Long),
+    (field::TLS_USED, UnmappedOutput::Boolean),
 ];
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn add(upstream: &mut Upstream, stream: Stream, n: usize) {
     let back_ms = i64::try_from(n / 4).unwrap() * 7_000_000 + 60_000;
     let at = upstream.now.plus_ms(-back_ms);
     let now = upstream.now;
-    match (stream, stream.row().fetch) {
+    match (stream, stream.info().fetch) {
         (Stream::Audit, _) => upstream.add_audit(&format!("a{n}"), at),
         (_, FetchKind::Files { event_type, .. }) => upstream.add_file(event_type, n % 4 + 1),
         (_, _) => upstream

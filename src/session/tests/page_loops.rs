@@ -279,7 +279,7 @@ fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
     let quoted = serde_json::Value::from(token).to_string();
     let url = serde_json::Value::from(format!("https://files.test/{name}")).to_string();
     let item = record(stream, "x", Upstream::new().now);
-    match stream.row().fetch {
+    match stream.info().fetch {
         FetchKind::Files { .. } | FetchKind::LogFiles => Answer::json(
             200,
             &format!(
@@ -293,16 +293,16 @@ fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
         // The same row is a campaign and a person.
         FetchKind::Campaigns { people, .. } => {
             let row = item.replacen('{', r#"{"launchDate":"2026-01-20T00:00:00+0000","#, 1);
-            let list = people.list;
+            let list = people.records_member;
             let data = format!(r#"[{row},{{"{list}":[{item}]}}]"#);
             let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
             Answer::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
         }
         FetchKind::List { post, .. } | FetchKind::Windows(post) => {
-            let data = if post.list.is_empty() {
+            let data = if post.records_member.is_empty() {
                 format!("[{item}]")
             } else {
-                format!(r#"[{{"{}":[{item}]}}]"#, post.list)
+                format!(r#"[{{"{}":[{item}]}}]"#, post.records_member)
             };
             let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
             Answer::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))

@@ -198,13 +198,13 @@ fn fault(number: usize) -> Answer {
 
 /// The part of a request that identifies the stream.
 fn request_part(stream: Stream) -> &'static str {
-    match stream.row().fetch {
+    match stream.info().fetch {
         FetchKind::Files { event_type, .. } => event_type,
         FetchKind::ThreatFeed { feed_type } => feed_type,
         FetchKind::Campaigns { .. }
         | FetchKind::List { .. }
         | FetchKind::LogFiles
-        | FetchKind::Windows(_) => stream.row().endpoint,
+        | FetchKind::Windows(_) => stream.info().endpoint,
     }
 }
 

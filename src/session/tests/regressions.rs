@@ -52,7 +52,7 @@ fn an_answer_without_its_members_is_no_empty_page() {
         } else {
             upstream.other_streams.add(stream, "a", (at, at));
         }
-        let empty = (stream.row().endpoint.to_owned(), Answer::json(200, "{}"));
+        let empty = (stream.info().endpoint.to_owned(), Answer::json(200, "{}"));
         upstream.script.push_back(empty);
         host.collect(&mut upstream);
         upstream.now = upstream.now.plus_ms(60 * 60_000);
@@ -150,7 +150,7 @@ fn the_reset_of_the_quota_does_not_delay_a_retry_after_a_server_error() {
         ("x-ratelimit-reset", "890000"),
     ];
     let failure = Answer::with(502, &quota, "<html>Bad Gateway</html>");
-    let endpoint = Stream::SiemReceipt.row().endpoint.to_owned();
+    let endpoint = Stream::SiemReceipt.info().endpoint.to_owned();
     upstream.script.push_back((endpoint, failure));
     let before = upstream.now;
     host.collect(&mut upstream);
@@ -267,7 +267,7 @@ fn a_feed_continues_after_a_file_that_cannot_be_read() {
             upstream.other_streams.add(stream, &id, (at, at));
         }
         let next = [("x-mc-threat-feed-next-token", "f2")];
-        let endpoint = Stream::ThreatIntelGrid.row().endpoint;
+        let endpoint = Stream::ThreatIntelGrid.info().endpoint;
         for _ in 0..2 {
             let answer = Answer::with(200, &next, malformed);
             upstream.script.push_back((endpoint.to_owned(), answer));

@@ -349,7 +349,7 @@ fn a_body_that_was_inflated_on_the_way_is_read_as_lines() {
 fn a_byte_order_mark_before_a_page_is_skipped() {
     let mut upstream = Upstream::new();
     upstream.add_audit("a1", upstream.now.plus_ms(-HOUR_MS));
-    let at = upstream.now.plus_ms(-2 * HOUR_MS).to_offset_text();
+    let at = upstream.now.plus_ms(-2 * HOUR_MS).to_iso8601_with_offset();
     let page = format!(
         "\u{feff}{{\"meta\":{{\"status\":200,\"pagination\":{{}}}},\"data\":[{{\"id\":\"a2\",\"auditType\":\"T\",\"eventTime\":\"{at}\"}}],\"fail\":[]}}"
     );

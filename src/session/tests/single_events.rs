@@ -41,14 +41,14 @@ fn the_event_endpoint_takes_over_from_batch_files_without_a_hole_or_a_repeat() {
     }
 }
 
-/// Forgets the lines that happened before.
+/// Removes the lines of events before that time.
 fn retain_since(upstream: &mut Upstream, from: Timestamp) {
     for file in upstream.files.values_mut().flatten() {
-        let kept = |line: &&str| {
+        let is_recent = |line: &&str| {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             value["timestamp"].as_i64().unwrap() >= from.millis()
         };
-        let lines: Vec<&str> = file.lines().filter(kept).collect();
+        let lines: Vec<&str> = file.lines().filter(is_recent).collect();
         *file = lines.join("\n");
     }
 }

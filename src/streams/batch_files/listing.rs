@@ -55,11 +55,12 @@ const SIGNATURE_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
 /// The answer to a call for a page. An optional member that cannot be read counts as missing: it is no
 /// reason to drop the files.
 pub(super) struct Listing {
+    /// The files; `None` for one without a usable link.
     pub(super) files: Vec<Option<File>>,
     pub(super) next_token: Option<String>,
     pub(super) is_caught_up: bool,
     /// The names of members that cannot be read.
-    pub(super) unreadable: [Option<&'static str>; 2],
+    pub(super) unreadable_members: [Option<&'static str>; 2],
 }
 
 impl Listing {
@@ -78,7 +79,7 @@ impl Listing {
                 .collect(),
             next_token: page.next_token,
             is_caught_up: page.is_caught_up,
-            unreadable: page.unreadable,
+            unreadable_members: page.unreadable_members,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Files that could not be fetched or read: kept in the checkpoint and tried again for as long as
-//! Mimecast keeps them, while the stream continues.
+//! Files that could not be fetched or read: they are stored in the checkpoint and tried again for as long
+//! as Mimecast retains them, while the stream continues.
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FileFailureCause, FilePosition, SetAsideFile, SetAsidePage};
@@ -152,7 +152,7 @@ pub(super) fn regroup(
     }
 }
 
-/// Gives up files that Mimecast no longer keeps.
+/// Gives up files that Mimecast no longer retains.
 pub(super) fn give_up_expired(
     stream: Stream,
     pages: &mut Vec<SetAsidePage>,
@@ -160,7 +160,7 @@ pub(super) fn give_up_expired(
     batch: &mut Builder,
 ) {
     let hours = stream
-        .row()
+        .info()
         .retention_hours
         .unwrap_or(DEFAULT_RETENTION_HOURS);
     // By the clock that is behind: a file that a wrong one counts as expired may still be there.
@@ -169,8 +169,8 @@ pub(super) fn give_up_expired(
         .plus_ms(hours_ms(hours).saturating_neg());
     for page in pages.iter_mut() {
         page.files.retain(|file| {
-            let is_kept = file.since > oldest;
-            if !is_kept {
+            let is_recent = file.since > oldest;
+            if !is_recent {
                 let days = hours / 24;
                 let what = format!(
                     "could not be fetched in the {days} days that Mimecast keeps it: {}",
@@ -182,7 +182,7 @@ pub(super) fn give_up_expired(
                     lost_file_detail(&file.position, &what),
                 );
             }
-            is_kept
+            is_recent
         });
     }
     pages.retain(|page| !page.files.is_empty());

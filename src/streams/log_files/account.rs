@@ -1,7 +1,7 @@
 //! Checks whose records an answer holds.
 
-use crate::batch::{Builder, NoticeKind, RecordLine, RecordProcessor};
-use crate::decode::log_files::{LogFileReader, ReadResult};
+use crate::batch::{Builder, NoticeKind, RawRecord, RecordProcessor};
+use crate::decode::log_files::{LogFileDecoder, ReadResult};
 use crate::decode::sanitize::sanitize;
 use crate::field;
 use crate::response::Head;
@@ -11,7 +11,7 @@ use crate::streams::Context;
 /// Adds a notice where the records belong to another account than the one in the settings.
 pub(super) fn add_account_notice(
     stream: Stream,
-    record: RecordLine<'_>,
+    record: RawRecord<'_>,
     processor: &mut RecordProcessor,
     context: Context<'_>,
     batch: &mut Builder,
@@ -44,7 +44,7 @@ pub fn account_in_response(
     body: Vec<u8>,
     processor: &mut RecordProcessor,
 ) -> Option<String> {
-    let mut reader = LogFileReader::new(&super::call::file_name(head)?);
+    let mut reader = LogFileDecoder::new(&super::call::file_name(head)?);
     reader.push(body);
     reader.finish();
     loop {

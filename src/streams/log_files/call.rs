@@ -28,7 +28,9 @@ struct Meta {
 
 /// Parses the body of an answer without files. Returns the name of an optional member
 /// that cannot be read.
-pub(super) fn parse_end(body: &[u8]) -> Result<Option<&'static str>, InvalidResponse> {
+pub(super) fn parse_response_without_files(
+    body: &[u8],
+) -> Result<Option<&'static str>, InvalidResponse> {
     let response: Envelope = serde_json::from_slice(body)
         .map_err(|_| InvalidResponse("the answer is neither a file nor JSON".to_owned()))?;
     if response.meta.is_last_token == Optional::Present(false) {
@@ -82,5 +84,5 @@ fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&
         push_quoted(&mut body, token);
     }
     body.push_str("}]}");
-    Call::post(stream.row().endpoint.to_owned(), body)
+    Call::post(stream.info().endpoint.to_owned(), body)
 }

@@ -127,7 +127,7 @@ impl DayEnvironment {
     }
 
     /// Returns how many polls of a tenant were due, and the greatest delay of one.
-    pub(crate) fn due_polls(&self, tenant: &str) -> (u32, Duration) {
+    pub(crate) fn poll_lateness(&self, tenant: &str) -> (u32, Duration) {
         let tenant = &self.lock().tenants[tenant];
         (tenant.due_polls, tenant.late_max)
     }
@@ -154,8 +154,8 @@ impl DayEnvironment {
         delays.max()
     }
 
-    /// Returns whether every page of a tenant was answered, from the first one on.
-    pub(crate) fn has_no_gap(&self, tenant: &str) -> bool {
+    /// Returns whether no page of a tenant was left out before the last one that was answered.
+    pub(crate) fn answered_every_page(&self, tenant: &str) -> bool {
         let state = self.lock();
         let answered = &state.tenants[tenant].answered;
         answered.keys().copied().eq(0..answered.len())

@@ -143,7 +143,10 @@ impl Quota {
     }
 
     /// Counts a call. Returns the headers of its answer, and the refusal if it exceeds the quota.
-    pub(crate) fn call(&mut self, now_ms: i64) -> (Vec<(&'static str, String)>, Option<Answer>) {
+    pub(crate) fn count_call(
+        &mut self,
+        now_ms: i64,
+    ) -> (Vec<(&'static str, String)>, Option<Answer>) {
         if now_ms.saturating_sub(self.window_start_ms) >= self.window_ms {
             self.window_start_ms = now_ms;
             self.used = 0;

@@ -11,13 +11,13 @@ use flate2::write::GzEncoder;
 use crate::fault::Effect;
 use crate::huge;
 use crate::identity::Identity;
-use crate::line::{self, Added};
+use crate::line::{self, LineKind};
 use crate::random::Random;
 use crate::records::{RecordFormat, RecordGenerator};
 
 /// Consecutive records of a list, spread evenly over some time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub(crate) struct RecordRange {
     /// The number of the first record.
     pub(crate) first: u64,
     /// How many there are.
@@ -28,7 +28,7 @@ pub(crate) struct Span {
     pub(crate) to_ms: i64,
 }
 
-impl Span {
+impl RecordRange {
     /// Returns the time of the record of that number.
     pub(crate) fn at_ms(&self, number: u64) -> i64 {
         let index = i64::try_from(number.saturating_sub(self.first)).unwrap_or(0);
@@ -42,18 +42,18 @@ impl Span {
     }
 }
 
-/// What a file consists of.
+/// What a file consists of, from which it is generated.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct FileSpec {
     /// The position of the file in its list.
     pub(crate) index: u64,
     /// Its records.
-    pub(crate) span: Span,
+    pub(crate) range: RecordRange,
     /// The records of the file before, some of which come again here, and how many.
-    pub(crate) repeats: Option<(Span, u32)>,
+    pub(crate) repeats: Option<(RecordRange, u32)>,
     /// How many malformed lines come with a thousand records.
     pub(crate) malformed_per_mille: u32,
-    /// Instead of the span: about how many MiB the file has.
+    /// Instead of the records: about how many MiB the file has.
     pub(crate) huge_mib: Option<u32>,
     /// The compression level, from 0 to 9.
     pub(crate) gzip_level: u32,
@@ -65,13 +65,13 @@ pub(crate) struct BatchFile {
     /// The path of its URL.
     pub(crate) path: String,
     /// What it consists of.
-    pub(crate) plan: Plan,
+    pub(crate) spec: FileSpec,
     /// Generates its records.
     pub(crate) record_generator: RecordGenerator,
     content: OnceLock<Content>,
-    /// Set with the first answer and final: the file with the line that a fault has added, if one
-    /// has.
-    changed: OnceLock<Option<Changed>>,
+    /// Set by the first answer and never changed after it: the modified file if a fault added a
+    /// line, else `None`.
+    first_answer: OnceLock<Option<ModifiedFile>>,
     served: AtomicU64,
     faults: AtomicU64,
     deleted: AtomicBool,
@@ -79,9 +79,9 @@ pub(crate) struct BatchFile {
 
 /// A file to which a line was added.
 #[derive(Debug)]
-struct Changed {
+struct ModifiedFile {
     gzip: Bytes,
-    added: Added,
+    line_kind: LineKind,
 }
 
 /// The bytes of a file, and what is in them.
@@ -99,13 +99,13 @@ pub(crate) struct Content {
 
 impl BatchFile {
     /// Creates a file that is generated when its content is first asked for.
-    pub(crate) fn new(path: String, plan: Plan, generator: RecordGenerator) -> Self {
+    pub(crate) fn new(path: String, spec: FileSpec, generator: RecordGenerator) -> Self {
         Self {
             path,
-            plan,
+            spec,
             record_generator: generator,
             content: OnceLock::new(),
-            changed: OnceLock::new(),
+            first_answer: OnceLock::new(),
             served: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
@@ -114,35 +114,35 @@ impl BatchFile {
 
     /// Returns the content. The first call takes as long as it takes to generate it.
     pub(crate) fn content(&self) -> &Content {
-        self.content.get_or_init(|| match self.plan.huge_mib {
-            Some(mib) => huge::generate(&self.record_generator, &self.plan, mib),
-            None => generate(&self.record_generator, &self.plan),
+        self.content.get_or_init(|| match self.spec.huge_mib {
+            Some(mib) => huge::generate(&self.record_generator, &self.spec, mib),
+            None => generate(&self.record_generator, &self.spec),
         })
     }
 
     /// Returns the bytes of an answer. If the effect of the first one adds a line to
     /// the file, it stays there for all later answers.
     pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
-        let changed = self.changed.get_or_init(|| {
+        let modified = self.first_answer.get_or_init(|| {
             let line = line::for_effect(effect?, self.record_generator.event_type)?;
-            Some(Changed {
+            Some(ModifiedFile {
                 gzip: line.insert_into(&self.content().gzip).into(),
-                added: line.added,
+                line_kind: line.kind,
             })
         });
-        let changed = changed.as_ref().map(|changed| &changed.gzip);
-        changed.unwrap_or_else(|| &self.content().gzip).clone()
+        let modified = modified.as_ref().map(|modified| &modified.gzip);
+        modified.unwrap_or_else(|| &self.content().gzip).clone()
     }
 
     /// Returns whether the file was answered before, so that its lines can no longer change.
     pub(crate) fn was_answered(&self) -> bool {
-        self.changed.get().is_some()
+        self.first_answer.get().is_some()
     }
 
-    /// Returns the line that a fault has added to it.
-    pub(crate) fn added(&self) -> Option<&Added> {
-        let changed = self.changed.get()?.as_ref()?;
-        Some(&changed.added)
+    /// Returns the kind of the line that a fault has added to it.
+    pub(crate) fn injected_line(&self) -> Option<&LineKind> {
+        let modified = self.first_answer.get()?.as_ref()?;
+        Some(&modified.line_kind)
     }
 
     /// Notes that a fault applies to an answer.
@@ -192,28 +192,28 @@ pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
+fn generate(generator: &RecordGenerator, spec: &FileSpec) -> Content {
     let stream = generator.event_type.stream();
     let mut random = Random::new(
         generator.seed,
         "file",
-        &[generator.event_type.index(), plan.index],
+        &[generator.event_type.index(), spec.index],
     );
     let mut plain = Vec::new();
     let mut identities = Vec::new();
     let (mut malformed, mut invalid_utf8) = (0, 0);
-    let end: &[u8] = if generator.odd_shapes && plan.index % 5 == 3 {
+    let end: &[u8] = if generator.odd_shapes && spec.index % 5 == 3 {
         b"\r\n"
     } else {
         b"\n"
     };
-    let blank_at = (generator.odd_shapes && plan.index % 7 == 4).then_some(plan.span.first + 2);
-    for (number, is_repeat) in order(plan, generator.odd_shapes) {
-        let span = match (is_repeat, plan.repeats) {
+    let blank_at = (generator.odd_shapes && spec.index % 7 == 4).then_some(spec.range.first + 2);
+    for (number, is_repeat) in order(spec, generator.odd_shapes) {
+        let range = match (is_repeat, spec.repeats) {
             (true, Some((before, _))) => before,
-            _ => plan.span,
+            _ => spec.range,
         };
-        if random.chance(plan.malformed_per_mille) {
+        if random.chance(spec.malformed_per_mille) {
             let line = random.pick(MALFORMED);
             plain.extend_from_slice(line);
             plain.extend_from_slice(end);
@@ -223,7 +223,7 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
         if blank_at == Some(number) {
             plain.extend_from_slice(end);
         }
-        let mut record = generator.record(number, &span);
+        let mut record = generator.record(number, &range);
         if record.value("_offset").is_some() {
             let shift = if is_repeat { 10_000_000 } else { 4_000_000 };
             record.put("_offset", shift + number / PARTITIONS);
@@ -237,11 +237,11 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
         identities.push(record.write(&mut plain, format, stream));
         plain.extend_from_slice(end);
     }
-    if generator.odd_shapes && plan.index % 4 == 2 {
+    if generator.odd_shapes && spec.index % 4 == 2 {
         plain.truncate(plain.len().saturating_sub(end.len()));
     }
     Content {
-        gzip: gzip(&plain, plan.gzip_level).into(),
+        gzip: gzip(&plain, spec.gzip_level).into(),
         identities,
         malformed,
         invalid_utf8,
@@ -250,16 +250,16 @@ fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
 
 /// Returns the numbers of the records in the order of writing, and whether each is a repeat: first
 /// the repeated records, then runs of one partition after another.
-fn order(plan: &Plan, odd_shapes: bool) -> Vec<(u64, bool)> {
+fn order(spec: &FileSpec, odd_shapes: bool) -> Vec<(u64, bool)> {
     let mut order = Vec::new();
-    if let Some((before, count)) = plan.repeats {
+    if let Some((before, count)) = spec.repeats {
         let first = before
             .end()
             .saturating_sub(u64::from(count))
             .max(before.first);
         order.extend((first..before.end()).map(|number| (number, true)));
     }
-    let mut numbers: Vec<u64> = (plan.span.first..plan.span.end()).collect();
+    let mut numbers: Vec<u64> = (spec.range.first..spec.range.end()).collect();
     if odd_shapes {
         for run in numbers.chunks_mut(RUN_RECORDS) {
             run.sort_by_key(|number| number % PARTITIONS);

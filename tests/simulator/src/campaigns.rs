@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::history::Item;
+use crate::items::Item;
 use crate::log::{Log, RequestContext, View, invalid};
-use crate::post::Row;
+use crate::post::PostEndpoint;
 
 /// The members of a campaign that a collector adds to a person's row; answers do not have them.
 const CAMPAIGN_FIELDS: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
@@ -53,7 +53,7 @@ pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
 /// Answers with a page of the people of one campaign.
 pub(crate) fn people(
     log: &mut Log,
-    row: &Row,
+    row: &PostEndpoint,
     body: &[u8],
     context: &RequestContext<'_>,
 ) -> Answer {

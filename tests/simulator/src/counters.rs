@@ -11,7 +11,7 @@ use crate::tenant_state::lock;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
     /// How many requests to each endpoint are finished: answered, or closed without an answer.
-    pub by_endpoint: BTreeMap<Endpoint, u64>,
+    pub finished_by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many requests have come to each endpoint, also those that are not finished.
     pub begun_by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many were answered with each status.
@@ -29,7 +29,10 @@ impl Requests {
     /// answer.
     #[must_use]
     pub fn finished_at(&self, endpoint: Endpoint) -> u64 {
-        self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+        self.finished_by_endpoint
+            .get(&endpoint)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Returns how many requests have come to an endpoint, also those that are not finished.
@@ -61,7 +64,7 @@ impl Counters {
 
     pub(crate) fn note_finished(&self, endpoint: Endpoint, stream: &str, status: u16) {
         let mut requests = lock(&self.requests);
-        *requests.by_endpoint.entry(endpoint).or_default() += 1;
+        *requests.finished_by_endpoint.entry(endpoint).or_default() += 1;
         if status > 0 {
             *requests.by_status.entry(status).or_default() += 1;
         }

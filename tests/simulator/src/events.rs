@@ -6,11 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::batch_file::Span;
+use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
 use crate::feed::RewrittenRecord;
-use crate::history::identity_of;
 use crate::identity::is_log_position_key;
+use crate::items::identity_of;
 use crate::request::Request;
 use crate::siem::{FileList, bad_parameter};
 use crate::time::{DAY_MS, parse_date_time};
@@ -48,12 +48,12 @@ pub(crate) fn answer(
     } else {
         size
     };
-    for (number, span) in records.iter().skip(from) {
+    for (number, range) in records.iter().skip(from) {
         if page.events.len() >= take {
             break;
         }
         to += 1;
-        page.add(list, *number, span, since_ms);
+        page.add(list, *number, range, since_ms);
     }
     let next = match effect {
         Some(Effect::NoPageToken) => None,
@@ -81,8 +81,8 @@ struct Page {
 
 impl Page {
     /// Adds a record with the field names of this endpoint, unless it is older than `since_ms`.
-    fn add(&mut self, list: &FileList, number: u64, span: &Span, since_ms: i64) {
-        let record = list.record_generator.record(number, span);
+    fn add(&mut self, list: &FileList, number: u64, range: &RecordRange, since_ms: i64) {
+        let record = list.record_generator.record(number, range);
         let time_ms = record.value("timestamp").and_then(Value::as_i64);
         if time_ms.is_some_and(|time_ms| time_ms < since_ms) {
             return;
@@ -108,18 +108,19 @@ impl Page {
 }
 
 /// Returns every record of a list, by number and file; except those of huge files.
-fn all(list: &FileList) -> Vec<(u64, Span)> {
-    let spans = list.files.iter().map(|file| file.plan.span);
-    spans
-        .flat_map(|span| (span.first..span.end()).map(move |number| (number, span)))
+fn all(list: &FileList) -> Vec<(u64, RecordRange)> {
+    let ranges = list.files.iter().map(|file| file.spec.range);
+    ranges
+        .flat_map(|range| (range.first..range.end()).map(move |number| (number, range)))
         .collect()
 }
 
 /// Returns the position of the first record that may be of `since_ms` or later: a record can be a
 /// little later than its position suggests.
-fn first_near(records: &[(u64, Span)], since_ms: i64) -> usize {
-    let before =
-        |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - RECORD_DELAY_MS_MAX;
+fn first_near(records: &[(u64, RecordRange)], since_ms: i64) -> usize {
+    let before = |(number, range): &&(u64, RecordRange)| {
+        range.at_ms(*number) < since_ms - RECORD_DELAY_MS_MAX
+    };
     records.iter().take_while(before).count()
 }
 

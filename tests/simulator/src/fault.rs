@@ -235,12 +235,12 @@ impl Effect {
 /// The scripted faults.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    armed: Vec<ArmedFault>,
+    scripted: Vec<ScriptedFault>,
     random: Random,
 }
 
 #[derive(Debug)]
-struct ArmedFault {
+struct ScriptedFault {
     fault: Fault,
     /// Number of matching requests so far.
     seen: u64,
@@ -281,13 +281,13 @@ impl FaultTarget<'_> {
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            armed: Vec::new(),
+            scripted: Vec::new(),
             random: Random::new(seed, "faults", &[]),
         }
     }
 
     pub(crate) fn script(&mut self, fault: Fault) {
-        self.armed.push(ArmedFault {
+        self.scripted.push(ScriptedFault {
             fault,
             seen: 0,
             applied: 0,
@@ -295,31 +295,34 @@ impl Faults {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.armed.clear();
+        self.scripted.clear();
     }
 
     /// Returns to how many requests each fault was applied, in the order of scripting.
     pub(crate) fn counts(&self) -> Vec<u64> {
-        self.armed.iter().map(|armed| armed.applied).collect()
+        self.scripted
+            .iter()
+            .map(|scripted| scripted.applied)
+            .collect()
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
     pub(crate) fn apply_next(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
         let mut effect = None;
-        for armed in &mut self.armed {
-            if !target.is_matched_by(&armed.fault) {
+        for scripted in &mut self.scripted {
+            if !target.is_matched_by(&scripted.fault) {
                 continue;
             }
-            armed.seen += 1;
-            let is_due = match armed.fault.at.when {
+            scripted.seen += 1;
+            let is_due = match scripted.fault.at.when {
                 When::Always => true,
-                When::First(count) => armed.seen <= count,
-                When::Nth(nth) => armed.seen == nth,
+                When::First(count) => scripted.seen <= count,
+                When::Nth(nth) => scripted.seen == nth,
                 When::PerMille(per_mille) => self.random.chance(per_mille),
             };
             if is_due && effect.is_none() {
-                armed.applied += 1;
-                effect = Some(armed.fault.effect.clone());
+                scripted.applied += 1;
+                effect = Some(scripted.fault.effect.clone());
             }
         }
         if let (Some(_), Some(file)) = (&effect, target.file) {
@@ -397,7 +400,7 @@ pub(crate) fn request_action(
 pub(crate) fn apply_to_page(effect: &Effect, page: &mut Page) {
     if let Effect::EmptyPage = effect {
         page.files.clear();
-        page.next = Some(page.this);
+        page.next = Some(page.position);
         page.caught_up = false;
     } else if let Effect::ExpiredLinks = effect {
         page.link_lifetime_ms = -1000;
@@ -410,7 +413,7 @@ pub(crate) fn apply_to_page(effect: &Effect, page: &mut Page) {
     } else if let Effect::NoPageToken = effect {
         page.next = None;
     } else if let Effect::PageRepeated = effect {
-        page.next = Some(page.this);
+        page.next = Some(page.position);
         page.caught_up = false;
     }
 }

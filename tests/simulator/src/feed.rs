@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::fault::{Effect, page_token_refused};
-use crate::history::{Item, identity_of};
 use crate::identity::Identity;
+use crate::items::{Item, identity_of};
 use crate::log::{Log, RequestContext};
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;

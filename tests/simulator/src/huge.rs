@@ -5,7 +5,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::batch_file::{Content, Plan, Span};
+use crate::batch_file::{Content, FileSpec, RecordRange};
 use crate::identity::of_canonical;
 use crate::records::{RecordFormat, RecordGenerator};
 
@@ -16,13 +16,13 @@ struct Template {
 }
 
 /// Generates records, each with another `processingId`, until there are `mib` MiB of them.
-pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Content {
+pub(crate) fn generate(generator: &RecordGenerator, spec: &FileSpec, mib: u32) -> Content {
     let stream = generator.event_type.stream();
     let templates: Vec<Template> = (0..TEMPLATES)
-        .filter_map(|index| template(generator, &plan.span, index))
+        .filter_map(|index| template(generator, &spec.range, index))
         .collect();
     let target_bytes = u64::from(mib) << 20;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(plan.gzip_level.min(9)));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(spec.gzip_level.min(9)));
     let mut identities = Vec::new();
     let mut plain = Vec::new();
     let mut canonical = Vec::new();
@@ -54,8 +54,8 @@ pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Co
     }
 }
 
-fn template(generator: &RecordGenerator, span: &Span, index: u64) -> Option<Template> {
-    let mut record = generator.record(span.first + index, span);
+fn template(generator: &RecordGenerator, range: &RecordRange, index: u64) -> Option<Template> {
+    let mut record = generator.record(range.first + index, range);
     record.put("processingId", PLACEHOLDER);
     let mut line = Vec::new();
     record.write(&mut line, RecordFormat::default(), "");

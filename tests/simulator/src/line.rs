@@ -11,12 +11,12 @@ use crate::identity::identity;
 #[derive(Debug)]
 pub(crate) struct Line {
     bytes: Vec<u8>,
-    pub(crate) added: Added,
+    pub(crate) kind: LineKind,
 }
 
-/// What such a line adds to the ledger: the kind of line.
+/// The kind of an added line, by which the ledger counts it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Added {
+pub(crate) enum LineKind {
     /// A line that is no record.
     Malformed,
     /// A line that is malformed only because of invalid UTF-8.
@@ -27,23 +27,23 @@ pub(crate) enum Added {
 
 /// Returns the line that an effect adds to a file; `None` if it adds none.
 pub(crate) fn for_effect(effect: &Effect, event_type: EventType) -> Option<Line> {
-    let line = |bytes: Vec<u8>, added| Some(Line { bytes, added });
+    let line = |bytes: Vec<u8>, kind| Some(Line { bytes, kind });
     if let Effect::InvalidUtf8Line = effect {
         let bytes = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
-        line(bytes.to_vec(), Added::InvalidUtf8)
+        line(bytes.to_vec(), LineKind::InvalidUtf8)
     } else if let Effect::LongLine = effect {
         let subject = "long ".repeat(LONG_LINE_BYTES / 5);
         let record =
             json!({"type": "receipt", "subject": subject, "timestamp": 1_795_338_331_000_u64});
-        line(record.to_string().into_bytes(), Added::Malformed)
+        line(record.to_string().into_bytes(), LineKind::Malformed)
     } else if let Effect::MalformedLine = effect {
         let bytes = b"{\"type\":\"receipt\",\"subject\":\"cut of";
-        line(bytes.to_vec(), Added::Malformed)
+        line(bytes.to_vec(), LineKind::Malformed)
     } else if let Effect::UntimedLine = effect {
         let record = json!({"type": event_type.name(), "subtype": null, "accountId": "C0A0",
             "processingId": "no-timestamp", "aggregateId": "no-timestamp"});
         let identity = identity(event_type.stream(), &record).unwrap_or_default();
-        line(record.to_string().into_bytes(), Added::Untimed(identity))
+        line(record.to_string().into_bytes(), LineKind::Untimed(identity))
     } else {
         None
     }
@@ -62,5 +62,5 @@ impl Line {
     }
 }
 
-/// Longer than a reader has to take: no record comes near it.
+/// Longer than a reader must accept. No real record is nearly as long.
 const LONG_LINE_BYTES: usize = 1_200_000;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::fault::{Effect, FailShape, fail_body, page_token_refused};
-use crate::history::Item;
-use crate::post::{ItemsLocation, Row};
+use crate::items::Item;
+use crate::post::{ItemsLocation, PostEndpoint};
 use crate::random::Random;
 use crate::time::parse_date_time;
 
@@ -86,7 +86,7 @@ impl Log {
     /// `next` that leads nowhere.
     pub(crate) fn answer(
         &mut self,
-        row: &Row,
+        row: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
     ) -> Answer {
@@ -100,7 +100,7 @@ impl Log {
     /// Answers a request for a page of some of the items, each in another form.
     pub(crate) fn answer_for(
         &mut self,
-        row: &Row,
+        row: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
         view: &View<'_>,
@@ -153,7 +153,11 @@ impl Log {
 }
 
 impl Query {
-    fn parse(row: &Row, body: &[u8], context: &RequestContext<'_>) -> Result<Self, Answer> {
+    fn parse(
+        row: &PostEndpoint,
+        body: &[u8],
+        context: &RequestContext<'_>,
+    ) -> Result<Self, Answer> {
         let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
         let data = body
             .get("data")

@@ -16,11 +16,11 @@ async fn main() -> ExitCode {
         Err(problem) => return fail(&format!("{problem}\n\n{USAGE}"), 2),
     };
     let done = match records {
-        Records {
+        RecordExport {
             to: Some(to),
             count,
         } => write_records(&config, &to, count),
-        Records { to: None, .. } => run(config).await,
+        RecordExport { to: None, .. } => run(config).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 /// Where to write records instead of running, and how many.
-struct Records {
+struct RecordExport {
     to: Option<PathBuf>,
     count: u32,
 }
@@ -84,12 +84,12 @@ fn end_of_input() -> oneshot::Receiver<()> {
     end
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records), String> {
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, RecordExport), String> {
     let mut config = Config {
         generate: Generate::InBackground,
         ..Config::default()
     };
-    let mut records = Records { to: None, count: 0 };
+    let mut records = RecordExport { to: None, count: 0 };
     while let Some(flag) = arguments.next() {
         let mut value = || {
             arguments

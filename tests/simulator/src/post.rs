@@ -9,7 +9,7 @@ use crate::records::{
 
 /// The properties of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct PostEndpoint {
     /// The name of the stream.
     pub(crate) stream: &'static str,
     /// The path.
@@ -24,8 +24,8 @@ pub(crate) struct Row {
     pub(crate) for_admin: bool,
     /// How many items a page has if the request has no page size.
     pub(crate) page_size_default: usize,
-    /// Makes a record.
-    pub(crate) make: fn(&mut LogRecordBuilder) -> Value,
+    /// Generates a record.
+    pub(crate) generate_record: fn(&mut LogRecordBuilder) -> Value,
 }
 
 /// What an endpoint returns.
@@ -52,7 +52,7 @@ pub(crate) enum ItemsLocation {
     ListInObject(&'static str),
 }
 
-const AUDIT: Row = Row {
+const AUDIT: PostEndpoint = PostEndpoint {
     stream: "audit",
     path: "/api/audit/get-audit-events",
     kind: Kind::Pages,
@@ -60,11 +60,11 @@ const AUDIT: Row = Row {
     items_location: Data,
     for_admin: false,
     page_size_default: 10,
-    make: audit::event,
+    generate_record: audit::event,
 };
 
 /// The stream that stands for the categories where permissions are given.
-const CATEGORIES: Row = Row {
+const CATEGORIES: PostEndpoint = PostEndpoint {
     stream: "audit.categories",
     path: "/api/audit/get-categories",
     kind: Kind::Categories,
@@ -78,22 +78,22 @@ const fn log(
     path: &'static str,
     window: (&'static str, &'static str),
     items_location: ItemsLocation,
-    make: fn(&mut LogRecordBuilder) -> Value,
-) -> Row {
-    Row {
+    generate_record: fn(&mut LogRecordBuilder) -> Value,
+) -> PostEndpoint {
+    PostEndpoint {
         stream,
         path,
         window: Some(window),
         items_location,
         page_size_default: 25,
-        make,
+        generate_record,
         ..AUDIT
     }
 }
 
 /// Creates the row of a log with a window whose records are shown only to administrators.
-const fn for_admin(row: Row) -> Row {
-    Row {
+const fn for_admin(row: PostEndpoint) -> PostEndpoint {
+    PostEndpoint {
         for_admin: true,
         ..row
     }
@@ -104,33 +104,34 @@ const fn log_without_window(
     stream: &'static str,
     path: &'static str,
     items_location: ItemsLocation,
-    make: fn(&mut LogRecordBuilder) -> Value,
-) -> Row {
-    Row {
+    generate_record: fn(&mut LogRecordBuilder) -> Value,
+) -> PostEndpoint {
+    PostEndpoint {
         window: None,
-        ..log(stream, path, FROM_TO, items_location, make)
+        ..log(stream, path, FROM_TO, items_location, generate_record)
     }
 }
 
 /// Creates the row of a feed of threat indicators.
-const fn feed(stream: &'static str) -> Row {
-    Row {
+const fn feed(stream: &'static str) -> PostEndpoint {
+    PostEndpoint {
         kind: Kind::Feed,
-        ..log_without_window(stream, FEED, Data, intel::indicator)
+        ..log_without_window(stream, FEED_PATH, Data, intel::indicator)
     }
 }
 
 const FROM_TO: (&str, &str) = ("from", "to");
 const START_END: (&str, &str) = ("start", "end");
-const FEED: &str = "/api/ttp/threat-intel/get-feed";
-const CAMPAIGNS: &str = "/api/awareness-training/phishing/campaign/get-campaign";
-pub(crate) const PEOPLE: &str = "/api/awareness-training/phishing/campaign/get-user-data";
+const FEED_PATH: &str = "/api/ttp/threat-intel/get-feed";
+const CAMPAIGNS_PATH: &str = "/api/awareness-training/phishing/campaign/get-campaign";
+pub(crate) const CAMPAIGN_PEOPLE_PATH: &str =
+    "/api/awareness-training/phishing/campaign/get-user-data";
 
 use ItemsLocation::{Data, ListInData, ListInObject};
 
 /// The endpoints.
 #[rustfmt::skip]
-pub(crate) static ROWS: &[Row] = &[
+pub(crate) static ROWS: &[PostEndpoint] = &[
     AUDIT,
     CATEGORIES,
     log("dlp", "/api/dlp/get-logs", FROM_TO, ListInData("dlpLogs"), gateway::dlp),
@@ -149,24 +150,28 @@ pub(crate) static ROWS: &[Row] = &[
     log_without_window("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
     log_without_window("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
     log_without_window("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
-    Row { kind: Kind::Campaigns, ..log_without_window("training.phishing", CAMPAIGNS, ListInData("items"), training::phishing_result) },
+    PostEndpoint { kind: Kind::Campaigns, ..log_without_window("training.phishing", CAMPAIGNS_PATH, ListInData("items"), training::phishing_result) },
 ];
 
 /// Returns the row of a request: two feeds share one path, and campaigns have two.
-pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static Row> {
-    let path = if path == PEOPLE { CAMPAIGNS } else { path };
+pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static PostEndpoint> {
+    let path = if path == CAMPAIGN_PEOPLE_PATH {
+        CAMPAIGNS_PATH
+    } else {
+        path
+    };
     let grid = b"malware_grid";
     let is_grid = body.windows(grid.len()).any(|window| window == grid);
     let mut rows = ROWS.iter().filter(|row| row.path == path);
-    rows.find(|row| row.path != FEED || (row.stream == "threat-intel.grid") == is_grid)
+    rows.find(|row| row.path != FEED_PATH || (row.stream == "threat-intel.grid") == is_grid)
 }
 
 /// Returns the row of a stream.
-pub(crate) fn row_of_stream(stream: &str) -> Option<&'static Row> {
+pub(crate) fn row_of_stream(stream: &str) -> Option<&'static PostEndpoint> {
     ROWS.iter().find(|row| row.stream == stream)
 }
 
 /// Iterates over the rows whose items are records.
-pub(crate) fn streams() -> impl Iterator<Item = &'static Row> {
+pub(crate) fn streams() -> impl Iterator<Item = &'static PostEndpoint> {
     ROWS.iter().filter(|row| row.kind != Kind::Categories)
 }

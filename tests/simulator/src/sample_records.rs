@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::batch_file::Span;
+use crate::batch_file::RecordRange;
 use crate::config::Config;
 use crate::event_type::EventType;
-use crate::history;
+use crate::items;
 use crate::post;
 use crate::siem::record_generator;
 
@@ -24,21 +24,21 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let from_ms = to_ms - config.history_ms;
     if let Some(row) = post::row_of_stream(stream) {
         let window = (from_ms, to_ms);
-        let items = history::spread(row, (config.seed, config.odd_shapes), count, window);
+        let items = items::generate_spread(row, (config.seed, config.odd_shapes), count, window);
         return items.into_iter().map(|item| item.record).collect();
     }
     let Some(event_type) = EventType::from_stream(stream) else {
         return Vec::new();
     };
     let generator = record_generator(config, event_type);
-    let span = Span {
+    let range = RecordRange {
         first: 0,
         records: count,
         from_ms,
         to_ms,
     };
     let record = |number| {
-        let record = generator.record(number, &span);
+        let record = generator.record(number, &range);
         let fields = record.fields();
         fields
             .map(|(key, value)| (key.to_owned(), value.clone()))

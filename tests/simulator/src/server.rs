@@ -164,7 +164,7 @@ async fn api(
             state.general_quota()
         }
     };
-    let (headers, throttled) = { quota }.call(now_ms);
+    let (headers, throttled) = { quota }.count_call(now_ms);
     let refused = fault_answer.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
@@ -237,7 +237,7 @@ fn post_answer(state: &TenantState, request: &Request, effect: Option<&Effect>) 
     let mut logs = state.logs();
     let log = logs.entry(row.stream).or_default();
     match row.kind {
-        Kind::Campaigns if request.path == post::PEOPLE => {
+        Kind::Campaigns if request.path == post::CAMPAIGN_PEOPLE_PATH => {
             campaigns::people(log, row, &request.body, &context)
         }
         Kind::Campaigns => campaigns::list(log, &context),

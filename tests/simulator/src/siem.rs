@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::batch_file::{BatchFile, Plan, Span};
+use crate::batch_file::{BatchFile, FileSpec, RecordRange};
 use crate::config::Config;
 use crate::event_type::EventType;
 use crate::fault::{Effect, FailShape, apply_to_page, fail_body, page_token_refused};
@@ -32,7 +32,7 @@ pub(crate) struct Page {
     /// The files in the order of listing.
     pub(crate) files: Vec<Arc<BatchFile>>,
     /// The position of the page.
-    pub(crate) this: u64,
+    pub(crate) position: u64,
     /// The position of the next page, if the answer has one.
     pub(crate) next: Option<u64>,
     /// Whether there is no more now.
@@ -60,7 +60,7 @@ impl FileList {
             list.append(config, files, (now_ms - config.history_ms, now_ms));
         }
         if let (Some(mib), EventType::Receipt) = (config.huge_file_mib, event_type) {
-            let span = Span {
+            let range = RecordRange {
                 first: HUGE_FILE_FIRST_RECORD,
                 records: 0,
                 from_ms: now_ms,
@@ -69,9 +69,9 @@ impl FileList {
             let index = list.len();
             list.push(
                 config.seed,
-                Plan {
+                FileSpec {
                     index,
-                    span,
+                    range,
                     repeats: None,
                     malformed_per_mille: 0,
                     huge_mib: Some(mib),
@@ -87,22 +87,22 @@ impl FileList {
         let step_ms = (to_ms - from_ms) / i64::from(files.max(1));
         for number in 0..i64::from(files) {
             let from_ms = from_ms + step_ms * number;
-            let span = Span {
+            let range = RecordRange {
                 first: self.next_record,
                 records: config.records_per_file,
                 from_ms,
                 to_ms: from_ms + step_ms,
             };
-            self.next_record = span.end();
+            self.next_record = range.end();
             let index = self.len();
             let starts_page = index.is_multiple_of(u64::from(config.files_per_page.max(1)));
-            let before = self.files.last().map(|file| file.plan.span);
+            let before = self.files.last().map(|file| file.spec.range);
             let repeats = before.filter(|_| starts_page && config.repeated_records > 0);
             self.push(
                 config.seed,
-                Plan {
+                FileSpec {
                     index,
-                    span,
+                    range,
                     repeats: repeats.map(|before| (before, config.repeated_records)),
                     malformed_per_mille: config.malformed_per_mille,
                     huge_mib: None,
@@ -112,8 +112,8 @@ impl FileList {
         }
     }
 
-    fn push(&mut self, seed: u64, plan: Plan) {
-        let labels = [self.record_generator.event_type.index(), plan.index];
+    fn push(&mut self, seed: u64, spec: FileSpec) {
+        let labels = [self.record_generator.event_type.index(), spec.index];
         let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
             "/siem-batch-{}/{}/{}/{}/{}/{name}.json.gz",
@@ -121,11 +121,11 @@ impl FileList {
             self.record_generator.account_id,
             self.record_generator.event_type.product(),
             self.record_generator.event_type.name().replace(' ', "-"),
-            UtcTime::new(plan.span.to_ms).date(),
+            UtcTime::new(spec.range.to_ms).date(),
         );
         self.files.push(Arc::new(BatchFile::new(
             path,
-            plan,
+            spec,
             self.record_generator.clone(),
         )));
     }
@@ -148,13 +148,13 @@ impl FileList {
         let size = page_size(request, config.files_per_page)?;
         let oldest_ms = now_ms - RETENTION_MS;
         let from_ms = from_ms.unwrap_or(oldest_ms).max(oldest_ms - DAY_MS);
-        let this = match request.parameter("nextPage") {
+        let position = match request.parameter("nextPage") {
             Some(token) => self.position(token).ok_or_else(page_token_refused)?,
             None => self.first_since(from_ms),
         };
         let end = to_ms.map_or(self.len(), |to_ms| self.first_since(to_ms + DAY_MS));
-        let next = this.saturating_add(size).min(end).max(this);
-        let (skip, take) = (usize::try_from(this), usize::try_from(next - this));
+        let next = position.saturating_add(size).min(end).max(position);
+        let (skip, take) = (usize::try_from(position), usize::try_from(next - position));
         let files = self
             .files
             .iter()
@@ -162,7 +162,7 @@ impl FileList {
             .take(take.unwrap_or(0));
         Ok(Page {
             files: files.cloned().collect(),
-            this,
+            position,
             next: Some(next),
             caught_up: next >= end,
             link_lifetime_ms: i64::try_from(config.link_lifetime_ms).unwrap_or(i64::MAX),
@@ -175,7 +175,7 @@ impl FileList {
         let before = self
             .files
             .iter()
-            .take_while(|file| file.plan.span.to_ms < at_ms);
+            .take_while(|file| file.spec.range.to_ms < at_ms);
         u64::try_from(before.count()).unwrap_or(u64::MAX)
     }
 
@@ -191,7 +191,7 @@ impl FileList {
 impl Page {
     /// Lists the first file once more, as happens on some pages.
     pub(crate) fn list_twice(&mut self, config: &Config, requested_size: Option<usize>) {
-        let page = self.this / u64::from(config.files_per_page.max(1));
+        let page = self.position / u64::from(config.files_per_page.max(1));
         let room = requested_size.is_none_or(|size| self.files.len() < size);
         if config.duplicates && page.is_multiple_of(2) && room {
             self.files.extend(self.files.first().cloned());

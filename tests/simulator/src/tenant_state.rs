@@ -11,10 +11,10 @@ use crate::counters::Counters;
 use crate::event_type::EventType;
 use crate::fault::{Effect, Faults};
 use crate::feed::RewrittenRecord;
-use crate::history;
 use crate::identity::Identity;
+use crate::items;
 use crate::ledger::Ledger;
-use crate::line::Added;
+use crate::line::LineKind;
 use crate::log::{Log, RequestContext};
 use crate::permissions::{Permissions, StreamRefusal};
 use crate::post;
@@ -165,7 +165,7 @@ impl TenantState {
             .values()
             .flat_map(|list| list.files.iter().cloned())
             .collect();
-        files.sort_by_key(|file| file.plan.index);
+        files.sort_by_key(|file| file.spec.index);
         files
     }
 
@@ -200,7 +200,7 @@ impl TenantState {
         };
         let from = (self.config.seed, self.config.odd_shapes);
         let numbers = first..first + u64::from(count);
-        let items = numbers.map(|number| history::item(row, from, number, at_ms));
+        let items = numbers.map(|number| items::item(row, from, number, at_ms));
         self.logs().entry(row.stream).or_default().add(items);
     }
 
@@ -226,7 +226,7 @@ impl TenantState {
                     let department = format!("Quay {changes}");
                     fields.insert("department".to_owned(), department.into());
                 }
-                history::Item::new(row.stream, item.at_ms, record)
+                items::Item::new(row.stream, item.at_ms, record)
             }));
         }
     }
@@ -245,15 +245,15 @@ impl TenantState {
                 continue;
             }
             ledger.add_malformed(stream, content.malformed, content.invalid_utf8);
-            match file.added() {
+            match file.injected_line() {
                 None => {}
-                Some(Added::Malformed) => ledger.add_malformed(stream, 1, 0),
-                Some(Added::InvalidUtf8) => ledger.add_malformed(stream, 1, 1),
-                Some(Added::Untimed(identity)) => ledger.add_untimed(stream, identity.clone()),
+                Some(LineKind::Malformed) => ledger.add_malformed(stream, 1, 0),
+                Some(LineKind::InvalidUtf8) => ledger.add_malformed(stream, 1, 1),
+                Some(LineKind::Untimed(identity)) => ledger.add_untimed(stream, identity.clone()),
             }
         }
         for (stream, log) in self.logs().iter() {
-            let exists = |item: &&history::Item| !item.is_removed || item.served > 0;
+            let exists = |item: &&items::Item| !item.is_removed || item.served > 0;
             for item in log.items().iter().filter(exists) {
                 ledger.add(stream, &item.identity, item.served);
             }
@@ -285,7 +285,7 @@ fn first_logs(
             config.log_records
         };
         let mut log = Log::default();
-        log.add(history::spread(
+        log.add(items::generate_spread(
             row,
             (config.seed, config.odd_shapes),
             count,

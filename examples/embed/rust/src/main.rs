@@ -106,8 +106,8 @@ async fn main() -> ExitCode {
     let failure = match run().await {
         Ok(SourceExit::CaughtUp | SourceExit::Stopped) => return ExitCode::SUCCESS,
         Ok(SourceExit::LeaseLost) => Failure::failed("another process works on the source"),
-        Ok(SourceExit::Output(None)) => Failure::failed("standard output is closed"),
-        Ok(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) | Err(failure) => {
+        Ok(SourceExit::OutputClosed) => Failure::failed("standard output is closed"),
+        Ok(SourceExit::Failed(failure) | SourceExit::OutputFailed(failure)) | Err(failure) => {
             failure
         }
     };

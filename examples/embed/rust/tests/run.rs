@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use mimecast_simulator::{Config, Simulator};
 use serde_json::Value;
-use source_host::source::BUILT_IN;
+use source_host::source::BUILT_IN_COMPONENT;
 
 fn run(directory: &Path, state: &str, simulator: &Simulator, settings: &Value) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_embed-rust"))
@@ -36,7 +36,7 @@ async fn it_prints_every_event_once_and_continues_where_it_was() {
     };
     let simulator = Simulator::start(config).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("component.wasm"), BUILT_IN).unwrap();
+    std::fs::write(directory.path().join("component.wasm"), BUILT_IN_COMPONENT).unwrap();
     let mut settings = serde_json::json!({
         "base_url": simulator.api_url(),
         "client_id": simulator.client_id(),

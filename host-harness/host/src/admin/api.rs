@@ -34,12 +34,14 @@ use super::history::History;
 use super::metrics::{Format, Metrics};
 use super::page;
 use super::probes::{self, StoreProbe};
-use super::response::{ApiError, explain_method_not_allowed, json_response, no_content, with_type};
+use super::response::{
+    ApiError, empty_object, explain_method_not_allowed, json_response, response_with_content_type,
+};
 use super::server::AdminContext;
 use crate::description::{schema, to_json};
 use crate::registry::Registry;
 use crate::report::{HostReport, SourceReport, Time};
-use crate::source::component_at;
+use crate::source::component_location;
 
 /// Maximum size of a request body. One with a certificate chain and many streams has a few KiB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -105,8 +107,8 @@ impl Shared {
         })
     }
 
-    async fn built_in(&self) -> Result<Component, Failure> {
-        self.components.get(&component_at(None)).await
+    async fn built_in_component(&self) -> Result<Component, Failure> {
+        self.components.get(&component_location(None)).await
     }
 
     /// Makes a report on a blocking thread and converts it with `make`.
@@ -215,7 +217,8 @@ fn asset(
         true => (StatusCode::NOT_MODIFIED, Bytes::new()),
         false => (StatusCode::OK, Bytes::from_static(bytes)),
     };
-    let mut response = with_type(status, HeaderValue::from_static(content_type), body);
+    let mut response =
+        response_with_content_type(status, HeaderValue::from_static(content_type), body);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let policy = HeaderValue::from_static(page::CONTENT_SECURITY_POLICY);
@@ -248,7 +251,11 @@ async fn metrics(State(shared): App, headers: HeaderMap) -> ApiResult {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
         })?;
     let content_type = HeaderValue::from_static(format.content_type());
-    Ok(with_type(StatusCode::OK, content_type, text))
+    Ok(response_with_content_type(
+        StatusCode::OK,
+        content_type,
+        text,
+    ))
 }
 
 async fn status(State(shared): App) -> ApiResult {
@@ -381,7 +388,7 @@ async fn history(State(shared): App, Path(name): Path<String>) -> ApiResult {
 
 async fn settings(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let file = shared.control()?.settings_file(&name).await?;
-    let schema = schema(shared.built_in().await?.description())?;
+    let schema = schema(shared.built_in_component().await?.description())?;
     let read =
         spawn_blocking(move || editable_settings(&file, &shared.settings_file, &schema)).await;
     let form = read.map_err(|error| failed(&format!("the settings cannot be read: {error}")))?;
@@ -389,7 +396,7 @@ async fn settings(State(shared): App, Path(name): Path<String>) -> ApiResult {
 }
 
 async fn describe(State(shared): App) -> ApiResult {
-    let described = to_json(shared.built_in().await?.description())?;
+    let described = to_json(shared.built_in_component().await?.description())?;
     Ok(json_response(&described))
 }
 
@@ -406,14 +413,14 @@ async fn pause(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.pause(&name).await?;
     info!(source = %name, "paused by the admin API");
-    Ok(no_content())
+    Ok(empty_object())
 }
 
 async fn resume(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.resume(&name).await?;
     info!(source = %name, "resumed by the admin API");
-    Ok(no_content())
+    Ok(empty_object())
 }
 
 #[derive(Debug, Deserialize)]
@@ -444,7 +451,7 @@ async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -
     let _change = shared.changes.lock().await;
     shared.control()?.reset(&name, &streams, from_ms).await?;
     info!(source = %name, ?streams, from = %reset.from, "reset by the admin API");
-    Ok(no_content())
+    Ok(empty_object())
 }
 
 async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> ApiResult {
@@ -463,14 +470,14 @@ async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> 
     }
     shared.control()?.put(&name, body).await?;
     info!(source = %name, "settings written by the admin API");
-    Ok(no_content())
+    Ok(empty_object())
 }
 
 async fn delete(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.delete(&name).await?;
     info!(source = %name, "removed by the admin API");
-    Ok(no_content())
+    Ok(empty_object())
 }
 
 fn failed(message: &str) -> ApiError {

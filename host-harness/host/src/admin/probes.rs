@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::response::{ApiError, with_type};
+use super::response::{ApiError, response_with_content_type};
 
 /// How long a result is cached: anyone may send probes, and each check writes to the disk.
 const CACHE_TTL: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ impl StoreProbe {
 
 /// Responds that the process is alive.
 pub(super) fn live() -> Response {
-    with_type(
+    response_with_content_type(
         StatusCode::OK,
         HeaderValue::from_static("text/plain; charset=utf-8"),
         "ok\n",

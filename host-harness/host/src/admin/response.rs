@@ -15,7 +15,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Returns a response with a value as JSON.
 pub(super) fn json_response(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => with_type(StatusCode::OK, JSON, body),
+        Ok(body) => response_with_content_type(StatusCode::OK, JSON, body),
         Err(error) => ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("the answer cannot be written: {error}; report this"),
@@ -25,7 +25,7 @@ pub(super) fn json_response(value: &impl Serialize) -> Response {
 }
 
 /// Returns a response with a body of a content type.
-pub(super) fn with_type(
+pub(super) fn response_with_content_type(
     status: StatusCode,
     content_type: HeaderValue,
     body: impl Into<Body>,
@@ -36,8 +36,8 @@ pub(super) fn with_type(
     response
 }
 
-/// Returns the response to a request that succeeded without a result.
-pub(super) fn no_content() -> Response {
+/// Returns the response to a request that succeeded without a result: an empty JSON object.
+pub(super) fn empty_object() -> Response {
     json_response(&json!({}))
 }
 
@@ -96,7 +96,7 @@ impl IntoResponse for ApiError {
             StatusCode::UNPROCESSABLE_ENTITY => json!({ "error": error, "errors": self.messages }),
             _ => json!({ "error": error }),
         };
-        let mut response = with_type(self.status, JSON, body.to_string());
+        let mut response = response_with_content_type(self.status, JSON, body.to_string());
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"source-host\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

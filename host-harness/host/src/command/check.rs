@@ -8,7 +8,7 @@ use serde::Serialize;
 use source_common::exit::{Exit, Failure};
 
 use super::{Table, cache_dir, print, print_json, terminal_width};
-use crate::connection_check::{CheckReport, STREAMS, test_connection};
+use crate::connection_check::{CheckReport, STREAMS_KEY, test_connection};
 use crate::report::Time;
 use crate::settings::{OutputSettings, Settings};
 use crate::source;
@@ -45,7 +45,7 @@ struct OutputCheck {
     output: String,
     /// Type of the output, such as `file`.
     #[serde(rename = "type")]
-    kind: String,
+    output_type: String,
     /// `reachable` or `failing`.
     outcome: &'static str,
     /// The destination, as the log names it; `None` where it cannot be reached.
@@ -59,7 +59,7 @@ struct OutputCheck {
 pub async fn check(config: &Path, filter: &CheckFilter, as_json: bool) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     apply_filter(&mut settings, filter)?;
-    let components = source::components(&settings, cache_dir(&settings))?;
+    let components = source::component_loader(&settings, cache_dir(&settings))?;
     // Text is printed as results arrive, because a test can take minutes.
     let print_text = |text: &str| if as_json { Ok(()) } else { print(text) };
     let mut sources = Vec::new();
@@ -113,7 +113,10 @@ fn apply_filter(settings: &mut Settings, filter: &CheckFilter) -> Result<(), Fai
         for source in &mut settings.sources {
             let streams = vec![toml::Value::String(stream.clone())];
             let streams = toml::Value::Array(streams);
-            source.settings.table.insert(STREAMS.to_owned(), streams);
+            source
+                .component_settings
+                .table
+                .insert(STREAMS_KEY.to_owned(), streams);
         }
     }
     Ok(())
@@ -212,7 +215,7 @@ async fn check_outputs(outputs: &[OutputSettings]) -> Vec<OutputCheck> {
         };
         tested.push(OutputCheck {
             output: output.name.clone(),
-            kind: output.kind.clone(),
+            output_type: output.output_type.clone(),
             outcome,
             destination,
             detail,

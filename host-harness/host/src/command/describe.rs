@@ -12,12 +12,12 @@ use super::{Table, cache_dir, print, terminal_width, user_cache_dir};
 use crate::connection_check;
 use crate::description::{order, schema, to_json};
 use crate::settings::Settings;
-use crate::source::{self, component_at};
+use crate::source::{self, component_location};
 
 /// Prints the description of a component, as text or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
     let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
-    let component = components.get(&component_at(component)).await?;
+    let component = components.get(&component_location(component)).await?;
     let description = component.description();
     print(&if as_json {
         format!("{:#}\n", to_json(description)?)
@@ -31,7 +31,7 @@ pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, F
 /// can be read, and the upstream's remark on each.
 pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let components = source::components(&settings, cache_dir(&settings))?;
+    let components = source::component_loader(&settings, cache_dir(&settings))?;
     let mut text = String::new();
     let mut exit = Exit::Done;
     for faulty in &settings.faulty_sources {
@@ -119,14 +119,14 @@ fn to_text(description: &Description) -> Result<String, Failure> {
 }
 
 fn setting_row(name: &str, property: &Value) -> Vec<String> {
-    let word = |key: &str| {
+    let text = |key: &str| {
         property
             .get(key)
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
     let secret = property.get("writeOnly") == Some(&Value::Bool(true));
-    let kind = match word("type") {
+    let kind = match text("type") {
         _ if secret => "secret",
         "" => "any",
         kind => kind,
@@ -136,7 +136,7 @@ fn setting_row(name: &str, property: &Value) -> Vec<String> {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let description = word("description").replace('\n', " ");
+    let description = text("description").replace('\n', " ");
     vec![name.to_owned(), kind.to_owned(), default, description]
 }
 

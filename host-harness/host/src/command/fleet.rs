@@ -63,14 +63,14 @@ pub async fn fleet(config: &Path, action: FleetAction) -> Result<Exit, Failure> 
     };
     match action {
         FleetAction::Add(file) => {
-            let components = source::components(&settings, cache_dir(&settings))?;
+            let components = source::component_loader(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
             let fleet_client = FleetClient::open(fleet).await?;
             fleet_client.put(&tenant, None).await?;
             print(&format!("tenant `{}`: added\n", tenant.name))?;
         }
         FleetAction::Change(file) => {
-            let components = source::components(&settings, cache_dir(&settings))?;
+            let components = source::component_loader(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
             let fleet_client = FleetClient::open(fleet).await?;
             let former = require_tenant(&fleet_client, &tenant.name).await?;
@@ -155,7 +155,7 @@ async fn read_tenant(
     })?;
     let tenant = Tenant::new(&name, table)?;
     let source = tenant.settings(&settings.file, &settings.inherited())?;
-    let component = source::component_at(source.component.as_deref());
+    let component = source::component_location(source.component.as_deref());
     let component = components.get(&component).await?;
     let schema = &component.description().settings_schema;
     let schema: serde_json::Value = serde_json::from_str(schema)
@@ -215,7 +215,7 @@ async fn import(
     }
     files.sort();
     // Nothing is imported unless every tenant is valid.
-    let components = source::components(settings, cache_dir(settings))?;
+    let components = source::component_loader(settings, cache_dir(settings))?;
     let mut tenants = Vec::with_capacity(files.len());
     for file in &files {
         tenants.push(read_tenant(settings, &components, file).await?);
@@ -281,7 +281,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         print(&to_text(&report))?;
     }
     let host = if report.fleet.hosts.is_empty() {
-        Exit::NotRunning
+        Exit::Unhealthy
     } else {
         Exit::Done
     };
@@ -292,8 +292,8 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         .fold(host, Exit::max))
 }
 
-/// Maximum number of tenants that need an operator and are named in the text.
-const TROUBLED_SHOWN_MAX: usize = 50;
+/// Maximum number of tenants that need attention and are named in the text.
+const ATTENTION_SHOWN_MAX: usize = 50;
 
 fn to_text(report: &FleetReport) -> String {
     let fleet = &report.fleet;
@@ -350,13 +350,13 @@ fn to_text(report: &FleetReport) -> String {
             duration_text(Some(oldest.seconds))
         );
     }
-    let troubled = report
+    let needing_attention = report
         .sources
         .iter()
         .filter(|source| source.exit() != Exit::Done);
     let mut table = Table::new(&["tenant", "state", "last poll", "last message"]);
     let mut shown = 0;
-    for source in troubled.clone().take(TROUBLED_SHOWN_MAX) {
+    for source in needing_attention.clone().take(ATTENTION_SHOWN_MAX) {
         table.row(vec![
             source.source.clone(),
             source.state.name().to_owned(),
@@ -370,7 +370,7 @@ fn to_text(report: &FleetReport) -> String {
     if shown > 0 {
         text.push('\n');
         text.push_str(&table.render_within(terminal_width()));
-        let hidden = troubled.count() - shown;
+        let hidden = needing_attention.count() - shown;
         if hidden > 0 {
             let _ = writeln!(text, "and {hidden} more; --json shows all");
         }

@@ -7,14 +7,14 @@ use clap_complete::Shell;
 use source_common::exit::{Exit, Failure};
 
 use super::print;
-use crate::source::BUILT_IN;
+use crate::source::BUILT_IN_COMPONENT;
 
 const PROGRAM: &str = "source-host";
 
 /// Writes the built-in component to a file, for another host.
 pub fn component(output: &Path) -> Result<Exit, Failure> {
     let failed = |error| Failure::failed(format!("{}: {error}", output.display()));
-    fs::write(output, BUILT_IN).map_err(failed)?;
+    fs::write(output, BUILT_IN_COMPONENT).map_err(failed)?;
     Ok(Exit::Done)
 }
 

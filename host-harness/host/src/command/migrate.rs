@@ -13,7 +13,7 @@ use super::print;
 use crate::report::time_text;
 use crate::settings::Settings;
 
-/// Settings that only API 1.0 has. All others are kept.
+/// Settings that are removed or replaced. All others are kept.
 const REPLACED: [&str; 12] = [
     "access_key",
     "account_code",
@@ -41,15 +41,21 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read_for_sources(config)?;
     let mut text = String::new();
     for source in &settings.sources {
-        if source.settings.table.get("api").and_then(Value::as_str) != Some("1.0") {
+        if source
+            .component_settings
+            .table
+            .get("api")
+            .and_then(Value::as_str)
+            != Some("1.0")
+        {
             continue;
         }
         let source_state = store::read(&settings.state_dir, &source.name)?;
         let now = SystemTime::now();
         text.push_str(&section(
             &source.name,
-            source.settings.header,
-            &source.settings.table,
+            source.component_settings.header,
+            &source.component_settings.table,
             source_state.as_ref(),
             now,
         ));
@@ -111,10 +117,10 @@ fn section(
     secret.insert("env".to_owned(), "MIMECAST_CLIENT_SECRET".into());
     new.insert("client_secret".to_owned(), secret.into());
     new.insert("start".to_owned(), start);
-    let kept = settings
+    let unchanged = settings
         .iter()
         .filter(|(key, _)| !REPLACED.contains(&key.as_str()));
-    new.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
+    new.extend(unchanged.map(|(key, value)| (key.clone(), value.clone())));
     let _ = writeln!(text, "{header}");
     for (key, value) in &new {
         let _ = writeln!(text, "{key} = {value}");
@@ -193,7 +199,7 @@ mod tests {
         fs::write(&file, "[settings]\napi = \"1.0\"\n").unwrap();
         let text = "sources_dir = \"sources\"\n[[output]]\ntype = \"stdout\"\n";
         let read = Settings::parse(text, &directory.path().join("m.toml")).unwrap();
-        let source = &read.sources[0].settings;
+        let source = &read.sources[0].component_settings;
         let text = section("acme", source.header, &source.table, None, now);
         assert!(text.contains("\n[settings]\n"), "{text}");
         assert!(!text.contains("[source.settings]"), "{text}");

@@ -12,7 +12,7 @@ use source_runtime::source::{ComponentLoader, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{print, user_cache_dir};
 use crate::dead_letter;
-use crate::source::component_at;
+use crate::source::component_location;
 
 /// Chunk size for the component; a chunk is extended to the end of a line.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -28,7 +28,7 @@ pub async fn normalize(
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
-    let component = components.get(&component_at(component)).await?;
+    let component = components.get(&component_location(component)).await?;
     let mut instance = component
         .offline_instance()
         .await

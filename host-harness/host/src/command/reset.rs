@@ -32,7 +32,7 @@ pub async fn reset(config: &Path, reset: &ResetArgs) -> Result<Exit, Failure> {
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
     store::check_same_user(&settings.state_dir)?;
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
-    let components = source::components(&settings, cache_dir(&settings))?;
+    let components = source::component_loader(&settings, cache_dir(&settings))?;
     for source_settings in &settings.sources {
         let name = &source_settings.name;
         rewind(

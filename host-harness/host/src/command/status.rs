@@ -10,7 +10,7 @@ use source_runtime::store::{self, State};
 use super::table::{paragraph, terminal_size, truncate};
 use super::{Table, print, print_json, terminal_width};
 use crate::report::{
-    HostFacts, HostReport, HostStatus, OutputReport, PausedBy, SourceFacts, SourceReport,
+    HostReport, HostSnapshot, HostStatus, OutputReport, PausedBy, SourceReport, SourceRuntimeState,
     StoredHost, StreamReport, Time,
 };
 use crate::settings::Settings;
@@ -77,25 +77,28 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
 /// Reads the state that a host has stored in the state directory.
 fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
     store::check_readable(&settings.state_dir)?;
-    let stored: StoredHost = store::stored_host(&settings.state_dir).unwrap_or_default();
-    let host = HostFacts {
-        heartbeat: store::heartbeat(&settings.state_dir),
+    let stored: StoredHost = store::read_host_state(&settings.state_dir).unwrap_or_default();
+    let host = HostSnapshot {
+        heartbeat: store::read_heartbeat(&settings.state_dir),
         is_ready: stored.ready,
         version: stored.version,
         now,
     };
-    let facts = |name: &str| {
+    let stored_runtime_state = |name: &str| {
         let noted = stored.sources.get(name).cloned().unwrap_or_default();
         let runs = host.is_alive();
-        SourceFacts {
-            // After a run has ended, only persistent facts apply.
+        SourceRuntimeState {
+            // After a run has ended, only what persists applies.
             settings_error: noted.settings_error.filter(|_| runs),
             blocked: noted.blocked.filter(|_| runs),
             unanswered: if runs { noted.unanswered } else { Vec::new() },
             ..noted
         }
     };
-    let report = |name: &str, facts: &SourceFacts| match store::read(&settings.state_dir, name) {
+    let report = |name: &str, runtime_state: &SourceRuntimeState| match store::read(
+        &settings.state_dir,
+        name,
+    ) {
         Ok(source_state) => {
             let source_state = source_state.as_ref();
             let checkpoint = source_state.and_then(|source_state| source_state.checkpoint.as_ref());
@@ -103,29 +106,29 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
                 name,
                 source_state,
                 checkpoint.map(String::len),
-                facts,
+                runtime_state,
                 &host,
             )
         }
-        Err(failure) => SourceReport::unusable(name, &failure.message, facts, &host),
+        Err(failure) => SourceReport::unusable(name, &failure.message, runtime_state, &host),
     };
     let mut sources = Vec::with_capacity(settings.sources.len());
     for source in &settings.sources {
-        let mut facts = facts(&source.name);
+        let mut runtime_state = stored_runtime_state(&source.name);
         let chosen = source.outputs.clone();
-        facts.outputs = chosen.unwrap_or_else(|| settings.output_names());
+        runtime_state.outputs = chosen.unwrap_or_else(|| settings.output_names());
         if !source.enabled {
-            facts.paused_by = Some(PausedBy::Settings);
-        } else if facts.paused_by == Some(PausedBy::Settings) {
+            runtime_state.paused_by = Some(PausedBy::Settings);
+        } else if runtime_state.paused_by == Some(PausedBy::Settings) {
             // The settings have changed since then; the host may not have read them yet.
-            facts.paused_by = None;
+            runtime_state.paused_by = None;
         }
-        sources.push(report(&source.name, &facts));
+        sources.push(report(&source.name, &runtime_state));
     }
     for faulty in &settings.faulty_sources {
-        let mut facts = facts(&faulty.name);
-        facts.settings_error = Some(faulty.failure.message.clone());
-        sources.push(report(&faulty.name, &facts));
+        let mut runtime_state = stored_runtime_state(&faulty.name);
+        runtime_state.settings_error = Some(faulty.failure.message.clone());
+        sources.push(report(&faulty.name, &runtime_state));
     }
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     let mut outputs = stored.outputs;
@@ -340,7 +343,7 @@ fn outputs_to_text(outputs: &[OutputReport], width: Option<usize>) -> String {
     for output in outputs {
         table.row(vec![
             output.output.clone(),
-            output.kind.clone(),
+            output.output_type.clone(),
             output.state.name().to_owned(),
             time_or_dash(output.last_success_at),
             output.events.to_string(),
@@ -401,7 +404,7 @@ mod tests {
     }
 
     fn host_report(names: &[&str]) -> HostReport {
-        let host = HostFacts {
+        let host = HostSnapshot {
             heartbeat: Some(Heartbeat {
                 pid: 7,
                 started_at_ms: NOW_MS - 3_600_000,
@@ -417,7 +420,7 @@ mod tests {
             epoch_ms: NOW_MS - 5_000,
         }
         .to_string();
-        source_state.polled_ms = Some(NOW_MS - 5_000);
+        source_state.polled_at_ms = Some(NOW_MS - 5_000);
         let missing =
             "not permitted; grant the application Monitoring | Data Leak Prevention | Read";
         let streams = [
@@ -427,14 +430,16 @@ mod tests {
         for (name, stream) in streams {
             source_state.streams.insert(name.to_owned(), stream);
         }
-        let facts = SourceFacts::default();
-        let of = |name: &&str| SourceReport::new(name, Some(&source_state), Some(9), &facts, &host);
+        let runtime_state = SourceRuntimeState::default();
+        let of = |name: &&str| {
+            SourceReport::new(name, Some(&source_state), Some(9), &runtime_state, &host)
+        };
         HostReport {
             host: host.report(),
             sources: names.iter().map(of).collect(),
             outputs: vec![OutputReport {
                 output: "siem".to_owned(),
-                kind: "http".to_owned(),
+                output_type: "http".to_owned(),
                 state: State::Blocked,
                 detail: "connection refused".to_owned(),
                 last_success_at: Some(Time {

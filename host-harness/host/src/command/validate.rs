@@ -17,7 +17,7 @@ use crate::source::{self, try_settings};
 /// line for each invalid one.
 pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let components = source::components(&settings, cache_dir(&settings))?;
+    let components = source::component_loader(&settings, cache_dir(&settings))?;
     let mut text = String::new();
     let faulty_sources = settings
         .faulty_sources

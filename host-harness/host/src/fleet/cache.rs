@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
-use source_runtime::source_loop::SourceTurns;
+use source_runtime::source_loop::ResumableSourceLoop;
 
 use super::lease::LeaseValidity;
 use crate::registry::SourceEntry;
@@ -16,7 +16,8 @@ pub(crate) struct CachedTenant {
     pub(crate) sequence: u64,
     /// Whether this host may work on it now. Its source holds this as its lease.
     pub(crate) validity: Arc<LeaseValidity>,
-    pub(crate) turns: SourceTurns,
+    /// Its loop, which is run in turns.
+    pub(crate) source_loop: ResumableSourceLoop,
     pub(crate) entry: SourceEntry,
 }
 

@@ -11,7 +11,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context, kv};
 use source_common::exit::Failure;
-use source_common::peer_certificate::connection_problem;
+use source_common::peer_certificate::actionable_cause;
 use tracing::{debug, info, warn};
 
 use super::clock;
@@ -46,12 +46,13 @@ pub(crate) struct FleetClient {
     connection_history: Arc<Mutex<ConnectionHistory>>,
 }
 
-/// How often the connection was established so far, and when the last reconnection was noticed.
+/// How often the connection was established so far, and since when this host has held off.
 #[derive(Clone, Copy, Debug)]
 struct ConnectionHistory {
     connections: u64,
-    /// By [`clock::now`]; `None`: never.
-    reconnected_at: Option<Duration>,
+    /// When the last reconnection was noticed, or this host found that others run, by
+    /// [`clock::now`]; `None` means never.
+    hold_off_since: Option<Duration>,
 }
 
 impl FleetClient {
@@ -74,7 +75,7 @@ impl FleetClient {
             .connect(servers.addresses())
             .await
             .map_err(|error| {
-                let reason = connection_problem(&error).unwrap_or_else(|| error.to_string());
+                let reason = actionable_cause(&error).unwrap_or_else(|| error.to_string());
                 failed("no connection", &reason)
             })?;
         let mut context = jetstream::new(client.clone());
@@ -133,7 +134,7 @@ impl FleetClient {
         let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
         let connection_history = ConnectionHistory {
             connections: 1,
-            reconnected_at: None,
+            hold_off_since: None,
         };
         Ok(Self {
             client,
@@ -159,23 +160,24 @@ impl FleetClient {
     /// which it came: a server that crashed has lost its last changes, and may not know of the
     /// lease, while it accepts the renewal.
     pub(crate) fn connection_number(&self) -> u64 {
-        self.note_connection().connections
+        self.update_connection_history().connections
     }
 
     /// Returns how long no tenant may be taken after a reconnection: a server that crashed may hand
     /// out a tenant that a host still works on. After the duration of one lease, every lease from
     /// before the reconnection has ended.
     pub(crate) fn hold_off_remaining(&self) -> Duration {
-        let reconnected_at = self.note_connection().reconnected_at;
-        reconnected_at.map_or(Duration::ZERO, |at| {
-            at.saturating_add(self.lease_duration)
+        let hold_off_since = self.update_connection_history().hold_off_since;
+        hold_off_since.map_or(Duration::ZERO, |since| {
+            since
+                .saturating_add(self.lease_duration)
                 .saturating_sub(clock::now())
         })
     }
 
     /// Takes no tenant for the duration of a lease if other hosts run: this one may have been
-    /// started after a crash of the server, of which it cannot know. The report of this host
-    /// counts as well where it opens NATS again: its own leases from before may not have ended.
+    /// started after a crash of the server, of which it cannot know. When this host reopens the
+    /// connection, its own earlier report counts too, because its earlier leases may not have ended.
     pub(crate) async fn hold_off_if_others_run(&self) {
         let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
         if !is_alone {
@@ -184,18 +186,19 @@ impl FleetClient {
                 self.lease_duration.as_secs()
             );
             let noted = self.connection_history.lock();
-            noted.unwrap_or_else(PoisonError::into_inner).reconnected_at = Some(clock::now());
+            noted.unwrap_or_else(PoisonError::into_inner).hold_off_since = Some(clock::now());
         }
     }
 
-    fn note_connection(&self) -> ConnectionHistory {
+    /// Notes a reconnection that has not been noticed before. Returns the history.
+    fn update_connection_history(&self) -> ConnectionHistory {
         let connections = self.client.statistics().connects.load(Ordering::Relaxed);
         let noted = self.connection_history.lock();
         let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
         if connections > noted.connections {
             *noted = ConnectionHistory {
                 connections,
-                reconnected_at: Some(clock::now()),
+                hold_off_since: Some(clock::now()),
             };
         }
         *noted

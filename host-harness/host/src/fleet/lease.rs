@@ -25,7 +25,7 @@ use super::tenant_value::{LeaseEpoch, TenantValue};
 /// Interval at which a deadline is checked: a timer does not advance while the machine is
 /// suspended.
 const DEADLINE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Tries to claim a tenant, as reads may be answered by a server that lags behind.
+/// Maximum number of tries to claim a tenant: a read may be answered by a server that lags behind.
 const CLAIM_TRIES_MAX: u32 = 3;
 
 /// Whether, and until when, this host may work on a tenant.
@@ -33,7 +33,7 @@ const CLAIM_TRIES_MAX: u32 = 3;
 pub(crate) struct LeaseValidity {
     /// In milliseconds of [`clock::now`]; zero: never granted, or ended.
     until_ms: AtomicU64,
-    /// Whether the work shall stop before that.
+    /// Whether the work should stop earlier.
     is_stop_requested: AtomicBool,
     changed: Notify,
 }
@@ -99,7 +99,7 @@ impl Lease for LeaseValidity {
 pub(crate) struct TenantLease {
     pub(crate) tenant: String,
     fleet_client: Arc<FleetClient>,
-    /// The number of the connection by which it came.
+    /// The number of the connection through which its message came.
     connection_number: u64,
     /// The subject for acknowledgements of its message.
     reply: Subject,
@@ -122,7 +122,7 @@ pub(crate) enum ClaimOutcome {
     Removed,
 }
 
-/// A lease in the bucket that keeps an earlier one from claiming the tenant.
+/// A lease in the bucket that prevents an earlier one from claiming the tenant.
 #[derive(Debug)]
 pub(crate) struct StoredLease {
     /// The host that has the lease, or had it last.
@@ -134,7 +134,7 @@ pub(crate) struct StoredLease {
 /// Why a tenant could not be claimed. Its lease ends by itself.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
-    /// NATS did not answer, or with an error.
+    /// NATS did not answer, or answered with an error.
     Unavailable(String),
     /// The value of the tenant in the bucket cannot be used.
     Unusable(String),
@@ -159,15 +159,18 @@ fn age(entry: &Entry) -> Duration {
     Duration::from_millis(epoch_ms(SystemTime::now()).saturating_sub(written_ms))
 }
 
-/// Returns whether a lease that is held is later than the one that was stored in the bucket
-/// `stored_age` ago, and may claim the tenant.
+/// Returns whether the lease of this host is later than the lease in the bucket, which was written
+/// `stored_age` ago. Only a later lease may claim the tenant.
 ///
-/// Numbers begin anew with a new consumer, and go back with a stream that was restored from an
-/// older backup or created by a clock that is behind. But a lease that is held was requested less
-/// than a lease duration ago, so a value that was written before that is of an earlier lease,
-/// whatever its number. Where the clocks do not agree, the earlier one may win; compare-and-set
-/// still lets only one of the two commit. Equal numbers wait for the next delivery: by its number a
-/// commit knows its own value.
+/// A lease with a greater epoch is later. The epoch alone is not enough: it starts again with a new
+/// consumer, and decreases with a stream that was restored from an older backup or created while the
+/// clock was behind. So the age counts as well: the lease of this host was requested less than
+/// `lease_duration` ago, so a value that was written before that belongs to an earlier lease,
+/// whatever its epoch. If the clocks disagree, the earlier lease may claim the tenant;
+/// compare-and-set still lets only one of the two commit.
+///
+/// A lease with an equal epoch is never later, and the tenant waits for the next delivery of its
+/// message: a commit recognizes the values of its own lease by their epoch.
 fn is_later(
     own: LeaseEpoch,
     stored: LeaseEpoch,

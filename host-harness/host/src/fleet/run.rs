@@ -31,11 +31,11 @@ use crate::admin::{AdminContext, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
 use crate::destination::{Destination, RequestReporter};
+use crate::heartbeat::HeartbeatWriter;
 use crate::hourly::HourlyLog;
-use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::report::{FleetMember, FleetStatus, PausedBy, RunState};
+use crate::report::{FleetHostStatus, FleetMember, PausedBy, RunState};
 use crate::run::{Options, StdoutWatch};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, InheritedSettings, Settings};
@@ -43,12 +43,12 @@ use crate::source;
 
 /// How long a request for tenants waits if none is due.
 const FETCH_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Tenants requested at a time.
+/// Number of tenants requested at a time.
 const FETCH_MAX: usize = 256;
 /// Time after which a tenant that has much to collect is given back, so that others get their turn,
 /// and a host that joins gets its part of the tenants.
 const TURN_MAX: Duration = Duration::from_secs(10);
-/// Tenants whose connections and sessions are kept for the next time.
+/// Number of tenants whose connections and sessions are kept for their next turn.
 const TENANTS_CACHED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 /// Delay before a tenant that failed is due again; a change of the tenant takes effect at once.
 const FAILED_DELAY: Duration = Duration::from_secs(300);
@@ -139,14 +139,14 @@ pub(crate) async fn run(
     descriptor_limit::warn_if_limit_is_low(&vec![1; fleet.leases_max], settings.outputs.len());
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    registry.update_fleet(|part| part.leases_max = fleet.leases_max);
-    let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
+    registry.update_fleet(|status| status.leases_max = fleet.leases_max);
+    let _heartbeat_writer = HeartbeatWriter::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
         Some(admin) => Some(AdminServer::bind(admin).await?),
         None => None,
     };
-    let components = source::components(settings, Some(state_dir.path().join(CACHE_DIR)))?;
+    let components = source::component_loader(settings, Some(state_dir.path().join(CACHE_DIR)))?;
     let admin = admin.map(|server| {
         server.start(AdminContext {
             registry: registry.clone(),
@@ -275,7 +275,7 @@ async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<F
             Err(failure) => failure,
         };
         backoff.fail();
-        let wait = backoff.wait().min(settings.lease_duration / 2);
+        let wait = backoff.delay().min(settings.lease_duration / 2);
         error!("{failure}; next try in {:.1} s", wait.as_secs_f64());
         tokio::select! {
             () = sleep(wait) => {}
@@ -341,7 +341,7 @@ async fn take_tenants(
                 backoff.fail();
                 warn!("fleet: no tenants from NATS: {reason}; opening the stream again");
                 tokio::select! {
-                    () = sleep(backoff.wait().min(fleet_client.lease_duration / 2)) => {}
+                    () = sleep(backoff.delay().min(fleet_client.lease_duration / 2)) => {}
                     _ = shutdown.requested() => return,
                 }
                 match open(&running.context.settings, &mut shutdown).await {
@@ -467,7 +467,8 @@ impl RunningHost {
         };
         self.note_taken(&state);
         lock(&self.superseded).remove(tenant);
-        // Before its lease is active, so that an overview that was read before has no effect on it.
+        // Set before the lease is active, so that an overview that was read earlier does not remove
+        // the tenant.
         lock(&self.reported).insert(tenant.to_owned(), clock::now());
         let previous = self
             .active_leases()
@@ -485,9 +486,10 @@ impl RunningHost {
         }
     }
 
-    /// Ends an active lease of a tenant with this epoch before another lease with the same epoch is
-    /// claimed: a consumer that was created again counts from one again. Otherwise a commit of the
-    /// former would take the value of the latter for its own.
+    /// Ends the active lease of a tenant if it has this epoch. This is done before another lease with
+    /// the same epoch is claimed, as there may be when the consumer was created again and counts from
+    /// one. Both leases would recognize values in the bucket by that epoch, so the old one would take
+    /// those of the new one for its own.
     fn end_lease_of_same_epoch(&self, tenant: &str, epoch: LeaseEpoch) {
         if let Some((active, previous)) = self.active_leases().get(tenant)
             && *active == epoch
@@ -529,7 +531,7 @@ impl RunningHost {
 
     fn note_taken(&self, state: &StoredSource) {
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
-        if let Some(due_ms) = state.next_poll_ms {
+        if let Some(due_ms) = state.next_poll_at_ms {
             let late_ms = epoch_ms(SystemTime::now()).saturating_sub(due_ms);
             self.counts.late_ms.fetch_max(late_ms, Ordering::Relaxed);
         }
@@ -577,16 +579,16 @@ impl RunningHost {
         tenant.entry.set_run_state(RunState::Running);
         let store: Arc<dyn CheckpointStore> = lease.clone();
         let end = {
-            let turn = tenant.turns.turn(state, store, TURN_MAX);
+            let turn = tenant.source_loop.run_turn(state, store, TURN_MAX);
             tokio::pin!(turn);
             tokio::select! {
                 end = &mut turn => end,
                 () = lease.keep_alive() => turn.await,
             }
         };
-        let wait = self.note_end(lease, &tenant, end);
+        let wait = self.handle_turn_end(lease, &tenant, end);
         // Not cached after refused credentials, so that they are read again.
-        let last_error = tenant.turns.source_state().last_error.as_ref();
+        let last_error = tenant.source_loop.source_state().last_error.as_ref();
         let is_unauthorized = last_error.is_some_and(|error| error.kind == "unauthorized");
         let evicted = if is_unauthorized {
             None
@@ -597,7 +599,7 @@ impl RunningHost {
             lock(&self.reported).remove(&evicted);
             self.context.registry.remove_source(&evicted);
         }
-        // The last step: another host, or this one, may take the tenant immediately.
+        // This is the last step, because another host, or this one, may take the tenant immediately.
         lease.give_back(wait).await;
     }
 
@@ -614,8 +616,8 @@ impl RunningHost {
                 return true;
             }
             if let Some((_, validity)) = self.active_leases().get(tenant) {
-                // It waits for an output, otherwise it would have noticed. Its checkpoint would be
-                // refused.
+                // Its turn still waits for an output, so it has not noticed that the lease is lost. Its
+                // checkpoint would be refused.
                 if requested_at.saturating_sub(*taken_at) > lease_duration {
                     validity.end();
                 }
@@ -630,7 +632,12 @@ impl RunningHost {
     }
 
     /// Logs how a turn ended. Returns how long it is until the tenant is due again.
-    fn note_end(&self, lease: &TenantLease, tenant: &CachedTenant, end: TurnEnd) -> Duration {
+    fn handle_turn_end(
+        &self,
+        lease: &TenantLease,
+        tenant: &CachedTenant,
+        end: TurnEnd,
+    ) -> Duration {
         let name = &lease.tenant;
         match end {
             TurnEnd::Due(wait) => wait,
@@ -647,15 +654,15 @@ impl RunningHost {
                 Duration::ZERO
             }
             TurnEnd::Ended(SourceExit::Stopped | SourceExit::CaughtUp) => Duration::ZERO,
-            TurnEnd::Ended(SourceExit::Output(None)) => {
+            TurnEnd::Ended(SourceExit::OutputClosed) => {
                 self.context.shutdown_trigger.stop();
                 Duration::ZERO
             }
-            TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) => {
+            TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::OutputFailed(failure)) => {
                 error!(source = %name, "{failure}");
                 // The tenant is tried again. Its state is its last error, if the loop has noted
                 // one.
-                if tenant.turns.source_state().last_error.is_none() {
+                if tenant.source_loop.source_state().last_error.is_none() {
                     tenant.entry.set_run_state(RunState::Ended);
                 }
                 FAILED_DELAY
@@ -688,15 +695,15 @@ impl RunningHost {
             registry: context.registry.clone(),
         }));
         let destination = Destination {
-            progress: ProgressBars::new(false, 0).source(&source.name, state),
+            progress: ProgressBars::new(false, 0).add_source(&source.name, state),
             outputs: Arc::clone(&context.outputs),
             output_names: settings.outputs,
             namespace: source.description.namespace.clone(),
-            dead_letter: context.dead_letters.of(&source.name),
+            dead_letter: context.dead_letters.sink_for(&source.name),
             entry: entry.clone(),
             registry: context.registry.clone(),
         };
-        let turns = SourceLoop {
+        let source_loop = SourceLoop {
             source: Arc::new(source),
             source_state: StoredSource::new(&lease.tenant),
             store: lease.clone(),
@@ -709,7 +716,7 @@ impl RunningHost {
         Ok(Some(CachedTenant {
             sequence: lease.epoch().sequence,
             validity: Arc::clone(&lease.validity),
-            turns: turns.into_turns(),
+            source_loop: source_loop.into_resumable(),
             entry,
         }))
     }
@@ -720,7 +727,7 @@ impl RunningHost {
 async fn update_fleet_status(
     registry: &Registry,
     fleet_client: &FleetClient,
-    status: &FleetMember,
+    member: &FleetMember,
 ) {
     let (hosts, tenants) = if fleet_client.is_connected() {
         (
@@ -730,18 +737,18 @@ async fn update_fleet_status(
     } else {
         (None, None)
     };
-    registry.update_fleet(|part| {
-        *part = FleetStatus {
-            host: status.host.clone(),
+    registry.update_fleet(|status| {
+        *status = FleetHostStatus {
+            host: member.host.clone(),
             hosts: hosts.map_or(0, |info| info.state.messages),
             tenants: tenants.map_or(0, |info| info.state.messages),
-            leases: status.leases,
-            leases_max: status.leases_max,
-            taken: status.taken,
-            expired: status.expired,
-            fenced: status.fenced,
-            late_seconds: status.late_ms / 1_000,
-            overview: part.overview.take(),
+            leases: member.leases,
+            leases_max: member.leases_max,
+            taken: member.taken,
+            expired: member.expired,
+            fenced: member.fenced,
+            late_seconds: member.late_ms / 1_000,
+            overview: status.overview.take(),
         };
     });
 }
@@ -769,7 +776,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
             match overview.await {
                 Ok(overview) => {
                     let registry = &running.context.registry;
-                    registry.update_fleet(|part| part.overview = Some(overview));
+                    registry.update_fleet(|status| status.overview = Some(overview));
                     running.remove_lost_tenants(&own, started_at, fleet_client.lease_duration);
                 }
                 Err(failure) => debug!("fleet: no overview: {failure}"),
@@ -783,7 +790,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
 /// Reports this host to the fleet.
 async fn report(running: &RunningHost, fleet_client: &FleetClient) {
     let counts = &running.counts;
-    let status = FleetMember {
+    let member = FleetMember {
         host: running.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at_ms: epoch_ms(running.context.registry.started_at()),
@@ -795,9 +802,9 @@ async fn report(running: &RunningHost, fleet_client: &FleetClient) {
         fenced: counts.fenced.load(Ordering::Relaxed),
         late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
     };
-    update_fleet_status(&running.context.registry, fleet_client, &status).await;
+    update_fleet_status(&running.context.registry, fleet_client, &member).await;
     if fleet_client.is_connected()
-        && let Ok(value) = serde_json::to_vec(&status)
+        && let Ok(value) = serde_json::to_vec(&member)
         && let Err(error) = fleet_client.hosts.put(&*running.name, value.into()).await
     {
         debug!("fleet: the status of this host was not stored: {error}");

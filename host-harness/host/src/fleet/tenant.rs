@@ -165,7 +165,7 @@ mod tests {
         let file = Path::new("/etc/source-host/fleet.toml");
         let settings = decoded.settings(file, &inherited).unwrap();
         assert_eq!(settings.name, "acme");
-        assert_eq!(settings.settings.table.len(), 3);
+        assert_eq!(settings.component_settings.table.len(), 3);
         assert_eq!(settings.outputs.as_deref(), Some(&outputs[..]));
         assert!(Tenant::decode("acme", b"{").is_err());
         assert!(Tenant::decode("a.b", b"{}").is_err());

@@ -13,9 +13,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Length to which details are truncated if the line would be longer.
 const TRUNCATED_DETAIL_CHARS: usize = 80;
 
-/// The number of a lease, which fences the leases before it. A later lease of a tenant has a
-/// greater one, also after the message of the tenant, or the whole stream, was created again; but
-/// not after the consumer was, or after a backup was restored.
+/// Identifies a lease, and fences the leases before it. A later lease of a tenant has a greater
+/// epoch, even after the message of the tenant or the whole stream was created again; but not always
+/// after the consumer was created again, or a backup was restored.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct LeaseEpoch {
     /// When the stream was created, in milliseconds since the epoch.

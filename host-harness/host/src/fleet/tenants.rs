@@ -18,7 +18,8 @@ use super::client::FleetClient;
 use super::tenant::Tenant;
 use super::tenant_value::{LeaseEpoch, TenantValue};
 use crate::report::{
-    FleetMember, FleetOverview, HostFacts, OldestDue, PausedBy, SourceFacts, SourceReport, Time,
+    FleetMember, FleetOverview, HostSnapshot, OldestDue, PausedBy, SourceReport,
+    SourceRuntimeState, Time,
 };
 
 /// A tenant and the sequence number of its message in the stream.
@@ -146,8 +147,8 @@ impl FleetClient {
         Ok(names)
     }
 
-    /// Reads all hosts and tenants. `each` gets the report of every tenant and the host that had it
-    /// last, if any, more than once if that changes meanwhile; the last one counts.
+    /// Reads all hosts and tenants. Calls `each` with the report of every tenant and the host that
+    /// last had it, if any. If a tenant changes meanwhile, it is passed again; the last call counts.
     pub(crate) async fn overview(
         &self,
         now: SystemTime,
@@ -155,7 +156,7 @@ impl FleetClient {
     ) -> Result<FleetOverview, Failure> {
         let hosts = self.members().await?;
         let first = hosts.iter().map(|host| host.started_at_ms).min();
-        let facts = HostFacts {
+        let fleet_snapshot = HostSnapshot {
             heartbeat: first.map(|started_at_ms| Heartbeat {
                 pid: process::id(),
                 started_at_ms,
@@ -179,20 +180,28 @@ impl FleetClient {
                 *seen = None;
                 return;
             };
-            let mut source = SourceFacts::default();
+            let mut runtime_state = SourceRuntimeState::default();
             let mut due_ms = None;
             let mut host = None;
             let report = match TenantValue::decode(value) {
-                Err(reason) => SourceReport::unusable(key, &reason, &source, &facts),
+                Err(reason) => {
+                    SourceReport::unusable(key, &reason, &runtime_state, &fleet_snapshot)
+                }
                 Ok(entry) => {
                     if entry.is_paused {
-                        source.paused_by = Some(PausedBy::Settings);
+                        runtime_state.paused_by = Some(PausedBy::Settings);
                     } else {
-                        due_ms = entry.state.next_poll_ms;
+                        due_ms = entry.state.next_poll_at_ms;
                     }
                     let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
                     host = Some(entry.host).filter(|host| !host.is_empty());
-                    SourceReport::new(key, Some(&entry.state), checkpoint, &source, &facts)
+                    SourceReport::new(
+                        key,
+                        Some(&entry.state),
+                        checkpoint,
+                        &runtime_state,
+                        &fleet_snapshot,
+                    )
                 }
             };
             *seen = Some((report.state, due_ms));
@@ -206,8 +215,9 @@ impl FleetClient {
             let state = match seen {
                 None => {
                     never_polled += 1;
-                    let source = SourceFacts::default();
-                    let report = SourceReport::new(name, None, None, &source, &facts);
+                    let runtime_state = SourceRuntimeState::default();
+                    let report =
+                        SourceReport::new(name, None, None, &runtime_state, &fleet_snapshot);
                     let state = report.state;
                     each(report, None);
                     state

@@ -88,7 +88,7 @@ impl AdminSettings {
                 "is {listen}, which others can reach, and there is no `token`; write \
                  token = {{ file = \"admin.token\" }}, or listen on 127.0.0.1"
             );
-            errors.add(section.error("listen", &reason));
+            errors.push(section.error("listen", &reason));
         }
         errors.ok_or_push(section.finish());
         errors.into_result()?;

@@ -20,7 +20,7 @@ const EXTENSION: &str = "toml";
 
 /// Returns the path of a source's file in `sources_dir`.
 #[must_use]
-pub fn source_file(sources_dir: &Path, name: &str) -> PathBuf {
+pub fn source_file_path(sources_dir: &Path, name: &str) -> PathBuf {
     sources_dir.join(format!("{name}.{EXTENSION}"))
 }
 
@@ -214,7 +214,7 @@ mod tests {
         let directory = b.file.parent().unwrap();
         assert_eq!(b.ca_file.as_deref(), Some(&*directory.join("ca.pem")));
         assert_eq!(directory.file_name(), Some(OsStr::new("sources")));
-        assert_eq!(b.settings.table.len(), 1);
+        assert_eq!(b.component_settings.table.len(), 1);
         assert!(b.uses_output("siem") && !b.uses_output("other"));
     }
 

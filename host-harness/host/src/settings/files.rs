@@ -49,8 +49,7 @@ impl FileId {
 /// The files that the outputs and the host write to, by a settings file.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenFiles {
-    /// The settings file.
-    file: PathBuf,
+    settings_file: PathBuf,
     state_dir: PathBuf,
     /// Whether the rejected records of all sources go to one file.
     has_shared_rejected_file: bool,
@@ -85,6 +84,15 @@ struct SharedFile<'a> {
     conflict: String,
 }
 
+/// Where an error about a file with two writers is reported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ErrorOwner {
+    /// In the settings file.
+    MainFile,
+    /// In a source of `sources_dir`.
+    Source,
+}
+
 /// The errors about files with two writers.
 #[derive(Default)]
 struct SharedFileErrors {
@@ -112,7 +120,7 @@ impl WrittenFiles {
     /// Returns the files of a settings file.
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
-            file: settings.file.clone(),
+            settings_file: settings.file.clone(),
             state_dir: settings.state_dir.clone(),
             has_shared_rejected_file: matches!(
                 settings.dead_letter,
@@ -124,7 +132,7 @@ impl WrittenFiles {
 
     /// Refuses a source of `sources_dir` for the files that it would share with the outputs, the host
     /// or the other sources.
-    pub(crate) fn refuse_shared_by(
+    pub(crate) fn refuse_files_shared_by(
         &self,
         source: &SourceSettings,
         others: &[&SourceSettings],
@@ -154,21 +162,22 @@ impl WrittenFiles {
         for output in fixed {
             let id = FileId::of(&output.path.fixed().unwrap_or_default());
             let others = used.iter().filter(|other| other.id.is_same(&id));
-            let mut is_refused = false;
+            let mut is_output_refused = false;
             for other in others {
                 let conflict = format!("is the file of {}", other.writer);
-                is_refused = self.refuse(output, other.source, &conflict, &mut errors);
-                if is_refused {
+                let owner = self.record_conflict(output, other.source, &conflict, &mut errors);
+                if owner == ErrorOwner::MainFile {
+                    is_output_refused = true;
                     break;
                 }
             }
-            if is_refused {
+            if is_output_refused {
                 continue;
             }
             let path_in_state_dir = id.path.strip_prefix(&state).ok();
             if path_in_state_dir.is_some_and(is_host_file) {
                 let conflict = "is a file of the state directory";
-                self.refuse(output, None, conflict, &mut errors);
+                self.record_conflict(output, None, conflict, &mut errors);
                 continue;
             }
             used.push(FileUse {
@@ -180,44 +189,45 @@ impl WrittenFiles {
         let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
         for output in templates {
             let template = TemplateUse::of(output, sources);
-            let mut is_refused = false;
+            let mut is_output_refused = false;
             for (source, shared) in template.shared_files(&used, &state, &earlier) {
                 let conflict = format!("{}, for source `{}`", shared.conflict, source.name);
                 let both = [Some(source), shared.other].into_iter().flatten();
-                let mut culprits = both.filter(|source| self.is_of_directory(source));
+                let mut culprits = both.filter(|source| self.is_from_sources_dir(source));
                 let first = culprits.next();
                 let second = culprits.find(|source| added == Some(&*source.name));
                 let culprit = second.or(first);
-                is_refused = self.refuse(output, culprit, &conflict, &mut errors);
-                if is_refused {
+                let owner = self.record_conflict(output, culprit, &conflict, &mut errors);
+                if owner == ErrorOwner::MainFile {
+                    is_output_refused = true;
                     break;
                 }
             }
-            if !is_refused {
+            if !is_output_refused {
                 earlier.push(template);
             }
         }
         errors
     }
 
-    /// Adds the error for a file with two writers. Returns whether it is an error of the settings
-    /// file, and not of the source.
-    fn refuse(
+    /// Adds the error for a file with two writers, and returns where it is reported: in the source if
+    /// that is one of `sources_dir`, else in the settings file.
+    fn record_conflict(
         &self,
         output: &OutputFiles,
         source: Option<&SourceSettings>,
         conflict: &str,
         errors: &mut SharedFileErrors,
-    ) -> bool {
-        let at = file_location(&self.file, output.line);
+    ) -> ErrorOwner {
+        let at = file_location(&self.settings_file, output.line);
         let (location, path) = (&output.location, &output.path);
         let problem = format!("{at}: {location}: `path` is {path}, which {conflict}");
-        match source.filter(|source| self.is_of_directory(source)) {
+        match source.filter(|source| self.is_from_sources_dir(source)) {
             None => {
                 let advice = "give each a file of its own";
                 let failure = Failure::settings(format!("{problem}; {advice}"));
-                errors.main_file.add(failure);
-                true
+                errors.main_file.push(failure);
+                ErrorOwner::MainFile
             }
             Some(source) => {
                 let (file, name) = (source.file.display(), &source.name);
@@ -226,20 +236,20 @@ impl WrittenFiles {
                 source_error.or_insert_with(|| {
                     Failure::settings(format!("{file}: source `{name}`: {problem}; {advice}"))
                 });
-                false
+                ErrorOwner::Source
             }
         }
     }
 
-    fn is_of_directory(&self, source: &SourceSettings) -> bool {
-        source.file != self.file
+    fn is_from_sources_dir(&self, source: &SourceSettings) -> bool {
+        source.file != self.settings_file
     }
 
     /// Returns the files that the host itself writes.
     fn host_files<'a>(&self, sources: &[&'a SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
             writer: "the settings".to_owned(),
-            id: FileId::of(&self.file),
+            id: FileId::of(&self.settings_file),
             source: None,
         }];
         for source in sources.iter().copied() {
@@ -284,8 +294,8 @@ impl<'a> TemplateUse<'a> {
         }
     }
 
-    /// Returns the sources for which it can be a file with another writer, with the first such
-    /// file.
+    /// Returns the sources for which the template can name a file that something else also writes,
+    /// each with the first such file.
     fn shared_files(
         &self,
         used: &[FileUse<'a>],
@@ -677,10 +687,10 @@ mod tests {
         // What the API would write is refused in the same way.
         let written = WrittenFiles::of(&settings);
         let mut source = settings.sources[0].clone();
-        assert_eq!(written.refuse_shared_by(&source, &[]), Ok(()));
+        assert_eq!(written.refuse_files_shared_by(&source, &[]), Ok(()));
         source.name = "all".to_owned();
         source.file = sources.join("all.toml");
-        let refused = written.refuse_shared_by(&source, &[]);
+        let refused = written.refuse_files_shared_by(&source, &[]);
         assert_eq!(refused, Err(all.failure.clone()));
 
         // A source of the settings file has no other place.
@@ -733,8 +743,10 @@ mod tests {
             let inherited = settings.inherited();
             let source = SourceSettings::from_table(&path, added, table, &lines, &inherited);
             let source = source.unwrap();
-            assert_eq!(written.refuse_shared_by(&source, &[]), Ok(()));
-            let refused = written.refuse_shared_by(&source, &others).unwrap_err();
+            assert_eq!(written.refuse_files_shared_by(&source, &[]), Ok(()));
+            let refused = written
+                .refuse_files_shared_by(&source, &others)
+                .unwrap_err();
             let location = format!("source `{added}`: ");
             assert!(refused.message.contains(&location), "{refused}");
             assert!(refused.message.contains("give the source another name"));

@@ -27,7 +27,7 @@ use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
-pub use self::directory::{read_source_file, source_file, source_files};
+pub use self::directory::{read_source_file, source_file_path, source_files};
 pub(crate) use self::files::WrittenFiles;
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
@@ -56,7 +56,7 @@ pub struct Settings {
     pub sources_dir: Option<PathBuf>,
     /// The URL of the proxy of every source and output that names none of its own.
     pub proxy: Option<Secret>,
-    /// The file that the URL is in, where it is in one of its own.
+    /// The file that contains the proxy URL, if the setting refers to one.
     pub proxy_file: Option<PathBuf>,
     /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
@@ -105,7 +105,7 @@ pub struct OutputSettings {
     /// Name of the output; by default its type, with a number where several have the same.
     pub name: String,
     /// Type of the output, such as `file`.
-    pub kind: String,
+    pub output_type: String,
     /// Its table, for messages.
     pub location: String,
     /// The lines of its keys.
@@ -169,9 +169,9 @@ pub struct SourceSettings {
     pub component: Option<PathBuf>,
     /// Which origins it may reach, besides those among its settings.
     pub allow: AllowSetting,
-    /// The proxies that it is reached through.
+    /// The proxies through which it reaches the upstream.
     pub proxies: Proxies,
-    /// The file that the URL of its own proxy is in, where it is in one.
+    /// The file that contains the proxy URL, if the setting refers to one.
     pub proxy_file: Option<PathBuf>,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
@@ -184,14 +184,14 @@ pub struct SourceSettings {
     /// Limits of one poll.
     pub limits: Limits,
     /// `[source.settings]`, not yet checked against the component's schema.
-    pub settings: SettingsTable,
+    pub component_settings: SettingsTable,
 }
 
 impl SourceSettings {
     /// Returns whether the source would run the same way with both settings. Ignores the name and
     /// whether it is paused.
     #[must_use]
-    pub fn is_same_run(&self, other: &Self) -> bool {
+    pub fn is_equivalent(&self, other: &Self) -> bool {
         let Self {
             name: _,
             file,
@@ -206,7 +206,7 @@ impl SourceSettings {
             memory_bytes_max,
             poll_timeout,
             limits,
-            settings,
+            component_settings,
         } = self;
         *file == other.file
             && *outputs == other.outputs
@@ -219,13 +219,13 @@ impl SourceSettings {
             && limits.max_events == other.limits.max_events
             && limits.max_bytes == other.limits.max_bytes
             && limits.max_requests == other.limits.max_requests
-            && settings.table == other.settings.table
+            && component_settings.table == other.component_settings.table
     }
 
     /// Returns the files, besides its component, that are read when the source is started.
     #[must_use]
     pub fn referenced_files(&self) -> Vec<PathBuf> {
-        let values = self.settings.table.values();
+        let values = self.component_settings.table.values();
         let files = values.filter_map(|value| ValueReference::parse(value)?.path(&self.file));
         let files = files.chain(self.ca_file.clone());
         files.chain(self.proxy_file.clone()).collect()
@@ -234,7 +234,7 @@ impl SourceSettings {
     /// Returns the source with its file, and the line of one of its keys, for messages.
     #[must_use]
     pub fn location(&self, key: &str) -> String {
-        let at = file_location(&self.file, self.settings.source_lines.line(key));
+        let at = file_location(&self.file, self.component_settings.source_lines.line(key));
         format!("{at}: [[source]] `{}`", self.name)
     }
 
@@ -256,9 +256,12 @@ impl SourceSettings {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("there are: {}", known.join(", ")),
             };
-            errors.add(Failure::settings(format!(
+            errors.push(Failure::settings(format!(
                 "{}: `outputs` of source `{}`: there is no output `{name}`; {meant}",
-                file_location(&self.file, self.settings.source_lines.line("outputs")),
+                file_location(
+                    &self.file,
+                    self.component_settings.source_lines.line("outputs")
+                ),
                 self.name
             )));
         }
@@ -316,7 +319,7 @@ impl Settings {
         let sources = sources.unwrap_or_default();
         if fleet.is_some() && (!sources.is_empty() || sources_dir.is_some()) {
             let at = file_location(file, lines.line(FLEET));
-            errors.add(Failure::settings(format!(
+            errors.push(Failure::settings(format!(
                 "{at}: [fleet] cannot be combined with [[source]] or `sources_dir`; the sources of a fleet \
                  are its tenants: move these to it with `source-host fleet import`, or leave \
                  [fleet] out"
@@ -324,7 +327,7 @@ impl Settings {
         } else if !has_fleet && sources.is_empty() && sources_dir.is_none() && is_readable {
             let hint = "no [[source]]; a source needs a name and [source.settings], or \
                         `sources_dir` names a directory with a file for each source";
-            errors.add(Failure::settings(format!("{}: {hint}", file.display())));
+            errors.push(Failure::settings(format!("{}: {hint}", file.display())));
         }
         let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut errors);
         let (outputs, mut output_names) =
@@ -540,7 +543,7 @@ fn parse_sources(
             continue;
         };
         if !names.insert(source.name.clone()) {
-            errors.add(Failure::settings(format!(
+            errors.push(Failure::settings(format!(
                 "{}: two sources are named `{}`; each has its own checkpoint and needs its own name",
                 file_location(file, line),
                 source.name
@@ -570,7 +573,7 @@ fn parse_source(
     if let Some(name) = &name
         && !is_file_name(name)
     {
-        errors.add(section.error("name", FILE_NAME_RULE));
+        errors.push(section.error("name", FILE_NAME_RULE));
     }
     let name = name.unwrap_or_default();
     let source = parse_source_keys(file, name, section, &lines, "[source.settings]");
@@ -601,14 +604,14 @@ fn parse_source_keys(
     let outputs = errors.ok_or_push(section.strings("outputs")).flatten();
     if outputs.as_ref().is_some_and(Vec::is_empty) {
         let reason = "names no output; leave it out to deliver to all of them";
-        errors.add(section.error("outputs", reason));
+        errors.push(section.error("outputs", reason));
     }
     let renamed_from = errors.ok_or_push(section.string("renamed_from")).flatten();
     if let Some(former) = &renamed_from
         && (!is_file_name(former) || *former == name)
     {
         let reason = format!("is `{former}`; it must be the former name of the source");
-        errors.add(section.error("renamed_from", &reason));
+        errors.push(section.error("renamed_from", &reason));
     }
     let allow = errors.ok_or_push(parse_allow(&mut section));
     let proxy_file = section.referenced_file(PROXY);
@@ -632,7 +635,7 @@ fn parse_source_keys(
         }),
         poll_timeout: timeout_secs.map_or(POLL_TIMEOUT_DEFAULT, Duration::from_secs),
         limits: limits.unwrap_or(LIMITS_DEFAULT),
-        settings: SettingsTable {
+        component_settings: SettingsTable {
             table: errors
                 .ok_or_push(section.table("settings"))
                 .flatten()
@@ -689,7 +692,7 @@ fn parse_outputs(
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
-        errors.add(Failure::settings(format!("{}: {hint}", file.display())));
+        errors.push(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let names = output_names(&tables);
     let are_several = tables.len() > 1;
@@ -701,24 +704,24 @@ fn parse_outputs(
         } else {
             "[[output]]".to_owned()
         };
-        let kind = table.get("type").and_then(toml::Value::as_str);
-        let kind = kind.unwrap_or_default().to_owned();
+        let output_type = table.get("type").and_then(toml::Value::as_str);
+        let output_type = output_type.unwrap_or_default().to_owned();
         let lines = lines.element("output", index);
         let mut section = Section::new(file, location.clone(), table)
             .with_lines(lines.clone())
             .with_proxy(proxy.cloned());
         let named = errors.ok_or_push(section.string("name")).flatten();
         if named.is_some() && !is_file_name(name) {
-            errors.add(section.error("name", FILE_NAME_RULE));
+            errors.push(section.error("name", FILE_NAME_RULE));
         }
         if !taken.insert(name.clone()) {
             let reason = format!("is `{name}`, which is the name of another output");
-            errors.add(section.error("name", &reason));
+            errors.push(section.error("name", &reason));
         }
         let parsed = source_outputs::parse_output(section);
         outputs.extend(errors.ok_or_push(parsed).map(|config| OutputSettings {
             name: name.clone(),
-            kind,
+            output_type,
             location,
             lines,
             config,
@@ -734,18 +737,18 @@ fn output_names(tables: &[toml::Table]) -> Vec<String> {
     let nameless = |table: &&toml::Table| text(table, "name").is_none();
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for table in tables.iter().filter(nameless) {
-        let kind = text(table, "type").unwrap_or_default();
-        counts.entry(kind).or_default().0 += 1;
+        let output_type = text(table, "type").unwrap_or_default();
+        counts.entry(output_type).or_default().0 += 1;
     }
     let named = tables.iter().map(|table| {
         text(table, "name").unwrap_or_else(|| {
-            let kind = text(table, "type").unwrap_or_default();
-            match counts.get_mut(&kind) {
+            let output_type = text(table, "type").unwrap_or_default();
+            match counts.get_mut(&output_type) {
                 Some((count, number)) if *count > 1 => {
                     *number += 1;
-                    format!("{kind}-{number}")
+                    format!("{output_type}-{number}")
                 }
-                _ => kind,
+                _ => output_type,
             }
         })
     });
@@ -793,7 +796,7 @@ fn parse_dead_letter(
         .any(|path| path.to_string_lossy().contains('{'))
     {
         let reason = "has a `{`; for a file for each source write type = \"file\" as well";
-        errors.add(section.error("path", reason));
+        errors.push(section.error("path", reason));
     }
     errors.ok_or_push(section.finish());
     errors.into_value(path.map(|path| path.map(DeadLetterSettings::File)))

@@ -93,7 +93,7 @@ pub fn resolve(
             None if allows_unknown_keys => &Value::Null,
             None => {
                 let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                errors.add(fail(unknown_key(key, &known, None)));
+                errors.push(fail(unknown_key(key, &known, None)));
                 continue;
             }
         };
@@ -106,7 +106,7 @@ pub fn resolve(
                 }
                 Err(reason) => {
                     let failure = fail(format!("`{key}` {reason}"));
-                    errors.add(match reference {
+                    errors.push(match reference {
                         // Environment variables do not change while the process runs.
                         ValueReference::Env(_) => failure,
                         ValueReference::File(_) => failure.retryable(),
@@ -122,7 +122,7 @@ pub fn resolve(
                     .as_str()
                     .and_then(|text| unexpanded_variable_error(key, text))
                 {
-                    errors.add(fail(format!("`{key}` {reason}")));
+                    errors.push(fail(format!("`{key}` {reason}")));
                     object.insert(key.clone(), Value::Null);
                     continue;
                 }
@@ -135,13 +135,13 @@ pub fn resolve(
         };
         let json = with_scheme(json, property);
         if let Err(reason) = check(&json, property) {
-            errors.add(fail(format!("`{key}` {reason}")));
+            errors.push(fail(format!("`{key}` {reason}")));
         }
         object.insert(key.clone(), json);
     }
     set_default_tenant(&mut object, &schema, source);
     if let Some(key) = missing_key(&schema, &object) {
-        errors.add(fail(format!("`{key}` is missing")));
+        errors.push(fail(format!("`{key}` is missing")));
     }
     errors.into_result()?;
     let warnings = literal_secrets.first().map(|first| {

@@ -321,7 +321,7 @@ fn settings_that_run_the_same_are_distinguished_from_others() {
     };
     let plain = parse("[source.settings]\nx = 1");
     let same = parse("# comment\nenabled = false\n[source.settings]\nx = 1");
-    assert!(plain.sources[0].is_same_run(&same.sources[0]));
+    assert!(plain.sources[0].is_equivalent(&same.sources[0]));
     for text in [
         "[source.settings]\nx = 2",
         "max_events = 5\n[source.settings]\nx = 1",
@@ -329,7 +329,7 @@ fn settings_that_run_the_same_are_distinguished_from_others() {
         "allow = [\"https://a.example\"]\n[source.settings]\nx = 1",
     ] {
         assert!(
-            !plain.sources[0].is_same_run(&parse(text).sources[0]),
+            !plain.sources[0].is_equivalent(&parse(text).sources[0]),
             "{text}"
         );
     }
@@ -383,7 +383,7 @@ fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
     let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["acme", "other"], "{:?}", settings.faulty_sources);
     assert_eq!(settings.output_names(), ["splunk", "files"]);
-    assert_eq!(settings.sources[0].settings.table.len(), 1);
+    assert_eq!(settings.sources[0].component_settings.table.len(), 1);
     assert!(settings.admin.is_none() && settings.dead_letter.is_none());
 
     // Other mistakes are refused.

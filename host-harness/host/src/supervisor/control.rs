@@ -18,8 +18,8 @@ use crate::admin::{Control, ControlError};
 use crate::connection_check::test_connection;
 use crate::description::schema;
 use crate::rewind::{RewindError, rewind};
-use crate::settings::{SourceSettings, check_source_name, read_source_file, source_file};
-use crate::source::component_at;
+use crate::settings::{SourceSettings, check_source_name, read_source_file, source_file_path};
+use crate::source::component_location;
 use crate::source_file::{Draft, SourceFile};
 
 /// How long a change waits for its source to stop, which takes seconds unless its disk hangs.
@@ -40,12 +40,12 @@ impl FileControl {
 impl Control for FileControl {
     async fn pause(&self, source: &str) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { pause(&files, &name, true).await }).await
+        run_uncancelled(async move { set_pause(&files, &name, true).await }).await
     }
 
     async fn resume(&self, source: &str) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { pause(&files, &name, false).await }).await
+        run_uncancelled(async move { set_pause(&files, &name, false).await }).await
     }
 
     async fn reset(
@@ -77,7 +77,7 @@ impl Control for FileControl {
     }
 
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
-        match self.files.supervisor().find(source) {
+        match self.files.supervisor().run_settings(source) {
             None => Err(no_source(source)),
             Some(Ok(run_settings)) => Ok(run_settings.settings.file.clone()),
             Some(Err(_)) => {
@@ -87,7 +87,7 @@ impl Control for FileControl {
                 }
                 let directory = loaded.sources_dir.as_ref();
                 directory
-                    .map(|directory| source_file(directory, source))
+                    .map(|directory| source_file_path(directory, source))
                     .ok_or_else(|| no_source(source))
             }
         }
@@ -110,7 +110,7 @@ fn no_source(name: &str) -> ControlError {
 
 /// Returns the settings that a source runs with, or would run with.
 fn usable_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, ControlError> {
-    match files.supervisor().find(name) {
+    match files.supervisor().run_settings(name) {
         None => Err(no_source(name)),
         Some(Ok(run_settings)) => Ok(run_settings),
         Some(Err(failure)) => Err(ControlError::Conflict(format!(
@@ -119,9 +119,11 @@ fn usable_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>
     }
 }
 
-async fn pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(), ControlError> {
+async fn set_pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(), ControlError> {
     let supervisor = files.supervisor();
-    let run_settings = supervisor.find(name).ok_or_else(|| no_source(name))?;
+    let run_settings = supervisor
+        .run_settings(name)
+        .ok_or_else(|| no_source(name))?;
     if let Ok(run_settings) = run_settings
         && !run_settings.settings.enabled
     {
@@ -258,12 +260,12 @@ type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Returns a function that reports whether a setting of the component of a source is secret.
 async fn secret_predicate(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
-    let run_settings = files.supervisor().find(name).and_then(Result::ok);
+    let run_settings = files.supervisor().run_settings(name).and_then(Result::ok);
     let component = run_settings.and_then(|run_settings| run_settings.settings.component.clone());
     let components = &files.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
-        .get(&component_at(component.as_deref()))
+        .get(&component_location(component.as_deref()))
         .await
         .map_err(failed)?;
     let schema = schema(component.description()).map_err(failed)?;
@@ -275,7 +277,7 @@ async fn secret_predicate(files: &SettingsFiles, name: &str) -> Result<IsSecret,
 
 async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
     let supervisor = files.supervisor();
-    if supervisor.find(name).is_none() {
+    if supervisor.run_settings(name).is_none() {
         return Err(no_source(name));
     }
     let loaded = files.lock().await;

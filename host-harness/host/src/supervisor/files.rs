@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{ChangeOutcome, RunSettings, SourceChange, Supervisor};
 use crate::settings::{
     FaultySource, InheritedSettings, RestartOnlySettings, Settings, SourceSettings, WrittenFiles,
-    source_file,
+    source_file_path,
 };
 use crate::source;
 
@@ -37,7 +37,7 @@ pub(super) struct LoadedSettings {
     pub(super) main_file_sources: BTreeSet<String>,
     /// The URL of the proxy of sources that name none of their own.
     proxy: Option<Secret>,
-    /// The file that this URL is in, where it is in one.
+    /// The file that contains this URL, if it is in one.
     pub(super) proxy_file: Option<PathBuf>,
     /// The files of settings that could not be used when they were last read.
     pub(super) refused: BTreeSet<PathBuf>,
@@ -72,7 +72,7 @@ fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
     let directory = settings.sources_dir.iter();
     let files = directory.flat_map(|directory| {
         let faulty = settings.faulty_sources.iter();
-        faulty.map(move |faulty| source_file(directory, &faulty.name))
+        faulty.map(move |faulty| source_file_path(directory, &faulty.name))
     });
     files.collect()
 }
@@ -234,7 +234,7 @@ impl SettingsFiles {
         let checked = spawn_blocking(move || {
             let others: Vec<&SourceSettings> = others.iter().map(|other| &other.settings).collect();
             settings.refuse_conflicting_names(&names, &others)?;
-            files.written.refuse_shared_by(&settings, &others)
+            files.written.refuse_files_shared_by(&settings, &others)
         });
         let checked = checked.await;
         checked.unwrap_or_else(|error| Err(Failure::failed(error.to_string())))

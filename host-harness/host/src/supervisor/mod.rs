@@ -66,7 +66,7 @@ pub(crate) struct HostContext {
     /// Whether a source ends when it is caught up.
     pub(crate) once: bool,
     /// Whether the run continues when every source has ended, since others may be added.
-    pub(crate) outlives_sources: bool,
+    pub(crate) runs_without_sources: bool,
     /// Tracks the first attempts of the sources that the run begins with.
     pub(crate) startup_tracker: StartupTracker,
     /// Requests a stop of the host, when one source finds that none can continue.
@@ -158,8 +158,8 @@ struct Target {
 }
 
 impl Target {
-    /// Requests that the present run be replaced.
-    fn replace(&mut self) {
+    /// Requests that the current run is ended and another one begun.
+    fn request_restart(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
 
@@ -184,7 +184,7 @@ impl RunSettings {
 
     /// Returns whether a run with these settings would be the same, and its files are unchanged.
     fn is_same(&self, settings: &SourceSettings) -> bool {
-        self.settings.is_same_run(settings) && !self.files.have_changed()
+        self.settings.is_equivalent(settings) && !self.files.have_changed()
     }
 }
 
@@ -292,12 +292,12 @@ impl Supervisor {
         let outputs = outputs.unwrap_or_else(|| self.context().inherited.outputs.clone());
         let mut sources = self.shared.lock();
         if let Some(former) = &settings.renamed_from
-            && sources.present(former).is_none()
+            && sources.unremoved_mut(former).is_none()
         {
             self.shared.pauses.rename(former, &name);
         }
         let paused_by = self.shared.paused_by(&settings);
-        let Some(source) = sources.present(&name) else {
+        let Some(source) = sources.unremoved_mut(&name) else {
             let entry = self.context().registry.add_source(&name, outputs);
             entry.set_paused(paused_by);
             if paused_by.is_some() {
@@ -329,12 +329,12 @@ impl Supervisor {
         source.end = None;
         source.target.send_modify(|target| {
             target.paused_by = paused_by;
-            // Other settings may differ in nothing but what pauses the source.
+            // The new settings may differ only in whether they pause the source.
             if !is_same_run || !is_same_pause {
                 target.run_settings = Ok(RunSettings::new(settings));
             }
             if !is_same_run || has_ended {
-                target.replace();
+                target.request_restart();
             }
         });
         ChangeOutcome::Changed
@@ -344,7 +344,7 @@ impl Supervisor {
         let FaultySource { name, failure } = faulty;
         let message = failure.message.clone();
         let mut sources = self.shared.lock();
-        if let Some(source) = sources.present(&name) {
+        if let Some(source) = sources.unremoved_mut(&name) {
             let target = source.target.borrow();
             target.entry.set_settings_error(Some(message));
             if target.run_settings.is_ok() {
@@ -363,7 +363,7 @@ impl Supervisor {
 
     fn remove(&self, name: &str) -> ChangeOutcome {
         let mut sources = self.shared.lock();
-        let Some(source) = sources.present(name) else {
+        let Some(source) = sources.unremoved_mut(name) else {
             return ChangeOutcome::Unchanged;
         };
         source.target.send_modify(|target| target.is_removed = true);
@@ -382,9 +382,9 @@ impl Supervisor {
 
     /// Returns the settings that a source runs with, or why it cannot run; `None` where there is no
     /// such source.
-    fn find(&self, name: &str) -> Option<Result<Arc<RunSettings>, Failure>> {
+    fn run_settings(&self, name: &str) -> Option<Result<Arc<RunSettings>, Failure>> {
         let mut sources = self.shared.lock();
-        let source = sources.present(name)?;
+        let source = sources.unremoved_mut(name)?;
         let run_settings = source.target.borrow().run_settings.clone();
         Some(run_settings)
     }
@@ -413,7 +413,7 @@ impl Supervisor {
 
     /// Returns whether these settings would replace others that can be used.
     fn would_replace(&self, settings: &SourceSettings) -> bool {
-        match self.find(&settings.name) {
+        match self.run_settings(&settings.name) {
             Some(Ok(run_settings)) => !run_settings.is_same(settings),
             Some(Err(_)) | None => false,
         }
@@ -431,7 +431,7 @@ impl Supervisor {
     async fn set_pause(&self, name: &str, is_paused: bool) -> io::Result<()> {
         let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
         blocking(move || shared.pauses.set(&source, is_paused)).await?;
-        if let Some(source) = self.shared.lock().present(name) {
+        if let Some(source) = self.shared.lock().unremoved_mut(name) {
             // The settings may pause it as well, since a moment ago.
             let run_settings = source.target.borrow().run_settings.clone();
             let paused_by = match &run_settings {
@@ -483,7 +483,7 @@ impl Supervisor {
     /// Waits until a source does not run: it is paused, suspended, removed, or has ended.
     pub(crate) async fn stopped(&self, name: &str) {
         if let Some(mut phase) = self.shared.phase(name) {
-            // Its task drops the other side when it is removed.
+            // Its task drops the sender when the source is removed.
             let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         }
     }
@@ -544,11 +544,11 @@ impl Supervisor {
         sources.by_name.insert(name, source);
     }
 
-    /// Waits until every source has ended by itself; forever if the run outlives its sources.
+    /// Waits until every source has ended by itself; forever if the run continues without sources.
     pub(crate) async fn all_ended(&self) {
         let mut ended = self.shared.ended.subscribe();
         loop {
-            if !self.context().outlives_sources
+            if !self.context().runs_without_sources
                 && self.shared.lock().have_ended(self.context().once)
             {
                 return;
@@ -603,7 +603,7 @@ impl Supervisor {
 
 impl Sources {
     /// Returns a source, unless it is being removed.
-    fn present(&mut self, name: &str) -> Option<&mut SupervisedSource> {
+    fn unremoved_mut(&mut self, name: &str) -> Option<&mut SupervisedSource> {
         let source = self.by_name.get_mut(name);
         source.filter(|source| !source.target.borrow().is_removed)
     }
@@ -663,11 +663,11 @@ impl Shared {
     fn note_end(&self, name: &str, end: SourceExit, source_state: StoredSource) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),
-            SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {
+            SourceExit::Failed(failure) | SourceExit::OutputFailed(failure) => {
                 error!(source = %name, "{failure}");
             }
             SourceExit::LeaseLost => info!(source = %name, "left to another host"),
-            SourceExit::Output(None) => {
+            SourceExit::OutputClosed => {
                 error!(source = %name, "{STDOUT_CLOSED}");
                 // No other source can deliver either.
                 self.context.shutdown_trigger.stop();
@@ -704,7 +704,7 @@ impl Shared {
             return Err(Failure::settings(reason).retryable());
         }
         if let Some(mut phase) = self.phase(name) {
-            // Its task drops the other side at its end.
+            // Its task drops the sender when it ends.
             while phase.changed().await.is_ok() {}
         }
         Ok(())
@@ -775,7 +775,7 @@ mod tests {
             bars: Arc::new(ProgressBars::new(false, 0)),
             registry: Registry::new(),
             once: false,
-            outlives_sources: true,
+            runs_without_sources: true,
             startup_tracker: StartupTracker::new(),
             shutdown_trigger,
             shutdown,
@@ -864,7 +864,7 @@ mod tests {
         let supervisor = supervisor(directory.path()).await;
         let set = |text| set(&supervisor, directory.path(), text);
         let former = || {
-            let run_settings = supervisor.find("acme").unwrap().unwrap();
+            let run_settings = supervisor.run_settings("acme").unwrap().unwrap();
             run_settings.settings.renamed_from.clone()
         };
         assert_eq!(set("renamed_from = \"odl\""), ChangeOutcome::Added);
@@ -884,7 +884,7 @@ mod tests {
         set(&supervisor, directory.path(), "");
         let changed = set(&supervisor, directory.path(), "enabled = false");
         assert_eq!(changed, ChangeOutcome::Changed);
-        let run_settings = supervisor.find("acme").unwrap().unwrap();
+        let run_settings = supervisor.run_settings("acme").unwrap().unwrap();
         assert!(!run_settings.settings.enabled);
         supervisor.set_pause("acme", false).await.unwrap();
         assert_eq!(paused_by(&supervisor), Some(PausedBy::Settings));
@@ -939,7 +939,7 @@ mod tests {
                     [[source]]\nname = \"main\"\noutputs = [\"new\"]\n";
         fs::write(&file, format!("{HOST}{more}")).unwrap();
         files.reload().await;
-        assert!(supervisor.find("main").unwrap().is_err());
+        assert!(supervisor.run_settings("main").unwrap().is_err());
         let control = FileControl::new(files);
         let put = control.put("main", json!({})).await;
         for refused in [put, control.delete("main").await] {
@@ -949,7 +949,7 @@ mod tests {
             assert!(text.contains("host.toml; change it there"), "{text}");
         }
         assert_eq!(control.settings_file("main").await.unwrap(), file);
-        assert!(supervisor.find("main").is_some());
+        assert!(supervisor.run_settings("main").is_some());
     }
 
     #[tokio::test]

@@ -39,8 +39,8 @@ struct FilesSnapshot {
 }
 
 impl FilesSnapshot {
-    /// Returns whether the settings may differ from those that were read when the files were as in
-    /// `seen`. A file that is no longer referenced is no change.
+    /// Returns whether the files differ from those in `seen`, so that the settings may have changed. A
+    /// file that is no longer referenced does not count as a change.
     fn differs_from(&self, seen: &Self) -> bool {
         let mut referenced = self.referenced.iter();
         self.settings != seen.settings
@@ -59,9 +59,9 @@ pub(crate) struct SettingsWatch {
     files: Arc<SettingsFiles>,
     watcher: RecommendedWatcher,
     changed: Arc<Notify>,
-    /// The files as they were when the settings were last read, or before.
+    /// The files as they were when the settings were last read, or earlier.
     seen: FilesSnapshot,
-    /// When that reading began.
+    /// When the settings were last read: the time at which that began.
     read_at: SystemTime,
     /// Directories that cannot be watched, for which a warning was logged.
     unwatched: BTreeSet<PathBuf>,
@@ -76,7 +76,7 @@ impl SettingsWatch {
         let changed = Arc::new(Notify::new());
         let on_event = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading a file is no change. An error may hide one.
+            // Reading a file does not change it. An error may hide a change.
             if event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
                 return;
             }
@@ -113,7 +113,7 @@ impl SettingsWatch {
                 return;
             }
             self.seen.directories = now.directories;
-            // An event and the timeout are both a reason to scan.
+            // Both an event and the timeout are reasons to scan.
             let _ = timeout(SCAN_INTERVAL, self.changed.notified()).await;
             let are_few = now.settings.len() + now.referenced.len() < FEW_FILES_MAX;
             sleep(if are_few {
@@ -131,9 +131,10 @@ impl SettingsWatch {
         self.seen = self.scan().await;
     }
 
-    /// Notes that the settings were read. For files that they refer to now and did not before, the
-    /// versions that were read are used; where these are not known, a file that was written since
-    /// counts as changed.
+    /// Notes that the settings were read, and adds the files that they did not refer to before to
+    /// `seen`. The version of such a file is the one that was read, if the supervisor knows it, and
+    /// otherwise the current one. A file without a known version that may have been written since the
+    /// reading began is not added, so that it counts as changed.
     pub(crate) async fn end_reading(&mut self) {
         let mut referenced = self.scan().await.referenced;
         referenced.retain(|_, version| !version.may_have_changed_since(self.read_at));
@@ -153,21 +154,21 @@ impl SettingsWatch {
             let (proxy_file, refused) = (loaded.proxy_file.clone(), loaded.refused.clone());
             (loaded.sources_dir.clone(), proxy_file, refused)
         };
-        let of_sources = self.files.supervisor().referenced_files();
+        let referenced_by_sources = self.files.supervisor().referenced_files();
         let scanned = spawn_blocking(move || {
-            let of_directory = sources_dir.iter().flat_map(|directory| {
+            let directory_files = sources_dir.iter().flat_map(|directory| {
                 // A directory that cannot be read is an error when the settings are read.
                 source_files(&main_file, directory).unwrap_or_default()
             });
             let settings: Vec<PathBuf> = [main_file.clone()]
                 .into_iter()
-                .chain(of_directory)
+                .chain(directory_files)
                 .collect();
-            let of_refused = refused.iter().flat_map(|file| referenced_files(file));
-            let referenced: BTreeSet<PathBuf> = of_sources
+            let referenced_by_refused = refused.iter().flat_map(|file| referenced_files(file));
+            let referenced: BTreeSet<PathBuf> = referenced_by_sources
                 .into_keys()
                 .chain(proxy_file)
-                .chain(of_refused)
+                .chain(referenced_by_refused)
                 .collect();
             let files = settings.iter().chain(&referenced);
             let directories = files.map(|file| directory_of(file).to_owned());

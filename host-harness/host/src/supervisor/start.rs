@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::{HostContext, RunSettings, Shared};
-use crate::connection_check::STREAMS;
+use crate::connection_check::STREAMS_KEY;
 use crate::destination::{Destination, RequestReporter};
 use crate::progress::SourceProgressBar;
 use crate::registry::SourceEntry;
@@ -58,7 +58,7 @@ impl SourceRunner {
     async fn run_until_end(mut self) -> (SourceExit, StoredSource) {
         let mut backoff = Backoff::default();
         let bars = &self.context().bars;
-        let progress = bars.source(self.name(), &self.empty_state());
+        let progress = bars.add_source(self.name(), &self.empty_state());
         loop {
             let mut shutdown = self.shutdown.clone();
             let prepared = tokio::select! {
@@ -85,7 +85,7 @@ impl SourceRunner {
                 let failure = Failure { exit, ..failure };
                 return (SourceExit::Failed(failure), self.empty_state());
             }
-            let wait = backoff.wait();
+            let wait = backoff.delay();
             let seconds = wait.as_secs_f64();
             error!(source = %self.name(), failures, "{failure}; next try in {seconds:.1} s");
             progress.start_failed(&failure.message, wait);
@@ -106,7 +106,7 @@ impl SourceRunner {
         };
         drop(startup);
         let context = self.context();
-        !context.outlives_sources && !context.startup_tracker.any_started().await
+        !context.runs_without_sources && !context.startup_tracker.any_started().await
     }
 
     fn context(&self) -> &HostContext {
@@ -230,7 +230,7 @@ impl SourceRunner {
             outputs: Arc::clone(&context.outputs),
             output_names: self.run_settings.settings.outputs.clone(),
             namespace: description.namespace.clone(),
-            dead_letter: context.dead_letters.of(&source.name),
+            dead_letter: context.dead_letters.sink_for(&source.name),
             entry: self.entry,
             registry: context.registry.clone(),
         };
@@ -262,7 +262,11 @@ impl SourceRunner {
 /// Returns the failure for streams that the settings name and that are not permitted: whoever names
 /// a stream wants it.
 fn missing_permissions(settings: &SourceSettings, source_state: &StoredSource) -> Option<Failure> {
-    let wanted = settings.settings.table.get(STREAMS)?.as_array()?;
+    let wanted = settings
+        .component_settings
+        .table
+        .get(STREAMS_KEY)?
+        .as_array()?;
     // A stream by its name, or by that of its family.
     let is_wanted = |stream: &str| {
         let names = wanted.iter().filter_map(toml::Value::as_str);
@@ -277,7 +281,7 @@ fn missing_permissions(settings: &SourceSettings, source_state: &StoredSource) -
         .unzip();
     let detail = details.first()?;
     Some(Failure::failed(format!(
-        "source `{}`: named in `{STREAMS}` but not permitted: {}: {detail}",
+        "source `{}`: named in `{STREAMS_KEY}` but not permitted: {}: {detail}",
         settings.name,
         names.join(", ")
     )))
@@ -322,14 +326,14 @@ pub(crate) struct StartupTracker {
 #[derive(Clone, Copy, Debug, Default)]
 struct StartCounts {
     started: usize,
-    undecided: usize,
+    pending: usize,
     /// Whether every source that the run begins with is counted.
     is_complete: bool,
 }
 
 impl StartCounts {
-    fn are_decided(self) -> bool {
-        self.is_complete && self.undecided == 0
+    fn are_finished(self) -> bool {
+        self.is_complete && self.pending == 0
     }
 }
 
@@ -351,7 +355,7 @@ impl StartupTracker {
     pub(super) fn add(&self) -> Option<StartupAttempt> {
         let is_first = self.counts.send_if_modified(|counts| {
             if !counts.is_complete {
-                counts.undecided = counts.undecided.saturating_add(1);
+                counts.pending = counts.pending.saturating_add(1);
             }
             !counts.is_complete
         });
@@ -366,17 +370,17 @@ impl StartupTracker {
     }
 
     /// Waits until every source has started or failed to.
-    pub(crate) async fn all_decided(&self) {
+    pub(crate) async fn all_finished(&self) {
         let mut counts = self.counts.subscribe();
         // `self` holds a sender, so this does not fail.
-        let _ = counts.wait_for(|counts| counts.are_decided()).await;
+        let _ = counts.wait_for(|counts| counts.are_finished()).await;
     }
 
     /// Waits until a source has started, or none can. Returns whether one has.
     async fn any_started(&self) -> bool {
         let mut counts = self.counts.subscribe();
-        let decided = counts.wait_for(|counts| counts.started > 0 || counts.are_decided());
-        decided.await.is_ok_and(|counts| counts.started > 0)
+        let finished = counts.wait_for(|counts| counts.started > 0 || counts.are_finished());
+        finished.await.is_ok_and(|counts| counts.started > 0)
     }
 }
 
@@ -391,7 +395,7 @@ impl StartupAttempt {
 impl Drop for StartupAttempt {
     fn drop(&mut self) {
         self.counts.send_modify(|counts| {
-            counts.undecided = counts.undecided.saturating_sub(1);
+            counts.pending = counts.pending.saturating_sub(1);
         });
     }
 }

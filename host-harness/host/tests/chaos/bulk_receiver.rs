@@ -70,7 +70,7 @@ async fn answer(
 ) -> Answer {
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
-    if state.take_break_off() {
+    if state.take_mid_request_reset() {
         body.frame().await;
         return reset();
     }
@@ -78,10 +78,10 @@ async fn answer(
     state.wait_until_released().await;
     let treatment = state.next_treatment();
     match treatment {
-        Treatment::Accept | Treatment::HalfAnswer | Treatment::TakeAndReset => {}
+        Treatment::Accept | Treatment::HalfAnswer | Treatment::AcceptAndReset => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
         Treatment::Refuse => return Ok(reply(500, "no")),
-        Treatment::BreakOff | Treatment::Reset => return reset(),
+        Treatment::ResetMidRequest | Treatment::Reset => return reset(),
         Treatment::Answer(status, headers, text) => {
             let mut answer = reply(status, text);
             for (name, value) in headers {
@@ -90,16 +90,17 @@ async fn answer(
             return Ok(answer);
         }
     }
-    let answered = store.lock().unwrap().take(&body, &state);
-    if matches!(treatment, Treatment::HalfAnswer | Treatment::TakeAndReset) {
+    let answered = store.lock().unwrap().store_events(&body, &state);
+    if matches!(treatment, Treatment::HalfAnswer | Treatment::AcceptAndReset) {
         return reset();
     }
     Ok(reply(200, answered.to_string()))
 }
 
 impl Store {
-    /// Answers for each event of a request, in order.
-    fn take(&mut self, body: &[u8], state: &ReceiverState) -> Value {
+    /// Stores the events of a request that are new, and returns the answer, which has each event of
+    /// the request in order.
+    fn store_events(&mut self, body: &[u8], state: &ReceiverState) -> Value {
         let text = std::str::from_utf8(body).unwrap();
         assert!(text.ends_with('\n'), "a body ends with a whole line");
         let lines: Vec<Value> = text
@@ -134,7 +135,7 @@ impl Store {
             items.push(json!({"create": item}));
         }
         self.partial_refusals += u64::from(refused);
-        state.take(created);
+        state.record_accepted(created);
         json!({"took": 1, "errors": errors, "items": items})
     }
 }

@@ -16,8 +16,8 @@ pub(crate) type EndpointFault = (&'static str, Endpoint, fn() -> Effect);
 /// A fault without its endpoint: its name, and its effect.
 type NamedEffect = (&'static str, fn() -> Effect);
 
-const API: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
-const EVERYWHERE: [Endpoint; 4] = [
+const FAULTED_API_ENDPOINTS: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
+const FAULTED_ENDPOINTS: [Endpoint; 4] = [
     Endpoint::Batch,
     Endpoint::File,
     Endpoint::Post,
@@ -25,26 +25,26 @@ const EVERYWHERE: [Endpoint; 4] = [
 ];
 
 /// Returns every fault, once for each endpoint to which it can apply.
-pub(crate) fn rows() -> Vec<EndpointFault> {
+pub(crate) fn endpoint_faults() -> Vec<EndpointFault> {
     let at = |endpoints: &[Endpoint], name, effect| {
-        let rows = endpoints.iter().map(|endpoint| (name, *endpoint, effect));
-        rows.collect::<Vec<EndpointFault>>()
+        let faults = endpoints.iter().map(|endpoint| (name, *endpoint, effect));
+        faults.collect::<Vec<EndpointFault>>()
     };
-    let mut rows = FILES
+    let mut faults = FILES
         .iter()
         .map(|(name, effect)| (*name, Endpoint::File, *effect))
         .chain(PAGES.iter().copied())
         .collect::<Vec<EndpointFault>>();
     for (name, effect) in ANSWERS {
-        rows.extend(at(&EVERYWHERE, name, effect));
+        faults.extend(at(&FAULTED_ENDPOINTS, name, effect));
     }
     for (name, effect) in CALLS {
-        rows.extend(at(&API, name, effect));
+        faults.extend(at(&FAULTED_API_ENDPOINTS, name, effect));
     }
-    rows.push(("credentials refused", Endpoint::Token, || {
+    faults.push(("credentials refused", Endpoint::Token, || {
         Effect::fail(401, FailShape::Flat, "InvalidClientIdentifier", "Invalid")
     }));
-    rows
+    faults
 }
 
 /// What anything can be answered with.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use mimecast_simulator::{Config, EventType};
 
-use crate::faults::{EndpointFault, rows};
+use crate::faults::{EndpointFault, endpoint_faults};
 use crate::receiver::Treatment;
 use crate::receivers::Kind;
 
@@ -107,7 +107,7 @@ impl Plan {
 
     fn prepare(&mut self, size: Size, random: &mut Rng) {
         let millis = |random: &mut Rng, max| Duration::from_millis(random.u64(0..max));
-        let mut upstream = rows();
+        let mut upstream = endpoint_faults();
         random.shuffle(&mut upstream);
         let upstream = upstream.into_iter().cycle().take(size.upstream_faults);
         let mut actions: Vec<Action> = upstream.map(Action::Upstream).collect();
@@ -181,11 +181,11 @@ fn treatment(random: &mut Rng) -> Treatment {
     match random.u8(..8) {
         0 => Treatment::Answer(429, retry.to_vec(), "slowly"),
         1 => Treatment::Answer(503, retry.to_vec(), "later"),
-        2 => Treatment::BreakOff,
+        2 => Treatment::ResetMidRequest,
         3 => Treatment::HalfAnswer,
         4 => Treatment::Late(Duration::from_millis(random.u64(0..3_000))),
         5 => Treatment::Refuse,
         6 => Treatment::Reset,
-        _ => Treatment::TakeAndReset,
+        _ => Treatment::AcceptAndReset,
     }
 }

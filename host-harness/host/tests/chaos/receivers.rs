@@ -7,7 +7,7 @@ use mimecast_simulator::{first_event_id, identity};
 use serde_json::{Value, json};
 
 use crate::bulk_receiver::BulkReceiver;
-use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
 use crate::receiver::{ReceiverState, Treatment};
 use crate::setup::stream_and_id_of;
@@ -38,7 +38,7 @@ pub(crate) struct OutputFile {
 
 impl Receiver {
     pub(crate) async fn start(kind: Kind, directory: &Path, seed: u64) -> Self {
-        let state = ReceiverState::keeping(digest);
+        let state = ReceiverState::reducing(summary);
         match kind {
             Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(state, seed).await),
             Kind::File => Self::File(OutputFile {
@@ -46,7 +46,9 @@ impl Receiver {
                 read_bytes: 0,
                 count: 0,
             }),
-            Kind::Forward => Self::Forward(ForwardReceiver::with(Demands::default(), state).await),
+            Kind::Forward => {
+                Self::Forward(ForwardReceiver::with(ForwardReceiverConfig::default(), state).await)
+            }
             Kind::Http => Self::Http(HttpReceiver::with(state).await),
         }
     }
@@ -80,13 +82,13 @@ impl Receiver {
         }
     }
 
-    /// Returns a digest of each event that has come.
-    pub(crate) fn taken(&self) -> Vec<Value> {
+    /// Returns a summary of each event that has come.
+    pub(crate) fn accepted(&self) -> Vec<Value> {
         match self {
-            Self::Bulk(receiver) => receiver.state.taken(),
-            Self::File(lines) => lines.taken(),
-            Self::Forward(receiver) => receiver.state.taken(),
-            Self::Http(receiver) => receiver.state.taken(),
+            Self::Bulk(receiver) => receiver.state.accepted(),
+            Self::File(lines) => lines.accepted(),
+            Self::Forward(receiver) => receiver.state.accepted(),
+            Self::Http(receiver) => receiver.state.accepted(),
         }
     }
 
@@ -153,9 +155,9 @@ impl OutputFile {
         self.count
     }
 
-    fn taken(&self) -> Vec<Value> {
+    fn accepted(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.path).unwrap();
-        let event = |line| digest(serde_json::from_str(line).unwrap());
+        let event = |line| summary(serde_json::from_str(line).unwrap());
         text.lines().map(event).collect()
     }
 }
@@ -163,23 +165,23 @@ impl OutputFile {
 /// Returns what is kept of an event: stream and id, plus the record if the id does not match it. If
 /// the subject has a replacement character, the id cannot be compared; then that fact is kept
 /// instead.
-fn digest(event: Value) -> Value {
+fn summary(event: Value) -> Value {
     let (stream, id) = stream_and_id_of(&event);
-    let mut digest = json!({"stream": stream, "id": id});
+    let mut summary = json!({"stream": stream, "id": id});
     let replaced = |value: &Value| value.as_str().is_some_and(|text| text.contains('\u{fffd}'));
     let subject = ["/record/subject", "/email/subject"];
     if subject
         .iter()
         .any(|place| event.pointer(place).is_some_and(replaced))
     {
-        digest["replaced"] = true.into();
+        summary["replaced"] = true.into();
     } else if let Some(record) = event.get("record")
         && identity(&stream, record)
             .map(|base| first_event_id(&base, "acme"))
             .as_ref()
             != Some(&id)
     {
-        digest["id_mismatch"] = record.clone();
+        summary["id_mismatch"] = record.clone();
     }
-    digest
+    summary
 }

@@ -12,8 +12,8 @@ use crate::run::Run;
 pub(crate) struct Reconciliation {
     /// Records that exist.
     pub(crate) expected: usize,
-    /// Events that the receivers have taken.
-    pub(crate) taken: usize,
+    /// Events that the receivers have accepted.
+    pub(crate) accepted: usize,
     /// Of these, how many came again.
     pub(crate) repeated: usize,
     /// Records that were rejected.
@@ -24,7 +24,7 @@ pub(crate) struct Reconciliation {
     pub(crate) deleted_upstream: usize,
     /// How often each fault was applied, by name.
     pub(crate) fault_counts: BTreeMap<String, u64>,
-    /// What is missing and not by design: `output stream identity`.
+    /// Records that are missing although no file was deleted, each as `output stream identity`.
     pub(crate) missing: Vec<String>,
     /// All other errors.
     errors: Vec<String>,
@@ -40,9 +40,9 @@ impl Reconciliation {
         };
         let log = run.log();
         for (number, receiver) in run.receivers.iter().enumerate() {
-            let taken = receiver.taken();
-            reconciliation.taken += taken.len();
-            reconciliation.reconcile(&format!("output {number}"), &ledger, &taken, &log);
+            let accepted = receiver.accepted();
+            reconciliation.accepted += accepted.len();
+            reconciliation.reconcile(&format!("output {number}"), &ledger, &accepted, &log);
         }
         let streams = run.streams();
         let duplicates = streams.values().map(|stream| stream["duplicates"].as_u64());
@@ -52,16 +52,16 @@ impl Reconciliation {
         reconciliation
     }
 
-    fn reconcile(&mut self, output: &str, ledger: &Ledger, taken: &[Value], log: &str) {
+    fn reconcile(&mut self, output: &str, ledger: &Ledger, accepted: &[Value], log: &str) {
         let mut ids: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
-        for event in taken {
+        for event in accepted {
             let text = |name: &str| event[name].as_str().unwrap();
             ids.entry(text("stream"))
                 .or_default()
                 .insert(text("id"), event);
         }
         let distinct: usize = ids.values().map(BTreeMap::len).sum();
-        self.repeated += taken.len() - distinct;
+        self.repeated += accepted.len() - distinct;
         for stream in ledger.streams() {
             let ids = ids.remove(stream).unwrap_or_default();
             let mut missing = ledger.missing(stream, ids.keys());
@@ -149,7 +149,7 @@ impl Reconciliation {
             "{} records, {} events taken, {} repeated, {} rejected, {} duplicates, {} faults, \
              {} kills, {} missing, {} lost with deleted files",
             self.expected,
-            self.taken,
+            self.accepted,
             self.repeated,
             self.rejected,
             self.duplicates,
@@ -163,7 +163,7 @@ impl Reconciliation {
     /// Adds the figures of another run.
     pub(crate) fn add(&mut self, other: Self) {
         self.expected += other.expected;
-        self.taken += other.taken;
+        self.accepted += other.accepted;
         self.repeated += other.repeated;
         self.rejected += other.rejected;
         self.duplicates += other.duplicates;

@@ -10,7 +10,7 @@ use mimecast_simulator::{Fault, Matcher, Simulator, When};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::compile::compile;
+use crate::compile::compile_broken;
 use crate::faults::EndpointFault;
 use crate::plan::{Action, Plan};
 use crate::receivers::Receiver;
@@ -84,7 +84,7 @@ impl Run {
     /// Adds a source whose component does not return, traps, or takes all memory.
     async fn add_broken(&mut self, fault: &'static str) {
         let folder = self.setup.folder.path().to_owned();
-        let component = tokio::task::spawn_blocking(move || compile(&folder, fault))
+        let component = tokio::task::spawn_blocking(move || compile_broken(&folder, fault))
             .await
             .unwrap();
         let path = self.setup.path("host.toml");
@@ -94,7 +94,7 @@ impl Run {
             component.display()
         ));
         std::fs::write(path, text).unwrap();
-        self.note(&format!("a component beside it: {fault}"));
+        self.count_fault(&format!("a component beside it: {fault}"));
     }
 
     async fn drive(&mut self) {
@@ -119,7 +119,7 @@ impl Run {
             }
             if begun.elapsed() > LOG_CHECK_AFTER && self.take_new_refusals() {
                 self.terminate().await;
-                self.note("begun again after refused credentials");
+                self.count_fault("begun again after refused credentials");
                 begun = Instant::now();
                 continue;
             }
@@ -169,11 +169,11 @@ impl Run {
         match action {
             Action::Advance(ms) => {
                 self.setup.simulator.advance_ms(ms);
-                self.note("the upstream's clock goes ahead");
+                self.count_fault("the upstream's clock goes ahead");
             }
             Action::Delete(pick) => {
                 if self.setup.simulator.delete_file(pick).is_some() {
-                    self.note("a file is deleted");
+                    self.count_fault("a file is deleted");
                 }
             }
             Action::Down(receiver, wait, with_host) => {
@@ -181,7 +181,7 @@ impl Run {
             }
             Action::ExpireTokens => {
                 self.setup.simulator.expire_tokens();
-                self.note("all access tokens end");
+                self.count_fault("all access tokens end");
             }
             Action::Hold(wait) => {
                 if self
@@ -192,7 +192,7 @@ impl Run {
                     > 0
                 {
                     tokio::time::sleep(wait).await;
-                    self.note("the receivers stand still");
+                    self.count_fault("the receivers stand still");
                 }
                 for receiver in &self.receivers {
                     receiver.hold(false);
@@ -206,7 +206,7 @@ impl Run {
                 self.signal("-STOP");
                 tokio::time::sleep(wait).await;
                 self.signal("-CONT");
-                self.note("SIGSTOP and SIGCONT");
+                self.count_fault("SIGSTOP and SIGCONT");
             }
             Action::Terminate => self.terminate().await,
             Action::Treat(treatment) => {
@@ -218,7 +218,7 @@ impl Run {
                 let name = format!("{treatment:?}");
                 let name = name.split(['(', ',']).next().unwrap();
                 if treated > 0 {
-                    self.note(&format!("receiver: {name}"));
+                    self.count_fault(&format!("receiver: {name}"));
                 }
             }
             Action::Upstream(row) => {
@@ -241,7 +241,7 @@ impl Run {
         if !self.receivers[receiver].kill().await {
             return;
         }
-        self.note("receiver: killed and begun again");
+        self.count_fault("receiver: killed and begun again");
         tokio::time::sleep(wait).await;
         if with_host {
             self.kill();
@@ -253,7 +253,7 @@ impl Run {
         if let Some(mut host) = self.host.take() {
             host.kill().unwrap();
             host.wait().unwrap();
-            self.note("SIGKILL");
+            self.count_fault("SIGKILL");
             self.assert_counts();
         }
     }
@@ -282,7 +282,7 @@ impl Run {
             "{ended}:\n{}",
             self.log_end()
         );
-        self.note("SIGTERM");
+        self.count_fault("SIGTERM");
         self.assert_counts();
     }
 
@@ -351,7 +351,7 @@ impl Run {
         }
     }
 
-    fn note(&mut self, name: &str) {
+    fn count_fault(&mut self, name: &str) {
         *self.fault_counts.entry(name.to_owned()).or_default() += 1;
     }
 
@@ -373,10 +373,10 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            let copy = Path::new(env!("CARGO_TARGET_TMPDIR"))
                 .join(format!("chaos-{}.log", self.plan.seed));
-            println!("{}: the log is {}", self.name(), kept.display());
-            let _ = std::fs::copy(self.setup.path("log"), kept);
+            println!("{}: the log is {}", self.name(), copy.display());
+            let _ = std::fs::copy(self.setup.path("log"), copy);
         }
         if let Some(host) = &mut self.host {
             // It may have ended.

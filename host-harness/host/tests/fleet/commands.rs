@@ -56,8 +56,8 @@ impl FleetFixture {
         fs::write(self.host.path(file), text).unwrap();
     }
 
-    /// A command of `fleet` that fails with this exit code. Returns what it says.
-    fn refused(&self, arguments: &[&str], code: i32) -> String {
+    /// Runs a command of `fleet` that fails with this exit code. Returns its error message.
+    fn run_refused(&self, arguments: &[&str], code: i32) -> String {
         let output = self.host.fleet_output(arguments);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
@@ -89,7 +89,7 @@ impl FleetFixture {
     }
 
     /// The address of the admin server, as the log has it.
-    fn admin(&self) -> String {
+    fn admin_address(&self) -> String {
         let log = self.host.log();
         let (_, after) = log.rsplit_once("admin server at http://").unwrap();
         after.split_whitespace().next().unwrap().to_owned()
@@ -97,10 +97,10 @@ impl FleetFixture {
 
     /// A request to the admin server. Returns the status and the body.
     fn request(&self, method: &str, path: &str) -> (u16, String) {
-        let admin = self.admin();
-        let mut stream = TcpStream::connect(&admin).unwrap();
+        let address = self.admin_address();
+        let mut stream = TcpStream::connect(&address).unwrap();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
              authorization: Bearer {TOKEN}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
@@ -146,9 +146,9 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let mut fixture = FleetFixture::new(&folder, server.port, WITH_ADMIN).await;
 
     let begun = collect_on_one_machine(&fixture);
-    interrupted(&fixture, server.port).await;
+    import_and_remove_after_interruption(&fixture, server.port).await;
     import(&fixture);
-    refuse(&fixture);
+    assert_refusals(&fixture);
     let status = fixture.status();
     assert_eq!(status["hosts"].as_array().unwrap().len(), 0, "{status:#}");
     let output = fixture.host.fleet_output(&["status"]);
@@ -183,7 +183,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     assert_eq!(events.len(), EVENTS, "{events:#?}");
     assert!(events.iter().all(|event| event.contains("tenant-3-")));
 
-    admin(&fixture).await;
+    assert_admin_shows_fleet(&fixture).await;
 
     assert_eq!(
         fixture.host.fleet(&["pause", "tenant-1"]),
@@ -404,9 +404,8 @@ async fn jetstream(port: u16) -> Context {
     async_nats::jetstream::new(client)
 }
 
-/// What an import and a removal have done when they are interrupted does not stand in the way of
-/// the next one.
-async fn interrupted(fixture: &FleetFixture, port: u16) {
+/// An import or removal that was interrupted does not prevent the next one.
+async fn import_and_remove_after_interruption(fixture: &FleetFixture, port: u16) {
     let arguments = ["import", "sources", "--state-dir", "single"];
     fixture.host.fleet(&arguments);
     let context = jetstream(port).await;
@@ -419,12 +418,12 @@ async fn interrupted(fixture: &FleetFixture, port: u16) {
     let again = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
     assert_eq!(imported, again);
     tenants.purge().filter("tenant.*").await.unwrap();
-    let said = fixture.refused(&["remove", "*"], 1);
+    let said = fixture.run_refused(&["remove", "*"], 1);
     assert!(said.contains("there is no tenant `*`"), "{said}");
     for tenant in ["tenant-1", "tenant-2"] {
         let removed = format!("tenant `{tenant}`: removed, with its position\n");
         assert_eq!(fixture.host.fleet(&["remove", tenant]), removed);
-        let said = fixture.refused(&["remove", tenant], 1);
+        let said = fixture.run_refused(&["remove", tenant], 1);
         assert!(said.contains("there is no tenant"), "{said}");
     }
 }
@@ -448,24 +447,24 @@ fn import(fixture: &FleetFixture) {
 }
 
 /// A command that refuses says how to do it right, and changes nothing.
-fn refuse(fixture: &FleetFixture) {
-    let said = fixture.refused(&["add", "tenant-3.toml"], 1);
+fn assert_refusals(fixture: &FleetFixture) {
+    let said = fixture.run_refused(&["add", "tenant-3.toml"], 1);
     assert!(said.contains("change it with `fleet change`"), "{said}");
     for verb in ["pause", "resume", "remove"] {
-        let said = fixture.refused(&[verb, "tenant-33"], 1);
+        let said = fixture.run_refused(&[verb, "tenant-33"], 1);
         assert!(said.contains("did you mean `tenant-3`?"), "{said}");
     }
     fixture.write("tenant-9.toml", "tenant-9", "");
-    let said = fixture.refused(&["change", "tenant-9.toml"], 1);
+    let said = fixture.run_refused(&["change", "tenant-9.toml"], 1);
     assert!(said.contains("there is no tenant `tenant-9`"), "{said}");
     let file = fixture.host.path("tenant-9.toml");
     let text = fs::read_to_string(&file).unwrap();
     let written_out = text.replace("{ file = \"secret\" }", "\"hunter22-hunter22\"");
     fs::write(&file, written_out).unwrap();
-    let said = fixture.refused(&["add", "tenant-9.toml"], 78);
+    let said = fixture.run_refused(&["add", "tenant-9.toml"], 78);
     assert!(said.contains("`client_secret` is in plain text"), "{said}");
     assert!(!said.contains("hunter22"), "{said}");
-    let said = fixture.refused(&["import", "nowhere"], 78);
+    let said = fixture.run_refused(&["import", "nowhere"], 78);
     assert!(said.contains("nowhere: cannot be read"), "{said}");
     assert_eq!(
         fixture.host.fleet(&["list"]),
@@ -474,7 +473,7 @@ fn refuse(fixture: &FleetFixture) {
 }
 
 /// The admin server of a host shows the whole fleet.
-async fn admin(fixture: &FleetFixture) {
+async fn assert_admin_shows_fleet(fixture: &FleetFixture) {
     let begun = Instant::now();
     let status = loop {
         let status = fixture.get("/api/v1/status");

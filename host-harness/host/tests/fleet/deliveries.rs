@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::upstream::PAGE;
+use crate::upstream::RECORDS_PER_PAGE;
 
 /// Events of one batch at most: `max_events` of the tenants.
-pub(crate) const BATCH: usize = 3 * PAGE;
+pub(crate) const EVENTS_PER_BATCH_MAX: usize = 3 * RECORDS_PER_PAGE;
 
 /// What has been delivered of the tenants. The files grow: each is read on where it was left.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Deliveries {
             for (number, count) in events {
                 if *count > 1 {
                     let batches = repeated.entry(tenant.clone()).or_default();
-                    batches.insert(number / BATCH);
+                    batches.insert(number / EVENTS_PER_BATCH_MAX);
                 }
             }
         }

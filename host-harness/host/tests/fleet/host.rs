@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::deliveries::BATCH;
+use crate::deliveries::EVENTS_PER_BATCH_MAX;
 use crate::program::program;
 
 /// A host that may run.
@@ -133,7 +133,7 @@ pub(crate) fn tenant_file(name: &str, upstream: &[u16], more: &str) -> String {
         .map(|port| format!("\"http://127.0.0.1:{port}\""));
     let origins: Vec<String> = origins.collect();
     format!(
-        "allow = [{}]\nmax_events = {BATCH}\n{more}\n[settings]\nbase_url = {{ env = \"BASE_URL\" }}\n\
+        "allow = [{}]\nmax_events = {EVENTS_PER_BATCH_MAX}\n{more}\n[settings]\nbase_url = {{ env = \"BASE_URL\" }}\n\
          client_id = \"{name}\"\nclient_secret = {{ file = \"secret\" }}\nstreams = [\"audit\"]\n\
          format = \"ecs\"\nstart = \"3h\"\n",
         origins.join(", ")

@@ -38,7 +38,7 @@ use serde_json::Value;
 use setup::link_machine_code;
 use tempfile::TempDir;
 use tokio::time::sleep;
-use upstream::{PAGE, Upstream};
+use upstream::{RECORDS_PER_PAGE, Upstream};
 
 const LEASE_DURATION: Duration = Duration::from_secs(5);
 /// How long after its host was lost a tenant is worked on elsewhere, at most.
@@ -70,7 +70,7 @@ struct Fleet {
     hosts: Vec<Host>,
     /// Tenants that must be delivered completely.
     tenants: BTreeSet<String>,
-    events: usize,
+    events_per_tenant: usize,
     delivered: RefCell<Deliveries>,
     begun: Instant,
     /// How often the work on any tenant may have been cut off so far.
@@ -93,8 +93,8 @@ impl Fleet {
         let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
         let answer_after = answer_after.min(ANSWER_AFTER_MAX);
         let pages = work.as_millis() / answer_after.as_millis();
-        let events = usize::try_from(pages).unwrap() * PAGE;
-        let upstream = Upstream::start(HOSTS, events, answer_after).await;
+        let events_per_tenant = usize::try_from(pages).unwrap() * RECORDS_PER_PAGE;
+        let upstream = Upstream::start(HOSTS, events_per_tenant, answer_after).await;
         // Two hosts can have all of them, and one more, so that none waits for its turn.
         let leases = (tenants + 1).div_ceil(2);
         let lines = format!("leases = {leases}\n{lines}");
@@ -135,7 +135,7 @@ impl Fleet {
             upstream,
             hosts,
             tenants: names,
-            events,
+            events_per_tenant,
             delivered: RefCell::new(Deliveries::new(files.into_iter())),
             begun: Instant::now(),
             interruptions: 0,
@@ -160,7 +160,7 @@ impl Fleet {
     fn assert_repeats_bounded(&self) {
         let repeated = self.deliveries().repeated_batches();
         let batches: usize = repeated.values().map(BTreeSet::len).sum();
-        self.note(&format!(
+        self.log_progress(&format!(
             "{batches} batches of {} tenants came twice",
             repeated.len()
         ));
@@ -174,7 +174,7 @@ impl Fleet {
         }
     }
 
-    fn note(&self, what: &str) {
+    fn log_progress(&self, what: &str) {
         let at = self.begun.elapsed().as_secs_f64();
         let mut stderr = std::io::stderr();
         writeln!(stderr, "{at:6.1} s: {what}").unwrap();
@@ -193,13 +193,13 @@ impl Fleet {
 
     /// Waits until this percentage of all events has come.
     async fn wait_for_percent(&self, percent: usize) {
-        let wanted = self.tenants.len() * self.events * percent / 100;
+        let wanted = self.tenants.len() * self.events_per_tenant * percent / 100;
         let begun = Instant::now();
         while self.event_count() < wanted {
-            self.watch(begun);
+            self.assert_healthy_before_deadline(begun);
             sleep(POLL_INTERVAL * 10).await;
         }
-        self.note(&format!("{percent} % delivered"));
+        self.log_progress(&format!("{percent} % delivered"));
     }
 
     /// Waits until a condition holds.
@@ -217,10 +217,12 @@ impl Fleet {
 
     /// Returns the tenants whose events are not all delivered.
     fn incomplete(&self) -> Vec<String> {
-        self.deliveries().incomplete(&self.tenants, self.events)
+        self.deliveries()
+            .incomplete(&self.tenants, self.events_per_tenant)
     }
 
-    fn watch(&self, since: Instant) {
+    /// Checks that the upstream saw no violation, and fails after the deadline.
+    fn assert_healthy_before_deadline(&self, since: Instant) {
         let violations = self.upstream.violations();
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.logs());
         if since.elapsed() > DEADLINE {
@@ -306,18 +308,18 @@ impl Fleet {
     /// Waits for all events, ends the hosts, and compares.
     async fn finish(mut self) {
         let begun = Instant::now();
-        let wanted = self.tenants.len() * self.events;
+        let wanted = self.tenants.len() * self.events_per_tenant;
         while self.event_count() < wanted || !self.incomplete().is_empty() {
-            self.watch(begun);
+            self.assert_healthy_before_deadline(begun);
             sleep(POLL_INTERVAL * 10).await;
         }
-        self.note("all delivered");
+        self.log_progress("all delivered");
         for host in &mut self.hosts {
             let (code, took) = host.terminate();
             assert_eq!(code, Some(0), "{}", host.log());
             assert!(took < Duration::from_secs(6), "{took:?}");
         }
-        self.watch(Instant::now());
+        self.assert_healthy_before_deadline(Instant::now());
         assert_eq!(self.incomplete(), Vec::<String>::new());
         self.assert_repeats_bounded();
         self.deliveries().check_repeats();
@@ -344,7 +346,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     fleet.expect_interruption();
     fleet.hosts[2].kill();
     let took = fleet.wait_until_resumed(2, &lost, Instant::now()).await;
-    fleet.note(&format!(
+    fleet.log_progress(&format!(
         "killed: {} tenants went on after {took:?}",
         lost.len()
     ));
@@ -357,10 +359,11 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     fleet.hosts[0].signal("-STOP");
     let stopped = Instant::now();
     let took = fleet.wait_until_resumed(0, &lost, stopped).await;
-    sleep((LEASE_DURATION * 2).saturating_sub(stopped.elapsed())).await; // what is suspended cannot say so
+    // Until the lease has certainly expired: a suspended host reports nothing.
+    sleep((LEASE_DURATION * 2).saturating_sub(stopped.elapsed())).await;
     fleet.hosts[0].signal("-CONT");
     fleet.wait_until_works_again(0, Instant::now()).await;
-    fleet.note(&format!(
+    fleet.log_progress(&format!(
         "suspended: {} tenants went on after {took:?}",
         lost.len()
     ));
@@ -372,7 +375,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     let asked = Instant::now();
     let (code, ended) = fleet.hosts[2].terminate();
     let took = fleet.wait_until_resumed(2, &lost, asked).await;
-    fleet.note(&format!(
+    fleet.log_progress(&format!(
         "stopped in {ended:?}: {} tenants went on after {took:?}",
         lost.len()
     ));
@@ -391,7 +394,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
             .wait_until_works_again(host, restarted + Duration::from_secs(1))
             .await;
     }
-    fleet.note("NATS was killed and started again");
+    fleet.log_progress("NATS was killed and started again");
 
     fleet.wait_for_percent(50).await;
     let lost = fleet.wait_until_working(1).await;
@@ -399,12 +402,13 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     proxy.cut(true);
     let cut = Instant::now();
     let took = fleet.wait_until_resumed(1, &lost, cut).await;
-    fleet.note(&format!(
+    fleet.log_progress(&format!(
         "cut off: {} tenants went on after {took:?}",
         lost.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
-    sleep((LEASE_DURATION * 2).saturating_sub(cut.elapsed())).await; // nor can what is cut off
+    // The same for a host that is cut off.
+    sleep((LEASE_DURATION * 2).saturating_sub(cut.elapsed())).await;
     let mended = Instant::now();
     assert!(
         fleet
@@ -415,7 +419,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     );
     proxy.cut(false);
     fleet.wait_until_works_again(1, mended).await;
-    fleet.note(&format!(
+    fleet.log_progress(&format!(
         "mended: it works again after {:?}",
         mended.elapsed()
     ));
@@ -431,9 +435,12 @@ async fn add_tenant(fleet: &mut Fleet) {
     let file = fleet.folder.path().join("tenant-900.toml");
     fs::write(&file, tenant_file("tenant-900", &fleet.upstream.ports, "")).unwrap();
     let file = file.to_str().unwrap();
-    let admin = &fleet.hosts[0];
-    assert_eq!(admin.fleet(&["add", file]), "tenant `tenant-900`: added\n");
-    let again = admin.fleet_output(&["add", file]);
+    let first_host = &fleet.hosts[0];
+    assert_eq!(
+        first_host.fleet(&["add", file]),
+        "tenant `tenant-900`: added\n"
+    );
+    let again = first_host.fleet_output(&["add", file]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let is_asked = || fleet.upstream.last_request_for("tenant-900").is_some();
     fleet
@@ -447,18 +454,18 @@ async fn change_tenants(fleet: &mut Fleet) {
     let file = fleet.folder.path().join("tenant-900.toml");
     let ports = fleet.upstream.ports.clone();
     let file = file.to_str().unwrap();
-    let admin = fleet.hosts[0].without_process();
+    let first_host = fleet.hosts[0].without_process();
     fleet.expect_interruption_of("tenant-900");
     fs::write(file, tenant_file("tenant-900", &ports, "max_requests = 40")).unwrap();
     assert_eq!(
-        admin.fleet(&["change", file]),
+        first_host.fleet(&["change", file]),
         "tenant `tenant-900`: changed\n"
     );
 
     let removed = "tenant-1";
-    admin.fleet(&["remove", removed]);
+    first_host.fleet(&["remove", removed]);
     fleet.tenants.remove(removed);
-    let names = admin.fleet(&["list"]);
+    let names = first_host.fleet(&["list"]);
     assert!(
         names.contains("tenant-900\n") && !names.contains("tenant-1\n"),
         "{names}"
@@ -466,9 +473,9 @@ async fn change_tenants(fleet: &mut Fleet) {
 
     let paused = "tenant-2";
     fleet.expect_interruption_of(paused);
-    admin.fleet(&["pause", paused]);
+    first_host.fleet(&["pause", paused]);
     let status = || -> Value {
-        let status = admin.fleet_output(&["status", "--json"]);
+        let status = first_host.fleet_output(&["status", "--json"]);
         serde_json::from_slice(&status.stdout).unwrap()
     };
     // The report of a host that stopped is purged; a NATS server that is killed soon after may
@@ -481,14 +488,14 @@ async fn change_tenants(fleet: &mut Fleet) {
     assert_eq!(status["tenants"], fleet.tenants.len(), "{status:#}");
     sleep(LEASE_DURATION).await; // a lease that it had is over
     let quiet = Instant::now();
-    sleep(LEASE_DURATION / 2).await; // nothing shows that nothing comes
+    sleep(LEASE_DURATION / 2).await; // no request is expected, so only time can show it
     for gone in [paused, removed] {
         let last = fleet.upstream.last_request_for(gone);
         assert!(last.is_none_or(|(_, at)| at < quiet), "{gone} is polled");
     }
     fleet.expect_interruption_of(paused);
-    admin.fleet(&["resume", paused]);
-    fleet.note("tenants were changed, removed, paused and resumed");
+    first_host.fleet(&["resume", paused]);
+    fleet.log_progress("tenants were changed, removed, paused and resumed");
 }
 
 /// Sends a NAK for a tenant that a host works on, as another host would after its lease.
@@ -521,7 +528,7 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
         let sent = Instant::now();
         while sent.elapsed() < LEASE_DURATION {
             if fleet.stopped_work_count(&tenant) > before {
-                fleet.note(&format!(
+                fleet.log_progress(&format!(
                     "a NAK was forged: the old host of {tenant} stopped"
                 ));
                 return;
@@ -552,7 +559,7 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     fleet.expect_interruption();
     servers[0].kill();
     let killed = Instant::now();
-    fleet.note("a server of three was killed");
+    fleet.log_progress("a server of three was killed");
     for host in 0..HOSTS {
         fleet
             .wait_until_works_again(host, killed + LEASE_DURATION)

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::mock_upstream::{audit_page, bearer, client_id, respond, respond_token, serve};
 
 /// Records on a page.
-pub(crate) const PAGE: usize = 10;
+pub(crate) const RECORDS_PER_PAGE: usize = 10;
 
 /// The upstream of a fleet. Clones share it.
 #[derive(Clone)]
@@ -152,5 +152,8 @@ async fn answer(
     let _waiting = PendingRequest::begin(&monitor, &tenant, host);
     tokio::time::sleep(answer_after).await;
     let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    respond(StatusCode::OK, &audit_page(&tenant, events, PAGE, &body))
+    respond(
+        StatusCode::OK,
+        &audit_page(&tenant, events, RECORDS_PER_PAGE, &body),
+    )
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use source_outputs::OutputError;
 
-use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
 use crate::receiver::{ReceiverState, Treatment};
 use crate::test_delivery::{TestDelivery, open};
@@ -96,7 +96,7 @@ async fn run(mut receiver: Receiver) {
 #[tokio::test]
 async fn forward_loses_nothing() {
     run(Receiver::Forward(
-        ForwardReceiver::start(Demands::default()).await,
+        ForwardReceiver::start(ForwardReceiverConfig::default()).await,
     ))
     .await;
 }

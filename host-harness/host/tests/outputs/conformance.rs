@@ -2,7 +2,7 @@
 
 use source_outputs::OutputError;
 
-use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
 use crate::peers::{AfterKill, CONNECTIONS, Directory, Nats, Peer, Pipe, Purpose, Scripted};
 use crate::test_delivery::{DEADLINE, TestDelivery, accept, deliver, report_skipped_test};
@@ -10,7 +10,7 @@ use crate::test_delivery::{DEADLINE, TestDelivery, accept, deliver, report_skipp
 /// All promises of one output with some settings.
 async fn conforms(mut peer: impl Peer) {
     accepts_in_order(&mut peer).await;
-    never_accepts_early_and_bounds_what_is_under_way(&mut peer).await;
+    never_accepts_early_and_bounds_what_is_in_flight(&mut peer).await;
     survives_faults(&mut peer).await;
     survives_a_restart(&mut peer).await;
     close_leaves_nothing_behind(&mut peer).await;
@@ -26,7 +26,7 @@ async fn accepts_in_order(peer: &mut impl Peer) {
     assert_eq!(peer.numbers().await, expected);
 }
 
-async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) {
+async fn never_accepts_early_and_bounds_what_is_in_flight(peer: &mut impl Peer) {
     let mut output = peer.open(Purpose::Hold).await;
     let before = peer.parts().await.unwrap_or(0);
     let _ = peer.take_in_flight_max().await;
@@ -111,8 +111,8 @@ async fn assert_has_all(peer: &impl Peer, count: usize) {
     assert_eq!(numbers, (0..count).collect::<Vec<_>>());
 }
 
-async fn forward(demands: Demands, more: &'static str) {
-    let receiver = ForwardReceiver::start(demands).await;
+async fn forward(config: ForwardReceiverConfig, more: &'static str) {
+    let receiver = ForwardReceiver::start(config).await;
     let kind = "forward";
     conforms(Scripted {
         receiver,
@@ -144,23 +144,23 @@ async fn file_keeps_every_promise() {
 
 #[tokio::test]
 async fn forward_keeps_every_promise() {
-    forward(Demands::default(), "").await;
+    forward(ForwardReceiverConfig::default(), "").await;
 }
 
 #[tokio::test]
 async fn forward_keeps_every_promise_compressed() {
-    forward(Demands::default(), "compression = \"gzip\"").await;
+    forward(ForwardReceiverConfig::default(), "compression = \"gzip\"").await;
 }
 
 #[tokio::test]
 async fn forward_keeps_every_promise_with_a_login() {
-    let demands = Demands {
+    let config = ForwardReceiverConfig {
         shared_key: Some("a key"),
         user: Some(("ann", "secret")),
-        ..Demands::default()
+        ..ForwardReceiverConfig::default()
     };
     let login = "shared_key = \"a key\"\nusername = \"ann\"\npassword = \"secret\"";
-    forward(demands, login).await;
+    forward(config, login).await;
 }
 
 #[tokio::test]

@@ -6,16 +6,18 @@ use source_outputs::OutputError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::forward_receiver::{Demands, ForwardReceiver, acknowledge, silent};
+use crate::forward_receiver::{
+    ForwardReceiver, ForwardReceiverConfig, acknowledge, start_silent_receiver,
+};
 use crate::receiver::{Treatment, listen_again};
 use crate::test_delivery::{TestDelivery, accept, deliver, open, refusal};
 
 const KEY: &str = "shared_key = \"a key\"\n";
 
-async fn keyed(demands: Demands) -> ForwardReceiver {
-    ForwardReceiver::start(Demands {
+async fn keyed(config: ForwardReceiverConfig) -> ForwardReceiver {
+    ForwardReceiver::start(ForwardReceiverConfig {
         shared_key: Some("a key"),
-        ..demands
+        ..config
     })
     .await
 }
@@ -29,7 +31,7 @@ async fn error_with(receiver: &ForwardReceiver, settings: &str) -> OutputError {
 
 #[tokio::test]
 async fn a_refused_frame_comes_again_with_the_same_chunk() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     receiver.state.script([Treatment::Refuse, Treatment::Reset]);
     let mut output = open(&receiver.settings("")).await;
     deliver(&mut *output, &TestDelivery::new(0..10)).await;
@@ -41,7 +43,7 @@ async fn a_refused_frame_comes_again_with_the_same_chunk() {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_not_sent_again_with_the_rest() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     receiver
         .state
         .script([Treatment::Accept, Treatment::Refuse]);
@@ -53,7 +55,7 @@ async fn what_was_acknowledged_is_not_sent_again_with_the_rest() {
 
 #[tokio::test]
 async fn a_receiver_that_pauses_gets_everything_when_it_goes_on() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     let mut output = open(&receiver.settings("connections = 1\nack_timeout_secs = 1")).await;
     accept(&mut *output, &TestDelivery::new(0..5))
         .await
@@ -75,8 +77,8 @@ async fn a_receiver_that_pauses_gets_everything_when_it_goes_on() {
 
 #[tokio::test]
 async fn a_frame_that_was_read_in_part_comes_again_whole() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
-    receiver.state.script([Treatment::BreakOff]);
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
+    receiver.state.script([Treatment::ResetMidRequest]);
     let mut output = open(&receiver.settings("connections = 1")).await;
     let test_delivery = TestDelivery::new(0..50);
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();
@@ -88,7 +90,7 @@ async fn a_frame_that_was_read_in_part_comes_again_whole() {
 
 #[tokio::test]
 async fn half_an_acknowledgement_is_none() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     receiver.state.script([Treatment::HalfAnswer]);
     let mut output = open(&receiver.settings("connections = 1")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..5))
@@ -102,7 +104,7 @@ async fn half_an_acknowledgement_is_none() {
 
 #[tokio::test]
 async fn no_acknowledgement_in_time_is_no_acceptance() {
-    let (address, _open) = silent().await;
+    let (address, _open) = start_silent_receiver().await;
     let settings = format!("type = \"forward\"\naddress = \"{address}\"\nack_timeout_secs = 1");
     let mut output = open(&settings).await;
     let begun = Instant::now();
@@ -120,7 +122,7 @@ async fn no_acknowledgement_in_time_is_no_acceptance() {
 
 #[tokio::test]
 async fn a_server_without_a_greeting_is_named() {
-    let (address, _open) = silent().await;
+    let (address, _open) = start_silent_receiver().await;
     let settings =
         format!("type = \"forward\"\naddress = \"{address}\"\nhandshake_timeout_secs = 1\n{KEY}");
     let mut output = open(&settings).await;
@@ -136,17 +138,17 @@ async fn a_server_without_a_greeting_is_named() {
 
 #[tokio::test]
 async fn a_server_with_a_key_we_do_not_have_is_named() {
-    let receiver = keyed(Demands::default()).await;
+    let receiver = keyed(ForwardReceiverConfig::default()).await;
     let error = error_with(&receiver, "").await;
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("set shared_key")),
+        matches!(&error, OutputError::ActionRequired(said) if said.contains("set shared_key")),
         "{error}"
     );
 }
 
 #[tokio::test]
 async fn a_wrong_key_and_a_wrong_password_are_told() {
-    let receiver = keyed(Demands::default()).await;
+    let receiver = keyed(ForwardReceiverConfig::default()).await;
     let error = error_with(&receiver, "shared_key = \"wrong\"").await;
     assert!(
         error.to_string().contains("if shared_key is wrong"),
@@ -154,15 +156,15 @@ async fn a_wrong_key_and_a_wrong_password_are_told() {
     );
 
     let user = Some(("ann", "secret"));
-    let receiver = keyed(Demands {
+    let receiver = keyed(ForwardReceiverConfig {
         user,
-        ..Demands::default()
+        ..ForwardReceiverConfig::default()
     })
     .await;
     let wrong = format!("{KEY}username = \"ann\"\npassword = \"wrong-one\"");
     let error = error_with(&receiver, &wrong).await;
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("username/password mismatch")),
+        matches!(&error, OutputError::ActionRequired(said) if said.contains("username/password mismatch")),
         "{error}"
     );
     assert!(!error.to_string().contains("wrong-one"));
@@ -170,23 +172,23 @@ async fn a_wrong_key_and_a_wrong_password_are_told() {
 
 #[tokio::test]
 async fn a_receiver_that_cannot_prove_the_key_gets_no_events() {
-    let receiver = keyed(Demands {
+    let receiver = keyed(ForwardReceiverConfig {
         impostor: true,
-        ..Demands::default()
+        ..ForwardReceiverConfig::default()
     })
     .await;
     let error = error_with(&receiver, KEY).await;
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("has another shared_key"))
+        matches!(&error, OutputError::ActionRequired(said) if said.contains("has another shared_key"))
     );
     assert!(receiver.state.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_connection_for_one_frame_is_not_used_twice() {
-    let receiver = keyed(Demands {
+    let receiver = keyed(ForwardReceiverConfig {
         one_frame: true,
-        ..Demands::default()
+        ..ForwardReceiverConfig::default()
     })
     .await;
     let mut output = open(&receiver.settings(KEY)).await;
@@ -200,7 +202,7 @@ async fn a_connection_for_one_frame_is_not_used_twice() {
 
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_is_opened_again_at_once() {
-    let mut receiver = ForwardReceiver::start(Demands::default()).await;
+    let mut receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     let mut output = open(&receiver.settings("connections = 1")).await;
     accept(&mut *output, &TestDelivery::new(0..1))
         .await
@@ -242,12 +244,12 @@ async fn a_receiver_that_closes_its_half_gets_the_end_of_an_idle_connection() {
 
 #[tokio::test]
 async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_not() {
-    let mut receiver = keyed(Demands::default()).await;
+    let mut receiver = keyed(ForwardReceiverConfig::default()).await;
     let mut output = open(&receiver.settings("connections = 1\nshared_key = \"wrong\"")).await;
     let test_delivery = TestDelivery::new(0..1);
     for attempt in 1..=4 {
         let error = accept(&mut *output, &test_delivery).await.unwrap_err();
-        let blocked = matches!(error, OutputError::Blocked(_));
+        let blocked = matches!(error, OutputError::ActionRequired(_));
         assert_eq!(blocked, attempt >= 3, "{attempt}: {error:?}");
     }
 
@@ -274,7 +276,7 @@ async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_n
 
 #[tokio::test]
 async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
-    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
     let mut output = open(&receiver.settings("event_kib_max = 1")).await;
     let mut test_delivery = TestDelivery::new(0..3);
     test_delivery.push("[\"no\", \"object\"]");

@@ -18,7 +18,7 @@ use crate::receiver::{ReceiverState, Treatment, listen_again};
 
 /// What the receiver requires before it accepts frames.
 #[derive(Clone, Default)]
-pub(crate) struct Demands {
+pub(crate) struct ForwardReceiverConfig {
     pub(crate) shared_key: Option<&'static str>,
     pub(crate) user: Option<(&'static str, &'static str)>,
     /// Whether it proves knowledge of a wrong key.
@@ -31,7 +31,7 @@ pub(crate) struct Demands {
 pub(crate) struct ForwardReceiver {
     pub(crate) state: ReceiverState,
     pub(crate) address: SocketAddr,
-    demands: Demands,
+    config: ForwardReceiverConfig,
     paused: watch::Sender<bool>,
     /// How many connections there are.
     open_connections: watch::Sender<usize>,
@@ -63,18 +63,18 @@ enum End {
 }
 
 impl ForwardReceiver {
-    pub(crate) async fn start(demands: Demands) -> Self {
-        Self::with(demands, ReceiverState::new()).await
+    pub(crate) async fn start(config: ForwardReceiverConfig) -> Self {
+        Self::with(config, ReceiverState::new()).await
     }
 
-    pub(crate) async fn with(demands: Demands, state: ReceiverState) -> Self {
+    pub(crate) async fn with(config: ForwardReceiverConfig, state: ReceiverState) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (paused, open_connections) = (watch::channel(false).0, watch::channel(0).0);
         let served = serve(
             listener,
             state.clone(),
-            demands.clone(),
+            config.clone(),
             paused.subscribe(),
             open_connections.clone(),
         );
@@ -82,7 +82,7 @@ impl ForwardReceiver {
             address,
             task: tokio::spawn(served),
             state,
-            demands,
+            config,
             paused,
             open_connections,
         }
@@ -109,9 +109,9 @@ impl ForwardReceiver {
     /// Restarts at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
-        let (state, demands) = (self.state.clone(), self.demands.clone());
+        let (state, config) = (self.state.clone(), self.config.clone());
         let (paused, open_connections) = (self.paused.subscribe(), self.open_connections.clone());
-        self.task = tokio::spawn(serve(listener, state, demands, paused, open_connections));
+        self.task = tokio::spawn(serve(listener, state, config, paused, open_connections));
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -128,7 +128,7 @@ impl Drop for ForwardReceiver {
 async fn serve(
     listener: TcpListener,
     state: ReceiverState,
-    demands: Demands,
+    config: ForwardReceiverConfig,
     mut paused: watch::Receiver<bool>,
     open_connections: watch::Sender<usize>,
 ) {
@@ -141,10 +141,10 @@ async fn serve(
         };
         // Answers are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
-        let (state, demands, paused) = (state.clone(), demands.clone(), paused.clone());
+        let (state, config, paused) = (state.clone(), config.clone(), paused.clone());
         let open_connection = OpenConnection::new(open_connections.clone());
         connections.spawn(async move {
-            serve_connection(stream, state, demands, paused).await;
+            serve_connection(stream, state, config, paused).await;
             drop(open_connection);
         });
     }
@@ -154,14 +154,14 @@ async fn serve(
 async fn serve_connection(
     mut stream: TcpStream,
     state: ReceiverState,
-    demands: Demands,
+    config: ForwardReceiverConfig,
     mut paused: watch::Receiver<bool>,
 ) {
     let served = async {
-        match &demands.tls {
-            None => serve_stream(&mut stream, &state, &demands).await,
+        match &config.tls {
+            None => serve_stream(&mut stream, &state, &config).await,
             Some(acceptor) => match acceptor.accept(&mut stream).await {
-                Ok(stream) => serve_stream(stream, &state, &demands).await,
+                Ok(stream) => serve_stream(stream, &state, &config).await,
                 Err(_) => End::Closed,
             },
         }
@@ -179,18 +179,18 @@ async fn serve_connection(
 async fn serve_stream(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     state: &ReceiverState,
-    demands: &Demands,
+    config: &ForwardReceiverConfig,
 ) -> End {
     let mut unread = Vec::new();
-    if let Some(key) = demands.shared_key
-        && shake_hands(&mut stream, &mut unread, key, demands)
+    if let Some(key) = config.shared_key
+        && handshake(&mut stream, &mut unread, key, config)
             .await
             .is_none()
     {
         return End::Closed;
     }
     loop {
-        if state.take_break_off() {
+        if state.take_mid_request_reset() {
             drop(stream.read(&mut [0; 100]).await);
             return End::Reset;
         }
@@ -198,48 +198,48 @@ async fn serve_stream(
             return End::Closed;
         };
         let (events, chunk) = unpack(&frame);
-        let _under_way = state.note(chunk.clone());
+        let _in_flight = state.begin_request(chunk.clone());
         state.wait_until_released().await;
         let ack = Value::Map(vec![("ack".into(), chunk.into())]);
         match state.next_treatment() {
-            Treatment::Accept => state.take(events),
+            Treatment::Accept => state.record_accepted(events),
             Treatment::HalfAnswer => {
-                state.take(events);
+                state.record_accepted(events);
                 let bytes = encoded(&ack);
                 drop(stream.write_all(&bytes[..bytes.len() / 2]).await);
                 return End::Closed;
             }
             Treatment::Late(wait) => {
-                state.take(events);
+                state.record_accepted(events);
                 tokio::time::sleep(wait).await;
             }
             Treatment::Refuse | Treatment::Answer(..) => {
                 write(&mut stream, &Value::Map(Vec::new())).await;
                 return End::Closed;
             }
-            Treatment::BreakOff | Treatment::Reset => return End::Reset,
-            Treatment::TakeAndReset => {
-                state.take(events);
+            Treatment::ResetMidRequest | Treatment::Reset => return End::Reset,
+            Treatment::AcceptAndReset => {
+                state.record_accepted(events);
                 return End::Reset;
             }
         }
-        if write(&mut stream, &ack).await.is_none() || demands.one_frame {
+        if write(&mut stream, &ack).await.is_none() || config.one_frame {
             return End::Closed;
         }
     }
 }
 
-async fn shake_hands(
+async fn handshake(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     unread: &mut Vec<u8>,
     key: &str,
-    demands: &Demands,
+    config: &ForwardReceiverConfig,
 ) -> Option<()> {
     let (nonce, auth) = (b"\x01nonce\xff".to_vec(), b"\xfeauth".to_vec());
     let options = vec![
         ("nonce".into(), Value::Binary(nonce.clone())),
         ("auth".into(), Value::Binary(auth.clone())),
-        ("keepalive".into(), (!demands.one_frame).into()),
+        ("keepalive".into(), (!config.one_frame).into()),
     ];
     let hello = Value::Array(vec!["HELO".into(), Value::Map(options)]);
     write(stream, &hello).await?;
@@ -251,15 +251,15 @@ async fn shake_hands(
     };
     let (client, salt) = (part(1), part(2));
     let proven = part(3) == digest(&[salt, client, &nonce, key.as_bytes()]).as_bytes();
-    if !proven && demands.user.is_none() {
+    if !proven && config.user.is_none() {
         // As Fluent Bit: no PONG at all.
         return None;
     }
-    let known = demands.user.is_none_or(|(user, password)| {
+    let known = config.user.is_none_or(|(user, password)| {
         let wanted = digest(&[&auth, user.as_bytes(), password.as_bytes()]);
         part(4) == user.as_bytes() && part(5) == wanted.as_bytes()
     });
-    let own_key = if demands.impostor { "another" } else { key };
+    let own_key = if config.impostor { "another" } else { key };
     let proof = digest(&[salt, b"receiver", &nonce, own_key.as_bytes()]);
     let (reason, success) = match (proven, known) {
         (false, _) => ("shared_key mismatch", false),
@@ -310,10 +310,10 @@ async fn next_value(stream: &mut (impl AsyncRead + Unpin), unread: &mut Vec<u8>)
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
         }
-        let mut room = vec![0; 64 * 1024];
-        match stream.read(&mut room).await {
+        let mut buffer = vec![0; 64 * 1024];
+        match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return None,
-            Ok(count) => unread.extend_from_slice(&room[..count]),
+            Ok(count) => unread.extend_from_slice(&buffer[..count]),
         }
     }
 }
@@ -376,8 +376,8 @@ pub(crate) async fn acknowledge(stream: &mut TcpStream) {
     write(stream, &ack).await.unwrap();
 }
 
-/// A receiver that accepts connections and never replies.
-pub(crate) async fn silent() -> (SocketAddr, Arc<JoinHandle<Vec<TcpStream>>>) {
+/// Starts a receiver that accepts connections and never replies.
+pub(crate) async fn start_silent_receiver() -> (SocketAddr, Arc<JoinHandle<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {

@@ -49,7 +49,7 @@ async fn refused_credentials_block_the_output_until_they_are_accepted() {
             .script([Treatment::Answer(status, Vec::new(), "who are you")]);
         let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(
-            matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
+            matches!(&error, OutputError::ActionRequired(said) if said.contains("credentials are refused")),
             "{error:?}"
         );
     }
@@ -170,7 +170,7 @@ async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("refuses every event")),
+        matches!(&error, OutputError::ActionRequired(said) if said.contains("refuses every event")),
         "{error}"
     );
     // Repaired there.
@@ -205,7 +205,7 @@ async fn a_request_whose_answer_is_too_long_is_sent_again_in_halves() {
     receiver.state.script(answer(401));
     let error = accept(&mut *output, &single).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
+        matches!(&error, OutputError::ActionRequired(said) if said.contains("credentials are refused")),
         "{error:?}"
     );
     accept(&mut *output, &single).await.unwrap();

@@ -128,13 +128,13 @@ async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
     };
     let kind = header(CONTENT_TYPE).unwrap();
     let encoding = header(CONTENT_ENCODING);
-    let _under_way = state.note(format!(
+    let _in_flight = state.begin_request(format!(
         "{path} {kind} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
-    if state.take_break_off() {
+    if state.take_mid_request_reset() {
         body.frame().await;
         return reset();
     }
@@ -145,9 +145,9 @@ async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
         Treatment::Accept => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
         Treatment::Refuse => return Ok(reply(500, "no")),
-        Treatment::BreakOff | Treatment::Reset => return reset(),
-        Treatment::HalfAnswer | Treatment::TakeAndReset => {
-            state.take(events(&path, &kind, &body));
+        Treatment::ResetMidRequest | Treatment::Reset => return reset(),
+        Treatment::HalfAnswer | Treatment::AcceptAndReset => {
+            state.record_accepted(events(&path, &kind, &body));
             return reset();
         }
         Treatment::Answer(status, headers, text) => {
@@ -164,7 +164,7 @@ async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
         return Ok(reply(400, "cannot decode"));
     }
     let created = created(&events);
-    state.take(events);
+    state.record_accepted(events);
     Ok(match path.as_str() {
         "/_bulk" => reply(200, created),
         "/services/collector/event" => reply(200, "{\"text\":\"Success\",\"code\":0}"),

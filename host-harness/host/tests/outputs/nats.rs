@@ -38,7 +38,7 @@ async fn stream(port: u16, create: bool) -> Stream {
     context.get_stream("MIMECAST").await.unwrap()
 }
 
-pub(crate) async fn messages(port: u16, create: bool) -> u64 {
+pub(crate) async fn message_count(port: u16, create: bool) -> u64 {
     let mut stream = stream(port, create).await;
     stream.info().await.unwrap().state.messages
 }
@@ -47,7 +47,7 @@ pub(crate) async fn messages(port: u16, create: bool) -> u64 {
 pub(crate) async fn numbers(port: u16) -> Vec<usize> {
     let stream = stream(port, false).await;
     let mut numbers = Vec::new();
-    for sequence in 1..=messages(port, false).await {
+    for sequence in 1..=message_count(port, false).await {
         let message = stream.get_raw_message(sequence).await.unwrap();
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
         numbers.push(number(&event));
@@ -72,14 +72,14 @@ async fn jetstream_takes_every_event_once() {
         "{error}"
     );
 
-    assert_eq!(messages(port, true).await, 0);
+    assert_eq!(message_count(port, true).await, 0);
     let test_delivery = TestDelivery::new(0..700);
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(messages(port, false).await, 700);
+    assert_eq!(message_count(port, false).await, 700);
     // A new run repeats what it does not know to be accepted.
     let mut again = open(&settings).await;
     deliver(&mut *again, &test_delivery).await;
-    assert_eq!(messages(port, false).await, 700);
+    assert_eq!(message_count(port, false).await, 700);
 
     let mut large = TestDelivery::new(700..701);
     large.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(1_200_000)));
@@ -89,7 +89,7 @@ async fn jetstream_takes_every_event_once() {
         matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
         "{error}"
     );
-    assert_eq!(messages(port, false).await, 702);
+    assert_eq!(message_count(port, false).await, 702);
 
     server.kill();
     let test_delivery = TestDelivery::new(702..800);
@@ -97,7 +97,7 @@ async fn jetstream_takes_every_event_once() {
     assert!(matches!(error, OutputError::Retry(_)), "{error}");
     let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(messages(port, false).await, 800);
+    assert_eq!(message_count(port, false).await, 800);
     drop(restarted);
 }
 
@@ -108,7 +108,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
         return report_skipped_test("nats-server is not installed");
     };
     let port = server.port;
-    assert_eq!(messages(port, true).await, 0);
+    assert_eq!(message_count(port, true).await, 0);
     // Longer than any test waits.
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 3600");
     let mut output = open(&settings).await;
@@ -134,7 +134,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     drop(waiting);
     let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(messages(port, false).await, 100);
+    assert_eq!(message_count(port, false).await, 100);
     drop(restarted);
 }
 
@@ -148,7 +148,10 @@ async fn refused_credentials_block_the_output() {
     let error = accept(&mut *output, &TestDelivery::new(0..1))
         .await
         .unwrap_err();
-    assert!(matches!(&error, OutputError::Blocked(_)), "{error:?}");
+    assert!(
+        matches!(&error, OutputError::ActionRequired(_)),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

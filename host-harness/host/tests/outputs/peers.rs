@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_outputs::{Output, ndjson_writer};
+use source_outputs::{Output, ndjson_output};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
@@ -146,9 +146,9 @@ impl<R: ScriptedReceiver> Peer for Scripted<R> {
         self.receiver.state().script([
             Treatment::Refuse,
             Treatment::Reset,
-            Treatment::BreakOff,
+            Treatment::ResetMidRequest,
             Treatment::HalfAnswer,
-            Treatment::TakeAndReset,
+            Treatment::AcceptAndReset,
             Treatment::Late(Duration::from_millis(50)),
             Treatment::Reset,
         ]);
@@ -342,7 +342,7 @@ impl Peer for Pipe {
             pipe: writer,
             written,
         };
-        ndjson_writer(pipe, None).unwrap()
+        ndjson_output(pipe, None).unwrap()
     }
 
     async fn numbers(&self) -> Vec<usize> {
@@ -390,7 +390,7 @@ impl Nats {
     pub(crate) async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(directory.path(), None).await?;
-        assert_eq!(nats::messages(server.port, true).await, 0);
+        assert_eq!(nats::message_count(server.port, true).await, 0);
         Some(Self { server, directory })
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mimecast_simulator::{Config, Ledger, Simulator};
 use serde_json::Value;
 
-use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
 use crate::machine_code::link_machine_code;
 use crate::receiver::{ReceiverState, Treatment};
@@ -76,15 +76,15 @@ fn finish(file: &Path) {
 /// Asserts that every expected event has arrived. Returns how many events there are beside
 /// these: of malformed lines, those that can be read all the same.
 fn assert_complete(ledger: &Ledger, receiver: &ReceiverState) -> usize {
-    let taken = receiver.distinct_at(["/stream", "/id"]);
+    let accepted = receiver.distinct_at(["/stream", "/id"]);
     let mut expected = BTreeSet::new();
     for stream in ledger.streams() {
         let ids = ledger.expected(stream).iter();
         expected.extend(ids.map(|id| [stream.to_owned(), id.clone()]));
     }
-    let missing = expected.difference(&taken).count();
+    let missing = expected.difference(&accepted).count();
     assert_eq!(missing, 0, "of {} events", expected.len());
-    taken.len() - expected.len()
+    accepted.len() - expected.len()
 }
 
 /// Reads the events of an output file and of the files that were closed before it.
@@ -99,7 +99,7 @@ fn read_output_files(directory: &Path) -> ReceiverState {
             closed += 1;
         }
         let lines = std::str::from_utf8(&bytes).unwrap().lines();
-        state.take(
+        state.record_accepted(
             lines
                 .map(|line| serde_json::from_str(line).unwrap())
                 .collect(),
@@ -115,7 +115,7 @@ fn assert_rejected(file: &Path, rejected_records: &ReceiverState) {
     let names = ["original", "original_base64"];
     let has_original =
         |rejected_record: &Value| names.iter().any(|name| rejected_record.get(name).is_some());
-    assert!(rejected_records.taken().iter().all(has_original));
+    assert!(rejected_records.accepted().iter().all(has_original));
     let status = Command::new(env!("CARGO_BIN_EXE_source-host"))
         .args([Path::new("status"), Path::new("--json"), file])
         .output()
@@ -127,8 +127,8 @@ fn assert_rejected(file: &Path, rejected_records: &ReceiverState) {
         .map(|stream| stream["rejected"].as_u64().unwrap())
         .sum();
     assert!(rejected > 20, "{rejected}");
-    let taken = rejected_records.distinct_at(["/stream", "/locator"]);
-    assert_eq!(u64::try_from(taken.len()).unwrap(), rejected);
+    let accepted = rejected_records.distinct_at(["/stream", "/locator"]);
+    assert_eq!(u64::try_from(accepted.len()).unwrap(), rejected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,7 +139,8 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         ..tenant()
     };
     let simulator = Simulator::start(tenant).await.unwrap();
-    let mut forward = ForwardReceiver::with(Demands::default(), ReceiverState::slow()).await;
+    let mut forward =
+        ForwardReceiver::with(ForwardReceiverConfig::default(), ReceiverState::slow()).await;
     let mut http = HttpReceiver::with(ReceiverState::slow()).await;
     let rejected_records = HttpReceiver::with(ReceiverState::slow()).await;
     let outputs = format!(
@@ -182,8 +183,8 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     let ledger = simulator.ledger().of_tenant("acme");
     let extra = assert_complete(&ledger, &forward.state);
     assert_eq!(assert_complete(&ledger, &http.state), extra);
-    let kept = read_output_files(&directory.path().join("kept"));
-    assert_eq!(assert_complete(&ledger, &kept), extra);
+    let from_files = read_output_files(&directory.path().join("kept"));
+    assert_eq!(assert_complete(&ledger, &from_files), extra);
     assert_rejected(&file, &rejected_records.state);
     println!(
         "{KILLS} kills: {} events through forward, {} through http, for {} records",
@@ -194,12 +195,12 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
 }
 
 /// A host that runs until it is stopped, and its log.
-struct Running {
+struct HostProcess {
     process: Child,
     log: PathBuf,
 }
 
-impl Running {
+impl HostProcess {
     fn start(file: &Path) -> Self {
         let log = file.with_extension("log");
         let process = host(file)
@@ -246,7 +247,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for HostProcess {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
@@ -275,7 +276,8 @@ fn served(simulator: &Simulator) -> usize {
 async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(tenant()).await.unwrap();
-    let receiver = ForwardReceiver::with(Demands::default(), ReceiverState::slow()).await;
+    let receiver =
+        ForwardReceiver::with(ForwardReceiverConfig::default(), ReceiverState::slow()).await;
     let output = receiver.settings("connections = 1\nframe_kib = 16");
     let file = write_settings(
         directory.path(),
@@ -283,7 +285,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
         &format!("[[output]]\n{output}"),
     );
     receiver.state.hold(true);
-    let running = Running::start(&file);
+    let running = HostProcess::start(&file);
     receiver.state.wait_for_requests(1).await;
     assert_eq!(receiver.state.count(), 0);
     receiver.state.hold(false);
@@ -332,7 +334,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     let total = simulator.ledger().of_tenant("acme").expected_count();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
-        state.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
+        state.record_accepted(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
         read += 1;
         if read % 250 == 1 {
             // What the pipe holds, and the batch that waits for room in it.
@@ -365,7 +367,7 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
         &simulator,
         &format!("[[output]]\n{output}"),
     );
-    let mut running = Running::start(&file);
+    let mut running = HostProcess::start(&file);
     running.wait_for_log("output blocked").await;
     receiver
         .state
@@ -473,7 +475,7 @@ async fn assert_used_at_next_try(setting: &str, scheme: &str) {
         &simulator,
         &format!("[[output]]\n{output}"),
     );
-    let mut running = Running::start(&file);
+    let mut running = HostProcess::start(&file);
     running.wait_for_log("answers 401 no").await;
     std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
     let total = simulator.ledger().of_tenant("acme").expected_count();
@@ -503,7 +505,7 @@ async fn two_hosts_do_not_write_to_one_file() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = write_settings(one.path(), &simulator, &output);
     let second = write_settings(other.path(), &simulator, &output);
-    let mut running = Running::start(&first);
+    let mut running = HostProcess::start(&first);
     running.wait_for_log("started").await;
     let mut command = host(&second);
     let ended = tokio::task::block_in_place(|| command.arg("--once").output()).unwrap();

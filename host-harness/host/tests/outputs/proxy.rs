@@ -122,7 +122,7 @@ async fn a_proxy_that_refuses_is_named_with_its_answer() {
         asking.address
     );
     assert!(
-        matches!(&error, OutputError::Blocked(reason) if reason.ends_with(&wanted)),
+        matches!(&error, OutputError::ActionRequired(reason) if reason.ends_with(&wanted)),
         "{error}"
     );
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -25,9 +25,9 @@ pub(crate) enum Treatment {
     /// Accepts nothing and resets the connection, like Fluent Bit when it pauses.
     Reset,
     /// Reads a part of it and resets the connection.
-    BreakOff,
+    ResetMidRequest,
     /// Accepts it, and resets the connection before the answer.
-    TakeAndReset,
+    AcceptAndReset,
     /// Accepts it, and ends the connection within the answer.
     HalfAnswer,
     /// Answers with this, and accepts nothing.
@@ -38,7 +38,7 @@ pub(crate) enum Treatment {
 /// receiver.
 #[derive(Clone)]
 pub(crate) struct ReceiverState {
-    taken: Arc<Mutex<Vec<Value>>>,
+    accepted: Arc<Mutex<Vec<Value>>>,
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
     /// The number of requests that are not answered, and its maximum.
@@ -47,33 +47,33 @@ pub(crate) struct ReceiverState {
     changed: watch::Sender<()>,
     held: watch::Sender<bool>,
     is_slow: bool,
-    /// What is kept of an event that was taken.
-    keep: fn(Value) -> Value,
+    /// Reduces an accepted event to the part that is stored.
+    reduce: fn(Value) -> Value,
 }
 
 impl ReceiverState {
     pub(crate) fn new() -> Self {
         Self {
-            taken: Arc::default(),
+            accepted: Arc::default(),
             script: Arc::default(),
             requests: Arc::default(),
             in_flight: Arc::default(),
             changed: watch::channel(()).0,
             held: watch::channel(false).0,
             is_slow: false,
-            keep: |event| event,
+            reduce: |event| event,
         }
     }
 
-    /// Keeps only `keep(event)` of each event.
+    /// Stores only `reduce(event)` of each event.
     #[allow(
         dead_code,
         clippy::allow_attributes,
-        reason = "only the chaos run takes more than can be kept"
+        reason = "only the chaos run accepts more than fits into memory"
     )]
-    pub(crate) fn keeping(keep: fn(Value) -> Value) -> Self {
+    pub(crate) fn reducing(reduce: fn(Value) -> Value) -> Self {
         Self {
-            keep,
+            reduce,
             ..Self::new()
         }
     }
@@ -100,21 +100,21 @@ impl ReceiverState {
         }
     }
 
-    /// Takes the next treatment from the script if it is to break off, which is decided before a
-    /// request is read. Returns whether it was.
-    pub(crate) fn take_break_off(&self) -> bool {
+    /// Removes the next treatment if it is `ResetMidRequest`, and returns whether it was. Called
+    /// before the request is read.
+    pub(crate) fn take_mid_request_reset(&self) -> bool {
         let mut script = self.script.lock().unwrap();
         let next = script.front();
-        let breaks_off = matches!(next, Some(Treatment::BreakOff));
-        if breaks_off {
+        let is_reset = matches!(next, Some(Treatment::ResetMidRequest));
+        if is_reset {
             script.pop_front();
         }
-        breaks_off
+        is_reset
     }
 
-    /// Notes a request by a text that identifies it. It counts as in flight until the returned
+    /// Records a request by a text that identifies it. It counts as in flight until the returned
     /// value is dropped.
-    pub(crate) fn note(&self, request: String) -> InFlightRequest {
+    pub(crate) fn begin_request(&self, request: String) -> InFlightRequest {
         self.requests.lock().unwrap().push(request);
         let mut in_flight = self.in_flight.lock().unwrap();
         in_flight.0 += 1;
@@ -135,34 +135,34 @@ impl ReceiverState {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(crate) fn take(&self, events: Vec<Value>) {
-        let kept: Vec<Value> = events.into_iter().map(self.keep).collect();
-        self.taken.lock().unwrap().extend(kept);
+    pub(crate) fn record_accepted(&self, events: Vec<Value>) {
+        let reduced: Vec<Value> = events.into_iter().map(self.reduce).collect();
+        self.accepted.lock().unwrap().extend(reduced);
         self.changed.send_replace(());
     }
 
     /// Returns the distinct values at these JSON pointers of the accepted events.
     pub(crate) fn distinct_at<const N: usize>(&self, pointers: [&str; N]) -> BTreeSet<[String; N]> {
-        let taken = self.taken.lock().unwrap();
+        let accepted = self.accepted.lock().unwrap();
         let text =
             |event: &Value, pointer| event.pointer(pointer).unwrap().as_str().unwrap().to_owned();
-        taken
+        accepted
             .iter()
             .map(|event| pointers.map(|pointer| text(event, pointer)))
             .collect()
     }
 
-    pub(crate) fn taken(&self) -> Vec<Value> {
-        self.taken.lock().unwrap().clone()
+    pub(crate) fn accepted(&self) -> Vec<Value> {
+        self.accepted.lock().unwrap().clone()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.taken.lock().unwrap().len()
+        self.accepted.lock().unwrap().len()
     }
 
     /// Returns the numbers of the accepted events, in order.
     pub(crate) fn numbers(&self) -> Vec<usize> {
-        self.taken.lock().unwrap().iter().map(number).collect()
+        self.accepted.lock().unwrap().iter().map(number).collect()
     }
 
     /// Returns the distinct numbers of the accepted events, sorted.

@@ -15,7 +15,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
 use crate::test_delivery::{TestDelivery, accept, open};
 
@@ -56,9 +56,9 @@ pub(crate) fn write_certificates(directory: &Path) -> TlsAcceptor {
 #[tokio::test]
 async fn both_ends_show_a_certificate() {
     let directory = tempfile::tempdir().unwrap();
-    let demands = Demands {
+    let demands = ForwardReceiverConfig {
         tls: Some(write_certificates(directory.path())),
-        ..Demands::default()
+        ..ForwardReceiverConfig::default()
     };
     let receiver = ForwardReceiver::start(demands).await;
     let file = |name: &str| directory.path().join(name).display().to_string();

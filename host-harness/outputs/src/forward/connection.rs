@@ -13,7 +13,7 @@ use rmpv::Value;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use source_common::dial::connect_any;
-use source_common::peer_certificate::connection_problem;
+use source_common::peer_certificate::actionable_cause;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::lookup_host;
 use tokio::sync::oneshot;
@@ -56,17 +56,17 @@ pub(super) struct Connector {
 #[derive(Debug)]
 pub(super) enum ForwardError {
     /// A retry may help.
-    Transient(String),
+    Retry(String),
     /// The receiver ended the handshake without a reason: it does not know the
     /// shared key, or it is stopping.
     HandshakeEnded(String),
     /// A retry does not help until an operator changes something.
-    Permanent(String),
+    ActionRequired(String),
 }
 
 impl From<io::Error> for ForwardError {
     fn from(error: io::Error) -> Self {
-        Self::Transient(error.to_string())
+        Self::Retry(error.to_string())
     }
 }
 
@@ -87,10 +87,10 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<Connection, ForwardError> {
         let stream = timeout(CONNECT_TIMEOUT, self.dial())
             .await
-            .map_err(|_| ForwardError::Transient("no connection in time".to_owned()))?
+            .map_err(|_| ForwardError::Retry("no connection in time".to_owned()))?
             .map_err(|error| {
-                let problem = connection_problem(&error).unwrap_or_else(|| error.to_string());
-                ForwardError::Transient(format!("no connection: {problem}"))
+                let problem = actionable_cause(&error).unwrap_or_else(|| error.to_string());
+                ForwardError::Retry(format!("no connection: {problem}"))
             })?;
         let mut connection = Connection {
             stream,
@@ -144,14 +144,14 @@ impl Connection {
             && greeting.first().and_then(Value::as_str) == Some("HELO")
         {
             let reason = "the receiver asks for a shared key; set shared_key";
-            return Err(ForwardError::Permanent(reason.to_owned()));
+            return Err(ForwardError::ActionRequired(reason.to_owned()));
         }
         match member(&response, "ack").and_then(text) {
             Some(ack) if ack == frame.chunk_id => Ok(()),
-            Some(_) => Err(ForwardError::Transient(
+            Some(_) => Err(ForwardError::Retry(
                 "the receiver acknowledges a frame other than the one it was sent".to_owned(),
             )),
-            None => Err(ForwardError::Transient(
+            None => Err(ForwardError::Retry(
                 "the receiver rejected the frame".to_owned(),
             )),
         }
@@ -189,13 +189,13 @@ impl Connection {
                 return Ok(value);
             }
             if self.unread.len() > RESPONSE_BYTES_MAX {
-                return Err(ForwardError::Transient("its answer is too long".to_owned()));
+                return Err(ForwardError::Retry("its answer is too long".to_owned()));
             }
             let mut buffer = [0; READ_BYTES];
             let count = self.stream.read(&mut buffer).await?;
             if count == 0 {
                 let reason = "the receiver has closed the connection without an answer";
-                return Err(ForwardError::Transient(reason.to_owned()));
+                return Err(ForwardError::Retry(reason.to_owned()));
             }
             self.unread
                 .extend_from_slice(buffer.get(..count).unwrap_or_default());
@@ -211,7 +211,7 @@ impl Connection {
                 Ok(Some(value))
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-            Err(_) => Err(ForwardError::Transient(
+            Err(_) => Err(ForwardError::Retry(
                 "its answer is not MessagePack; is it a Forward receiver?".to_owned(),
             )),
         }

@@ -29,7 +29,7 @@ pub(super) async fn perform_handshake(
     let hello = connection.read().await?;
     let options = match hello.as_array().map(Vec::as_slice) {
         Some([word, options, ..]) if text(word) == Some("HELO") => options,
-        _ => return Err(permanent("its greeting is not a HELO")),
+        _ => return Err(action_required("its greeting is not a HELO")),
     };
     let nonce = bytes(member(options, "nonce"));
     let auth = bytes(member(options, "auth"));
@@ -37,11 +37,11 @@ pub(super) async fn perform_handshake(
 
     let salt = salt()?;
     let ping = ping(credentials, &salt, nonce, auth)
-        .map_err(|error| ForwardError::Transient(format!("the PING cannot be encoded: {error}")))?;
+        .map_err(|error| ForwardError::Retry(format!("the PING cannot be encoded: {error}")))?;
     connection.write(&ping).await?;
     let pong = connection.read().await.map_err(|error| match error {
-        ForwardError::HandshakeEnded(_) | ForwardError::Permanent(_) => error,
-        ForwardError::Transient(reason) => ForwardError::HandshakeEnded(format!(
+        ForwardError::HandshakeEnded(_) | ForwardError::ActionRequired(_) => error,
+        ForwardError::Retry(reason) => ForwardError::HandshakeEnded(format!(
             "{reason}; Fluent Bit does so if shared_key is wrong"
         )),
     })?;
@@ -98,15 +98,15 @@ fn check(
 ) -> Result<(), ForwardError> {
     let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
     else {
-        return Err(permanent("its answer to PING is not a PONG"));
+        return Err(action_required("its answer to PING is not a PONG"));
     };
     if text(word) != Some("PONG") {
-        return Err(permanent("its answer to PING is not a PONG"));
+        return Err(action_required("its answer to PING is not a PONG"));
     }
     if success.as_bool() != Some(true) {
         let reason = text(reason).filter(|reason| !reason.is_empty());
         let reason = reason.unwrap_or("without a reason");
-        return Err(ForwardError::Permanent(format!(
+        return Err(ForwardError::ActionRequired(format!(
             "the receiver refuses the login: {reason}"
         )));
     }
@@ -117,12 +117,14 @@ fn check(
     if text(proof) == Some(wanted.as_str()) {
         Ok(())
     } else {
-        Err(permanent("the receiver has another shared_key; check both"))
+        Err(action_required(
+            "the receiver has another shared_key; check both",
+        ))
     }
 }
 
-fn permanent(reason: &str) -> ForwardError {
-    ForwardError::Permanent(reason.to_owned())
+fn action_required(reason: &str) -> ForwardError {
+    ForwardError::ActionRequired(reason.to_owned())
 }
 
 /// Returns a nonce's bytes, which receivers send as text or binary.
@@ -135,7 +137,7 @@ fn salt() -> Result<String, ForwardError> {
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut random)
-        .map_err(|_| ForwardError::Transient("no random bytes for a salt".to_owned()))?;
+        .map_err(|_| ForwardError::Retry("no random bytes for a salt".to_owned()))?;
     Ok(hex(&random))
 }
 

@@ -35,8 +35,8 @@ const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
 /// Fluentd's default; end-to-end acknowledgements may arrive late.
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
 const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
-/// How many handshakes may end without a reason, where none has succeeded yet,
-/// before the error advises to compare the keys.
+/// How many handshakes in a row may end without a reason, if none has succeeded yet, before the
+/// shared key is considered wrong.
 const HANDSHAKES_ENDED_MAX: u32 = 3;
 /// Fluent Bit closes the connection if a frame exceeds 6,144,000 bytes.
 const EVENT_KIB_DEFAULT: u64 = 5_900;
@@ -198,8 +198,8 @@ impl OutputConfig for ForwardOutputConfig {
             }
             Err(
                 ForwardError::HandshakeEnded(reason)
-                | ForwardError::Permanent(reason)
-                | ForwardError::Transient(reason),
+                | ForwardError::ActionRequired(reason)
+                | ForwardError::Retry(reason),
             ) => Err(failed(reason)),
         }
     }
@@ -245,12 +245,12 @@ impl Handshakes {
             ForwardError::HandshakeEnded(reason) => {
                 self.ended = self.ended.saturating_add(1);
                 if !self.has_succeeded && self.ended >= HANDSHAKES_ENDED_MAX {
-                    ForwardError::Permanent(reason)
+                    ForwardError::ActionRequired(reason)
                 } else {
-                    ForwardError::Transient(reason)
+                    ForwardError::Retry(reason)
                 }
             }
-            ForwardError::Permanent(_) | ForwardError::Transient(_) => error,
+            ForwardError::ActionRequired(_) | ForwardError::Retry(_) => error,
         }
     }
 
@@ -276,8 +276,10 @@ impl Worker for ForwardWorker {
             }]));
         }
         let tag = self.config.tag.render(first, source);
-        let (frame, undeliverable_events) = frame::pack(&tag, part, self.config.compress)
-            .map_err(|error| SendError::Blocked(format!("{}: {error}", self.config.name).into()))?;
+        let (frame, undeliverable_events) =
+            frame::pack(&tag, part, self.config.compress).map_err(|error| {
+                SendError::ActionRequired(format!("{}: {error}", self.config.name).into())
+            })?;
         if undeliverable_events.len() < part.len() {
             self.transfer(&frame)
                 .await
@@ -298,7 +300,7 @@ impl Worker for ForwardWorker {
 
 /// Returns the error for events that were left out. All others of the part were accepted.
 fn unsent_events_error(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
-    SendError::PartiallyAccepted {
+    SendError::EventErrors {
         unsent: undeliverable_events.len(),
         undeliverable_events,
         retry_events: Vec::new(),
@@ -315,7 +317,7 @@ impl ForwardWorker {
         let limit = self.config.ack_timeout;
         timeout(limit, connection.send(frame)).await.map_err(|_| {
             let seconds = limit.as_secs();
-            ForwardError::Transient(format!("no acknowledgement has come in {seconds} s"))
+            ForwardError::Retry(format!("no acknowledgement has come in {seconds} s"))
         })??;
         self.connection = IdleConnection::watch(connection);
         Ok(())
@@ -336,10 +338,10 @@ impl ForwardWorker {
     fn to_send_error(&self, error: ForwardError) -> SendError {
         let name = &self.config.name;
         match error {
-            ForwardError::Permanent(reason) => {
-                SendError::Blocked(format!("{name}: {reason}").into())
+            ForwardError::ActionRequired(reason) => {
+                SendError::ActionRequired(format!("{name}: {reason}").into())
             }
-            ForwardError::HandshakeEnded(reason) | ForwardError::Transient(reason) => {
+            ForwardError::HandshakeEnded(reason) | ForwardError::Retry(reason) => {
                 SendError::Retry(format!("{name}: {reason}").into())
             }
         }

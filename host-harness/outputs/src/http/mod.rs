@@ -83,7 +83,7 @@ impl ReceiverProtocol for JsonEventsProtocol {
         if response.is_plain_success() {
             Ok(())
         } else {
-            Err(response.unexpected_body("how a receiver of events accepts a request"))
+            Err(response.unexpected_body_error("how a receiver of events accepts a request"))
         }
     }
 }

@@ -50,7 +50,7 @@ impl ReceiverResponse<'_> {
     }
 
     /// Returns a retryable error; `Retry-After` is respected.
-    pub(crate) fn retry(&self, reason: String) -> SendError {
+    pub(crate) fn retry_error(&self, reason: String) -> SendError {
         match self.retry_after() {
             Some(wait) => SendError::Throttled {
                 reason: reason.into(),
@@ -61,8 +61,8 @@ impl ReceiverResponse<'_> {
     }
 
     /// Returns the error for a success status with an unexpected body, which accepts nothing.
-    pub(crate) fn unexpected_body(&self, wanted: &str) -> SendError {
-        self.retry(format!(
+    pub(crate) fn unexpected_body_error(&self, wanted: &str) -> SendError {
+        self.retry_error(format!(
             "{}; that is not {wanted}, so nothing counts as accepted; check the endpoint",
             self.message()
         ))
@@ -92,10 +92,12 @@ impl ReceiverResponse<'_> {
                 suspect: None,
             },
             401 | 403 | 407 => {
-                SendError::Blocked(format!("the credentials are refused: {message}").into())
+                SendError::ActionRequired(format!("the credentials are refused: {message}").into())
             }
-            408 | 425 | 429 | 500..=599 => self.retry(message),
-            _ => SendError::Blocked(format!("{message}; check the endpoint and the format").into()),
+            408 | 425 | 429 | 500..=599 => self.retry_error(message),
+            _ => SendError::ActionRequired(
+                format!("{message}; check the endpoint and the format").into(),
+            ),
         }
     }
 
@@ -151,12 +153,12 @@ mod tests {
         assert!(matches!(refused(413, None), SendError::PartRejected { .. }));
         for status in [401, 403, 407] {
             assert!(
-                matches!(refused(status, None), SendError::Blocked(reason) if reason.contains("credentials")),
+                matches!(refused(status, None), SendError::ActionRequired(reason) if reason.contains("credentials")),
                 "{status}"
             );
         }
-        assert!(matches!(refused(404, None), SendError::Blocked(_)));
-        assert!(matches!(refused(301, None), SendError::Blocked(_)));
+        assert!(matches!(refused(404, None), SendError::ActionRequired(_)));
+        assert!(matches!(refused(301, None), SendError::ActionRequired(_)));
         for status in [408, 429, 500, 502, 503] {
             assert!(
                 matches!(refused(status, None), SendError::Retry(_)),

@@ -19,8 +19,8 @@ use crate::parts::PartLimits;
 use crate::template::Template;
 use crate::tls::Tls;
 
-/// Request timeout. Longer than common sinks delay a batch, because a receiver with
-/// end-to-end acknowledgements responds only after that.
+/// Request timeout. A receiver with end-to-end acknowledgements responds only after its sinks have
+/// written the batch, so this is longer than common sinks wait.
 const TIMEOUT_SECS_DEFAULT: u64 = 190;
 /// More than one, because Vector and Fluent Bit handle one request per connection at a time.
 const CONNECTIONS_DEFAULT: u64 = 2;
@@ -34,7 +34,7 @@ const REQUEST_EVENTS_MAX: u64 = 100_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
     /// Type of the output, for its name in logs.
-    pub(crate) kind: &'static str,
+    pub(crate) output_type: &'static str,
     /// Path that is appended to an endpoint without one.
     pub(crate) path: &'static str,
     /// Authorization scheme of the key `token`; `None` if the output has no such key.
@@ -42,9 +42,9 @@ pub(crate) struct Defaults {
 }
 
 impl Defaults {
-    pub(crate) fn new(kind: &'static str) -> Self {
+    pub(crate) fn new(output_type: &'static str) -> Self {
         Self {
-            kind,
+            output_type,
             path: "/",
             token_scheme: None,
         }
@@ -90,7 +90,7 @@ impl RequestSettings {
         let parts = endpoint.zip(encoding).zip(proxies).zip(tls);
         errors.into_value(parts.map(
             |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
-                name: format!("{} {origin}", defaults.kind),
+                name: format!("{} {origin}", defaults.output_type),
                 redactor: Redactor::new(endpoint_secrets(&endpoint, defaults)),
                 headers,
                 credential,

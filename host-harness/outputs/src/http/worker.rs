@@ -17,7 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use source_common::exit::Failure;
-use source_common::peer_certificate::connection_problem;
+use source_common::peer_certificate::actionable_cause;
 use source_common::proxy::{Dial, DialResult, Proxy, ProxyConnector, ProxyError};
 use source_common::secret::Secret;
 use tokio::time::timeout;
@@ -223,7 +223,7 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
     ) -> Result<(Request<Full<Bytes>>, P::RequestContext), SendError> {
         let settings = &self.config.request;
         let blocked = |error: &dyn fmt::Display| {
-            SendError::Blocked(format!("{}: {error}", settings.name).into())
+            SendError::ActionRequired(format!("{}: {error}", settings.name).into())
         };
         let Some(first) = part.first() else {
             return Err(blocked(&"a request without events"));
@@ -315,7 +315,9 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
                 .as_ref()
                 .and_then(|proxy| proxy.refusal(name, response.status(), response.headers()))
         {
-            return Err(SendError::Blocked(format!("{name}: {refusal}").into()));
+            return Err(SendError::ActionRequired(
+                format!("{name}: {refusal}").into(),
+            ));
         }
         let (head, body) = response.into_parts();
         let limited = Limited::new(body, RESPONSE_MIB_MAX * 1024 * 1024);
@@ -334,7 +336,7 @@ fn unsent_events_error(count: usize, reason: &str) -> SendError {
         event,
         reason: reason.to_owned(),
     };
-    SendError::PartiallyAccepted {
+    SendError::EventErrors {
         undeliverable_events: (0..count).map(undeliverable).collect(),
         unsent: count,
         retry_events: Vec::new(),
@@ -344,7 +346,7 @@ fn unsent_events_error(count: usize, reason: &str) -> SendError {
 
 /// Formats an error and its causes, each once.
 fn error_chain(error: &(dyn Error + 'static)) -> String {
-    if let Some(problem) = connection_problem(error) {
+    if let Some(problem) = actionable_cause(error) {
         return problem;
     }
     let mut text = error.to_string();

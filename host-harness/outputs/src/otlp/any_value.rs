@@ -35,16 +35,16 @@ pub(super) fn message<T>(body: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut V
     result
 }
 
-/// Appends a text.
-pub(super) fn text(body: &mut Vec<u8>, tag: u32, text: &str) {
+/// Appends a field with a text.
+pub(super) fn string_field(body: &mut Vec<u8>, tag: u32, text: &str) {
     encode_key(tag, WireType::LengthDelimited, body);
     encode_varint(u64::try_from(text.len()).unwrap_or(u64::MAX), body);
     body.extend_from_slice(text.as_bytes());
 }
 
 /// Appends a text as the fields of an `AnyValue`.
-pub(super) fn string(body: &mut Vec<u8>, value: &str) {
-    text(body, STRING, value);
+pub(super) fn string_value(body: &mut Vec<u8>, value: &str) {
+    string_field(body, STRING, value);
 }
 
 /// Appends an event as an `AnyValue`, or as its text if it is not JSON. Returns whether
@@ -68,7 +68,7 @@ pub(super) fn event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
             }
             body.truncate(start);
         }
-        text(body, STRING, json);
+        string_field(body, STRING, json);
         false
     })
 }
@@ -247,7 +247,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
         if self.path == JsonPath::EventKind {
             *self.is_alert = value == "alert";
         }
-        text(self.body, STRING, value);
+        string_field(self.body, STRING, value);
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl Visitor<'_> for KeyWriter<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        text(self.body, KEY, name);
+        string_field(self.body, KEY, name);
         // FNV-1a.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::bytes::BufMut as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::any_value::{self, KEY, VALUE, message, text};
+use super::any_value::{self, KEY, VALUE, message, string_field};
 use crate::Event;
 
 /// The values of `SeverityNumber` for `INFO` and `WARN`, with their texts.
@@ -31,8 +31,8 @@ pub(super) fn write(source: &str, part: &[Event<'_>], now: SystemTime, body: &mu
             let scope = 1;
             message(body, scope, |body| {
                 let (name, version) = (1, 2);
-                text(body, name, "source-host");
-                text(body, version, env!("CARGO_PKG_VERSION"));
+                string_field(body, name, "source-host");
+                string_field(body, version, env!("CARGO_PKG_VERSION"));
             });
             let log_records = 2;
             for event in part {
@@ -60,11 +60,11 @@ fn log_record(body: &mut Vec<u8>, event: &Event<'_>, now: u64) {
     let (number, word) = if is_alert { WARN } else { INFO };
     encode_key(SEVERITY_NUMBER, WireType::Varint, body);
     encode_varint(number, body);
-    text(body, SEVERITY_TEXT, word);
+    string_field(body, SEVERITY_TEXT, word);
     // Vector loses `event_name`, so the kind is an attribute as well.
     attribute(body, ATTRIBUTES, "event.name", event.kind);
     attribute(body, ATTRIBUTES, "event.stream", event.stream);
-    text(body, EVENT_NAME, event.kind);
+    string_field(body, EVENT_NAME, event.kind);
 }
 
 fn time(body: &mut Vec<u8>, tag: u32, nanos: u64) {
@@ -75,8 +75,8 @@ fn time(body: &mut Vec<u8>, tag: u32, nanos: u64) {
 /// Appends a `KeyValue` with a text.
 fn attribute(body: &mut Vec<u8>, tag: u32, key: &str, value: &str) {
     message(body, tag, |body| {
-        text(body, KEY, key);
-        message(body, VALUE, |body| any_value::string(body, value));
+        string_field(body, KEY, key);
+        message(body, VALUE, |body| any_value::string_value(body, value));
     });
 }
 

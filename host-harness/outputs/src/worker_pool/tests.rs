@@ -111,7 +111,7 @@ async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
 async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     let mut output = output(Vec::new(), "");
     output.workers[0].rejected = "5";
-    output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
+    output.workers[0].answers = VecDeque::from([SendError::EventErrors {
         undeliverable_events: Vec::new(),
         unsent: 0,
         retry_events: vec![1],
@@ -169,7 +169,7 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
     let always = || (0..30).map(|_| rejected("bad content type", None));
     let mut refusing = output(always().collect(), "");
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
-    let OutputError::Blocked(reason) = error else {
+    let OutputError::ActionRequired(reason) = error else {
         panic!("{error:?}");
     };
     assert_eq!(
@@ -197,7 +197,7 @@ async fn what_has_another_place_is_returned_when_all_of_it_is_refused() {
 
 #[tokio::test]
 async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
-    let unsent = |events: &[usize]| SendError::PartiallyAccepted {
+    let unsent = |events: &[usize]| SendError::EventErrors {
         undeliverable_events: events
             .iter()
             .map(|event| UndeliverableEvent {
@@ -213,7 +213,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
     let error = accept(&mut healthy, "0\n1\n").await.unwrap_err();
     assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 2));
     // Nor do they over a retry, and beside one that the receiver refuses.
-    let SendError::PartiallyAccepted {
+    let SendError::EventErrors {
         undeliverable_events,
         unsent,
         ..
@@ -221,7 +221,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
     else {
         panic!("it is not accepted in part");
     };
-    let partly = SendError::PartiallyAccepted {
+    let partly = SendError::EventErrors {
         undeliverable_events,
         unsent,
         retry_events: vec![1],
@@ -245,7 +245,7 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
     for _ in 0..2 {
         shared.workers[0].answers = always().collect();
         let error = accept_of("hostile", &mut shared, EVENTS).await.unwrap_err();
-        assert!(matches!(error, OutputError::Blocked(_)), "{error:?}");
+        assert!(matches!(error, OutputError::ActionRequired(_)), "{error:?}");
         shared.workers[0].answers.clear();
         accept_of("honest", &mut shared, EVENTS).await.unwrap();
     }
@@ -256,16 +256,16 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
 async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     let mut output = output(Vec::new(), "");
     output.workers[0].answers = VecDeque::from([
-        SendError::PartiallyAccepted {
+        SendError::EventErrors {
             undeliverable_events: Vec::new(),
             unsent: 0,
             retry_events: vec![1, 3],
             cause: None,
         },
-        SendError::Blocked("403".to_owned().into()),
+        SendError::ActionRequired("403".to_owned().into()),
     ]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
-    assert!(matches!(error, OutputError::Blocked(_)), "{error:?}");
+    assert!(matches!(error, OutputError::ActionRequired(_)), "{error:?}");
     accept(&mut output, EVENTS).await.unwrap();
     assert_eq!(accepted(&output), "13456789");
 }

@@ -97,19 +97,19 @@ fn write(directory: &Path, file: &Path, code: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes machine code of other versions beyond the last few. If another run is
-/// about to read such a file, it compiles instead.
-fn remove_others(directory: &Path, keep: &Path) {
-    const KEPT_FILES_MAX: usize = 8;
+/// Removes machine code of other versions, except the newest few files. A run that was about to
+/// read a removed file compiles the component instead.
+fn remove_others(directory: &Path, current: &Path) {
+    const OTHER_FILES_MAX: usize = 8;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .filter(|(_, path)| path != keep && path.extension().is_some_and(|kind| kind == "cwasm"))
+        .filter(|(_, path)| path != current && path.extension().is_some_and(|kind| kind == "cwasm"))
         .collect();
     files.sort();
-    let surplus = files.len().saturating_sub(KEPT_FILES_MAX);
+    let surplus = files.len().saturating_sub(OTHER_FILES_MAX);
     for (_, path) in files.into_iter().take(surplus) {
         // Best effort: a file that stays only uses space.
         drop(fs::remove_file(path));

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::CompiledComponent;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
-use super::scheduler::{CallState, CpuTimeAccount, Scheduler};
+use super::scheduler::{CallState, Scheduler, VirtualRuntime};
 use super::source_budget::SourceBudget;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
@@ -60,7 +60,7 @@ pub struct Instance {
 /// Runs the calls of an instance.
 struct CallRunner {
     scheduler: Arc<Scheduler>,
-    account: Arc<CpuTimeAccount>,
+    virtual_runtime: Arc<VirtualRuntime>,
     state: Arc<CallState>,
     log: GuestLog,
     call_timeout: Duration,
@@ -183,7 +183,7 @@ impl Instance {
         store.set_hostcall_fuel(CALL_RESULT_BYTES_ALLOWANCE);
         let runner = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
-            account: Arc::clone(&settings.budget.cpu),
+            virtual_runtime: Arc::clone(&settings.budget.virtual_runtime),
             state: Arc::default(),
             log,
             call_timeout: settings.call_timeout,
@@ -237,12 +237,12 @@ impl Instance {
         Ok(checked)
     }
 
-    /// Fetches the next batch after `resume`. `session` is that of the previous poll, if the host
+    /// Fetches the next batch after `checkpoint`. `session` is that of the previous poll, if the host
     /// still has it.
     pub async fn poll(
         &mut self,
         settings: &Secret,
-        resume: Option<&str>,
+        checkpoint: Option<&str>,
         session: Option<&Secret>,
         limits: Limits,
     ) -> Result<Result<Batch, PollError>, CallError> {
@@ -253,12 +253,12 @@ impl Instance {
             .saturating_mul(2)
             .saturating_add(CALL_RESULT_BYTES_ALLOWANCE);
         self.store.set_hostcall_fuel(fuel);
-        let resume = resume.map(str::to_owned);
+        let checkpoint = checkpoint.map(str::to_owned);
         let session = session.map(|session| session.expose().to_owned());
         let call = self.exports.pipeline_source_source().call_poll(
             &mut self.store,
             settings.expose(),
-            resume.as_ref(),
+            checkpoint.as_ref(),
             session.as_ref(),
             limits,
         );
@@ -342,7 +342,7 @@ impl CallRunner {
     ) -> Option<wasmtime::Result<T>> {
         self.log.begin_call();
         self.scheduler
-            .run(&self.account, &self.state, self.call_timeout, call)
+            .run(&self.virtual_runtime, &self.state, self.call_timeout, call)
             .await
     }
 

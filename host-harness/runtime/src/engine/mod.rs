@@ -26,7 +26,7 @@ use self::scheduler::Scheduler;
 pub(crate) use self::scheduler::processors;
 pub use self::scheduler::worker_threads;
 pub use self::source_budget::SourceBudget;
-use self::ticker::{ExecutingSlices, Ticker};
+use self::ticker::{ExecutingTimeSlices, Ticker};
 use crate::bindings::EventSourcePre;
 
 /// The version of `pipeline:source` that this host implements.
@@ -60,7 +60,7 @@ impl Sandbox {
         config.concurrency_support(false);
         config.wasm_relaxed_simd(false);
         let engine = Engine::new(&config).map_err(|error| one_line(&error))?;
-        let slices = Arc::new(ExecutingSlices::default());
+        let slices = Arc::new(ExecutingTimeSlices::default());
         let ticker = Ticker::start(&engine, &slices)
             .map_err(|error| format!("cannot start the epoch thread: {error}"))?;
         let scheduler = Arc::new(Scheduler::new(engine.weak(), slices));

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::scheduler::CpuTimeAccount;
+use super::scheduler::VirtualRuntime;
 use crate::rate_limit::{LogRateLimiter, Rate};
 
 /// Rate limit of standard error: enough for a panic message with context, and for debugging by
@@ -18,14 +18,14 @@ const STDERR_RATE: Rate = Rate {
 /// The limits of one source. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SourceBudget {
-    pub(super) cpu: Arc<CpuTimeAccount>,
+    pub(super) virtual_runtime: Arc<VirtualRuntime>,
     stderr: Arc<Mutex<LogRateLimiter>>,
 }
 
 impl Default for SourceBudget {
     fn default() -> Self {
         Self {
-            cpu: Arc::default(),
+            virtual_runtime: Arc::default(),
             stderr: Arc::new(Mutex::new(LogRateLimiter::new(STDERR_RATE))),
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Ticker {
 /// The slices that are executing. The ticker sleeps while there are none: a host with a thousand
 /// idle sources executes components for a few milliseconds per second.
 #[derive(Debug, Default)]
-pub(super) struct ExecutingSlices {
+pub(super) struct ExecutingTimeSlices {
     count: AtomicUsize,
     /// Whether the ticker waits for a slice: a wake-up while it waits for the end of a tick would cost
     /// two switches of threads for nothing.
@@ -31,18 +31,18 @@ pub(super) struct ExecutingSlices {
 }
 
 /// A slice that is executed until this value is dropped.
-pub(super) struct ExecutingSlice<'a>(&'a ExecutingSlices);
+pub(super) struct ExecutingTimeSlice<'a>(&'a ExecutingTimeSlices);
 
-impl ExecutingSlices {
+impl ExecutingTimeSlices {
     /// Counts a slice, and wakes the ticker if it waits for one.
-    pub(super) fn begin(&self) -> ExecutingSlice<'_> {
+    pub(super) fn begin(&self) -> ExecutingTimeSlice<'_> {
         if self.count.fetch_add(1, Ordering::SeqCst) == 0
             && self.is_awaited.swap(false, Ordering::SeqCst)
             && let Some(ticker) = self.ticker.get()
         {
             ticker.unpark();
         }
-        ExecutingSlice(self)
+        ExecutingTimeSlice(self)
     }
 
     fn is_empty(&self) -> bool {
@@ -50,7 +50,7 @@ impl ExecutingSlices {
     }
 
     /// Parks the ticker's thread while there is no slice and it is not stopped.
-    fn wait_for_one(&self, is_stopped: &AtomicBool) {
+    fn wait_until_nonempty(&self, is_stopped: &AtomicBool) {
         loop {
             // Before the count is read: a slice that begins after that wakes this thread.
             self.is_awaited.store(true, Ordering::SeqCst);
@@ -63,14 +63,14 @@ impl ExecutingSlices {
     }
 }
 
-impl Drop for ExecutingSlice<'_> {
+impl Drop for ExecutingTimeSlice<'_> {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &Engine, slices: &Arc<ExecutingSlices>) -> io::Result<Self> {
+    pub(super) fn start(engine: &Engine, slices: &Arc<ExecutingTimeSlices>) -> io::Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::clone(&stopped);
         let executing = Arc::clone(slices);
@@ -79,7 +79,7 @@ impl Ticker {
             .name("epoch".to_owned())
             .spawn(move || {
                 loop {
-                    executing.wait_for_one(&is_stopped);
+                    executing.wait_until_nonempty(&is_stopped);
                     park_for(TICK);
                     if is_stopped.load(Ordering::SeqCst) {
                         return;
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn epochs_interrupt_an_endless_slice_and_do_not_advance_without_one() {
         let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
-        let slices = Arc::new(ExecutingSlices::default());
+        let slices = Arc::new(ExecutingTimeSlices::default());
         let ticker = Ticker::start(&engine, &slices).unwrap();
         for _ in 0..3 {
             let slice = slices.begin();

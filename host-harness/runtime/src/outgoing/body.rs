@@ -81,16 +81,16 @@ impl Body for IdleTimeoutBody {
     }
 }
 
-/// A request body that fails instead of its first frame where the lease has ended. Connecting, or
+/// A request body that returns an error in place of its first frame if the lease has ended. Connecting, or
 /// a suspension of the machine, may take longer than the lease, and hyper asks for the first frame
 /// before it writes the head: nothing of the request is sent.
-pub(super) struct LeasedBody {
+pub(super) struct LeaseCheckedBody {
     body: WasiBody,
     lease: SourceLease,
     is_checked: bool,
 }
 
-impl LeasedBody {
+impl LeaseCheckedBody {
     pub(super) fn new(body: WasiBody, lease: SourceLease) -> Self {
         Self {
             body,
@@ -100,7 +100,7 @@ impl LeasedBody {
     }
 }
 
-impl Body for LeasedBody {
+impl Body for LeaseCheckedBody {
     type Data = Bytes;
     type Error = HttpError;
 

@@ -2,7 +2,6 @@
 
 use std::future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -10,7 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone, Debug)]
 pub(super) struct ConcurrencyLimit {
     semaphore: Arc<Semaphore>,
-    has_refused: Arc<AtomicBool>,
 }
 
 /// A permit, released on drop.
@@ -23,7 +21,6 @@ impl ConcurrencyLimit {
     pub(super) fn new(permits: usize) -> Self {
         Self {
             semaphore: Arc::new(Semaphore::new(permits)),
-            has_refused: Arc::default(),
         }
     }
 
@@ -49,10 +46,5 @@ impl ConcurrencyLimit {
     /// Returns the number of free permits.
     pub(super) fn free(&self) -> usize {
         self.semaphore.available_permits()
-    }
-
-    /// Notes a refusal. Returns whether it is the first, which is logged.
-    pub(super) fn note_refusal(&self) -> bool {
-        !self.has_refused.swap(true, Ordering::Relaxed)
     }
 }

@@ -15,7 +15,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use source_common::secret::Redactor;
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use self::body::LeasedBody;
+use self::body::LeaseCheckedBody;
 use self::limits::ConcurrencyLimit;
 pub use self::pools::IDLE_CONNECTIONS_PER_ORIGIN_MAX;
 use self::pools::Pool;
@@ -68,9 +68,9 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// A request that had begun has an answer, has failed or is given up. Does nothing by default.
     fn ended(&self) {}
 
-    /// A request got a response with this HTTP status, or `None` if it failed. Requests
+    /// The outcome of a request: the HTTP status of its response, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
-    fn completed(&self, status: Option<u16>);
+    fn outcome(&self, status: Option<u16>);
 }
 
 /// A request that has begun and not ended, however it ends.
@@ -107,8 +107,10 @@ struct Shared {
     proxies: Arc<Proxies>,
     transport: Transport,
     requests: ConcurrencyLimit,
-    /// Origins whose denial has been logged already. One more than [`LOGGED_DENIALS_MAX`] when no
-    /// other will be.
+    /// Whether it has been logged that a request exceeded the limit.
+    logged_limit: Once,
+    /// Origins whose denial has been logged already. It has one more than [`LOGGED_DENIALS_MAX`] once
+    /// further denials are no longer logged.
     logged_denials: Mutex<BTreeSet<Origin>>,
     /// Applied to origins in the log, since a component makes them of any text.
     redactor: OnceLock<Redactor>,
@@ -165,6 +167,7 @@ impl OutgoingHttp {
                 proxies,
                 transport,
                 requests: ConcurrencyLimit::new(REQUESTS_MAX),
+                logged_limit: Once::new(),
                 logged_denials: Mutex::default(),
                 redactor: OnceLock::new(),
                 observer: OnceLock::new(),
@@ -174,13 +177,13 @@ impl OutgoingHttp {
     }
 
     /// Sets what is redacted from the log. Later calls are ignored.
-    pub(crate) fn redact(&self, redactor: &Redactor) {
+    pub(crate) fn set_redactor(&self, redactor: &Redactor) {
         // Hosts are lower-case.
         let _ = self.shared.redactor.set(redactor.with_lower_case());
     }
 
     /// Sets the observer of requests. Later calls are ignored.
-    pub fn observe(&self, observer: Arc<dyn RequestObserver>) {
+    pub fn set_observer(&self, observer: Arc<dyn RequestObserver>) {
         let _ = self.shared.observer.set(observer);
     }
 
@@ -209,7 +212,7 @@ impl Shared {
         if self.allow.allows(origin) {
             return self.check_literal_address(origin);
         }
-        if self.logs_denial_of(origin) {
+        if self.record_denial(origin) {
             warn!(
                 source = %self.source,
                 origin = %self.redacted(origin),
@@ -222,7 +225,8 @@ impl Shared {
     }
 
     /// Refuses an origin that names an address, or this machine, and that only the component
-    /// describes. To a proxy no gate is in between, see [`connect`].
+    /// describes. The gate does not check connections through a proxy, so this is checked here; see
+    /// [`connect`].
     fn check_literal_address(&self, origin: &Origin) -> Result<(), HttpError> {
         let gate = |address| address_gate::check(&self.allow, address, origin.port());
         let checked = match origin.host().parse::<IpAddr>() {
@@ -233,7 +237,7 @@ impl Shared {
             Err(_) => Ok(()),
         };
         checked.map_err(|kind| {
-            if self.logs_denial_of(origin) {
+            if self.record_denial(origin) {
                 warn!(
                     source = %self.source,
                     %origin,
@@ -249,7 +253,7 @@ impl Shared {
 
     fn log_refused_addresses(&self, origin: &Origin, error: &legacy::Error) {
         let refused_addresses = errors::refused_addresses(error);
-        if refused_addresses.is_empty() || !self.logs_denial_of(origin) {
+        if refused_addresses.is_empty() || !self.record_denial(origin) {
             return;
         }
         for refused in refused_addresses {
@@ -266,9 +270,9 @@ impl Shared {
         }
     }
 
-    /// Returns whether the denial of an origin is to be logged: the first one is, of a limited number
-    /// of origins.
-    fn logs_denial_of(&self, origin: &Origin) -> bool {
+    /// Records the denial of an origin. Returns whether to log it: the first one of each origin is, up
+    /// to a limited number of origins.
+    fn record_denial(&self, origin: &Origin) -> bool {
         let logged = self.logged_denials.lock();
         let mut logged = logged.unwrap_or_else(PoisonError::into_inner);
         if logged.len() > LOGGED_DENIALS_MAX || !logged.insert(origin.clone()) {
@@ -345,7 +349,7 @@ impl Shared {
         }
         if self.lease.get().is_some() {
             let lease = self.lease.clone();
-            request = request.map(|body| LeasedBody::new(body, lease).boxed_unsync());
+            request = request.map(|body| LeaseCheckedBody::new(body, lease).boxed_unsync());
         }
         let pending = self.while_leased(client.request(request));
         let response = tokio::time::timeout(connect.saturating_add(first_byte), pending)
@@ -374,14 +378,14 @@ impl Shared {
 
 impl Shared {
     fn too_many_requests(&self, waited: Duration) -> HttpError {
-        if self.requests.note_refusal() {
+        self.logged_limit.call_once(|| {
             warn!(
                 source = %self.source,
                 "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
                  have no more at a time; report this to the author of the component",
                 humantime::format_duration(waited),
             );
-        }
+        });
         HttpError::ConnectionLimitReached
     }
 }
@@ -410,7 +414,7 @@ impl WasiHttpHooks for OutgoingHttp {
             drop(pending);
             if let Some(observer) = shared.observer.get() {
                 let status = outcome.as_ref().ok();
-                observer.completed(status.map(|(response, _)| response.status().as_u16()));
+                observer.outcome(status.map(|(response, _)| response.status().as_u16()));
             }
             match &outcome {
                 Ok((response, _)) => debug!(

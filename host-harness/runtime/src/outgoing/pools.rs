@@ -29,8 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How many connections to an origin stay open while sources that share them are idle: as many as
 /// polls of one processor run at once.
 pub const IDLE_CONNECTIONS_PER_ORIGIN_MAX: usize = 32;
-/// A pool has the connection limits of its sources together, but of no more sources than this: 1,024
-/// connections, however many share it.
+/// A pool's connection limit is the sum of its sources' limits, for at most this many sources: 1,024
+/// connections.
 const SOURCES_COUNTED_MAX: usize = 32;
 
 /// The pools of one component. Its sources may share connections, since they run the same code.

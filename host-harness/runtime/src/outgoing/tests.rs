@@ -99,7 +99,7 @@ impl RequestObserver for PendingCount {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn completed(&self, _: Option<u16>) {}
+    fn outcome(&self, _: Option<u16>) {}
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_request_is_pending_until_it_is_answered_or_given_up() {
     let silent = upstream("", true).await;
     let answering = upstream(HELLO, false).await;
     let outgoing = outgoing(&[&silent, &answering]);
-    outgoing.observe(Arc::<PendingCount>::clone(&count));
+    outgoing.set_observer(Arc::<PendingCount>::clone(&count));
     send(&outgoing, &answering).await.unwrap();
     assert_eq!(pending(), 0);
     let given_up = tokio::spawn({
@@ -148,11 +148,11 @@ fn denials_are_logged_once_for_a_limited_number_of_origins() {
     let shared = OutgoingHttp::offline("acme", AllowList::default()).shared;
     let origin = |number| Origin::new("https", &format!("h{number}.example.com"), None).unwrap();
     for number in 0..LOGGED_DENIALS_MAX {
-        assert!(shared.logs_denial_of(&origin(number)), "{number}");
-        assert!(!shared.logs_denial_of(&origin(number)), "{number}");
+        assert!(shared.record_denial(&origin(number)), "{number}");
+        assert!(!shared.record_denial(&origin(number)), "{number}");
     }
     for number in LOGGED_DENIALS_MAX..1_000 {
-        assert!(!shared.logs_denial_of(&origin(number)), "{number}");
+        assert!(!shared.record_denial(&origin(number)), "{number}");
     }
     let noted = shared.logged_denials.lock().unwrap().len();
     assert_eq!(noted, LOGGED_DENIALS_MAX + 1);
@@ -161,7 +161,7 @@ fn denials_are_logged_once_for_a_limited_number_of_origins() {
 #[test]
 fn an_origin_that_is_made_of_a_secret_is_redacted() {
     let outgoing = OutgoingHttp::offline("acme", AllowList::default());
-    outgoing.redact(&Redactor::new(["S3cretHunter22".to_owned()]));
+    outgoing.set_redactor(&Redactor::new(["S3cretHunter22".to_owned()]));
     let origin = Origin::new("https", "S3cretHunter22.example.com", None).unwrap();
     let shown = outgoing.shared.redacted(&origin);
     assert_eq!(shown, "https://[redacted].example.com");
@@ -271,11 +271,11 @@ async fn silent_upstream() -> (String, Arc<Mutex<Vec<tokio::net::TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let accepted = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&accepted);
+    let connections = Arc::clone(&accepted);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            kept.lock().unwrap().push(stream);
+            connections.lock().unwrap().push(stream);
         }
     });
     (origin, accepted)
@@ -563,7 +563,7 @@ async fn sent_while_held(checks: usize) -> Vec<u8> {
     lease.set(Arc::new(HeldForChecks(checks.into())));
     let data = Full::new(Bytes::from_static(b"records"));
     let data = data.map_err(|never| match never {}).boxed_unsync();
-    let body = LeasedBody::new(data, lease);
+    let body = LeaseCheckedBody::new(data, lease);
     let request = Request::post("/").body(body).unwrap();
     let answered = tokio::spawn(async move { sender.send_request(request).await });
     let mut sent = Vec::new();

@@ -115,11 +115,11 @@ impl Deliverer {
         if accepted.is_ok() {
             self.sink.delivered(started_at.elapsed());
         }
-        accepted.map_err(|error| {
-            SourceExit::Output(match error {
-                DeliveryError::Closed => None,
-                DeliveryError::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
-            })
+        accepted.map_err(|error| match error {
+            DeliveryError::Closed => SourceExit::OutputClosed,
+            DeliveryError::Failed(reason) => {
+                SourceExit::OutputFailed(Failure::failed(format!("output: {reason}")))
+            }
         })
     }
 }

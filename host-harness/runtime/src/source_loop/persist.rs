@@ -46,9 +46,9 @@ impl Deliverer {
                         .retry_later(reason)
                         .await
                         .map_err(|reason| SourceExit::Failed(failed(reason)))?,
-                    Err(StoreRejectedError::Closed) => return Err(SourceExit::Output(None)),
+                    Err(StoreRejectedError::Closed) => return Err(SourceExit::OutputClosed),
                     Err(StoreRejectedError::Output(reason)) => {
-                        return Err(SourceExit::Output(Some(failed(reason))));
+                        return Err(SourceExit::OutputFailed(failed(reason)));
                     }
                 }
             }
@@ -120,8 +120,8 @@ impl RunningLoop {
 const CHECKPOINT: &str = "checkpoint";
 const REJECTED_RECORDS: &str = "rejected records";
 
-/// Counts the tries to store something. The wait that it reports to the sink ends when it is
-/// dropped.
+/// Counts the tries to store something, and reports their error to the sink. Dropping it reports
+/// that there is none any more.
 struct RetryState {
     what: &'static str,
     source: String,
@@ -157,8 +157,8 @@ impl RetryState {
         if self.tries_max.is_some_and(|max| tries >= max) {
             return Err(reason);
         }
-        let (what, wait) = (self.what, self.backoff.wait());
-        self.sink.unstored(what, Some(&reason));
+        let (what, wait) = (self.what, self.backoff.delay());
+        self.sink.storage_error_changed(what, Some(&reason));
         warn!(
             source = %self.source,
             tries,
@@ -183,7 +183,7 @@ impl RetryState {
 impl Drop for RetryState {
     fn drop(&mut self) {
         if self.backoff.failures() > 0 {
-            self.sink.unstored(self.what, None);
+            self.sink.storage_error_changed(self.what, None);
         }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
             Ok(())
         }
 
-        fn unstored(&self, what: &'static str, reason: Option<&str>) {
+        fn storage_error_changed(&self, what: &'static str, reason: Option<&str>) {
             let reason = reason.unwrap_or("no longer");
             self.0.lock().unwrap().push(format!("{what}: {reason}"));
         }

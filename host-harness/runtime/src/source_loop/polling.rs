@@ -36,9 +36,10 @@ pub(super) struct FinishedPoll {
     pub(super) reservation: Option<Reservation>,
 }
 
-/// Returns whether the instance is kept for the next poll. A new one gets the token from the session,
-/// and one that waits takes memory and mappings, of which the many sources of a process have none to
-/// spare. One that retries a file soon still has its link; a new link would cost a call of the quota.
+/// Returns whether the instance is kept for the next poll. A new instance gets the token from the
+/// session, and an idle one takes memory and mappings, which a process with many sources cannot spare.
+/// An instance that is about to retry a file is kept, because it still has the link, and a new link
+/// would cost a call of the quota.
 fn keeps_instance(next: NextPoll) -> bool {
     match next {
         NextPoll::CaughtUp(_) | NextPoll::Throttled(_) => false,

@@ -30,8 +30,8 @@ impl StoredSource {
 
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
         self.last_error = Some(status_message(kind, detail));
-        self.polled_ms = Some(epoch_ms(SystemTime::now()));
-        self.next_poll_ms = None;
+        self.polled_at_ms = Some(epoch_ms(SystemTime::now()));
+        self.next_poll_at_ms = None;
     }
 
     /// Counts a batch that has been accepted.
@@ -49,8 +49,8 @@ impl StoredSource {
         self.last_error = None;
         self.component = component;
         let at = epoch_ms(SystemTime::now());
-        self.polled_ms = Some(at);
-        self.succeeded_ms = Some(at);
+        self.polled_at_ms = Some(at);
+        self.succeeded_at_ms = Some(at);
         let now = now();
         for stats in &batch.stats {
             let stream = self.streams.entry(stats.stream.clone()).or_default();

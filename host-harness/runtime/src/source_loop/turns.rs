@@ -10,7 +10,7 @@ use crate::store::{CheckpointStore, StoredSource};
 
 /// The state of a source that is kept between two turns: its connections, the session of the last
 /// poll, and how often it has failed. Losing it costs time only.
-pub struct SourceTurns {
+pub struct ResumableSourceLoop {
     running: RunningLoop,
 }
 
@@ -26,18 +26,18 @@ pub enum TurnEnd {
 impl SourceLoop {
     /// Returns the same source, to be run in turns.
     #[must_use]
-    pub fn into_turns(self) -> SourceTurns {
-        SourceTurns {
+    pub fn into_resumable(self) -> ResumableSourceLoop {
+        ResumableSourceLoop {
             running: RunningLoop::new(self),
         }
     }
 }
 
-impl SourceTurns {
+impl ResumableSourceLoop {
     /// Polls until the source has to wait, and begins no poll after `duration_max`, but polls at
     /// least once. `source_state` is the state of the source, and `store` is where it is stored during
     /// this turn.
-    pub async fn turn(
+    pub async fn run_turn(
         &mut self,
         source_state: StoredSource,
         store: Arc<dyn CheckpointStore>,
@@ -55,7 +55,7 @@ impl SourceTurns {
         };
         let end = match (self.running.complete(ended).await, end) {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
-            (Err(unstored), _) => TurnEnd::Ended(unstored),
+            (Err(exit), _) => TurnEnd::Ended(exit),
         };
         // Another host may have the next turn, and an instance takes memory.
         self.running.instance = None;

@@ -7,7 +7,7 @@ use crate::time::{DAY_MS, UtcTime};
 
 /// Generates a search of `archive.search`.
 pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
-    let searcher = if builder.odd(60) {
+    let searcher = if builder.odd_shape_occurs(60) {
         "<>".to_owned()
     } else {
         builder.mailbox()
@@ -21,7 +21,7 @@ pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
         "description": "Message search",
     });
     // The newer form of the log has more fields.
-    if builder.odd(200)
+    if builder.odd_shape_occurs(200)
         && let Some(record) = record.as_object_mut()
     {
         record.insert("searchPath".to_owned(), json!("/inbox"));
@@ -49,7 +49,7 @@ pub(crate) fn archive_view(builder: &mut LogRecordBuilder) -> Value {
     let days = i64::try_from(builder.random.below(900)).unwrap_or(0);
     let written = UtcTime::new(builder.at_ms - days * DAY_MS).offset_form();
     let flag = builder.random.chance(500);
-    let flag = if builder.odd(100) {
+    let flag = if builder.odd_shape_occurs(100) {
         json!(flag.to_string())
     } else {
         json!(flag)

@@ -40,12 +40,12 @@ pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
     ]);
     let (name, to) = builder.person();
     let from = json!({"emailAddress": builder.sender(), "displayableName": ""});
-    let header = if builder.odd(60) {
+    let header = if builder.odd_shape_occurs(60) {
         Value::Null
     } else {
         json!({"emailAddress": builder.sender(), "displayableName": name})
     };
-    let to = if builder.odd(80) {
+    let to = if builder.odd_shape_occurs(80) {
         json!([{"emailAddress": to}, {"emailAddress": builder.mailbox()}])
     } else {
         json!({"emailAddress": to, "displayableName": ""})
@@ -65,13 +65,13 @@ pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
 pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
     let status = builder.pick(&["released", "released", "rejected"]);
     let operator = builder.mailbox();
-    let operator = match (builder.odd(250), builder.odd(40)) {
+    let operator = match (builder.odd_shape_occurs(250), builder.odd_shape_occurs(40)) {
         (_, true) => Value::Null,
         (true, false) => json!(operator),
         (false, false) => json!({"emailAddress": operator}),
     };
     let (name, to) = builder.person();
-    let verdict = if builder.odd(500) {
+    let verdict = if builder.odd_shape_occurs(500) {
         "spamVerdict"
     } else {
         "verdict"
@@ -94,7 +94,7 @@ pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
         "detectionLevel": builder.pick(&["relaxed", "moderate", "aggressive"]),
         "spamProcessingDetail": detail,
     });
-    let time = match (builder.odd(30), builder.odd(200)) {
+    let time = match (builder.odd_shape_occurs(30), builder.odd_shape_occurs(200)) {
         (true, _) => None,
         (false, true) => Some(builder.at().offset_form().replace("+0000", "+00:00")),
         (false, false) => Some(builder.time()),
@@ -102,7 +102,7 @@ pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
     if let Some(time) = time {
         put(&mut record, "released", json!(time));
     }
-    if status == "rejected" && !builder.odd(100) {
+    if status == "rejected" && !builder.odd_shape_occurs(100) {
         put(&mut record, "rejectReason", json!("Not wanted"));
     }
     record
@@ -118,14 +118,14 @@ pub(crate) fn rejection(builder: &mut LogRecordBuilder) -> Value {
         ("Anti-Spoofing Lockout", ""),
     ]);
     let to = builder.mailbox();
-    let ip = if builder.odd(50) {
+    let ip = if builder.odd_shape_occurs(50) {
         "Internal IP".to_owned()
     } else {
         builder.address()
     };
     let host = builder.pick(&["mx1.lumen.test", "mail.quince.test", "unknown", ""]);
     let score = builder.random.below(30);
-    let score = if builder.odd(100) {
+    let score = if builder.odd_shape_occurs(100) {
         json!(score.to_string())
     } else {
         json!(score)

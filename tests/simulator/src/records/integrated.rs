@@ -21,7 +21,7 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     builder.put("threatType", kind);
     builder.put("threatState", state);
     let direction = builder.message.direction.to_uppercase();
-    let documented = builder.odd(150);
+    let documented = builder.odd_shape_occurs(150);
     let direction = if documented {
         builder.message.direction.to_owned()
     } else {
@@ -31,18 +31,18 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     let tags = match kind {
         "MALWARE" | "SPAM" => json!([kind]),
         "PHISHING" => json!(["UNTRUSTWORTHY"]),
-        _ if builder.odd(300) => json!([]),
+        _ if builder.odd_shape_occurs(300) => json!([]),
         _ => Value::Null,
     };
     builder.put("tags", tags);
     let action = (!action.is_empty()).then_some(action);
-    let mode = (!builder.odd(100)).then_some("ACTIVE");
+    let mode = (!builder.odd_shape_occurs(100)).then_some("ACTIVE");
     builder.put(
         "policiesApplied",
         json!([{"action": action, "mode": mode, "name": "Default policy"}]),
     );
     let other = format!("{}@quince.test", builder.random.pick(words::PEOPLE).1);
-    let recipients = if builder.odd(200) {
+    let recipients = if builder.odd_shape_occurs(200) {
         json!([builder.message.recipient, other])
     } else {
         json!([builder.message.recipient])
@@ -51,7 +51,7 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     let names: Vec<&str> = builder.message.files.iter().map(|file| file.0).collect();
     builder.put("attachments", json!(names));
     // A bounce has no sender.
-    let bounce = builder.odd(40);
+    let bounce = builder.odd_shape_occurs(40);
     let sender = if bounce {
         String::new()
     } else {
@@ -77,7 +77,7 @@ pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
         let aligned = (result != "none").then_some(result == "pass");
         results.push(json!({"type": name, "result": result, "aligned": aligned}));
     }
-    if builder.odd(50) {
+    if builder.odd_shape_occurs(50) {
         results.clear();
     }
     builder.put("authResults", Value::Array(results));
@@ -95,7 +95,7 @@ pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
     );
     builder.put("originalUrl", format!("https://{domain}{path}"));
     builder.put("redirectUrl", "https://warn.quince.test/blocked");
-    let ip = (!builder.odd(100)).then(|| builder.message.ip.clone());
+    let ip = (!builder.odd_shape_occurs(100)).then(|| builder.message.ip.clone());
     builder.put_value_or_empty("sourceIp", ip);
     builder.put_value_or_empty("messageId", builder.message.message_id.clone());
     add_log_position(builder);

@@ -26,7 +26,7 @@ impl LogRecordBuilder {
     /// Returns the time in the form of most logs; with odd shapes sometimes with an hour without
     /// its zero, as has been seen.
     pub(super) fn time(&mut self) -> String {
-        if self.odd(20) {
+        if self.odd_shape_occurs(20) {
             self.at().offset_form_unpadded()
         } else {
             self.at().offset_form()
@@ -34,7 +34,7 @@ impl LogRecordBuilder {
     }
 
     /// Returns whether an odd shape with a probability of `per_mille` occurs here.
-    pub(super) fn odd(&mut self, per_mille: u32) -> bool {
+    pub(super) fn odd_shape_occurs(&mut self, per_mille: u32) -> bool {
         self.odd_shapes && self.random.chance(per_mille)
     }
 
@@ -58,7 +58,7 @@ impl LogRecordBuilder {
     /// Returns the address of an external sender; with odd shapes sometimes the empty sender of
     /// bounces.
     pub(super) fn sender(&mut self) -> String {
-        if self.odd(50) {
+        if self.odd_shape_occurs(50) {
             return "<>".to_owned();
         }
         let (_, mailbox) = self.random.pick(words::PEOPLE);
@@ -71,7 +71,7 @@ impl LogRecordBuilder {
     }
 
     pub(super) fn subject(&mut self) -> String {
-        if self.odd(120) {
+        if self.odd_shape_occurs(120) {
             return self.random.pick(words::ODD_SUBJECTS).to_owned();
         }
         format!("{} #{}", self.random.pick(words::SUBJECTS), self.number)
@@ -84,7 +84,11 @@ impl LogRecordBuilder {
             self.random.token(24),
             self.random.pick(words::OUTSIDE_DOMAINS)
         );
-        if self.odd(150) { id } else { format!("<{id}>") }
+        if self.odd_shape_occurs(150) {
+            id
+        } else {
+            format!("<{id}>")
+        }
     }
 
     /// Returns an address outside the tenant.
@@ -94,9 +98,9 @@ impl LogRecordBuilder {
 
     /// Returns a text; with odd shapes sometimes null or an empty text instead.
     pub(super) fn text_or_nothing(&mut self, text: &str) -> Value {
-        if self.odd(60) {
+        if self.odd_shape_occurs(60) {
             Value::Null
-        } else if self.odd(60) {
+        } else if self.odd_shape_occurs(60) {
             json!("")
         } else {
             json!(text)

@@ -38,7 +38,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     builder.put("spamScore", score);
     let level = builder.random.pick(&["0", "7", "28"]);
     builder.put("spamDetectionLevel", level);
-    let info = if builder.odd(100) {
+    let info = if builder.odd_shape_occurs(100) {
         Value::Null
     } else {
         Value::from("[]")
@@ -63,7 +63,7 @@ fn add_rejection(builder: &mut RecordBuilder<'_>) {
     builder.put("rejectionType", kind);
     builder.put("rejectionCode", code);
     builder.put("rejectionInfo", info);
-    if builder.odd(300) {
+    if builder.odd_shape_occurs(300) {
         builder.record.remove("receiptErrors");
     } else {
         builder.put_value_or_empty("receiptErrors", (!error.is_empty()).then_some(error));
@@ -74,11 +74,11 @@ fn add_rejection(builder: &mut RecordBuilder<'_>) {
         builder.put("virusFound", virus);
     }
     // A message refused before its data has neither a subject nor a header.
-    if builder.odd(400) {
+    if builder.odd_shape_occurs(400) {
         for key in ["subject", "messageId", "senderHeader"] {
             builder.put(key, Value::Null);
         }
-        if builder.odd(300) {
+        if builder.odd_shape_occurs(300) {
             builder.put("senderEnvelope", Value::Null);
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
     ]);
     builder.add_subtype(Some(action));
     builder.put("action", action);
-    let held = action == "Hld" || builder.odd(30);
+    let held = action == "Hld" || builder.odd_shape_occurs(30);
     let reasons = [
         "Spm",
         "Att",
@@ -115,7 +115,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
     builder.put("emailSize", bytes);
     builder.add_addresses();
     builder.record.remove("recipients");
-    if builder.odd(80) {
+    if builder.odd_shape_occurs(80) {
         for key in [
             "ipNewDomain",
             "ipReplyMismatch",
@@ -150,13 +150,17 @@ fn add_attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     // The count can be 0 although names are listed, and a single name can be unquoted.
-    let count = if builder.odd(60) { 0 } else { names.len() };
+    let count = if builder.odd_shape_occurs(60) {
+        0
+    } else {
+        names.len()
+    };
     builder.put("numberAttachments", count.to_string());
     let total = names.len() * 1153;
     builder.put("totalSizeAttachments", total.to_string());
     match names.as_slice() {
         [] => builder.put_empty_value("attachments"),
-        [name] if builder.odd(300) => builder.put("attachments", name.clone()),
+        [name] if builder.odd_shape_occurs(300) => builder.put("attachments", name.clone()),
         _ => builder.put("attachments", quoted.join(", ")),
     }
 }
@@ -173,12 +177,12 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     builder.add_addresses();
     let attempts = 1 + builder.random.below(3);
     builder.put("deliveryAttempts", attempts.to_string());
-    let long = builder.odd(20);
+    let long = builder.odd_shape_occurs(20);
     let time = builder.random.below(if long { 11_000_000 } else { 4000 });
     builder.put("deliveryTime", time.to_string());
     let ip = super::ip(&mut builder.random, "Inbound", builder.generator.odd_shapes);
     builder.put("destinationIp", ip);
-    let host = (!builder.odd(100)).then(|| builder.random.pick(words::HOSTS));
+    let host = (!builder.odd_shape_occurs(100)).then(|| builder.random.pick(words::HOSTS));
     builder.put_value_or_empty("Hostname", host);
     let route = builder.random.pick(words::ROUTES);
     builder.put("route", route);
@@ -189,7 +193,11 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     );
     builder.put("numberAttachments", builder.message.files.len().to_string());
     add_tls(builder);
-    let used = if builder.odd(100) { "true" } else { "Yes" };
+    let used = if builder.odd_shape_occurs(100) {
+        "true"
+    } else {
+        "Yes"
+    };
     let used = if builder.random.chance(900) {
         used
     } else {
@@ -220,14 +228,14 @@ pub(super) fn journal(builder: &mut RecordBuilder<'_>) {
     builder.put("direction", direction);
     builder.put("recipients", builder.message.recipient.clone());
     builder.put("senderEnvelope", builder.message.sender.clone());
-    if builder.odd(200) {
+    if builder.odd_shape_occurs(200) {
         builder.put_value_or_empty("subject", builder.message.subject.clone());
     }
     add_log_position(builder);
 }
 
 fn add_tls(builder: &mut RecordBuilder<'_>) {
-    if builder.odd(80) {
+    if builder.odd_shape_occurs(80) {
         builder.put_empty_value("tlsVersion");
         builder.put_empty_value("tlsCipher");
         return;
@@ -240,7 +248,7 @@ fn add_tls(builder: &mut RecordBuilder<'_>) {
 /// Adds the position in the upstream's own log, which newer files do not have. The file fills in
 /// the numbers.
 pub(super) fn add_log_position(builder: &mut RecordBuilder<'_>) {
-    if !builder.odd(250) {
+    if !builder.odd_shape_occurs(250) {
         builder.put("_offset", 0);
         builder.put("_partition", 0);
     }

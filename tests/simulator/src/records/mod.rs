@@ -22,7 +22,7 @@ pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
 
-use crate::batch_file::Span;
+use crate::batch_file::RecordRange;
 use crate::event_type::EventType;
 use crate::random::Random;
 use message::Message;
@@ -53,8 +53,8 @@ struct RecordBuilder<'a> {
 impl RecordGenerator {
     /// Generates the record of that number, about the message of the same number or of the one
     /// before.
-    pub(crate) fn record(&self, number: u64, span: &Span) -> Record {
-        let before = number.saturating_sub(1).max(span.first);
+    pub(crate) fn record(&self, number: u64, range: &RecordRange) -> Record {
+        let before = number.saturating_sub(1).max(range.first);
         // No id is unique: attempts to deliver a message share both, findings of spam share one.
         let (message, processing) = match (self.event_type, number % 8) {
             (EventType::Delivery, 3) if self.odd_shapes => (before, before),
@@ -63,7 +63,7 @@ impl RecordGenerator {
         };
         let random =
             |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
-        let at_ms = span.at_ms(message);
+        let at_ms = range.at_ms(message);
         let mut builder = RecordBuilder {
             generator: self,
             random: random("record", number),
@@ -72,7 +72,7 @@ impl RecordGenerator {
         };
         builder.add_processing_id(
             &mut random("processing", processing),
-            span.at_ms(processing),
+            range.at_ms(processing),
         );
         builder.add_common_fields();
         match self.event_type {
@@ -113,7 +113,11 @@ impl RecordBuilder<'_> {
         let at_ms = self.message.at_ms + self.below(900);
         self.record.put("timestamp", at_ms);
         // The documented spelling is rarer in the files than the other one.
-        let key = if self.odd(40) { "eventType" } else { "type" };
+        let key = if self.odd_shape_occurs(40) {
+            "eventType"
+        } else {
+            "type"
+        };
         self.record.put(key, self.generator.event_type.name());
     }
 
@@ -147,7 +151,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Returns whether an odd shape with a probability of `per_mille` occurs here.
-    fn odd(&mut self, per_mille: u32) -> bool {
+    fn odd_shape_occurs(&mut self, per_mille: u32) -> bool {
         self.generator.odd_shapes && self.random.chance(per_mille)
     }
 

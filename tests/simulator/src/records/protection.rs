@@ -22,7 +22,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
     };
     let url = format!("https://{domain}{}", builder.pick(words::URL_PATHS));
     // If no address is known, the field has a text instead.
-    let ip = if builder.odd(150) {
+    let ip = if builder.odd_shape_occurs(150) {
         "Internal IP".to_owned()
     } else {
         builder.address()
@@ -34,7 +34,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
     ]);
     // The real API invents the keys below for each message.
     let key = builder.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
-    let tags = if builder.odd(300) {
+    let tags = if builder.odd_shape_occurs(300) {
         json!({})
     } else {
         json!({key: {"Status": ["ok"], "Type": []}})

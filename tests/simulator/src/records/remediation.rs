@@ -33,7 +33,7 @@ pub(crate) fn incident(builder: &mut LogRecordBuilder) -> Value {
         criteria.insert("restoreCode".to_owned(), json!(format!("RE-{number:06}")));
     }
     // The documentation writes the type of the counts in quotes.
-    let identified = if builder.odd(50) {
+    let identified = if builder.odd_shape_occurs(50) {
         json!(found.to_string())
     } else {
         json!(found)

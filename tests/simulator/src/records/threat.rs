@@ -25,7 +25,7 @@ pub(super) fn spam(builder: &mut RecordBuilder<'_>) {
     builder.add_addresses();
     builder.put("senderHeader", builder.message.sender_header.clone());
     add_route_and_sender(builder);
-    if builder.odd(30) {
+    if builder.odd_shape_occurs(30) {
         let (external, malicious) = (builder.boolean(500), builder.boolean(200));
         builder.put("taggedExternal", external);
         builder.put("taggedMalicious", malicious);
@@ -75,7 +75,7 @@ pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     let items = 1 + builder.random.below(4);
     builder.put("itemsDetected", items.to_string());
     for key in IMPERSONATION_FLAGS {
-        let documented = builder.odd(50);
+        let documented = builder.odd_shape_occurs(50);
         let hit = builder.boolean(250);
         let hit = match hit {
             "true" if documented => "Hit",
@@ -125,7 +125,7 @@ pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
             .to_string()
     };
     builder.put("analysis", analysis);
-    let ip = (!builder.odd(150)).then(|| builder.message.ip.clone());
+    let ip = (!builder.odd_shape_occurs(150)).then(|| builder.message.ip.clone());
     builder.put_value_or_empty("sourceIp", ip);
     add_route_and_sender(builder);
     builder.record.remove("senderIp");
@@ -136,13 +136,13 @@ pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
 pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(None);
     let media_type = add_file(builder);
-    if builder.odd(200) {
+    if builder.odd_shape_occurs(200) {
         // Live records can carry names, hashes and ids and nothing else.
         add_log_position(builder);
         return;
     }
     builder.add_addresses();
-    if builder.odd(400) {
+    if builder.odd_shape_occurs(400) {
         builder.record.remove("recipients");
         builder.put("recipient", builder.message.recipient.clone());
     }
@@ -161,7 +161,7 @@ fn add_route_and_sender(builder: &mut RecordBuilder<'_>) {
         .direction_as_written(&mut builder.random, builder.generator.odd_shapes);
     builder.put("route", route);
     builder.put("senderDomain", builder.message.sender_domain);
-    let ip = (!builder.odd(30)).then(|| builder.message.ip.clone());
+    let ip = (!builder.odd_shape_occurs(30)).then(|| builder.message.ip.clone());
     builder.put_value_or_empty("senderIp", ip);
 }
 
@@ -172,12 +172,12 @@ fn add_file(builder: &mut RecordBuilder<'_>) -> &'static str {
     builder.put("fileExtension", extension);
     for (key, chars) in [("md5", 32), ("sha1", 40), ("sha256", 64)] {
         let hash = builder.random.hex(chars);
-        let hash = if builder.odd(100) {
+        let hash = if builder.odd_shape_occurs(100) {
             hash.to_uppercase()
         } else {
             hash
         };
-        let value = if builder.odd(30) {
+        let value = if builder.odd_shape_occurs(30) {
             Value::Null
         } else {
             Value::from(hash)

@@ -9,7 +9,7 @@ use crate::time::{DAY_MS, UtcTime};
 pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
     let person = person(builder, "email");
     let count = builder.random.below(9);
-    let wrong = if builder.odd(100) {
+    let wrong = if builder.odd_shape_occurs(100) {
         json!("2")
     } else {
         json!(builder.random.below(3))
@@ -76,7 +76,7 @@ pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
         if count > 1 {
             record.insert("clickedIp".to_owned(), json!("203.0.113.77"));
             let reaction = builder.random.below(900);
-            let is_text = builder.odd(50);
+            let is_text = builder.odd_shape_occurs(50);
             let reaction = if is_text {
                 json!(reaction.to_string())
             } else {

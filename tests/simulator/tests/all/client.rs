@@ -35,8 +35,8 @@ impl Reply {
     }
 }
 
-/// A small tenant at a fixed time.
-pub(crate) fn small() -> Config {
+/// A small_config tenant at a fixed time.
+pub(crate) fn small_config() -> Config {
     Config {
         pages: 2,
         files_per_page: 2,
@@ -165,7 +165,7 @@ pub(crate) fn inflate(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// Every record of a feed, page by page, each file once.
+/// Fetches every record of an event type, page by page, and each file once.
 pub(crate) async fn pull(simulator: &Simulator, name: &str) -> Vec<Value> {
     let token = token(simulator).await;
     let mut records = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::client::{audit, file, inflate, links, list, send, small, token};
+use crate::client::{audit, file, inflate, links, list, send, small_config, token};
 use mimecast_simulator::{Config, EventType, FailShape, Simulator};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn a_token_is_given_for_the_right_secret_only() {
     ] {
         let simulator = Simulator::start(Config {
             fail_shape: shape,
-            ..small()
+            ..small_config()
         })
         .await
         .unwrap();
@@ -32,7 +32,7 @@ async fn a_token_is_given_for_the_right_secret_only() {
 
 #[tokio::test]
 async fn a_token_ends_after_its_life() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     simulator.advance_ms(1_799_000);
     let reply = list(&simulator, &token, "av").await;
@@ -50,7 +50,7 @@ async fn a_token_ends_after_its_life() {
 async fn every_answer_has_the_headers_of_the_api() {
     let simulator = Simulator::start(Config {
         skew_ms: 3_600_000,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -69,7 +69,7 @@ async fn every_answer_has_the_headers_of_the_api() {
 
 #[tokio::test]
 async fn pages_follow_each_other_to_the_end_and_the_last_token_stays_good() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let first = list(&simulator, &token, "internal+email+protect").await;
     // The first file is listed twice, by the same link.
@@ -111,7 +111,7 @@ async fn pages_follow_each_other_to_the_end_and_the_last_token_stays_good() {
 
 #[tokio::test]
 async fn the_parameters_of_the_batch_endpoint_are_checked() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     for (query, status) in [
         ("", 400),
@@ -143,7 +143,7 @@ async fn the_parameters_of_the_batch_endpoint_are_checked() {
 
 #[tokio::test]
 async fn a_link_changes_each_time_and_its_path_does_not() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let page = list(&simulator, &token, "receipt").await;
     let (one, two) = (
@@ -162,7 +162,7 @@ async fn a_link_changes_each_time_and_its_path_does_not() {
 
 #[tokio::test]
 async fn storage_refuses_what_it_should() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "receipt").await)[0].clone();
     let bearer = format!("Bearer {token}");
@@ -186,7 +186,7 @@ async fn storage_refuses_what_it_should() {
 async fn the_quota_is_shared_by_all_event_types() {
     let simulator = Simulator::start(Config {
         quota_calls: 3,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -211,7 +211,7 @@ async fn a_missing_permission_concerns_one_stream() {
     let permitted = vec!["siem.receipt".to_owned()];
     let simulator = Simulator::start(Config {
         permissions: Some(permitted),
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -229,7 +229,7 @@ async fn a_missing_permission_concerns_one_stream() {
 
 #[tokio::test]
 async fn audit_events_come_newest_first_and_all_of_them() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     for (start, end) in [
         ("2026-11-21T00:00:00+0000", "2026-11-22T08:00:00+0000"),
@@ -270,7 +270,7 @@ async fn audit_events_come_newest_first_and_all_of_them() {
 async fn a_window_of_audit_events_has_both_its_ends() {
     let simulator = Simulator::start(Config {
         audit_events: 0,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();

@@ -1,6 +1,6 @@
 //! The event endpoint.
 
-use crate::client::{events, list, small, token};
+use crate::client::{events, list, small_config, token};
 use mimecast_simulator::{Config, EventType, Simulator, identity};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn as_batch_file_record(event: &Value) -> Value {
 async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_other_field_names() {
     let simulator = Simulator::start(Config {
         odd_shapes: false,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -75,7 +75,7 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_ot
 async fn the_event_endpoint_has_a_quota_of_its_own() {
     let simulator = Simulator::start(Config {
         events_quota_calls: 2,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();

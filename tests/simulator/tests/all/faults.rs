@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{file, inflate, links, list, send, small, token};
+use crate::client::{file, inflate, links, list, send, small_config, token};
 use mimecast_simulator::{Effect, Endpoint, FailShape, Fault, Matcher, Simulator, When};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn at(endpoint: Endpoint, when: When, effect: Effect) -> Fault {
 
 #[tokio::test]
 async fn an_answer_can_be_replaced() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     for (effect, status) in [
         (Effect::throttled(Some(7)), 429),
@@ -52,7 +52,7 @@ async fn an_answer_can_be_replaced() {
 
 #[tokio::test]
 async fn a_fault_can_concern_one_stream() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let mut fault = at(Endpoint::Batch, When::Always, Effect::html(500));
     fault.at.stream = Some("siem.av".to_owned());
@@ -64,7 +64,7 @@ async fn a_fault_can_concern_one_stream() {
 
 #[tokio::test]
 async fn a_page_can_be_changed_by_a_fault() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let whole = list(&simulator, &token, "av").await.json();
     let mut changed = Vec::new();
@@ -109,7 +109,7 @@ async fn a_page_can_be_changed_by_a_fault() {
 
 #[tokio::test]
 async fn a_file_can_be_corrupted_by_a_fault() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "spam").await)[0].clone();
     let good = file(&url).await.body;
@@ -141,7 +141,7 @@ async fn a_file_can_be_corrupted_by_a_fault() {
 
 #[tokio::test]
 async fn a_line_that_is_put_into_a_file_stays_there() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     for (name, effect, malformed, invalid_utf8, untimed) in [
         ("spam", Effect::MalformedLine, 1, 0, 0),
@@ -166,7 +166,7 @@ async fn a_line_that_is_put_into_a_file_stays_there() {
 async fn a_file_can_be_taken_away_and_faults_on_it_be_bounded() {
     let config = mimecast_simulator::Config {
         faults_per_file_max: 1,
-        ..small()
+        ..small_config()
     };
     let simulator = Simulator::start(config).await.unwrap();
     let token = token(&simulator).await;
@@ -191,7 +191,7 @@ async fn a_file_can_be_taken_away_and_faults_on_it_be_bounded() {
 
 #[tokio::test]
 async fn a_connection_can_break() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "receipt").await)[0].clone();
     simulator.script(at(Endpoint::File, When::Nth(1), Effect::CloseBeforeHeaders));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::client::{pull, small};
+use crate::client::{pull, small_config};
 use mimecast_simulator::{Config, EventType, Simulator, identity};
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 async fn the_ledger_has_exactly_the_records_that_are_served() {
     let simulator = Simulator::start(Config {
         malformed_per_mille: 50,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -40,10 +40,13 @@ async fn the_ledger_has_exactly_the_records_that_are_served() {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_tenant_and_another_seed_another() {
     let ledger = |seed| async move {
-        Simulator::start(Config { seed, ..small() })
-            .await
-            .unwrap()
-            .ledger()
+        Simulator::start(Config {
+            seed,
+            ..small_config()
+        })
+        .await
+        .unwrap()
+        .ledger()
     };
     let (one, again, other) = (ledger(1).await, ledger(1).await, ledger(2).await);
     for stream in one.streams() {
@@ -56,7 +59,7 @@ async fn the_same_seed_gives_the_same_tenant_and_another_seed_another() {
 async fn repeated_records_have_the_identity_of_the_first() {
     let config = Config {
         repeated_records: 5,
-        ..small()
+        ..small_config()
     };
     let simulator = Simulator::start(config).await.unwrap();
     let records = pull(&simulator, "delivery").await;
@@ -69,7 +72,7 @@ async fn a_huge_file_inflates_to_its_size_and_has_distinct_records() {
     let config = Config {
         huge_file_mib: Some(3),
         pages: 0,
-        ..small()
+        ..small_config()
     };
     let simulator = Simulator::start(config).await.unwrap();
     let records = pull(&simulator, "receipt").await;
@@ -86,7 +89,7 @@ async fn a_huge_file_inflates_to_its_size_and_has_distinct_records() {
 async fn receipt_and_process_have_the_length_that_was_asked_for() {
     let config = Config {
         records_per_file: 400,
-        ..small()
+        ..small_config()
     };
     let simulator = Simulator::start(config).await.unwrap();
     for name in ["receipt", "process"] {
@@ -101,7 +104,7 @@ async fn receipt_and_process_have_the_length_that_was_asked_for() {
 async fn the_odd_shapes_occur() {
     let simulator = Simulator::start(Config {
         records_per_file: 400,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();
@@ -148,7 +151,7 @@ async fn the_odd_shapes_occur() {
 async fn without_odd_shapes_all_records_are_plain() {
     let simulator = Simulator::start(Config {
         odd_shapes: false,
-        ..small()
+        ..small_config()
     })
     .await
     .unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use crate::client::{Reply, list, post, small, token};
+use crate::client::{Reply, list, post, small_config, token};
 use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, Simulator, StreamRefusal, When, identity,
     streams,
@@ -108,7 +108,7 @@ const END: &str = "2026-11-22T08:00:00+0000";
 fn with_logs() -> Config {
     Config {
         log_records: 47,
-        ..small()
+        ..small_config()
     }
 }
 
@@ -262,7 +262,7 @@ async fn held_messages_are_seen_by_administrators_and_leave_when_they_are_releas
     simulator.release("held-messages", 5);
     let after = pull(&simulator, &token, path, ["start", "end"], "").await;
     assert_eq!((before.len(), after.len()), (47, 42));
-    // What went out stays expected; what nobody saw is not.
+    // A released item that was served stays expected; one that never was does not.
     assert_eq!(simulator.ledger().expected("held-messages").len(), 47);
 }
 
@@ -339,8 +339,8 @@ async fn a_window_of_exactly_one_page_ends_with_nothing_or_with_a_next_that_lead
     assert_eq!(ends.len(), 2, "{ends:?}");
 }
 
-/// The indicators in a file, zipped or not, STIX or CSV.
-fn rows(reply: &Reply) -> usize {
+/// How many indicators are in a file, zipped or not, STIX or CSV.
+fn indicator_count(reply: &Reply) -> usize {
     let mut plain = reply.body.clone();
     if plain.starts_with(b"PK") {
         let name = usize::from(u16::from_le_bytes([plain[26], plain[27]]));
@@ -381,7 +381,7 @@ async fn a_feed_continues_after_its_token_as_stix_and_as_csv() {
         for _ in 0..4 {
             let reply = post(&simulator, &token, FEED, &body).await;
             assert!(reply.header("content-disposition").contains("malware_grid"));
-            counts.push(rows(&reply));
+            counts.push(indicator_count(&reply));
             let next = reply.header("x-mc-threat-feed-next-token");
             body = json!({"data": [{"feedType": "malware_grid", "fileType": kind,
                 "compress": zipped, "token": next}]});
@@ -465,7 +465,7 @@ async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Reply {
 
 #[tokio::test]
 async fn the_categories_of_audit_events_are_listed() {
-    let simulator = Simulator::start(small()).await.unwrap();
+    let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let path = "/api/audit/get-categories";
     let reply = post(&simulator, &token, path, &json!({"data": []}))

@@ -100,13 +100,13 @@ impl Scrape {
     /// empty name.
     fn streams(&self) -> impl Iterator<Item = (Labels<'_>, &SourceReport, Option<&StreamReport>)> {
         self.report.sources.iter().flat_map(|source| {
-            let of_source = [("source", source.source.as_str())];
+            let source_labels = [("source", source.source.as_str())];
             let bare = source
                 .streams
                 .is_empty()
-                .then(|| (of_source.to_vec(), source, None));
+                .then(|| (source_labels.to_vec(), source, None));
             let streams = source.streams.iter().map(move |(name, stream)| {
-                let mut labels = of_source.to_vec();
+                let mut labels = source_labels.to_vec();
                 labels.push(("stream", name));
                 (labels, source, Some(stream))
             });
@@ -145,28 +145,28 @@ impl Scrape {
     }
 
     fn requests(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
-        let words = |of_source: &SourceMetrics| {
-            let counts = of_source.requests.iter();
+        let counts_by_code = |source_metrics: &SourceMetrics| {
+            let counts = source_metrics.requests.iter();
             let counts = counts.map(|(status, count)| (status_word(*status), *count));
             counts.collect::<Vec<_>>()
         };
         let rows: Vec<(Option<&str>, String, u64)> = match self.detail {
             MetricsDetail::Stream | MetricsDetail::Source => {
                 let sources = self.observed.sources.iter();
-                let rows = sources.flat_map(|(name, of_source)| {
-                    let counts = words(of_source).into_iter();
-                    counts.map(|(word, count)| (Some(name.as_str()), word, count))
+                let rows = sources.flat_map(|(name, source_metrics)| {
+                    let counts = counts_by_code(source_metrics).into_iter();
+                    counts.map(|(code, count)| (Some(name.as_str()), code, count))
                 });
                 rows.collect()
             }
             MetricsDetail::Host => {
-                let counts = words(&self.observed.host).into_iter();
-                counts.map(|(word, count)| (None, word, count)).collect()
+                let counts = counts_by_code(&self.observed.host).into_iter();
+                counts.map(|(code, count)| (None, code, count)).collect()
             }
         };
-        let samples = rows.iter().map(|(source, word, count)| {
+        let samples = rows.iter().map(|(source, code, count)| {
             let mut labels: Labels<'_> = source.iter().map(|name| ("source", *name)).collect();
-            labels.push(("code", word));
+            labels.push(("code", code));
             (labels, *count)
         });
         writer.counter(
@@ -327,12 +327,12 @@ impl Scrape {
         writer.histogram(
             "source_host_poll_duration",
             "How long calls of the component took, its requests included.",
-            self.histograms(|of_source| &of_source.polls),
+            self.histograms(|source_metrics| &source_metrics.polls),
         )?;
         writer.histogram(
             "source_host_delivery_duration",
             "How long it took until every output had accepted a batch.",
-            self.histograms(|of_source| &of_source.deliveries),
+            self.histograms(|source_metrics| &source_metrics.deliveries),
         )
     }
 
@@ -431,7 +431,7 @@ impl Scrape {
             ),
         ];
         for (name, help, value) in leases {
-            writer.single(name, help, None, number(value))?;
+            writer.unlabelled_gauge(name, help, None, number(value))?;
         }
         let sizes = [
             (
@@ -446,11 +446,11 @@ impl Scrape {
             ),
         ];
         for (name, help, value) in sizes {
-            writer.single(name, help, None, value)?;
+            writer.unlabelled_gauge(name, help, None, value)?;
         }
         let help = "The longest delay with which this host recently took a due tenant.";
         let seconds = Some(Unit::Seconds);
-        writer.single("source_host_fleet_late", help, seconds, fleet.late_seconds)?;
+        writer.unlabelled_gauge("source_host_fleet_late", help, seconds, fleet.late_seconds)?;
         let Some(all) = &fleet.overview else {
             return Ok(());
         };
@@ -467,14 +467,14 @@ impl Scrape {
             None,
             counts,
         )?;
-        writer.single(
+        writer.unlabelled_gauge(
             "source_host_fleet_never_polled",
             "Tenants of the fleet that no host has had yet.",
             None,
             number(all.never_polled),
         )?;
         let oldest = all.oldest_due.as_ref().map_or(0, |due| due.seconds);
-        writer.single(
+        writer.unlabelled_gauge(
             "source_host_fleet_oldest_due",
             "How long the most overdue tenant has been due.",
             Some(Unit::Seconds),
@@ -513,7 +513,7 @@ impl Scrape {
         )?;
         if let Some(started_at) = self.report.host.started_at {
             let help = "When the host started.";
-            writer.single(
+            writer.unlabelled_gauge(
                 "process_start_time",
                 help,
                 Some(Unit::Seconds),
@@ -530,27 +530,27 @@ impl Scrape {
             [(Labels::new(), process.cpu_seconds)],
         )?;
         let bytes = Some(Unit::Bytes);
-        writer.single(
+        writer.unlabelled_gauge(
             "process_resident_memory",
             "Resident memory.",
             bytes.clone(),
             process.resident_bytes,
         )?;
-        writer.single(
+        writer.unlabelled_gauge(
             "process_virtual_memory",
             "Virtual memory.",
             bytes,
             process.virtual_bytes,
         )?;
-        writer.single(
+        writer.unlabelled_gauge(
             "process_open_fds",
             "Open file descriptors.",
             None,
             process.open_fds,
         )?;
         let help = "Open file descriptors that the process may have.";
-        writer.single("process_max_fds", help, None, process.max_fds)?;
-        writer.single("process_threads", "Threads.", None, process.threads)
+        writer.unlabelled_gauge("process_max_fds", help, None, process.max_fds)?;
+        writer.unlabelled_gauge("process_threads", "Threads.", None, process.threads)
     }
 }
 
@@ -618,7 +618,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn single(
+    /// Writes a gauge that has one sample, without labels.
+    fn unlabelled_gauge(
         &mut self,
         name: &str,
         help: &str,

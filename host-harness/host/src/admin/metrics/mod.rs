@@ -125,7 +125,7 @@ impl Metrics {
         let mut observed = self.observed();
         observe(&mut observed.host);
         match observed.sources.get_mut(source) {
-            Some(of_source) => observe(of_source),
+            Some(source_metrics) => observe(source_metrics),
             None => observe(observed.sources.entry(source.to_owned()).or_default()),
         }
     }
@@ -140,7 +140,7 @@ impl MetricsObserver for Metrics {
         self.observe(source, |it| it.deliveries.observe(took.as_secs_f64()));
     }
 
-    fn completed(&self, source: &str, status: Option<u16>) {
+    fn request_completed(&self, source: &str, status: Option<u16>) {
         self.observe(source, |it| {
             let count = it.requests.entry(status).or_default();
             *count = count.saturating_add(1);

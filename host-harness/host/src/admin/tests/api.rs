@@ -38,10 +38,10 @@ async fn a_host_that_cannot_store_checkpoints_is_not_ready() {
 async fn status_is_what_the_registry_reports() {
     let running = start().await;
     add(&running.registry, "acme", State::Active);
-    let answer = get(running.address(), "/api/v1/status").await;
-    assert_eq!(answer.headers["content-type"], "application/json");
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    let status = answer.json();
+    let response = get(running.address(), "/api/v1/status").await;
+    assert_eq!(response.headers["content-type"], "application/json");
+    assert_eq!(response.headers["cache-control"], "no-store");
+    let status = response.json();
     assert_eq!(status["host"]["running"], true);
     assert_eq!(status["sources"][0]["source"], "acme");
     assert_eq!(status["sources"][0]["streams"]["audit"]["events"], 7);
@@ -64,7 +64,7 @@ async fn a_source_is_missing_only_after_all_sources_are_loaded() {
         for path in ["/api/v1/sources/none", "/api/v1/sources/none/history"] {
             assert_eq!(get(address, path).await.status, expected, "{path}");
         }
-        running.control.answer_with(no_source.clone());
+        running.control.fail_with(no_source.clone());
         let path = "/api/v1/sources/none/pause";
         let refused = change(address, "POST", path, "").await;
         assert_eq!(refused.status, expected, "{refused:?}");
@@ -178,7 +178,7 @@ async fn actions_are_passed_on_and_their_errors_say_what_to_do() {
         ),
         (ControlError::Failed("disk full".to_owned()), 500),
     ] {
-        running.control.answer_with(error);
+        running.control.fail_with(error);
         let refused = change(address, "POST", "/api/v1/sources/acme/resume", "").await;
         assert_eq!(refused.status, status);
         if status == 422 {
@@ -260,11 +260,11 @@ async fn settings_are_written_only_from_json_of_a_bounded_size() {
     assert_eq!((other.status, running.control.take().len()), (200, 1));
 }
 
-async fn send(mut stream: TcpStream, text: &str) -> Answer {
+async fn send(mut stream: TcpStream, text: &str) -> TestResponse {
     let _ = stream.write_all(text.as_bytes()).await;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    parse(&String::from_utf8(answer).unwrap())
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    parse(&String::from_utf8(response).unwrap())
 }
 
 #[tokio::test]

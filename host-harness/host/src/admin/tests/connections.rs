@@ -29,10 +29,10 @@ async fn connections_that_send_nothing_keep_no_others_out_for_long() {
     slow.write_all(b"GET /livez HTTP/1.1\r\nhost: loc")
         .await
         .unwrap();
-    let answer = timeout(DEADLINE, get(running.address(), "/livez"))
+    let response = timeout(DEADLINE, get(running.address(), "/livez"))
         .await
         .unwrap();
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     let mut rest = Vec::new();
     let closed = timeout(DEADLINE, slow.read_to_end(&mut rest))
         .await
@@ -48,26 +48,26 @@ async fn connections_that_send_nothing_keep_no_others_out_for_long() {
 async fn a_header_without_end_is_refused() {
     let running = start().await;
     let long = "x".repeat(100_000);
-    let answer = request(running.address(), "GET", "/livez", &[("x-long", &long)], "").await;
-    assert_eq!(answer.status, 431);
+    let response = request(running.address(), "GET", "/livez", &[("x-long", &long)], "").await;
+    assert_eq!(response.status, 431);
 }
 
 #[tokio::test]
 async fn the_server_ends_while_clients_keep_connections_open() {
     let running = start().await;
     let address = running.address();
-    let mut kept = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
     let text = format!("GET /livez HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    kept.write_all(text.as_bytes()).await.unwrap();
+    idle.write_all(text.as_bytes()).await.unwrap();
     let mut start = [0; 12];
-    kept.read_exact(&mut start).await.unwrap();
+    idle.read_exact(&mut start).await.unwrap();
     assert_eq!(&start, b"HTTP/1.1 200");
     let mut unfinished = TcpStream::connect(address).await.unwrap();
     unfinished.write_all(b"GET /livez HT").await.unwrap();
     timeout(DEADLINE, running.server.stop()).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     let mut rest = Vec::new();
-    let _ = timeout(DEADLINE, kept.read_to_end(&mut rest))
+    let _ = timeout(DEADLINE, idle.read_to_end(&mut rest))
         .await
         .unwrap();
 }
@@ -126,7 +126,7 @@ async fn a_certificate_is_presented_and_read_again_when_it_changes() {
             .await
     };
     let stream = connect(first.clone(), "first.test").await.unwrap();
-    let answer = exchange(
+    let response = exchange(
         stream,
         address,
         "GET",
@@ -134,7 +134,7 @@ async fn a_certificate_is_presented_and_read_again_when_it_changes() {
         &[("host", "first.test")],
         "",
     );
-    assert_eq!(answer.await.status, 200);
+    assert_eq!(response.await.status, 200);
 
     // The time stamp of a file may be as coarse as a clock tick.
     let second = write("second.test");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::metrics::{Format, Metrics};
 use super::*;
 use crate::registry::MetricsObserver;
-use crate::report::{FleetOverview, FleetStatus};
+use crate::report::{FleetHostStatus, FleetOverview};
 use crate::settings::MetricsDetail;
 
 /// The repository.
@@ -40,7 +40,7 @@ fn value(text: &str, sample: &str) -> Option<f64> {
 }
 
 /// The names of metrics with their types, from their descriptions.
-pub(super) fn described(text: &str) -> BTreeMap<String, String> {
+pub(super) fn metric_types(text: &str) -> BTreeMap<String, String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let types = types.filter_map(|line| line.split_once(' '));
     types
@@ -49,7 +49,7 @@ pub(super) fn described(text: &str) -> BTreeMap<String, String> {
 }
 
 /// A scrape with samples of every metric.
-fn full() -> String {
+fn full_scrape() -> String {
     let (metrics, registry) = (metrics_with_detail(MetricsDetail::Stream), Registry::new());
     let entry = add(&registry, "acme", State::Active);
     let mut state = stored_source("acme", State::Waiting, 7);
@@ -58,8 +58,8 @@ fn full() -> String {
     }
     entry.update(&state);
     registry.add_source("new", Vec::new());
-    registry.update_fleet(|part| {
-        *part = FleetStatus {
+    registry.update_fleet(|status| {
+        *status = FleetHostStatus {
             host: "a".to_owned(),
             hosts: 1,
             tenants: 2,
@@ -82,14 +82,14 @@ fn full() -> String {
     });
     metrics.polled("acme", Duration::from_millis(30));
     metrics.delivered("acme", Duration::from_millis(3));
-    metrics.completed("acme", Some(200));
-    metrics.completed("acme", None);
+    metrics.request_completed("acme", Some(200));
+    metrics.request_completed("acme", None);
     scrape(&metrics, &registry)
 }
 
 #[test]
 fn streams_are_shown_with_their_counts_lag_and_state() {
-    let text = full();
+    let text = full_scrape();
     let labels = "source=\"acme\",stream=\"audit\"";
     assert_eq!(
         value(&text, &format!("source_host_events_total{{{labels}}}")),
@@ -148,7 +148,7 @@ fn a_host_with_many_sources_has_few_series() {
             if registry.entry(&name).is_none() {
                 add(&registry, &name, State::Active);
                 metrics.polled(&name, Duration::from_millis(30));
-                metrics.completed(&name, Some(200));
+                metrics.request_completed(&name, Some(200));
             }
         }
         let text = scrape(&metrics, &registry);
@@ -181,7 +181,7 @@ fn counters_of_a_host_never_go_down() {
     // Its checkpoint was moved away: it counts from zero.
     update("b", 1);
     assert_eq!(events(), Some(17.0));
-    metrics.completed("b", Some(200));
+    metrics.request_completed("b", Some(200));
     registry.remove_source("b");
     let requests = value(
         &scrape(&metrics, &registry),
@@ -200,7 +200,7 @@ fn of_the_host_the_worst_source_that_collects_is_shown() {
         for stream in state.streams.values_mut() {
             stream.collected_until_ms = i64::try_from(now - behind_ms).ok();
         }
-        state.succeeded_ms = Some(now - behind_ms);
+        state.succeeded_at_ms = Some(now - behind_ms);
         entry.update(&state);
         if name == "paused" {
             entry.set_paused(Some(crate::report::PausedBy::Api));
@@ -239,7 +239,7 @@ fn a_source_that_is_removed_leaves_the_metrics() {
     let (registry, metrics) = (Registry::new(), metrics_with_detail(MetricsDetail::Stream));
     add(&registry, "acme", State::Active);
     metrics.polled("acme", Duration::from_millis(30));
-    metrics.completed("acme", Some(429));
+    metrics.request_completed("acme", Some(429));
     assert!(scrape(&metrics, &registry).contains("code=\"429\""));
     registry.remove_source("acme");
     assert!(!scrape(&metrics, &registry).contains("acme"));
@@ -258,7 +258,7 @@ fn the_documentation_lists_every_metric_with_its_type() {
             (name.to_owned(), kind.to_owned())
         })
         .collect();
-    assert_eq!(listed, described(&full()));
+    assert_eq!(listed, metric_types(&full_scrape()));
 }
 
 /// The names of metrics in a text, such as the rules of alerts.
@@ -272,7 +272,7 @@ fn named(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn alerts_and_dashboard_use_metrics_that_there_are() {
-    let known = described(&full());
+    let known = metric_types(&full_scrape());
     let is_known = |name: &str| {
         let histogram = ["_bucket", "_sum", "_count"]
             .iter()
@@ -327,7 +327,7 @@ fn promtool_check(text: &str) {
 
 #[test]
 fn promtool_finds_nothing_to_improve() {
-    promtool_check(&full());
+    promtool_check(&full_scrape());
     for detail in [MetricsDetail::Source, MetricsDetail::Host] {
         let registry = Registry::new();
         add(&registry, "acme", State::Active);

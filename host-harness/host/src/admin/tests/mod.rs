@@ -25,23 +25,23 @@ use crate::settings::{AdminSettings, Settings};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// Records its calls, and answers as configured.
+/// Records its calls, and fails with the configured error.
 #[derive(Default)]
 struct RecordingControl {
     calls: Mutex<Vec<String>>,
-    answer: Mutex<Option<ControlError>>,
+    error: Mutex<Option<ControlError>>,
 }
 
 impl RecordingControl {
     fn record_call(&self, call: String) -> Result<(), ControlError> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push(call);
-        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        answer.clone().map_or(Ok(()), Err)
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.clone().map_or(Ok(()), Err)
     }
 
-    fn answer_with(&self, error: ControlError) {
-        *self.answer.lock().unwrap() = Some(error);
+    fn fail_with(&self, error: ControlError) {
+        *self.error.lock().unwrap() = Some(error);
     }
 
     fn take(&self) -> Vec<String> {
@@ -153,7 +153,7 @@ fn stored_source(name: &str, state: State, events: u64) -> StoredSource {
     source_state.stored_at = Time::of(now).to_string();
     source_state.checkpoint = Some("{}".to_owned());
     source_state.component = "collector 0.2.0".to_owned();
-    source_state.succeeded_ms = Some(epoch_ms(now));
+    source_state.succeeded_at_ms = Some(epoch_ms(now));
     let stream = StoredStream {
         state,
         received: events,
@@ -165,16 +165,16 @@ fn stored_source(name: &str, state: State, events: u64) -> StoredSource {
     source_state
 }
 
-/// An answer.
+/// A response of the server.
 #[derive(Debug)]
-struct Answer {
+struct TestResponse {
     status: u16,
     /// By their names in lower case.
     headers: BTreeMap<String, String>,
     body: String,
 }
 
-impl Answer {
+impl TestResponse {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -184,12 +184,12 @@ impl Answer {
     }
 }
 
-async fn get(address: SocketAddr, path: &str) -> Answer {
+async fn get(address: SocketAddr, path: &str) -> TestResponse {
     request(address, "GET", path, &[], "").await
 }
 
 /// With the token, and a body that is JSON where there is one.
-async fn change(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+async fn change(address: SocketAddr, method: &str, path: &str, body: &str) -> TestResponse {
     let token = format!("Bearer {TOKEN}");
     let json = ("content-type", "application/json");
     let headers = [("authorization", token.as_str()), json];
@@ -202,7 +202,7 @@ async fn request(
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Answer {
+) -> TestResponse {
     let stream = TcpStream::connect(address).await.unwrap();
     exchange(stream, address, method, path, headers, body).await
 }
@@ -214,7 +214,7 @@ async fn exchange(
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Answer {
+) -> TestResponse {
     let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         text.push_str(&format!("host: {address}\r\n"));
@@ -229,22 +229,22 @@ async fn exchange(
     text.push_str(body);
     // A server that refuses early may not read the body.
     let _ = stream.write_all(text.as_bytes()).await;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    parse(&String::from_utf8(answer).unwrap())
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    parse(&String::from_utf8(response).unwrap())
 }
 
-fn parse(answer: &str) -> Answer {
-    let (head, body) = answer
+fn parse(response: &str) -> TestResponse {
+    let (head, body) = response
         .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        .unwrap_or_else(|| panic!("no response: {response:?}"));
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap();
     let headers = lines.map(|line| {
         let (name, value) = line.split_once(':').unwrap();
         (name.to_lowercase(), value.trim().to_owned())
     });
-    Answer {
+    TestResponse {
         status: status.parse().unwrap(),
         headers: headers.collect(),
         body: body.to_owned(),

@@ -1,9 +1,9 @@
 //! Decides which calls run now: start-time fair queueing of component execution time,
 //! as a pure data structure.
 //!
-//! Each source has an account of the execution time of its calls; the time of a
+//! Each source has a virtual runtime: the execution time of its calls, of which that of a
 //! long call is charged several times. A permit goes to the
-//! waiting call whose source has used the least. A source
+//! waiting call whose source has the least. A source
 //! that was idle keeps an advantage of at most [`IDLE_CREDIT_MAX`], however long it was
 //! idle: its short call runs before calls that have run for long, but
 //! it cannot accumulate credit and starve the others later.
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const IDLE_CREDIT_MAX: Duration = Duration::from_millis(50);
 /// How much more time a running call must have used than a new one, to be preempted
 /// for it. Well above the cost of a preemption.
-const PREEMPTION_GAIN: Duration = Duration::from_millis(1);
+const PREEMPTION_THRESHOLD: Duration = Duration::from_millis(1);
 /// Minimum charge for a slice: the cost of switching to it. Otherwise
 /// a component could preempt the others endlessly by running for very
 /// short times.
@@ -31,10 +31,10 @@ const LONG_CALL: Duration = Duration::from_secs(2);
 /// gets a quarter of the share of one that does.
 const LONG_CALL_CHARGE_FACTOR: u64 = 4;
 
-/// The CPU time used by one source, in nanoseconds. Only the queue changes
-/// it.
+/// The virtual runtime of one source, in nanoseconds: its charged CPU time, but never far below
+/// that of the others. Only the queue changes it.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct CpuTimeAccount(AtomicU64);
+pub(in crate::engine) struct VirtualRuntime(AtomicU64);
 
 /// Identifies a call while it lasts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -43,7 +43,7 @@ pub(super) struct CallId(u64);
 /// The position of a waiting call in the order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank {
-    cpu_time: u64,
+    virtual_runtime: u64,
     /// Breaks ties: first come, first served.
     arrival: u64,
 }
@@ -56,7 +56,7 @@ pub(super) struct FairQueue<W> {
     waiting: BTreeMap<Rank, WaitingCall<W>>,
     /// The position of each waiting call in the order.
     ranks: BTreeMap<CallId, Rank>,
-    /// Minimum CPU time among the calls that run or wait. It never decreases.
+    /// Minimum virtual runtime among the calls that run or wait. It never decreases.
     virtual_time: u64,
     counter: u64,
 }
@@ -64,7 +64,7 @@ pub(super) struct FairQueue<W> {
 #[derive(Debug)]
 struct RunningCall {
     call: CallId,
-    account: Arc<CpuTimeAccount>,
+    virtual_runtime: Arc<VirtualRuntime>,
     since: Instant,
     is_interrupted: bool,
 }
@@ -72,7 +72,7 @@ struct RunningCall {
 #[derive(Debug)]
 struct WaitingCall<W> {
     call: CallId,
-    account: Arc<CpuTimeAccount>,
+    virtual_runtime: Arc<VirtualRuntime>,
     wake: W,
 }
 
@@ -111,7 +111,7 @@ impl<W> FairQueue<W> {
     pub(super) fn enter(
         &mut self,
         call: CallId,
-        account: &Arc<CpuTimeAccount>,
+        virtual_runtime: &Arc<VirtualRuntime>,
         wake: W,
         now: Instant,
     ) -> EnterOutcome {
@@ -130,15 +130,16 @@ impl<W> FairQueue<W> {
         }
         self.advance_virtual_time(now);
         let least = self.virtual_time.saturating_sub(nanos(IDLE_CREDIT_MAX));
-        let cpu_time = account.cpu_time().max(least);
-        account.set_cpu_time(cpu_time);
+        let at_entry = virtual_runtime.get().max(least);
+        virtual_runtime.set(at_entry);
         if self.running.len() < self.permits {
-            self.run(call, Arc::clone(account), now);
+            self.mark_running(call, Arc::clone(virtual_runtime), now);
             return EnterOutcome::Runs;
         }
         let interrupts = self.running.iter().any(|running| {
             !running.is_interrupted
-                && running.cpu_time(now) > cpu_time.saturating_add(nanos(PREEMPTION_GAIN))
+                && running.virtual_runtime_at(now)
+                    > at_entry.saturating_add(nanos(PREEMPTION_THRESHOLD))
         });
         if interrupts {
             // A preemption concerns all running calls; those that are still
@@ -147,7 +148,7 @@ impl<W> FairQueue<W> {
                 running.is_interrupted = true;
             }
         }
-        self.wait(call, Arc::clone(account), wake);
+        self.enqueue(call, Arc::clone(virtual_runtime), wake);
         EnterOutcome::Waits { interrupts }
     }
 
@@ -177,10 +178,10 @@ impl<W> FairQueue<W> {
             LONG_CALL_CHARGE_FACTOR
         };
         running
-            .account
+            .virtual_runtime
             .charge(nanos(slice).saturating_mul(charge_factor));
         if let Some(wake) = requeue {
-            self.wait(call, running.account, wake);
+            self.enqueue(call, running.virtual_runtime, wake);
         }
         let (next, wake) = self.run_next(now)?;
         (next != call).then_some(wake)
@@ -202,39 +203,42 @@ impl<W> FairQueue<W> {
         }
         let (_, next) = self.waiting.pop_first()?;
         self.ranks.remove(&next.call);
-        self.run(next.call, next.account, now);
+        self.mark_running(next.call, next.virtual_runtime, now);
         Some((next.call, next.wake))
     }
 
-    fn run(&mut self, call: CallId, account: Arc<CpuTimeAccount>, since: Instant) {
+    fn mark_running(&mut self, call: CallId, virtual_runtime: Arc<VirtualRuntime>, since: Instant) {
         self.running.push(RunningCall {
             call,
-            account,
+            virtual_runtime,
             since,
             is_interrupted: false,
         });
     }
 
-    fn wait(&mut self, call: CallId, account: Arc<CpuTimeAccount>, wake: W) {
+    fn enqueue(&mut self, call: CallId, virtual_runtime: Arc<VirtualRuntime>, wake: W) {
         let rank = Rank {
-            cpu_time: account.cpu_time(),
+            virtual_runtime: virtual_runtime.get(),
             arrival: self.next_number(),
         };
         self.ranks.insert(call, rank);
         let waiting = WaitingCall {
             call,
-            account,
+            virtual_runtime,
             wake,
         };
         self.waiting.insert(rank, waiting);
     }
 
     fn advance_virtual_time(&mut self, now: Instant) {
-        let running = self.running.iter().map(|running| running.cpu_time(now));
+        let running = self
+            .running
+            .iter()
+            .map(|running| running.virtual_runtime_at(now));
         let waiting = self
             .waiting
             .first_key_value()
-            .map(|(rank, _)| rank.cpu_time);
+            .map(|(rank, _)| rank.virtual_runtime);
         if let Some(least) = running.chain(waiting).min() {
             self.virtual_time = self.virtual_time.max(least);
         }
@@ -247,25 +251,25 @@ impl<W> FairQueue<W> {
 }
 
 impl RunningCall {
-    fn cpu_time(&self, now: Instant) -> u64 {
+    fn virtual_runtime_at(&self, now: Instant) -> u64 {
         let slice = now.saturating_duration_since(self.since);
-        self.account.cpu_time().saturating_add(nanos(slice))
+        self.virtual_runtime.get().saturating_add(nanos(slice))
     }
 }
 
-impl CpuTimeAccount {
+impl VirtualRuntime {
     // `Relaxed` suffices: the queue is behind a lock.
 
-    fn cpu_time(&self) -> u64 {
+    fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_cpu_time(&self, cpu_time: u64) {
-        self.0.store(cpu_time, Ordering::Relaxed);
+    pub(super) fn set(&self, nanos: u64) {
+        self.0.store(nanos, Ordering::Relaxed);
     }
 
     fn charge(&self, ns: u64) {
-        self.set_cpu_time(self.cpu_time().saturating_add(ns));
+        self.set(self.get().saturating_add(ns));
     }
 }
 

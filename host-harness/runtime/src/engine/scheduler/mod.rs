@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::EngineWeak;
 
-pub(super) use self::fair_queue::CpuTimeAccount;
+pub(super) use self::fair_queue::VirtualRuntime;
 use self::fair_queue::{CallId, EnterOutcome, FairQueue};
-use super::ticker::ExecutingSlices;
+use super::ticker::ExecutingTimeSlices;
 
 /// Number of worker threads that no component occupies.
 const HOST_WORKERS: usize = 2;
@@ -71,15 +71,19 @@ impl CallState {
 pub(super) struct Scheduler {
     queue: Mutex<FairQueue<Waker>>,
     engine: EngineWeak,
-    executing: Arc<ExecutingSlices>,
+    executing: Arc<ExecutingTimeSlices>,
 }
 
 impl Scheduler {
-    pub(super) fn new(engine: EngineWeak, executing: Arc<ExecutingSlices>) -> Self {
+    pub(super) fn new(engine: EngineWeak, executing: Arc<ExecutingTimeSlices>) -> Self {
         Self::with_permits(permits(), engine, executing)
     }
 
-    fn with_permits(permits: usize, engine: EngineWeak, executing: Arc<ExecutingSlices>) -> Self {
+    fn with_permits(
+        permits: usize,
+        engine: EngineWeak,
+        executing: Arc<ExecutingTimeSlices>,
+    ) -> Self {
         Self {
             queue: Mutex::new(FairQueue::new(permits)),
             engine,
@@ -95,7 +99,7 @@ impl Scheduler {
     /// call yield.
     pub(super) async fn run<T>(
         &self,
-        account: &Arc<CpuTimeAccount>,
+        virtual_runtime: &Arc<VirtualRuntime>,
         state: &CallState,
         limit: Duration,
         call: impl Future<Output = T>,
@@ -103,7 +107,7 @@ impl Scheduler {
         let mut call = pin!(call);
         let mut scheduled = ScheduledCall {
             scheduler: self,
-            account,
+            virtual_runtime,
             state,
             call: self.queue().register(),
             executed: Duration::ZERO,
@@ -155,7 +159,7 @@ impl Scheduler {
 /// A registered call. Dropping it passes its permit to the next call.
 struct ScheduledCall<'a> {
     scheduler: &'a Scheduler,
-    account: &'a Arc<CpuTimeAccount>,
+    virtual_runtime: &'a Arc<VirtualRuntime>,
     state: &'a CallState,
     call: CallId,
     /// How long the call has executed.
@@ -180,7 +184,7 @@ impl ScheduledCall<'_> {
         self.state.waits_for_host.store(false, Ordering::Relaxed);
         let entered = {
             let mut queue = self.scheduler.queue();
-            queue.enter(self.call, self.account, cx.waker().clone(), now)
+            queue.enter(self.call, self.virtual_runtime, cx.waker().clone(), now)
         };
         if let EnterOutcome::Waits { interrupts } = entered {
             self.waits_since.get_or_insert(now);

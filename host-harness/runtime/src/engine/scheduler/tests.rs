@@ -22,11 +22,12 @@ impl Call<'_> {
     async fn run(
         &self,
         scheduler: &Scheduler,
-        cpu_time: Duration,
+        virtual_runtime: Duration,
         limit: Duration,
     ) -> Option<char> {
-        let account = Arc::<CpuTimeAccount>::default();
-        account.set_cpu_time(u64::try_from(cpu_time.as_nanos()).unwrap());
+        let nanos = u64::try_from(virtual_runtime.as_nanos()).unwrap();
+        let virtual_runtime = Arc::<VirtualRuntime>::default();
+        virtual_runtime.set(nanos);
         let mut left = self.slices;
         let call = std::future::poll_fn(|cx| {
             self.slices_of_all.borrow_mut().push(self.name);
@@ -40,7 +41,9 @@ impl Call<'_> {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        scheduler.run(&account, &self.state, limit, call).await
+        scheduler
+            .run(&virtual_runtime, &self.state, limit, call)
+            .await
     }
 }
 

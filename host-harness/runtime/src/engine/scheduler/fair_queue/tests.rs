@@ -29,7 +29,7 @@ const HONEST: Pattern = Pattern {
 #[derive(Debug)]
 struct Source {
     pattern: Pattern,
-    account: Arc<CpuTimeAccount>,
+    virtual_runtime: Arc<VirtualRuntime>,
     call: CallId,
     /// What is left of the execution, and when a wait for the host ends.
     left: Duration,
@@ -59,7 +59,7 @@ impl Machine {
             .iter()
             .map(|pattern| Source {
                 pattern: *pattern,
-                account: Arc::default(),
+                virtual_runtime: Arc::default(),
                 call: queue.register(),
                 left: pattern.executes,
                 wakes_at: Some(Duration::ZERO),
@@ -154,7 +154,7 @@ impl Machine {
         let source = &mut self.sources[source_index];
         match self
             .queue
-            .enter(source.call, &source.account, source_index, at)
+            .enter(source.call, &source.virtual_runtime, source_index, at)
         {
             EnterOutcome::Runs => {
                 let waited = self.now - source.wanted_since;
@@ -225,8 +225,8 @@ fn loops_share_what_is_left_and_no_permit_is_idle() {
     assert!(all > 1.99, "{all}");
 }
 
-/// What was not used for an hour gives an advantage of 50 ms, not of an hour. Before its call
-/// is a long one it has a processor of its own, then the half of one, as each of the others.
+/// An hour of idleness gives an advantage of 50 ms, not of an hour. The late source has a processor of
+/// its own until its call counts as long, and then half of one, like the others.
 #[test]
 fn an_idle_source_saves_up_no_more_than_the_credit() {
     let late = Pattern {
@@ -269,7 +269,7 @@ fn a_source_that_executes_for_moments_cannot_take_the_time_of_others() {
 #[test]
 fn two_calls_of_one_source_have_one_share() {
     let mut machine = Machine::new(2, &[LOOP, LOOP, LOOP, LOOP]);
-    machine.sources[3].account = Arc::clone(&machine.sources[2].account);
+    machine.sources[3].virtual_runtime = Arc::clone(&machine.sources[2].virtual_runtime);
     machine.run_until(Duration::from_secs(60));
     let both = machine.share(2) + machine.share(3);
     assert!((both - 2.0 / 3.0).abs() < 0.05, "{both}");
@@ -279,29 +279,37 @@ fn two_calls_of_one_source_have_one_share() {
 fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
     let mut queue = FairQueue::new(1);
     let now = Instant::now();
-    let account = Arc::default();
+    let virtual_runtime = Arc::default();
     let [first, second, third] = [(); 3].map(|()| queue.register());
-    assert_eq!(queue.enter(first, &account, 1, now), EnterOutcome::Runs);
+    assert_eq!(
+        queue.enter(first, &virtual_runtime, 1, now),
+        EnterOutcome::Runs
+    );
     let waits = EnterOutcome::Waits { interrupts: false };
-    assert_eq!(queue.enter(second, &account, 2, now), waits);
-    assert_eq!(queue.enter(third, &account, 3, now), waits);
+    assert_eq!(queue.enter(second, &virtual_runtime, 2, now), waits);
+    assert_eq!(queue.enter(third, &virtual_runtime, 3, now), waits);
     assert_eq!(queue.leave(second, now), None);
     assert_eq!(queue.leave(first, now), Some(3));
     // It was given the permit and is dropped before it could use it.
     assert_eq!(queue.leave(third, now), None);
     assert_eq!(queue.leave(third, now), None);
-    assert_eq!(queue.enter(first, &account, 1, now), EnterOutcome::Runs);
+    assert_eq!(
+        queue.enter(first, &virtual_runtime, 1, now),
+        EnterOutcome::Runs
+    );
 }
 
 #[test]
 fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     let mut queue = FairQueue::new(2);
-    let accounts: Vec<Arc<CpuTimeAccount>> = (0..10_000).map(|_| Arc::default()).collect();
-    let call_ids: Vec<CallId> = accounts.iter().map(|_| queue.register()).collect();
+    let virtual_runtimes: Vec<Arc<VirtualRuntime>> = (0..10_000).map(|_| Arc::default()).collect();
+    let call_ids: Vec<CallId> = virtual_runtimes.iter().map(|_| queue.register()).collect();
     let mut now = Instant::now();
     let mut running = Vec::new();
-    for (source_index, account) in accounts.iter().enumerate() {
-        if queue.enter(call_ids[source_index], account, source_index, now) == EnterOutcome::Runs {
+    for (source_index, virtual_runtime) in virtual_runtimes.iter().enumerate() {
+        if queue.enter(call_ids[source_index], virtual_runtime, source_index, now)
+            == EnterOutcome::Runs
+        {
             running.push(source_index);
         }
     }
@@ -310,13 +318,13 @@ fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
         for source_index in std::mem::take(&mut running) {
             let next = queue.end_slice(call_ids[source_index], TICK, Some(source_index), now);
             let next = next.unwrap_or(source_index);
-            queue.enter(call_ids[next], &accounts[next], next, now);
+            queue.enter(call_ids[next], &virtual_runtimes[next], next, now);
             running.push(next);
         }
     }
-    let cpu_times = accounts.iter().map(|account| account.cpu_time());
-    let (least, most) = cpu_times.fold((u64::MAX, 0), |(least, most), cpu_time| {
-        (least.min(cpu_time), most.max(cpu_time))
+    let runtimes = virtual_runtimes.iter().map(|runtime| runtime.get());
+    let (least, most) = runtimes.fold((u64::MAX, 0), |(least, most), runtime| {
+        (least.min(runtime), most.max(runtime))
     });
     assert!(most - least <= 2 * nanos(TICK), "{least} to {most}");
 }

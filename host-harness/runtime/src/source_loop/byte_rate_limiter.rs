@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-/// The budget of one source.
+/// The rate limiter of one source.
 #[derive(Clone, Debug)]
-pub(super) struct ByteBudget {
+pub(super) struct ByteRateLimiter {
     bytes_per_second: u32,
     burst: Duration,
     /// The time by which everything written would have been written at the permitted rate.
     spent_until: Option<Instant>,
 }
 
-impl ByteBudget {
-    /// Creates an unused budget.
+impl ByteRateLimiter {
+    /// Creates a limiter that has allowed nothing yet.
     pub(super) fn new(bytes_per_second: u32, burst: Duration) -> Self {
         Self {
             bytes_per_second,
@@ -31,7 +31,7 @@ impl ByteBudget {
     }
 
     /// Returns how long to wait until there is budget again; zero if there is some.
-    pub(super) fn wait(&self, now: Instant) -> Duration {
+    pub(super) fn delay(&self, now: Instant) -> Duration {
         let ahead = self
             .spent_until
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
@@ -45,25 +45,25 @@ mod tests {
 
     #[test]
     fn a_flood_is_held_to_the_rate_after_the_burst() {
-        let mut budget = ByteBudget::new(1_000, Duration::from_secs(10));
+        let mut limiter = ByteRateLimiter::new(1_000, Duration::from_secs(10));
         let started_at = Instant::now();
         let mut now = started_at;
         let mut written = 0;
         while now - started_at < Duration::from_secs(100) {
-            budget.spend(500, now);
+            limiter.spend(500, now);
             written += 500;
-            now += budget.wait(now);
+            now += limiter.delay(now);
         }
         assert!((109_000..=112_000).contains(&written), "{written}");
     }
 
     #[test]
     fn writes_within_the_rate_never_wait() {
-        let mut budget = ByteBudget::new(1_000, Duration::from_secs(1));
+        let mut limiter = ByteRateLimiter::new(1_000, Duration::from_secs(1));
         let mut now = Instant::now();
         for _ in 0..1_000 {
-            budget.spend(1_000, now);
-            assert_eq!(budget.wait(now), Duration::ZERO);
+            limiter.spend(1_000, now);
+            assert_eq!(limiter.delay(now), Duration::ZERO);
             now += Duration::from_secs(1);
         }
     }

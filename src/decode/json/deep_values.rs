@@ -9,7 +9,7 @@ const TOO_DEEP: u32 = DEPTH_MAX + 1;
 
 /// Returns the text with every value below [`DEPTH_MAX`] levels as a string of its JSON, after a
 /// replacement character.
-pub(super) fn flatten(text: &str) -> String {
+pub(super) fn stringify_deep_values(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut nesting = Nesting::default();
     let mut copied = 0;
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_is_too_deep_becomes_text() {
-        let text = flatten(&nested(1000));
+        let text = stringify_deep_values(&nested(1000));
         let error = scan_object(&nested(1000), &mut Vec::new()).unwrap_err();
         assert!(error.is_repairable(), "{error}");
         assert!(scan_object(&text, &mut Vec::new()).is_ok(), "{text}");
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn what_is_not_too_deep_stays() {
         for levels in [0, 1, 50] {
-            assert_eq!(flatten(&nested(levels)), nested(levels));
+            assert_eq!(stringify_deep_values(&nested(levels)), nested(levels));
         }
     }
 }

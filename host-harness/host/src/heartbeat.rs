@@ -13,7 +13,7 @@ use crate::registry::Registry;
 
 /// Writes heartbeats until it is dropped, and then a final one that marks the run as ended.
 #[derive(Debug)]
-pub(crate) struct Liveness {
+pub(crate) struct HeartbeatWriter {
     heartbeats: Arc<Heartbeats>,
     task: JoinHandle<()>,
 }
@@ -29,10 +29,11 @@ struct Heartbeats {
 #[derive(Debug, Default)]
 struct LastWritten {
     has_ended: bool,
-    stored_host: Vec<u8>,
+    /// The JSON of the stored host.
+    host_json: Vec<u8>,
 }
 
-impl Liveness {
+impl HeartbeatWriter {
     /// Writes the first heartbeat and starts the others.
     #[must_use]
     pub(crate) fn start(state_dir: Arc<StateDir>, registry: Registry) -> Self {
@@ -60,7 +61,7 @@ impl Liveness {
     }
 }
 
-impl Drop for Liveness {
+impl Drop for HeartbeatWriter {
     fn drop(&mut self) {
         self.task.abort();
         self.heartbeats.write(true);
@@ -81,13 +82,11 @@ impl Heartbeats {
         written.has_ended = is_last;
         let now = SystemTime::now();
         // Written before the heartbeat, which makes it valid.
-        match serde_json::to_vec(&self.registry.stored_host()) {
-            Ok(text) if text != written.stored_host => {
-                match self.state_dir.write_stored_host(&text) {
-                    Ok(()) => written.stored_host = text,
-                    Err(error) => debug!("the status of the host was not written: {error}"),
-                }
-            }
+        match serde_json::to_vec(&self.registry.to_stored_host()) {
+            Ok(text) if text != written.host_json => match self.state_dir.write_host_state(&text) {
+                Ok(()) => written.host_json = text,
+                Err(error) => debug!("the status of the host was not written: {error}"),
+            },
             Ok(_) => {}
             Err(error) => debug!("the status of the host cannot be written: {error}"),
         }

@@ -1,4 +1,4 @@
-//! A handwritten source component, without bindings, whose polls return what its setting `does`
+//! A handwritten source component, without bindings, whose polls return what its setting `behavior`
 //! names. The test beside it compiles it.
 
 #![no_std]
@@ -15,7 +15,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32;
 use core::cell::Cell;
 
-use abi::{NONE, PollResult, Slice, text};
+use abi::{EMPTY, PollResult, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -34,10 +34,10 @@ unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, bytes: usize) -> i
     0
 }
 
-/// A value of the only thread, which writes and reads it.
-struct Single<T>(T);
+/// A static value that can change. The component has one thread, so it may be declared `Sync`.
+struct SingleThreaded<T>(T);
 
-unsafe impl<T> Sync for Single<T> {}
+unsafe impl<T> Sync for SingleThreaded<T> {}
 
 /// Memory that is given out and taken back as a whole, when a poll begins.
 struct Heap {
@@ -47,13 +47,13 @@ struct Heap {
 }
 
 #[global_allocator]
-static HEAP: Single<Heap> = Single(Heap {
+static HEAP: SingleThreaded<Heap> = SingleThreaded(Heap {
     base: Cell::new(0),
     next: Cell::new(0),
     end: Cell::new(0),
 });
 
-unsafe impl GlobalAlloc for Single<Heap> {
+unsafe impl GlobalAlloc for SingleThreaded<Heap> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let heap = &self.0;
         let at = heap.next.get().next_multiple_of(layout.align());
@@ -81,9 +81,9 @@ unsafe impl GlobalAlloc for Single<Heap> {
 
 /// Where the host puts settings and checkpoint.
 const INPUT_BYTES: usize = 256 * 1024;
-static INPUT: Single<Cell<[u8; INPUT_BYTES]>> = Single(Cell::new([0; INPUT_BYTES]));
-static INPUT_USED: Single<Cell<usize>> = Single(Cell::new(0));
-static POLLS: Single<Cell<u64>> = Single(Cell::new(0));
+static INPUT: SingleThreaded<Cell<[u8; INPUT_BYTES]>> = SingleThreaded(Cell::new([0; INPUT_BYTES]));
+static INPUT_USED: SingleThreaded<Cell<usize>> = SingleThreaded(Cell::new(0));
+static POLLS: SingleThreaded<Cell<u64>> = SingleThreaded(Cell::new(0));
 
 #[unsafe(export_name = "cabi_realloc")]
 extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> usize {
@@ -96,7 +96,7 @@ extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> us
     at
 }
 
-fn owned(text: String) -> Slice {
+fn leak_text(text: String) -> Slice {
     let slice = abi::text(&text);
     core::mem::forget(text);
     slice
@@ -137,7 +137,7 @@ struct Description {
 }
 
 const SCHEMA: &str = r#"{"type":"object","properties":{
-    "does":{"type":"string"},
+    "behavior":{"type":"string"},
     "secret":{"type":"string","writeOnly":true}}}"#;
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
@@ -146,10 +146,10 @@ extern "C" fn describe() -> usize {
         wasm32::unreachable();
     }
     let stream = Stream {
-        texts: [text("s"), NONE, NONE, NONE, NONE],
+        texts: [text("s"), EMPTY, EMPTY, EMPTY, EMPTY],
         retention_hours: [0, 0],
         order: 0,
-        identity: NONE,
+        identity: EMPTY,
     };
     let mut streams = Vec::new();
     streams.push(stream);
@@ -165,13 +165,13 @@ extern "C" fn describe() -> usize {
         SCHEMA
     };
     leak(Description {
-        name: text("untruthful"),
-        namespace: text("untruthful"),
+        name: text("scripted"),
+        namespace: text("scripted"),
         version: text("1"),
         schema: text(schema),
         streams: list(streams),
         kinds: list(kinds),
-        formats: NONE,
+        formats: EMPTY,
         origins: list(origins),
     })
 }
@@ -242,12 +242,12 @@ fn answer() -> PollResult {
 fn report_poll(answer: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
     let of_run = session.parse().unwrap_or(0) + 1;
     answer.next = next;
-    let Slice(at, bytes) = owned(format!("{of_run}"));
+    let Slice(at, bytes) = leak_text(format!("{of_run}"));
     answer.session = [1, at.addr() as u32, bytes as u32];
     answer.notices = one(Notice {
         stream: text("s"),
         kind: 0,
-        detail: owned(format!("poll {of_run}, {polls} of its instance")),
+        detail: leak_text(format!("poll {of_run}, {polls} of its instance")),
     });
 }
 
@@ -291,13 +291,13 @@ extern "C" fn poll(
     };
     let session = core::str::from_utf8(session).unwrap_or("");
     let mut answer = answer();
-    match setting(settings, "does") {
+    match setting(settings, "behavior") {
         // Settings that are refused, and an origin that is.
         "refuses" => {
             return leak(Error {
                 is_error: 1,
                 variant: 0,
-                texts: [text("does"), text("is refused")],
+                texts: [text("behavior"), text("is refused")],
                 retry_after_ms: 0,
             });
         }
@@ -310,15 +310,15 @@ extern "C" fn poll(
         "throttled for 60 s" => report_poll(&mut answer, session, polls, [3, 60_000]),
         "new streams" => {
             let notices = (0..900).map(|number| Notice {
-                stream: owned(format!("s{polls}-{number}")),
+                stream: leak_text(format!("s{polls}-{number}")),
                 kind: 0,
-                detail: owned("n".repeat(30 * 1024)),
+                detail: leak_text("n".repeat(30 * 1024)),
             });
             answer.notices = list(notices.collect());
         }
         "new counts" => {
             let counts = (0..20_000).map(|number| {
-                stats(owned(format!("s{polls}-{number}")), 0, 0, 0, 0)
+                stats(leak_text(format!("s{polls}-{number}")), 0, 0, 0, 0)
             });
             answer.stats = list(counts.collect());
         }
@@ -329,23 +329,23 @@ extern "C" fn poll(
             answer.notices = one(Notice {
                 stream: text("s"),
                 kind: 0,
-                detail: owned(detail),
+                detail: leak_text(detail),
             });
         }
         "many notices" => {
             let notices = (0..200).map(|number| Notice {
                 stream: text("s"),
                 kind: 0,
-                detail: owned(format!("{polls}-{number} {}", "n".repeat(900))),
+                detail: leak_text(format!("{polls}-{number} {}", "n".repeat(900))),
             });
             answer.notices = list(notices.collect());
         }
         "rejected" => {
             let rejected = (0..900).map(|number| Rejected {
                 stream: text("s"),
-                locator: owned(format!("{polls}-{number}")),
-                reason: owned("r".repeat(30 * 1024)),
-                original: NONE,
+                locator: leak_text(format!("{polls}-{number}")),
+                reason: leak_text("r".repeat(30 * 1024)),
+                original: EMPTY,
             });
             answer.rejected = list(rejected.collect());
             answer.stats = one(stats(text("s"), 900, 0, 900, 0));
@@ -365,7 +365,7 @@ extern "C" fn poll(
             answer.stats = one(stats(text("s"), 2, 2, 0, 0));
         }
         "overflow" => answer.stats = one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
-        "secret checkpoint" => answer.checkpoint = owned(format!("{{\"k\":\"{secret}\"}}")),
+        "secret checkpoint" => answer.checkpoint = leak_text(format!("{{\"k\":\"{secret}\"}}")),
         "secrets" => {
             let forged = format!(
                 "a {secret}\r\n2026-01-01T00:00:00.000000Z  INFO forged{polls} \
@@ -374,25 +374,25 @@ extern "C" fn poll(
             answer.notices = one(Notice {
                 stream: text("s"),
                 kind: 0,
-                detail: owned(forged.clone()),
+                detail: leak_text(forged.clone()),
             });
             answer.rejected = one(Rejected {
                 stream: text("s"),
-                locator: owned(forged.clone()),
-                reason: owned(forged),
-                original: NONE,
+                locator: leak_text(forged.clone()),
+                reason: leak_text(forged),
+                original: EMPTY,
             });
             answer.stats = one(stats(text("s"), 1, 0, 1, 0));
             answer.next = [1, 1_000];
         }
         "secret stream" => {
             answer.notices = one(Notice {
-                stream: owned(format!("{secret}\n\u{1b}")),
+                stream: leak_text(format!("{secret}\n\u{1b}")),
                 kind: 0,
-                detail: NONE,
+                detail: EMPTY,
             });
         }
-        "secret counts" => answer.stats = one(stats(owned(format!("{secret}\n")), 0, 0, 0, 0)),
+        "secret counts" => answer.stats = one(stats(leak_text(format!("{secret}\n")), 0, 0, 0, 0)),
         "secret error" => return error(5, format!("{secret}\n\u{1b}[2Jforged")),
         _ => wasm32::unreachable(),
     }
@@ -404,7 +404,7 @@ fn error(variant: u64, detail: String) -> usize {
     leak(Error {
         is_error: 1,
         variant,
-        texts: [owned(detail), NONE],
+        texts: [leak_text(detail), EMPTY],
         retry_after_ms: 0,
     })
 }

@@ -1,14 +1,12 @@
-//! A host that runs while something goes wrong, and a disk that can be full.
+//! A small disk, which a test can fill or make read-only.
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-pub(crate) use crate::setup::Running;
-
-/// A small disk of its own, in a namespace that ends with this value. Only what is started
-/// through it finds that disk at its path.
+/// A small disk in a mount namespace of its own, which ends when this value is dropped. Only
+/// commands from [`enter`](Self::enter) see the disk at its path.
 pub(crate) struct Disk {
     holder: Child,
     in_user_namespace: bool,

@@ -1,7 +1,7 @@
 //! The items of the POST logs, lists and threat feeds, and their times.
 
 use crate::identity::{Identity, of_canonical, write_canonical};
-use crate::post::Row;
+use crate::post::PostEndpoint;
 use crate::random::Random;
 use crate::records::{LogRecordBuilder, remediation};
 
@@ -36,8 +36,8 @@ impl Item {
 }
 
 /// Generates records that are spread over the time before now, several of them in the same second.
-pub(crate) fn spread(
-    row: &'static Row,
+pub(crate) fn generate_spread(
+    row: &'static PostEndpoint,
     (seed, odd_shapes): (u64, bool),
     count: u32,
     (from_ms, now_ms): (i64, i64),
@@ -55,7 +55,7 @@ pub(crate) fn spread(
 
 /// Returns the item of that number.
 pub(crate) fn item(
-    row: &'static Row,
+    row: &'static PostEndpoint,
     (seed, odd_shapes): (u64, bool),
     number: u64,
     at_ms: i64,
@@ -67,7 +67,7 @@ pub(crate) fn item(
         at_ms,
         odd_shapes,
     };
-    Item::new(row.stream, at_ms, (row.make)(&mut builder))
+    Item::new(row.stream, at_ms, (row.generate_record)(&mut builder))
 }
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical

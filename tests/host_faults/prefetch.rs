@@ -1,4 +1,4 @@
-//! A batch is fetched while the one before is delivered, and no further one.
+//! One batch is fetched ahead while the one before it is delivered, and no more than one.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, mpsc};
@@ -8,7 +8,7 @@ use mimecast_simulator::{Config, Endpoint};
 use crate::server::{Server, answer};
 use crate::setup::{Setup, assert_success, small_config, stream_and_id, wait_until};
 
-const BATCH: usize = 25;
+const EVENTS_PER_BATCH_MAX: usize = 25;
 
 #[test]
 fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_accepted() {
@@ -17,7 +17,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
     let server = Server::start(move |_| {
         let first = first.lock().unwrap().take();
         if let Some(released) = first {
-            // Nobody sends: this is an error when the test ends.
+            // Nothing is sent: this returns an error when the test drops the sender.
             let _ = released.recv();
         }
         answer(200, "")
@@ -32,7 +32,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
     let a_minute_ago = setup.simulator.now_ms() - 60_000;
     setup.simulator.add_audit(100, a_minute_ago);
     setup.write_source(
-        &format!("max_events = {BATCH}\nmax_requests = 1"),
+        &format!("max_events = {EVENTS_PER_BATCH_MAX}\nmax_requests = 1"),
         "streams = [\"audit\"]\nstart = \"1h\"",
         &format!(
             "type = \"http\"\nformat = \"ndjson\"\nendpoint = \"{}\"",
@@ -46,7 +46,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
     host.kill().unwrap();
     host.wait().unwrap();
     assert_eq!(pages(), 2);
-    assert_eq!(events(&server).len(), BATCH);
+    assert_eq!(events(&server).len(), EVENTS_PER_BATCH_MAX);
 
     assert_success(&setup.run_once());
     let events = events(&server);
@@ -59,12 +59,12 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
         *times.entry(event).or_default() += 1;
     }
     let repeated = times.values().filter(|times| **times > 1).count();
-    assert_eq!(repeated, BATCH, "{times:?}");
+    assert_eq!(repeated, EVENTS_PER_BATCH_MAX, "{times:?}");
     assert!(times.values().all(|times| *times <= 2), "{times:?}");
     drop(release);
 }
 
-/// The stream and id of each event that the server has got.
+/// The stream and id of each event that the server has received.
 fn events(server: &Server) -> Vec<(String, String)> {
     let received = server.received();
     let text = String::from_utf8_lossy(&received);

@@ -1,0 +1,216 @@
+//! Labels in the prose of an audit event, and the values after them: `IP: 192.0.2.1, Method: Cloud`.
+//!
+//! A separator, which is a run of colons and blanks, divides a label from its value. Labels are looked
+//! for in front of separators, since a text has few separators and many letters. Only labels that end
+//! in a verb, such as `Remote IP is`, need no separator.
+
+use super::super::address::endpoint;
+use super::super::values::{is_placeholder, positions_ignore_case};
+
+/// Labels that end the value before them, in lower case. Those of addresses may have no colon.
+pub(super) const LABELS: &[&str] = &[
+    "application",
+    "method",
+    "2fa",
+    "reason",
+    "remote ip is",
+    "remote ip",
+    "ip address",
+    "ip",
+    "date",
+    "time",
+    "processed",
+    "success",
+    "status",
+    "size",
+];
+
+/// Longer than any IP address with a port. It also bounds the search for the end of one.
+const ENDPOINT_BYTES_MAX: usize = 64;
+
+/// How far after a value the next label is looked for, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// How many occurrences of a label are tried, from the last on, so that a search takes linear time.
+pub(super) const OCCURRENCES_MAX: usize = 8;
+
+/// The start of the separator after a label, and the text after the separator.
+pub(super) type Separator<'a> = (usize, &'a str);
+
+/// The start of a label, and the text after the label and its separator.
+type Occurrence<'a> = (usize, &'a str);
+
+/// Returns the value of the last of these labels that has one; `parse` reads it from the text after the
+/// label.
+pub(super) fn last_value<'a, T>(
+    text: &'a str,
+    labels: &[&str],
+    parse: fn(&'a str) -> Option<T>,
+) -> Option<T> {
+    // Found once for all labels.
+    let separators: Vec<_> = separators(text).collect();
+    let found = labels.iter().filter_map(|label| {
+        let parse_at = |(at, after)| Some((at, parse(after)?));
+        if needs_no_colon(label) {
+            let occurrences: Vec<_> = colonless_occurrences(text, label).collect();
+            return occurrences
+                .into_iter()
+                .rev()
+                .take(OCCURRENCES_MAX)
+                .find_map(parse_at);
+        }
+        let separators = separators.iter().rev();
+        let occurrences = separators.filter_map(|separator| occurrence_at(text, *separator, label));
+        occurrences.take(OCCURRENCES_MAX).find_map(parse_at)
+    });
+    found.max_by_key(|(at, _)| *at).map(|(_, value)| value)
+}
+
+/// Returns the text value of the first of these labels that has one where it first occurs. None of the
+/// labels may end in a verb.
+pub(super) fn first_value<'a>(text: &'a str, labels: &[&str]) -> Option<&'a str> {
+    let separators: Vec<_> = separators(text).collect();
+    labels.iter().find_map(|label| {
+        let mut occurrences = separators
+            .iter()
+            .filter_map(|separator| occurrence_at(text, *separator, label));
+        text_value(occurrences.next()?.1)
+    })
+}
+
+/// Returns the start of the first of these labels in the text.
+pub(super) fn first_label(text: &str, labels: &[&str]) -> Option<usize> {
+    let label_of = |(end, _): Separator<'_>| {
+        // Most labels are ruled out by their last letter.
+        let last = last_letter(text.as_bytes().get(..end)?);
+        let possible = labels
+            .iter()
+            .filter(|label| last_letter(label.as_bytes()) == last && !needs_no_colon(label));
+        let starts = possible.filter_map(|label| label_start(text, end, label));
+        starts.min()
+    };
+    let colonless = labels.iter().filter(|label| needs_no_colon(label));
+    let colonless = colonless.filter_map(|label| colonless_occurrences(text, label).next());
+    let separated = separators(text).find_map(label_of);
+    separated
+        .into_iter()
+        .chain(colonless.map(|(at, _)| at))
+        .min()
+}
+
+/// Returns the start of the last label of that name at or after `from`.
+pub(super) fn last_label(text: &str, from: usize, label: &str) -> Option<usize> {
+    let (at, _) = occurrences(text.get(from..)?, label).last()?;
+    Some(from + at)
+}
+
+/// Returns the occurrences of a label in the order of the text.
+fn occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
+    let separated = (!needs_no_colon(label))
+        .then(|| separators(text).filter_map(|separator| occurrence_at(text, separator, label)));
+    let colonless = needs_no_colon(label).then(|| colonless_occurrences(text, label));
+    let separated = separated.into_iter().flatten();
+    separated.chain(colonless.into_iter().flatten())
+}
+
+/// Returns the occurrence of a label that a separator follows, if this label is in front of it.
+fn occurrence_at<'a>(
+    text: &str,
+    (end, after): Separator<'a>,
+    label: &str,
+) -> Option<Occurrence<'a>> {
+    Some((label_start(text, end, label)?, after))
+}
+
+/// Returns the occurrences of a label that ends in a verb.
+fn colonless_occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
+    positions_ignore_case(text, label).filter_map(|at| {
+        let end = at + label.len();
+        label_start(text, end, label)?;
+        let after = text.get(end..)?;
+        let is_word_end = !after.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let value = after.trim_start_matches([':', ' ']);
+        (is_word_end && !value.starts_with(',')).then_some((at, value))
+    })
+}
+
+/// Returns whether a label needs no colon after it, because it ends in a verb.
+fn needs_no_colon(label: &str) -> bool {
+    label.ends_with(" is")
+}
+
+/// Returns the separators of a text: runs of colons and blanks that contain a colon, without those that
+/// a comma follows, which have no value.
+pub(super) fn separators(text: &str) -> impl Iterator<Item = Separator<'_>> {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    memchr::memchr_iter(b':', bytes).filter_map(move |colon| {
+        if colon < done {
+            return None;
+        }
+        let is_part = |byte: &&u8| matches!(byte, b':' | b' ');
+        let (before, from) = bytes.split_at_checked(colon)?;
+        let start = colon - before.iter().rev().take_while(is_part).count();
+        done = colon + from.iter().take_while(is_part).count();
+        let after = text.get(done..)?;
+        (!after.starts_with(',')).then_some((start, after))
+    })
+}
+
+/// Returns the last byte in lower case.
+fn last_letter(text: &[u8]) -> Option<u8> {
+    text.last().map(u8::to_ascii_lowercase)
+}
+
+/// Returns the start of a label that ends at `end`, if it is there and is no part of a longer word.
+pub(super) fn label_start(text: &str, end: usize, label: &str) -> Option<usize> {
+    let before = text.as_bytes().get(..end)?;
+    if last_letter(before) != last_letter(label.as_bytes()) {
+        return None;
+    }
+    let (before, found) = before.split_at_checked(end.checked_sub(label.len())?)?;
+    let is_word = !before.last().is_some_and(u8::is_ascii_alphanumeric);
+    (is_word && found.eq_ignore_ascii_case(label.as_bytes())).then_some(before.len())
+}
+
+/// Returns the IP address with which a text begins, and its port.
+pub(super) fn ip_value(text: &str) -> Option<(&str, Option<&str>)> {
+    let mut bytes = text.bytes().take(ENDPOINT_BYTES_MAX);
+    let end = bytes
+        .position(|byte| matches!(byte, b',' | b' ' | b')' | b';' | b'\n' | b'\r'))
+        .or_else(|| (text.len() <= ENDPOINT_BYTES_MAX).then_some(text.len()))?;
+    endpoint(text.get(..end)?.trim_end_matches('.'))
+}
+
+/// Returns a text as far as the next label or line break, unless that is a placeholder.
+pub(super) fn text_value(text: &str) -> Option<&str> {
+    let window = value_window(text);
+    // A label that is not known comes after a comma.
+    let unknown = window.match_indices(", ").find(|(at, _)| {
+        let next = window.get(at + 2..).unwrap_or_default();
+        let word = next.split([' ', ',']).next().unwrap_or_default();
+        word.ends_with(':')
+            || next
+                .get(word.len()..)
+                .is_some_and(|tail| tail.starts_with(" :"))
+    });
+    let end = first_label(window, LABELS)
+        .into_iter()
+        .chain(unknown.map(|(at, _)| at))
+        .chain(window.find(['\n', '\r']))
+        .min();
+    let value = text
+        .get(..end.unwrap_or(text.len()))?
+        .trim()
+        .trim_end_matches([',', ';'])
+        .trim_end();
+    (!is_placeholder(value)).then_some(value)
+}
+
+/// Returns the beginning of a text in which the end of a value is looked for.
+fn value_window(text: &str) -> &str {
+    let end = text.len().min(VALUE_BYTES_MAX);
+    (0..4)
+        .find_map(|back| text.get(..end.checked_sub(back)?))
+        .unwrap_or_default()
+}
