@@ -207,7 +207,7 @@ impl Receiver {
             "nats" => nats(directory),
             "stdout" => Some((None, String::new())),
             _ => {
-                let (receiver, address) = Self::start_own(kind);
+                let (receiver, address) = Self::spawn_self(kind);
                 let more = match kind {
                     "forward" => format!("address = \"{address}\""),
                     "splunk" => format!("endpoint = \"http://{address}\"\ntoken = \"t\""),
@@ -218,7 +218,7 @@ impl Receiver {
         }
     }
 
-    fn start_own(kind: &str) -> (Self, String) {
+    fn spawn_self(kind: &str) -> (Self, String) {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args([RECEIVE, kind])
             .stdout(Stdio::piped())

@@ -469,7 +469,8 @@ impl Builder {
             let joined = joined.unwrap_or(parsed);
             let start = self.events.len();
             let event_id = base.to_event_id(occurrence, tenant.as_deref());
-            let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
+            let at =
+                normalizer.write_with_original(&source, &joined, &event_id, now, &mut self.events);
             if self.bytes() > self.limits.max_bytes {
                 let is_only_record = self.index.is_empty() && self.rejected.is_empty();
                 self.events.truncate(start);

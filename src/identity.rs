@@ -315,7 +315,7 @@ fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
         Kind::Array if !canonical => {
             out.push('[');
             let mut is_first = true;
-            let _scanned_before = json::scan_array(text, |element| {
+            let _already_validated = json::scan_array(text, |element| {
                 if !core::mem::replace(&mut is_first, false) {
                     out.push(',');
                 }

@@ -81,8 +81,8 @@ struct Usage {
     rss_kib_peak: u64,
 }
 
-/// Runs the host to its end. Its use of the processor is read when it has ended and was not
-/// yet waited for, its memory shortly before.
+/// Runs the host to its end. Its processor time is read after the process has ended and
+/// before it is waited for, its memory in the last sample before that.
 fn run(settings: &Path) -> Usage {
     let begun = Instant::now();
     let child = Command::new(env!("CARGO_BIN_EXE_source-host"))

@@ -3,8 +3,8 @@
 //! The rules of `filter_wasm`: all parameters and the result are 32 bits. Tag and record are copies
 //! in this module's memory, each with a NUL after it that its length does not count; where memory
 //! has run out, the pointer is null. The result is a NUL-terminated JSON object in this module's
-//! memory, which Fluent Bit copies before the next call and does not free. Null, an empty text or a
-//! trap would drop the record, and what is no JSON object would as well.
+//! memory, which Fluent Bit copies before the next call and does not free. Fluent Bit drops
+//! the record on null, on an empty text, on a trap, and on anything that is not a JSON object.
 
 #![expect(
     unsafe_code,

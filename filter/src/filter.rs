@@ -67,7 +67,7 @@ impl Filter {
         self.output.clear();
         match record {
             Some(record) => self.normalize(tag, now, record),
-            None => push_object(
+            None => push_error_object(
                 &mut self.output,
                 "",
                 "no memory was left to pass the record to the filter",
@@ -92,7 +92,7 @@ impl Filter {
         };
         match result {
             Ok(event) => self.output.extend_from_slice(event.as_bytes()),
-            Err(reason) => push_unchanged(&mut self.output, record, reason),
+            Err(reason) => push_record_with_error(&mut self.output, record, reason),
         }
     }
 }
@@ -164,7 +164,7 @@ impl Envelope {
 }
 
 /// Appends the record as it was and [`ERROR_MEMBER`] after its members.
-fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
+fn push_record_with_error(out: &mut Vec<u8>, record: &[u8], reason: &str) {
     let text = String::from_utf8_lossy(record);
     let object = text.trim_ascii();
     let members = object
@@ -180,13 +180,13 @@ fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
             Some(Cow::Borrowed(members.trim_ascii()))
         });
     match members {
-        Some(members) => push_object(out, &members, reason),
+        Some(members) => push_error_object(out, &members, reason),
         None => {
             let mut member = String::new();
             push_quoted(&mut member, TEXT_MEMBER);
             member.push(':');
             push_quoted(&mut member, &text);
-            push_object(out, &member, reason);
+            push_error_object(out, &member, reason);
         }
     }
 }
@@ -216,7 +216,7 @@ fn push_members(out: &mut String, object: &str, members: &[&Member]) {
 }
 
 /// Appends an object of these members and [`ERROR_MEMBER`].
-fn push_object(out: &mut Vec<u8>, members: &str, reason: &str) {
+fn push_error_object(out: &mut Vec<u8>, members: &str, reason: &str) {
     let separator = if members.is_empty() { "" } else { "," };
     let mut error = String::new();
     push_quoted(&mut error, reason);

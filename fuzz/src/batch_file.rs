@@ -39,7 +39,7 @@ pub fn batch_file(data: &[u8]) {
             normalize(stream, line, &mut parser, normalizers);
         }
     });
-    normalize_whole(stream, Format::Raw, rest);
+    assert_index(stream, Format::Raw, rest);
 }
 
 std::thread_local! {
@@ -131,7 +131,7 @@ fn check_json(event: &str, line: &str) {
 }
 
 /// The index says where the events are, and every line is counted.
-fn normalize_whole(stream: Stream, format: Format, records: &[u8]) {
+fn assert_index(stream: Stream, format: Format, records: &[u8]) {
     let result = crate::normalize::normalized(stream, format, records);
     assert_eq!(result.events.matches('\n').count(), result.index.len());
     let mut at = 0;

@@ -86,7 +86,7 @@ const fn row(
     }
 }
 
-const PHISHED: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
+const IS_PHISHING: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
 const INSIDE: &[&str] = &["internal"];
 const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url", "link"];
 
@@ -107,13 +107,13 @@ pub const ROWS: &[TechniqueRule] = &[
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
     row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION_WORDS), Test::Contains(REJECTED_BY, QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
-    row(Stream::CiEntities, &[PHISHED, Test::HasValue(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
-    row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),
+    row(Stream::CiEntities, &[IS_PHISHING, Test::HasValue(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
+    row(Stream::CiEntities, &[IS_PHISHING],                               &[ANY_PHISHING],  "phishing"),
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
     row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
     row(Stream::SiemInternalEmailProtect, &[Test::IsOrMissing(field::DIRECTION, INSIDE), Test::IsOrMissing(field::ROUTE, INSIDE)],
-                                                                      &[INTERNAL],      "to inside, or it is not said where to"),
+                                                                      &[INTERNAL],      "internal, or without a direction"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];

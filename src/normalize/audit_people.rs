@@ -37,7 +37,7 @@ enum PersonRole {
     /// Whose account was changed, as the prose names it.
     Target,
     /// The target, or the actor where no other is named.
-    Subject,
+    TargetOrActor,
 }
 
 /// What is written of a person.
@@ -94,18 +94,18 @@ pub(super) fn target_full_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep
 }
 
 /// Writes the name of whose account was changed, or who acted where no other is named.
-pub(super) fn subject_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, PersonRole::Subject, Part::Name);
+pub(super) fn target_or_actor_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, PersonRole::TargetOrActor, Part::Name);
 }
 
 /// Writes the address of whose account was changed, or who acted where no other is named.
-pub(super) fn subject_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, PersonRole::Subject, Part::Email);
+pub(super) fn target_or_actor_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, PersonRole::TargetOrActor, Part::Email);
 }
 
 /// Writes the domain of whose account was changed, or who acted where no other is named.
-pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, PersonRole::Subject, Part::Domain);
+pub(super) fn target_or_actor_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, PersonRole::TargetOrActor, Part::Domain);
 }
 
 /// Returns the user that the field `user` names: its text, or the address in it where the upstream wrote
@@ -130,16 +130,18 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
     let (named, by) = prose::target_and_actor(cache, prose, user);
     let target = || named.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
     let actor = || {
-        let tried = || named.filter(|_| is_one_of(LOGONS)).or(by);
-        Some(user).filter(|user| !user.is_empty()).or_else(tried)
+        let fallback_actor = || named.filter(|_| is_one_of(LOGONS)).or(by);
+        Some(user)
+            .filter(|user| !user.is_empty())
+            .or_else(fallback_actor)
     };
     let found = match role {
         PersonRole::Actor => actor(),
         PersonRole::Target => target(),
-        PersonRole::Subject => target().or_else(actor),
+        PersonRole::TargetOrActor => target().or_else(actor),
     };
     let address = found.and_then(address::bare);
-    let (text, is_noted) = match part {
+    let (text, is_related) = match part {
         Part::Name => (found, true),
         Part::Email => (address, true),
         Part::Domain => (address.and_then(address::domain), false),
@@ -154,9 +156,9 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
     writer.out.push_str(&row.key);
     let plain = UnescapedText {
         text,
-        had_escapes: true,
+        needs_escaping: true,
     };
-    if is_noted {
+    if is_related {
         quoted_and_related(writer, plain, text, Related::User);
     } else {
         writer.out.push('"');

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::convert::{push_escaped_word, push_verdict, quoted_and_related};
+use super::convert::{push_text_member, push_verdict, quoted_and_related};
 use super::distinct::VALUES_MAX;
 use super::mapping::FieldStep;
 use super::table::Related;
@@ -20,7 +20,7 @@ use crate::record::Value;
 const WRAPPED_MAX: u32 = 3;
 
 /// The checks of a message whose verdicts are extracted.
-pub(super) const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
+pub(super) const AUTH_METHODS: [&str; 3] = ["spf", "dkim", "dmarc"];
 
 /// Returns the text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at
 /// the most. Valid JSON, but there may be line breaks between its tokens.
@@ -28,8 +28,8 @@ pub(super) fn decode<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Opti
     decode_members(value, buffers, &mut Vec::new())
 }
 
-/// Like [`decode`], but with members only for an object that came as text. Those of another
-/// one are not read.
+/// Like [`decode`]. Fills `members` only if the object came as text; for an object that was not
+/// wrapped, `members` stays empty.
 fn decode_members<'v>(
     value: Value<'v>,
     buffers: &'v mut [String; 2],
@@ -93,7 +93,7 @@ fn with_object<'r, 'b>(
     let mut decoded = core::mem::take(&mut writer.buffers.decoded);
     let mut members = core::mem::take(&mut writer.buffers.members);
     let object = decode_members(value, &mut decoded, &mut members).filter(|object| {
-        // One that came as it is has been scanned with its record.
+        // An object that was not wrapped was validated with its record: only its members are read here.
         value.kind != Kind::Object || json::scan_object(object, &mut members).is_ok()
     });
     if let Some(object) = object {
@@ -107,7 +107,7 @@ fn with_object<'r, 'b>(
 
 fn verdicts(writer: &mut EventWriter<'_, '_>, object: &str, members: &[Member]) -> bool {
     let before = writer.out.len();
-    for check in CHECKS {
+    for check in AUTH_METHODS {
         let found = members
             .iter()
             .rfind(|member| member.key.of(object) == check);
@@ -207,7 +207,7 @@ fn push_files(
 /// Writes an element of `email.attachments`.
 fn push_attachment(writer: &mut EventWriter<'_, '_>, name: &str, _is_repeat: bool) {
     writer.out.push_str("{\"file\":{");
-    push_escaped_word(writer, "\"name\":\"", name);
+    push_text_member(writer, "\"name\":\"", name);
     push_extension(writer, "\"extension\":\"", name);
     writer.out.pop();
     writer.out.push_str("}},");
@@ -225,14 +225,14 @@ pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key: &str, name: 
 /// Returns the strings of a list; nothing if it holds anything else.
 fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut names = Vec::new();
-    let mut is_plain = true;
-    let _scanned_before = json::scan_array(list, |element| {
+    let mut all_strings = true;
+    let _already_validated = json::scan_array(list, |element| {
         let mut name = String::new();
         unescape_into(element.value.of(list), &mut name);
-        is_plain &= element.kind == Kind::String;
-        names.push(Cow::Owned(files::unquoted_name(&name).to_owned()));
+        all_strings &= element.kind == Kind::String;
+        names.push(Cow::Owned(files::strip_quotes(&name).to_owned()));
     });
-    is_plain.then_some(names)
+    all_strings.then_some(names)
 }
 
 /// Writes an object with the URL and, where it is absolute, its parts.

@@ -155,7 +155,7 @@ pub(super) fn quoted_and_related(
 }
 
 /// Writes the word of the row.
-pub(super) fn push_word(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+pub(super) fn push_constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push('"');
     writer.out.push_str(row.convert.word);
@@ -164,7 +164,7 @@ pub(super) fn push_word(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 
 /// Writes the word of the row, and marks a field with the same word as used.
 pub(super) fn constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    push_word(writer, row);
+    push_constant(writer, row);
     let word = row.convert.word;
     for name in row.from {
         if writer
@@ -266,7 +266,7 @@ fn push_digits(writer: &mut EventWriter<'_, '_>, text: &str) -> bool {
 }
 
 /// Writes milliseconds as nanoseconds.
-pub(super) fn milliseconds(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
+pub(super) fn millis_to_nanos(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     match values::long(plain.text).as_deref() {
         Some("0") => writer.out.push('0'),
         // Twelve digits are thirty years; nanoseconds of that still fit.
@@ -322,7 +322,7 @@ pub(super) fn push_object(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
 }
 
 /// Writes text in quotes, escaped.
-pub(super) fn push_escaped_word(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
+pub(super) fn push_text_member(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
     writer.out.push_str(key);
     push_escaped(writer.out, text);
     writer.out.push_str("\",");
@@ -332,18 +332,18 @@ pub(super) fn push_escaped_word(writer: &mut EventWriter<'_, '_>, key: &str, tex
 pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let start = writer.out.len();
     writer.out.push('"');
-    let is_plain = match value.kind {
+    let all_strings = match value.kind {
         Kind::Array => {
             writer.is_partial = true;
-            let mut is_plain = true;
+            let mut all_strings = true;
             let scanned = json::scan_array(value.text, |element| {
-                is_plain &= element.kind == Kind::String;
+                all_strings &= element.kind == Kind::String;
                 if writer.out.len() > start + 1 {
                     writer.out.push_str(", ");
                 }
                 writer.out.push_str(element.value.of(value.text));
             });
-            is_plain && scanned.is_ok()
+            all_strings && scanned.is_ok()
         }
         Kind::String => {
             writer.out.push_str(value.text);
@@ -352,20 +352,20 @@ pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool
         Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => false,
     };
     writer.out.push('"');
-    is_plain && writer.out.len() > start + 2
+    all_strings && writer.out.len() > start + 2
 }
 
 /// Writes a list of texts, or one text as a list.
 pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('[');
     let start = writer.out.len();
-    let mut is_plain = true;
+    let mut all_strings = true;
     match value.kind {
         Kind::Array => {
             let mut count = 0_usize;
-            let _scanned_before = json::scan_array(value.text, |element| {
+            let _already_validated = json::scan_array(value.text, |element| {
                 let text = element.value.of(value.text);
-                is_plain &= element.kind == Kind::String;
+                all_strings &= element.kind == Kind::String;
                 count = count.saturating_add(1);
                 if count > VALUES_MAX {
                     writer.is_truncated = true;
@@ -384,7 +384,7 @@ pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
         }
         Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return false,
     }
-    let written = writer.out.len() > start && is_plain;
+    let written = writer.out.len() > start && all_strings;
     writer.out.pop();
     writer.out.push(']');
     written

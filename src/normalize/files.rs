@@ -16,13 +16,13 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
             .filter(|name| !name.is_empty())
             .collect(),
         Some(inner) => vec![inner.trim().into()],
-        None => unquoted(text.trim(), count),
+        None => split_unquoted(text.trim(), count),
     }
 }
 
 /// Returns the names in `a.docx, b.xlsx` or `a.docx, b.xlsx,`: a list only where it has as many
 /// parts as there are attachments.
-fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
+fn split_unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     let parts = || {
         text.split([',', ';'])
             .map(str::trim)
@@ -48,7 +48,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns a name without the quotes around it.
-pub(super) fn unquoted_name(name: &str) -> &str {
+pub(super) fn strip_quotes(name: &str) -> &str {
     let name = name.trim();
     let inner = name
         .strip_prefix('"')

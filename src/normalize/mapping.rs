@@ -97,9 +97,9 @@ pub(super) enum MappingStep {
     /// Begins an object: the text to write.
     Enter(String),
     /// Ends the object begun last, or removes it where it has no members.
-    Leave(&'static str),
+    EndOrDrop(&'static str),
     /// Ends an object that has members.
-    Close(&'static str),
+    End(&'static str),
     /// Writes a constant.
     Constant(String),
     /// Writes what the engine computes, after the name in quotes and a colon.
@@ -265,9 +265,9 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
                     MappingStep::Enter(text)
                 }
             }
-            MappingStep::Leave(close) if open.pop() == Some(true) => MappingStep::Close(close),
-            MappingStep::Leave(_)
-            | MappingStep::Close(_)
+            MappingStep::EndOrDrop(close) if open.pop() == Some(true) => MappingStep::End(close),
+            MappingStep::EndOrDrop(_)
+            | MappingStep::End(_)
             | MappingStep::Constant(_)
             | MappingStep::Computed(..)
             | MappingStep::Field(_) => step,
@@ -276,7 +276,7 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
             (Some(MappingStep::Constant(before)), MappingStep::Constant(text)) => {
                 before.push_str(&text)
             }
-            (Some(MappingStep::Constant(before)), MappingStep::Close(close)) => {
+            (Some(MappingStep::Constant(before)), MappingStep::End(close)) => {
                 before.pop();
                 before.push_str(close);
             }
@@ -309,7 +309,7 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::Email(_) => super::people::has_email(value),
             Test::HasValue(_) => has_value(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::Pattern(_) => prose_holds(prose_cache, value, &|_, text| {
+            Test::HasIndicator(_) => prose_holds(prose_cache, value, &|_, text| {
                 super::stix::osint(text).is_some()
             }),
             Test::ReportsFailure(_) => prose_holds(prose_cache, value, &prose::reports_failure),
@@ -359,7 +359,7 @@ fn has_value(value: Value<'_>) -> bool {
 }
 
 /// Appends the steps for rows whose paths are relative to the object that contains them. All rows of
-/// an object come at the place of the first of them.
+/// an object are written where its first row stands.
 fn push_steps(
     steps: &mut Vec<MappingStep>,
     rows: &[(&'static str, &FieldMapping)],
@@ -402,7 +402,7 @@ fn push_steps(
             })
             .collect();
         push_steps(steps, &inner, observable);
-        steps.push(MappingStep::Leave(close));
+        steps.push(MappingStep::EndOrDrop(close));
     }
 }
 

@@ -129,7 +129,7 @@ struct ConditionalMapping {
 
 /// The years in which events can have happened. Anything else is a mistake of a clock or of a
 /// unit, and stores refuse it.
-const OCCURRED_MS: core::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
+const PLAUSIBLE_TIME_MS: core::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
 impl Normalizer {
     /// Creates a normalizer for one format.
@@ -180,11 +180,11 @@ impl Normalizer {
             text: record.text(),
             repaired: &[],
         };
-        self.write_from(&source, record, id, now, out)
+        self.write_with_original(&source, record, id, now, out)
     }
 
-    /// Writes like [`Self::write`], for a record that is not simply what the upstream sent.
-    pub fn write_from(
+    /// Writes like [`Self::write`], for a record whose text differs from what the upstream sent.
+    pub fn write_with_original(
         &mut self,
         source: &OriginalRecord<'_>,
         record: &Record<'_>,
@@ -307,7 +307,7 @@ impl StreamMappings {
                 value.text
             };
             let time = Timestamp::parse(text)?;
-            OCCURRED_MS
+            PLAUSIBLE_TIME_MS
                 .contains(&time.millis())
                 .then_some((*name, time))
         })

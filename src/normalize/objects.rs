@@ -1,6 +1,6 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
-use super::convert::{self, push_escaped_word, push_number, push_verdict};
+use super::convert::{self, push_number, push_text_member, push_verdict};
 use super::mapping::FieldStep;
 use super::observables;
 use super::values::{self, UnescapedText, is_absent, is_placeholder};
@@ -83,7 +83,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push_str(if is_list { "[{" } else { "{" });
     let start = writer.out.len() + "\"name\":\"".len();
-    push_escaped_word(writer, "\"name\":\"", shown);
+    push_text_member(writer, "\"name\":\"", shown);
     let end = writer.out.len() - "\",".len();
     if let (Some(name), Some(_)) = (name, &own_name) {
         writer.mark_used(*name);
@@ -92,13 +92,13 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str("\"type_id\":1,");
     if let (Some(name), Some(text)) = (ext, text(writer, ext)) {
         let extension = text.trim_start_matches('.').to_ascii_lowercase();
-        push_escaped_word(writer, "\"ext\":\"", &extension);
+        push_text_member(writer, "\"ext\":\"", &extension);
         writer.mark_used(*name);
     } else if let Some(extension) = own_name.as_deref().and_then(files::extension) {
-        push_escaped_word(writer, "\"ext\":\"", &extension.to_ascii_lowercase());
+        push_text_member(writer, "\"ext\":\"", &extension.to_ascii_lowercase());
     }
     if let (Some(name), Some(text)) = (mime, text(writer, mime)) {
-        push_escaped_word(writer, "\"mime_type\":\"", &text);
+        push_text_member(writer, "\"mime_type\":\"", &text);
         writer.mark_used(*name);
     }
     if let (Some(name), Some(text)) = (size, text(writer, size))
@@ -149,7 +149,7 @@ fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool
         return;
     }
     let start = writer.out.len() + "{\"name\":\"".len();
-    push_escaped_word(writer, "{\"name\":\"", name);
+    push_text_member(writer, "{\"name\":\"", name);
     let end = writer.out.len() - "\",".len();
     observables::add_text(writer, 7, "email.files[].name", (start, end));
     writer.out.push_str("\"type_id\":1,");
@@ -163,8 +163,8 @@ pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('{');
     let start = writer.out.len();
     if value.kind == Kind::Array {
-        let mut left = compound::CHECKS.to_vec();
-        let _scanned_before = json::scan_array(value.text, |element| {
+        let mut left = compound::AUTH_METHODS.to_vec();
+        let _already_validated = json::scan_array(value.text, |element| {
             let text = element.value.of(value.text);
             let check = member(text, "type").unwrap_or_default();
             // The first result of a check counts: a name must not come twice.
@@ -207,7 +207,7 @@ pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     match value.kind {
         Kind::Object => found = member(value.text, "name"),
         Kind::Array => {
-            let _scanned_before = json::scan_array(value.text, |element| {
+            let _already_validated = json::scan_array(value.text, |element| {
                 if found.is_none() {
                     found = member(element.value.of(value.text), "name");
                 }
@@ -234,12 +234,12 @@ pub(super) fn searched_message(writer: &mut EventWriter<'_, '_>, value: Value<'_
 
 /// Writes the senders in the search criteria of an incident.
 pub(super) fn searched_sender(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    push_criterion(writer, value, "from", people::people)
+    push_criterion(writer, value, "from", people::all_addresses)
 }
 
 /// Writes the recipients in the search criteria of an incident.
 pub(super) fn searched_recipient(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    push_criterion(writer, value, "to", people::people)
+    push_criterion(writer, value, "to", people::all_addresses)
 }
 
 /// Writes the hash of that many digits in the search criteria of an incident.

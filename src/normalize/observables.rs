@@ -7,14 +7,14 @@ use crate::scan::plain_prefix;
 
 /// A value that was written: its type, its path in the event, and its range in the text.
 #[derive(Clone, Copy)]
-pub(super) struct Observed {
+pub(super) struct Observable {
     type_id: u8,
     path: &'static str,
     start: usize,
     end: usize,
 }
 
-impl OutputText for Observed {
+impl OutputText for Observable {
     fn kind(&self) -> u8 {
         self.type_id
     }
@@ -43,8 +43,8 @@ pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, sta
         }
         let close = closing_quote(bytes, at + 1).unwrap_or(end);
         push(
-            &mut writer.buffers.observed,
-            Observed {
+            &mut writer.buffers.observables,
+            Observable {
                 type_id,
                 path,
                 start: at + 1,
@@ -65,8 +65,8 @@ pub(super) fn add_text(
 ) {
     let (start, end) = range;
     push(
-        &mut writer.buffers.observed,
-        Observed {
+        &mut writer.buffers.observables,
+        Observable {
             type_id,
             path,
             start,
@@ -76,7 +76,7 @@ pub(super) fn add_text(
     );
 }
 
-fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
+fn push(observed: &mut Distinct<Observable>, new: Observable, out: &str) {
     if new.end > new.start {
         observed.add(out, new);
     }
@@ -96,12 +96,12 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Writes the list of observables.
 pub(super) fn write(writer: &mut EventWriter<'_, '_>, key: &str) {
-    if writer.buffers.observed.values().is_empty() {
+    if writer.buffers.observables.values().is_empty() {
         return;
     }
     writer.out.push_str(key);
     writer.out.push('[');
-    for observed in writer.buffers.observed.values() {
+    for observed in writer.buffers.observables.values() {
         writer.out.push_str("{\"type_id\":");
         super::convert::push_number(writer.out, i64::from(observed.type_id));
         if !observed.path.is_empty() {

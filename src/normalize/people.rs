@@ -1,4 +1,4 @@
-//! Addresses of people: bare, with names, in objects, in lists of all these.
+//! Addresses: bare, with names, in objects, in lists of all these.
 
 use super::address;
 use super::convert::quoted_and_related;
@@ -13,7 +13,8 @@ use crate::record::Value;
 /// The members of an object that may have the address; the first there is counts.
 const MEMBERS: [&str; 3] = ["emailAddress", "email", "address"];
 
-/// Calls `each` for every text in which addresses may stand; says whether that is all there is.
+/// Calls `each` for every text that may contain addresses. Returns whether the value contains nothing
+/// else.
 fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
     match value.kind {
         Kind::String => {
@@ -22,7 +23,7 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
         }
         Kind::Array => {
             let mut is_all = true;
-            let _scanned_before = json::scan_array(value.text, |element| {
+            let _already_validated = json::scan_array(value.text, |element| {
                 let inner = Value {
                     kind: element.kind,
                     text: element.value.of(value.text),
@@ -59,7 +60,7 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
     }
 }
 
-/// Calls `each` for every address in the value; says whether that is all there is.
+/// Calls `each` for every address in the value. Returns whether the value contains nothing else.
 fn addresses(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
     let mut is_all = true;
     let mut buffer = String::new();
@@ -172,7 +173,7 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     let plain = UnescapedText {
         text: address,
         // Only a quoted local part has something to escape.
-        had_escapes: address.starts_with('"'),
+        needs_escaping: address.starts_with('"'),
     };
     let ascii = match form {
         Form::Ascii => address::with_ascii_domain(address),
@@ -191,18 +192,18 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
 }
 
 /// Writes one address in OCSF's form.
-pub(super) fn email(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn first_ascii_address(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     first(writer, value, Form::Ascii)
 }
 
 /// Writes all addresses in OCSF's form.
-pub(super) fn emails(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn all_ascii_addresses(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     all(writer, value, Form::Ascii)
 }
 
 /// Writes the first address as the upstream gives it, if OCSF's form differs. The address stands
 /// elsewhere as well, so the field is not used up.
-pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn first_if_not_ascii(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut count = 0_u32;
     let mut is_written = false;
     addresses(value, &mut |address| {
@@ -219,12 +220,12 @@ pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> boo
 }
 
 /// Writes one address as the upstream gives it.
-pub(super) fn person(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn first_address(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     first(writer, value, Form::Verbatim)
 }
 
 /// Writes all addresses as the upstream gives them.
-pub(super) fn people(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn all_addresses(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     all(writer, value, Form::Verbatim)
 }
 

@@ -280,7 +280,7 @@ impl SectionRanges {
         };
         let length = text.len();
         let mut before_trailer = 0..0;
-        let (whole, labelled) = match quoted.into_iter().chain(typed).min() {
+        let (prose_end, labelled) = match quoted.into_iter().chain(typed).min() {
             Some(at) => {
                 // After a text that a user typed the trailer may have no date, and begins with the address.
                 // A text by an outsider must not decide where the trailer begins.
@@ -301,9 +301,9 @@ impl SectionRanges {
                 None => (length, [0..length, 0..0]),
             },
         };
-        let end = first_label(before(whole), LABELS);
+        let end = first_label(before(prose_end), LABELS);
         Self {
-            sentence: 0..end.unwrap_or(whole),
+            sentence: 0..end.unwrap_or(prose_end),
             labelled,
             before_trailer,
         }

@@ -151,7 +151,7 @@ pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> C
 
 /// Returns a conversion that writes the text, also the text `none`, and `other` where the field has
 /// no value.
-pub(super) const fn action(other: &'static str) -> Convert {
+pub(super) const fn verbatim_or(other: &'static str) -> Convert {
     let convert = Convert {
         word: other,
         ..any_text(convert::verbatim)
@@ -159,7 +159,7 @@ pub(super) const fn action(other: &'static str) -> Convert {
     if other.is_empty() {
         convert
     } else {
-        convert.or(convert::push_word)
+        convert.or(convert::push_constant)
     }
 }
 
@@ -225,8 +225,8 @@ pub enum Test {
     HasValue(&'static [FieldName]),
     /// The sender is given and empty: a bounce.
     NullSender(FieldName),
-    /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
-    Pattern(&'static [FieldName]),
+    /// One of the fields is a hash, or a STIX pattern that can be parsed.
+    HasIndicator(&'static [FieldName]),
     /// The text of one of the fields contains one of the words.
     Contains(&'static [FieldName], &'static [&'static str]),
     /// The text is one of the words.
@@ -261,7 +261,7 @@ impl Test {
             Self::Email(fields)
             | Self::HasValue(fields)
             | Self::Contains(fields, _)
-            | Self::Pattern(fields) => fields,
+            | Self::HasIndicator(fields) => fields,
             Self::ReportsFailure(field)
             | Self::Is(field, _)
             | Self::HasActionId(field, _)

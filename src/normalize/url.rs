@@ -57,7 +57,7 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
 /// Returns the URL in the details of a rejection:
 /// `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
 /// It ends at the bracket after which the next detail begins.
-pub(super) fn bracketed(text: &str) -> Option<&str> {
+pub(super) fn in_rejection_info(text: &str) -> Option<&str> {
     let at = text.to_ascii_lowercase().find("url: [")?;
     let rest = text.get(at..)?.split_once('[')?.1;
     let end = rest.find("],").or_else(|| rest.find(']'))?;
@@ -99,7 +99,7 @@ fn split_port(text: &str) -> (&str, &str) {
         Some((host, port))
             if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') =>
         {
-            // A number of 65535 at the most has no leading zero here: JSON has none.
+            // Ports above 65535 or with a leading zero are left out: numbers of JSON have no leading zeros.
             let is_port = port.parse::<u16>().is_ok() && !port.starts_with('0');
             (host, if is_port { port } else { "" })
         }
@@ -126,7 +126,7 @@ mod tests {
             ("Url: []", None),
             ("see Url: https://qr.example.net", None),
         ] {
-            assert_eq!(bracketed(text), found, "{text}");
+            assert_eq!(in_rejection_info(text), found, "{text}");
         }
     }
 

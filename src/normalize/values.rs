@@ -78,7 +78,7 @@ pub(super) struct UnescapedText<'a> {
     /// The text, without white space around it.
     pub(super) text: &'a str,
     /// Whether it had escapes, which have been resolved: it is escaped again when it is written.
-    pub(super) had_escapes: bool,
+    pub(super) needs_escaping: bool,
 }
 
 impl<'a> UnescapedText<'a> {
@@ -91,16 +91,16 @@ impl<'a> UnescapedText<'a> {
                 unescape_into(value.text, buffer);
                 Some(Self {
                     text: buffer.trim(),
-                    had_escapes: true,
+                    needs_escaping: true,
                 })
             }
             Kind::String => Some(Self {
                 text: trim(value.text),
-                had_escapes: false,
+                needs_escaping: false,
             }),
             Kind::False | Kind::Number | Kind::True => Some(Self {
                 text: value.text,
-                had_escapes: false,
+                needs_escaping: false,
             }),
             Kind::Array | Kind::Null | Kind::Object => None,
         }
@@ -109,7 +109,7 @@ impl<'a> UnescapedText<'a> {
     /// Appends a part of the text.
     #[inline]
     pub(super) fn push(&self, part: &str, out: &mut String) {
-        if self.had_escapes {
+        if self.needs_escaping {
             push_escaped(out, part);
         } else {
             out.push_str(part);

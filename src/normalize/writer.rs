@@ -33,7 +33,7 @@ pub(super) struct Buffers {
     /// The values of the list that is being written.
     pub(super) list: Distinct<(usize, usize)>,
     related: [Distinct<(usize, usize)>; 4],
-    pub(super) observed: Distinct<super::observables::Observed>,
+    pub(super) observables: Distinct<super::observables::Observable>,
 }
 
 /// The time of collection as the formats have it, with a comma after it: many events in a row have
@@ -105,7 +105,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         for values in &mut buffers.related {
             values.clear();
         }
-        buffers.observed.clear();
+        buffers.observables.clear();
         let mut present = NameSet::default();
         let fields = (0..record.len()).filter_map(|at| record.field_unless(at, |_| false));
         for field in fields.filter(|field| !is_absent(&field.value)) {
@@ -149,7 +149,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                     depth += 1;
                     self.out.push_str(open);
                 }
-                MappingStep::Leave(close) => {
+                MappingStep::EndOrDrop(close) => {
                     depth = depth.saturating_sub(1);
                     let mark = begun.get(depth).copied().unwrap_or_default();
                     if self.out.len() == mark.1 {
@@ -159,7 +159,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                         self.out.push_str(close);
                     }
                 }
-                MappingStep::Close(close) => {
+                MappingStep::End(close) => {
                     self.out.pop();
                     self.out.push_str(close);
                 }

@@ -93,7 +93,7 @@ pub(in super::super) const CREATED: &[&str] = &["creat", "new ", "added"];
 pub(in super::super) const DELETED: &[&str] = &["delet", "remov"];
 pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit"];
 
-/// Words at the end of a type that say that an act was completed.
+/// Stems in an event type that say that the action was completed.
 pub(in super::super) const DONE: &[&str] = &[
     "logged o", "complet", "export", "download", "restored", "viewed",
 ];
@@ -109,7 +109,7 @@ pub(in super::super) const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES
 /// The prose names the person whose account it is.
 pub(in super::super) const NAMES_TARGET: Test = Test::NamesTarget(field::EVENT_INFO);
 
-/// Groups of addresses, and what comes into them and leaves them.
+/// The event is about a group of addresses, or about members that were added to it or removed from it.
 pub(in super::super) const IS_GROUP_LOG: Test = Test::Contains(
     &[field::AUDIT_TYPE, field::CATEGORY],
     &["folder log entry", "profile_group_logs"],

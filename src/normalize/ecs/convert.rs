@@ -39,7 +39,7 @@ pub(super) fn tls_version(writer: &mut EventWriter<'_, '_>, plain: UnescapedText
 
 /// Writes the URL that the details of a rejection give as `Url: […]`. The field is unmapped as well.
 pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(found) = url::bracketed(plain.text) else {
+    let Some(found) = url::in_rejection_info(plain.text) else {
         return false;
     };
     writer.is_partial = true;

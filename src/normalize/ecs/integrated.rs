@@ -5,8 +5,8 @@ use super::super::convert::{
 };
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
-    row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, by_row, constant, row, text,
+    value, verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{compound, objects, people};
@@ -52,13 +52,13 @@ const MESSAGE: &[FieldMapping] = &[
     row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
-    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
-    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::all_addresses)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_addresses)),
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              verbatim_or("")),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
 ];
@@ -66,7 +66,7 @@ const MESSAGE: &[FieldMapping] = &[
 #[rustfmt::skip]
 const ENTITY: &[FieldMapping] = &[
     row("event.provider",       &[field::TYPE, field::EVENT_TYPE], always("entities")),
-    row("event.action",         &[field::THREAT_STATE],            action("scanned")),
+    row("event.action",         &[field::THREAT_STATE],            verbatim_or("scanned")),
     row("event.reason",         &[field::THREAT_TYPE],             text(reason)),
     row("rule.name",            &[field::POLICIES_APPLIED],        value(objects::name)),
     row("email.attachments",    &[field::ATTACHMENTS],             by_row(compound::attachments)),
@@ -79,17 +79,17 @@ const ENTITY: &[FieldMapping] = &[
 #[rustfmt::skip]
 const FLOW: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("mailflow")),
-    row("event.action",   &[field::ACTION],                  action("authentication-results")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("authentication-results")),
     row("mimecast.auth",  &[field::AUTH_RESULTS],            value(objects::auth)),
 ];
 
 #[rustfmt::skip]
 const CLICK: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
-    row("event.action",   &[field::ACTION],                   action("click-blocked")),
+    row("event.action",   &[field::ACTION],                   verbatim_or("click-blocked")),
     row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),
-    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
-    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 

@@ -37,7 +37,7 @@ inventory_tables! {
     THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], classification: INDICATOR_CLASSIFICATION }];
     THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], classification: INDICATOR_CLASSIFICATION }];
     TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
-    TRAINING_PHISHING = "training_phishing", PHISHED_ROWS, PHISHED_RULES;
+    TRAINING_PHISHING = "training_phishing", PHISHING_CAMPAIGN_ROWS, PHISHING_CAMPAIGN_RULES;
     TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
     TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], classification: TRAINING_CLASSIFICATION }];
 }
@@ -84,20 +84,20 @@ const EMAIL_FIELDS: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",      EMAIL_FIELDS,   value(people::person)),
-    row("user.email",     EMAIL_FIELDS,   value(people::person)),
+    row("user.name",      EMAIL_FIELDS,   value(people::first_address)),
+    row("user.email",     EMAIL_FIELDS,   value(people::first_address)),
     row("user.domain",    EMAIL_FIELDS,   text(domain)),
     row("user.full_name", &[field::NAME], text(verbatim)),
 ];
 
 #[rustfmt::skip]
-const PHISHED_ROWS: &[FieldMapping] = &[
+const PHISHING_CAMPAIGN_ROWS: &[FieldMapping] = &[
     row("event.action",   &[field::STATUS],      text(verbatim)),
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP],  text(ip)),
     row("source.port",    &[field::CLICKED_IP],  by_row(port)),
-    row("user.name",      EMAIL_FIELDS,          value(people::person)),
-    row("user.email",     EMAIL_FIELDS,          value(people::person)),
+    row("user.name",      EMAIL_FIELDS,          value(people::first_address)),
+    row("user.email",     EMAIL_FIELDS,          value(people::first_address)),
     row("user.domain",    EMAIL_FIELDS,          text(domain)),
     row("user.full_name", &[field::NAME],        text(verbatim)),
 ];
@@ -107,7 +107,7 @@ pub(in super::super) const CLICKED_OR_SUBMITTED: Test =
     Test::Is(field::STATUS, &["clicked", "submitted"]);
 
 #[rustfmt::skip]
-const PHISHED_RULES: &[EcsRule] = &[
+const PHISHING_CAMPAIGN_RULES: &[EcsRule] = &[
     EcsRule { when: &[CLICKED_OR_SUBMITTED], classification: EcsClassification { severity: 2, ..TRAINING_CLASSIFICATION } },
     EcsRule { when: &[],     classification: TRAINING_CLASSIFICATION },
 ];

@@ -7,8 +7,8 @@ use super::super::convert::{
 };
 use super::super::ocsf::actions;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, by_row, constant, row, text,
-    value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant, row, text, value,
+    verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{compound, objects, people};
@@ -88,15 +88,15 @@ const OBSERVER: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const DLP_ROWS: &[FieldMapping] = &[
-    row("event.action",         &[field::ACTION],            action("policy-applied")),
+    row("event.action",         &[field::ACTION],            verbatim_or("policy-applied")),
     row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
-    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
-    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
-    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
+    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::first_address)),
+    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::all_addresses)),
+    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::all_addresses)),
     row("email.subject",        &[field::SUBJECT],           text(verbatim)),
     row("email.direction",      &[field::ROUTE],             text(direction)),
-    row("user.name",            &[field::SENDER_ADDRESS],    value(people::person)),
-    row("user.email",           &[field::SENDER_ADDRESS],    value(people::person)),
+    row("user.name",            &[field::SENDER_ADDRESS],    value(people::first_address)),
+    row("user.email",           &[field::SENDER_ADDRESS],    value(people::first_address)),
     row("user.domain",          &[field::SENDER_ADDRESS],    text(domain)),
     row("rule.name",            &[field::POLICY],            text(verbatim)),
     row("mimecast.null_sender", &[field::SENDER_ADDRESS],    by_row(null_sender)),
@@ -112,13 +112,13 @@ const DLP_RULES: &[EcsRule] = &[
 
 #[rustfmt::skip]
 const HELD_ROWS: &[FieldMapping] = &[
-    row("event.action",         &[field::EVENT],                    action("held")),
+    row("event.action",         &[field::EVENT],                    verbatim_or("held")),
     row("event.code",           &[field::REASON_CODE],              text(verbatim)),
     row("event.reason",         &[field::REASON],                   text(reason)),
     row("email.local_id",       &[field::ID],                       text(verbatim)),
-    row("email.sender.address", &[field::FROM],                     value(people::person)),
-    row("email.from.address",   &[field::FROM_HEADER, field::FROM], value(people::people)),
-    row("email.to.address",     &[field::TO],                       value(people::people)),
+    row("email.sender.address", &[field::FROM],                     value(people::first_address)),
+    row("email.from.address",   &[field::FROM_HEADER, field::FROM], value(people::all_addresses)),
+    row("email.to.address",     &[field::TO],                       value(people::all_addresses)),
     row("email.subject",        &[field::SUBJECT],                  text(verbatim)),
     row("email.direction",      &[field::ROUTE],                    text(direction)),
     row("rule.name",            &[field::POLICY_INFO],              text(verbatim)),
@@ -135,17 +135,17 @@ const HELD_RULES: &[EcsRule] = &[
 
 #[rustfmt::skip]
 const RELEASE: &[FieldMapping] = &[
-    row("event.action",         &[field::STATUS],                            action("released")),
+    row("event.action",         &[field::STATUS],                            verbatim_or("released")),
     row("event.reason",         &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("email.local_id",       &[field::ID],                                text(verbatim)),
-    row("email.sender.address", &[field::FROM_ENV],                          value(people::person)),
-    row("email.from.address",   &[field::FROM_HDR, field::FROM_ENV],         value(people::people)),
-    row("email.to.address",     &[field::TO],                                value(people::people)),
+    row("email.sender.address", &[field::FROM_ENV],                          value(people::first_address)),
+    row("email.from.address",   &[field::FROM_HDR, field::FROM_ENV],         value(people::all_addresses)),
+    row("email.to.address",     &[field::TO],                                value(people::all_addresses)),
     row("email.subject",        &[field::SUBJECT],                           text(verbatim)),
     row("email.direction",      &[field::ROUTE],                             text(direction)),
     row("rule.name",            &[field::POLICY],                            text(verbatim)),
-    row("user.name",            &[field::OPERATOR],                          value(people::person)),
-    row("user.email",           &[field::OPERATOR],                          value(people::person)),
+    row("user.name",            &[field::OPERATOR],                          value(people::first_address)),
+    row("user.email",           &[field::OPERATOR],                          value(people::first_address)),
     row("user.domain",          &[field::OPERATOR],                          text(domain)),
     row("mimecast.auth",        &[field::SPAM_PROCESSING_DETAIL],            value(objects::auth)),
     row("mimecast.email_size",  &[field::SIZE],                              text(long)),
@@ -172,9 +172,9 @@ const REJECTION: &[FieldMapping] = &[
     row("error.type",           &[field::TYPE, field::DESCRIPTION], text(not_digits)),
     row("error.code",           &[field::TYPE],                     text(digits)),
     row("email.local_id",       &[field::ID],                       text(verbatim)),
-    row("email.sender.address", &[field::FROM_ADDRESS],             value(people::person)),
-    row("email.from.address",   &[field::FROM_ADDRESS],             value(people::people)),
-    row("email.to.address",     &[field::TO_ADDRESS],               value(people::people)),
+    row("email.sender.address", &[field::FROM_ADDRESS],             value(people::first_address)),
+    row("email.from.address",   &[field::FROM_ADDRESS],             value(people::all_addresses)),
+    row("email.to.address",     &[field::TO_ADDRESS],               value(people::all_addresses)),
     row("email.direction",      &[field::ROUTE],                    text(direction)),
     row("source.ip",            &[field::IP_ADDRESS],               text(ip)),
     row("source.port",          &[field::IP_ADDRESS],               by_row(port)),
@@ -198,19 +198,19 @@ const CLICK: &[FieldMapping] = &[
     row("event.action",        &[field::ACTIONS, field::ACTION],  text(verbatim)),
     row("event.reason",        &[field::CATEGORY],                text(reason)),
     row("email.message_id",    &[field::MESSAGE_ID],              text(message_id)),
-    row("email.from.address",  &[field::FROM_USER_EMAIL_ADDRESS], value(people::people)),
-    row("email.to.address",    &[field::USER_EMAIL_ADDRESS],      value(people::people)),
+    row("email.from.address",  &[field::FROM_USER_EMAIL_ADDRESS], value(people::all_addresses)),
+    row("email.to.address",    &[field::USER_EMAIL_ADDRESS],      value(people::all_addresses)),
     row("email.subject",       &[field::SUBJECT],                 text(verbatim)),
     row("email.direction",     &[field::ROUTE],                   text(direction)),
     row("rule.name",           &[field::TTP_DEFINITION],          text(verbatim)),
     row("source.ip",           &[field::SENDING_IP],              text(ip)),
     row("source.port",         &[field::SENDING_IP],              by_row(port)),
     row("url",                 &[field::URL],                     text(compound::url)),
-    row("user.name",           &[field::USER_EMAIL_ADDRESS],      value(people::person)),
-    row("user.email",          &[field::USER_EMAIL_ADDRESS],      value(people::person)),
+    row("user.name",           &[field::USER_EMAIL_ADDRESS],      value(people::first_address)),
+    row("user.email",          &[field::USER_EMAIL_ADDRESS],      value(people::first_address)),
     row("user.domain",         &[field::USER_EMAIL_ADDRESS],      text(domain)),
-    row("mimecast.action",     &[field::ACTION],                  action("")),
-    row("mimecast.actions",    &[field::ACTIONS],                 action("")),
+    row("mimecast.action",     &[field::ACTION],                  verbatim_or("")),
+    row("mimecast.actions",    &[field::ACTIONS],                 verbatim_or("")),
     row("mimecast.scanResult", &[field::SCAN_RESULT],             text(verbatim)),
 ];
 
@@ -230,8 +230,9 @@ pub(in super::super) const DETECTION_WORDS: &[&str] = &[
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// Whether the action is in `actions`; otherwise it is in `action`.
 pub(in super::super) const HAS_ACTIONS: Test = Test::HasValue(&[field::ACTIONS]);
-/// What is not scanned has no verdict against it.
-pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
+/// A URL without a scan result counts as clean.
+pub(in super::super) const CLEAN_OR_UNSCANNED_URL: Test =
+    Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
 pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
 /// Words that mean something is malicious.
 pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
@@ -240,7 +241,7 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const CLICK_RULES: &[EcsRule] = &[
-    EcsRule { when: &[HARMLESS_URL],
+    EcsRule { when: &[CLEAN_OR_UNSCANNED_URL],
         classification: EMAIL },
     EcsRule { when: &[Test::HasActionId(field::ACTIONS, actions::DENIED)],
         classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
@@ -262,12 +263,12 @@ const CLICK_RULES: &[EcsRule] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT: &[FieldMapping] = &[
-    row("event.action",                         &[field::ACTION_TRIGGERED],                 action("attachment-scanned")),
+    row("event.action",                         &[field::ACTION_TRIGGERED],                 verbatim_or("attachment-scanned")),
     row("event.reason",                         &[field::DETAILS],                          text(reason)),
     row("email.message_id",                     &[field::MESSAGE_ID],                       text(message_id)),
-    row("email.sender.address",                 &[field::SENDER_ADDRESS],                   value(people::person)),
-    row("email.from.address",                   &[field::SENDER_ADDRESS],                   value(people::people)),
-    row("email.to.address",                     &[field::RECIPIENT_ADDRESS],                value(people::people)),
+    row("email.sender.address",                 &[field::SENDER_ADDRESS],                   value(people::first_address)),
+    row("email.from.address",                   &[field::SENDER_ADDRESS],                   value(people::all_addresses)),
+    row("email.to.address",                     &[field::RECIPIENT_ADDRESS],                value(people::all_addresses)),
     row("email.subject",                        &[field::SUBJECT],                          text(verbatim)),
     row("email.direction",                      &[field::ROUTE],                            text(direction)),
     row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(verbatim)),
@@ -294,13 +295,13 @@ const ATTACHMENT_RULES: &[EcsRule] = &[
 
 #[rustfmt::skip]
 const IMPERSONATION: &[FieldMapping] = &[
-    row("event.action",         &[field::ACTION],            action("impersonation-found")),
+    row("event.action",         &[field::ACTION],            verbatim_or("impersonation-found")),
     row("event.reason",         &[field::IDENTIFIERS],       value(joined)),
     row("email.local_id",       &[field::ID],                text(verbatim)),
     row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
-    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
-    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
-    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
+    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::first_address)),
+    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::all_addresses)),
+    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::all_addresses)),
     row("email.subject",        &[field::SUBJECT],           text(verbatim)),
     row("rule.name",            &[field::DEFINITION],        text(verbatim)),
     constant("rule.category",   "\"impersonation\""),
@@ -345,8 +346,8 @@ const SEARCH: &[FieldMapping] = &[
 #[rustfmt::skip]
 const VIEW: &[FieldMapping] = &[
     constant("event.action",           "\"archive-view\""),
-    row("email.from.address",          &[field::FROM],         value(people::people)),
-    row("email.to.address",            &[field::TO],           value(people::people)),
+    row("email.from.address",          &[field::FROM],         value(people::all_addresses)),
+    row("email.to.address",            &[field::TO],           value(people::all_addresses)),
     row("email.subject",               &[field::SUBJECT],      text(verbatim)),
     row("email.origination_timestamp", &[field::MESSAGE_DATE], text(date)),
     row("user.name",                   &[field::VIEWER],       text(user)),
@@ -357,7 +358,7 @@ const VIEW: &[FieldMapping] = &[
 /// The rows of an incident. The removed messages are described by the criteria of the search.
 #[rustfmt::skip]
 const INCIDENT: &[FieldMapping] = &[
-    row("event.action",       &[field::TYPE],            action("remediated")),
+    row("event.action",       &[field::TYPE],            verbatim_or("remediated")),
     row("event.reason",       &[field::REASON],          text(reason)),
     row("event.start",        &[field::CREATE],          text(date)),
     row("email.message_id",   &[field::SEARCH_CRITERIA], value(objects::searched_message)),

@@ -1,12 +1,12 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
 use super::super::convert::{
-    address, code, host, ip, long, message_id, milliseconds, null_sender, occurred_if_true, port,
-    push_boolean, reason, verbatim,
+    address, code, host, ip, long, message_id, millis_to_nanos, null_sender, occurred_if_true,
+    port, push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, action, always,
-    by_row, constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, always, by_row,
+    constant, row, text, value, verbatim_or,
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -63,8 +63,8 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
-    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
-    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::all_addresses)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_addresses)),
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
@@ -72,7 +72,7 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
     row("tls.cipher",               &[field::TLS_CIPHER],                            text(verbatim)),
     row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              verbatim_or("")),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
     row("mimecast.senderDomain",    &[field::SENDER_DOMAIN],                         text(host)),
@@ -88,7 +88,7 @@ const REJECTION: &[FieldMapping] = &[
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[FieldMapping] = &[
     row("event.provider",                &[field::TYPE, field::EVENT_TYPE],               always("receipt")),
-    row("event.action",                  &[field::ACTION],                                action("receipt")),
+    row("event.action",                  &[field::ACTION],                                verbatim_or("receipt")),
     row("event.reason",                  &[field::REJECTION_INFO, field::RECEIPT_ERRORS], text(reason)),
     row("url",                           &[field::REJECTION_INFO],                        text(info_url)),
     row("mimecast.spamProcessingDetail", &[field::SPAM_PROCESSING_DETAIL],                value(compound::spam_detail)),
@@ -97,7 +97,7 @@ const RECEIPT_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const PROCESS_ROWS: &[FieldMapping] = &[
     row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                always("process")),
-    row("event.action",      &[field::ACTION],                                 action("process")),
+    row("event.action",      &[field::ACTION],                                 verbatim_or("process")),
     row("event.reason",      &[field::HOLD_REASON],                            text(reason)),
     row("email.attachments", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(compound::attachments)),
 ];
@@ -111,11 +111,11 @@ pub(super) const ROUTE: &[FieldMapping] = &[
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[FieldMapping] = &[
     row("event.provider",           &[field::TYPE, field::EVENT_TYPE],                always("delivery")),
-    row("event.action",             &[field::ACTION],                                 action("delivery")),
+    row("event.action",             &[field::ACTION],                                 verbatim_or("delivery")),
     row("event.reason",             &[field::DELIVERY_ERRORS, field::REJECTION_INFO], text(reason)),
     row("email.direction",          &[field::DIRECTION],                              text(direction)),
     row("rule.name",                &[field::ROUTE],                                  text(verbatim)),
-    row("event.duration",           &[field::DELIVERY_TIME],                          text(milliseconds)),
+    row("event.duration",           &[field::DELIVERY_TIME],                          text(millis_to_nanos)),
     row("email.delivery_timestamp", &[field::DELIVERED],                              by_row(occurred_if_true)),
     row("destination.address",      &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
     row("destination.domain",       &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
@@ -126,19 +126,19 @@ const DELIVERY_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const JOURNAL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("journal")),
-    row("event.action",   &[field::ACTION],                  action("journal")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("journal")),
 ];
 
 #[rustfmt::skip]
 const UNKNOWN_ROWS: &[FieldMapping] = &[
     constant("event.provider", "\"siem\""),
-    row("event.action",        &[field::ACTION], action("unknown")),
+    row("event.action",        &[field::ACTION], verbatim_or("unknown")),
 ];
 
 #[rustfmt::skip]
 const SPAM_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("spam")),
-    row("event.action",   &[field::ACTION],                  action("spam-detected")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("spam-detected")),
     row("event.reason",   &[field::REJECTION_INFO],          text(reason)),
     row("error.type",     &[field::REJECTION_TYPE],          text(verbatim)),
     row("error.code",     &[field::REJECTION_CODE],          text(code)),

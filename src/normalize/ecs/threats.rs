@@ -3,8 +3,8 @@
 
 use super::super::convert::{domain, hash, long, reason, verbatim};
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
-    row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, by_row, constant, row, text,
+    value, verbatim_or,
 };
 use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED_TYPES, DENIED_TYPES, INTRUSION, STOPPED};
@@ -56,19 +56,19 @@ const FILE: &[FieldMapping] = &[
 #[rustfmt::skip]
 const AV_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("av")),
-    row("event.action",   &[field::ACTION],                  action("virus-found")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("virus-found")),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("attachment protect")),
-    row("event.action",   &[field::ACTION],                  action("malicious-attachment-found")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("malicious-attachment-found")),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_ROWS: &[FieldMapping] = &[
     row("event.provider",     &[field::TYPE, field::EVENT_TYPE], always("impersonation protect")),
-    row("event.action",       &[field::ACTION],                  action("impersonation-found")),
+    row("event.action",       &[field::ACTION],                  verbatim_or("impersonation-found")),
     row("rule.name",          &[field::POLICY_DEFINITION],       text(verbatim)),
     constant("rule.category", "\"impersonation\""),
 ];
@@ -76,7 +76,7 @@ const IMPERSONATION_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("internal email protect")),
-    row("event.action",   &[field::ACTION],                  action("internal-threat-found")),
+    row("event.action",   &[field::ACTION],                  verbatim_or("internal-threat-found")),
     row("url",            &[field::URL],                     text(compound::url)),
     row("event.reason",   &[field::SCAN_RESULTS],            text(reason)),
 ];
@@ -86,11 +86,11 @@ const INTERNAL_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const URL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],      always("url protect")),
-    row("event.action",   &[field::ACTION],                       action("malicious-url-found")),
+    row("event.action",   &[field::ACTION],                       verbatim_or("malicious-url-found")),
     row("event.reason",   &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("url",            &[field::URL],                          text(compound::url)),
-    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
-    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 

@@ -11,7 +11,7 @@ use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{audit, audit_people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
-    auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
+    auth_protocol, default_service, entity_type, mfa, original_time, other_entity, service,
 };
 use super::{
     GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_AND_HOST_PROFILES, SECURITY_CONTROL_PROFILE, TAIL,
@@ -50,7 +50,7 @@ const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
     UNMAPPED_PROSE,
     TAIL,
 ];
-const ACCESS_ROWS: &[&[FieldMapping]] = &[
+const PRIVILEGE_ROWS: &[&[FieldMapping]] = &[
     HEAD,
     GATEWAY_PRODUCT,
     SECURITY_CONTROL_PROFILE,
@@ -112,8 +112,8 @@ pub(super) const AUDIT: &[Variant] = &[
         &[rule(&[], Classification::activity(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), HAS_USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMES_PERSON], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
     variant(&[ROLE_TYPE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ROLE_TYPE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
     variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
@@ -126,7 +126,7 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[IS_GROUP_LOG],                        classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
-        ACCESS_RULES),
+        RESOURCE_RULES),
     variant(&[Test::HasValue(&[field::AUDIT_TYPE])], classes::ENTITY, ENTITY_ROWS, CHANGE_RULES),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
@@ -154,9 +154,9 @@ const UNMAPPED_PROSE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const SUBJECT: &[FieldMapping] = &[
-    row("user.name",       PEOPLE, by_row(audit_people::subject_name)),
-    row("user.email_addr", PEOPLE, by_row(audit_people::subject_email)),
-    row("user.domain",     PEOPLE, by_row(audit_people::subject_domain)),
+    row("user.name",       PEOPLE, by_row(audit_people::target_or_actor_name)),
+    row("user.email_addr", PEOPLE, by_row(audit_people::target_or_actor_email)),
+    row("user.domain",     PEOPLE, by_row(audit_people::target_or_actor_domain)),
 ];
 
 /// Who was added to a group or removed from it.
@@ -208,7 +208,7 @@ const ACTOR: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const LOGON: &[FieldMapping] = &[
-    row("service.name",            &[field::EVENT_INFO], text(service).or(mimecast)),
+    row("service.name",            &[field::EVENT_INFO], text(service).or(default_service)),
     row("{auth_protocol_id}",      &[field::EVENT_INFO], text(auth_protocol)),
     row("{is_mfa,auth_factors[]}", &[field::EVENT_INFO], text(mfa)),
 ];
@@ -256,7 +256,7 @@ const LOGON_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const ACCESS_RULES: &[Rule] = &[
+const RESOURCE_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Classification::activity(2, "Read")),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Classification::activity(5, "Search")),
     rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Classification::activity(7, "Export")),

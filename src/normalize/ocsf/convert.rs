@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::super::convert::{push_escaped_word, push_number};
+use super::super::convert::{push_number, push_text_member};
 use super::super::distinct::VALUES_MAX;
 use super::super::mapping::FieldStep;
 use super::super::observables;
@@ -252,7 +252,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     writer.out.push_str("\"type_id\":");
     push_number(writer.out, type_id);
     let start = writer.out.len() + ",\"value\":\"".len();
-    push_escaped_word(writer, ",\"value\":\"", &value);
+    push_text_member(writer, ",\"value\":\"", &value);
     writer.out.pop();
     let end = writer.out.len() - 1;
     // From the type of the indicator to that of the observable.
@@ -274,7 +274,8 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
 /// Writes milliseconds since the epoch, from any time that can be read.
 pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let time = Timestamp::parse(plain.text).map(Timestamp::millis);
-    let Some(millis) = time.filter(|millis| super::super::OCCURRED_MS.contains(millis)) else {
+    let Some(millis) = time.filter(|millis| super::super::PLAUSIBLE_TIME_MS.contains(millis))
+    else {
         return false;
     };
     push_number(writer.out, millis);
@@ -295,7 +296,7 @@ pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>
 }
 
 /// Writes `Mimecast` as the application.
-pub(super) fn mimecast(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+pub(super) fn default_service(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push_str("\"Mimecast\",");
 }
@@ -355,7 +356,7 @@ pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
 /// Writes a list of the URL that the details of a rejection give as `Url: […]`. The field is
 /// unmapped as well.
 pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(found) = url::bracketed(plain.text) else {
+    let Some(found) = url::in_rejection_info(plain.text) else {
         return false;
     };
     writer.is_partial = true;

@@ -13,7 +13,8 @@ use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE_ROWS};
 use super::{
-    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL, UNMAPPED,
+    ECS_ONLY_FIELDS, GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM,
+    TAIL,
 };
 use crate::field::{self, FieldName};
 
@@ -41,8 +42,11 @@ macro_rules! finding {
     };
 }
 
-const UNMAPPED_FINDING_FIELDS: &[&[(FieldName, UnmappedOutput)]] =
-    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED_LOG_FIELDS, UNMAPPED];
+const UNMAPPED_FINDING_FIELDS: &[&[(FieldName, UnmappedOutput)]] = &[
+    UNMAPPED_MESSAGE_FIELDS,
+    UNMAPPED_LOG_FIELDS,
+    ECS_ONLY_FIELDS,
+];
 
 pub(super) const AV: &[Variant] =
     finding!(HIGH, GATEWAY_PRODUCT, [AV_ROWS, MALWARE_ROWS, FILE, ACTION]);
@@ -78,10 +82,10 @@ pub(super) const FINDING: &[FieldMapping] = &[
 /// The message, where it has an address.
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
-    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::emails)),
-    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(people::email)),
+    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_ascii_addresses)),
+    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(people::first_ascii_address)),
     row("evidences[].email.subject",      &[field::SUBJECT],                               text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],                            text(message_id)),
     row("evidences[].email.size",         &[field::EMAIL_SIZE],                            text(long)),
@@ -137,8 +141,8 @@ const URL_ROWS: &[FieldMapping] = &[
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("evidences[].url",             &[field::URL],                          text(url)),
-    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::first_ascii_address)),
 ];
 
 #[rustfmt::skip]
@@ -147,8 +151,8 @@ const CLICK_ROWS: &[FieldMapping] = &[
     constant("finding_info.types",     "[\"Malicious URL\"]"),
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
-    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::first_ascii_address)),
 ];
 
 /// Without a word for what was done, the click was blocked.

@@ -17,7 +17,7 @@ const INDICATOR_FIELDS: &[FieldName] = &[field::PATTERN, field::SHA256, field::S
 /// Indicators with a pattern or a hash that can be read are OSINT; all others are base events.
 pub(super) const THREAT_INTEL: &[Variant] = &[
     Variant {
-        when: &[Test::Pattern(&[field::PATTERN])],
+        when: &[Test::HasIndicator(&[field::PATTERN])],
         class: classes::OSINT_INVENTORY,
         rows: &[
             HEAD,
@@ -33,7 +33,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
     Variant {
-        when: &[Test::Pattern(INDICATOR_FIELDS)],
+        when: &[Test::HasIndicator(INDICATOR_FIELDS)],
         class: classes::OSINT_INVENTORY,
         rows: &[
             HEAD,
@@ -118,7 +118,7 @@ pub(super) const TRAINING: &[Variant] = &[
 ];
 
 /// Severity 2 where a person fell for the message.
-const PHISHED_RULES: &[Rule] = &[
+const PHISHING_CAMPAIGN_RULES: &[Rule] = &[
     rule(
         &[CLICKED_OR_SUBMITTED],
         Classification::activity(2, "Collect").severity(2),
@@ -134,13 +134,13 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
             HEAD,
             TRAINING_PRODUCT,
             SECURITY_CONTROL_PROFILE,
-            PHISHED_ROWS,
+            PHISHING_CAMPAIGN_ROWS,
             PERSON,
             TAIL,
         ],
         unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: None,
-        rules: PHISHED_RULES,
+        rules: PHISHING_CAMPAIGN_RULES,
     },
     Variant {
         when: &[],
@@ -149,17 +149,17 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
             HEAD,
             TRAINING_PRODUCT,
             SECURITY_CONTROL_PROFILE,
-            PHISHED_ROWS,
+            PHISHING_CAMPAIGN_ROWS,
             TAIL,
         ],
         unmapped: &[UNMAPPED_LOG_FIELDS],
         activity: Some((99, "Awareness training")),
-        rules: PHISHED_RULES,
+        rules: PHISHING_CAMPAIGN_RULES,
     },
 ];
 
 #[rustfmt::skip]
-const PHISHED_ROWS: &[FieldMapping] = &[
+const PHISHING_CAMPAIGN_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",    &[field::STATUS],      text(verbatim)),
     row("metadata.original_time", PHISHING_TIME_FIELDS,         by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
@@ -172,7 +172,7 @@ const TRAINING_PRODUCT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",       EMAIL_FIELDS,   value(people::email)),
-    row("user.email_addr", EMAIL_FIELDS,   value(people::email)),
+    row("user.name",       EMAIL_FIELDS,   value(people::first_ascii_address)),
+    row("user.email_addr", EMAIL_FIELDS,   value(people::first_ascii_address)),
     row("user.full_name",  &[field::NAME], text(verbatim)),
 ];

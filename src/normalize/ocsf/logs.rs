@@ -3,7 +3,7 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, CLEAN, DETECTION_WORDS, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL,
+    ALL_REMOVED, ALLOW, CLEAN, CLEAN_OR_UNSCANNED_URL, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL,
     REJECTED_BY, RELEASED, UNSAFE, VIRUS_WORDS,
 };
 use super::super::table::{
@@ -73,8 +73,8 @@ const DLP_ROWS: &[FieldMapping] = &[
     constant("data_security.data_lifecycle_state_id", "2"),
     row("data_security.policy.name",                  &[field::POLICY],            text(verbatim)),
     row("policy.name",                                &[field::POLICY],            text(verbatim)),
-    row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::person)),
-    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::email)),
+    row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::first_address)),
+    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
     row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
     row("{action_id,disposition_id}",                 &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
@@ -92,13 +92,13 @@ const TTP_ADDRESSES: &[FieldName] = &[field::SENDER_ADDRESS, field::RECIPIENT_AD
 /// is an actor only after a click.
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
-    variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
+    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, DATE, URL_ACTIVITY, CLICKER, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
-    variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES)],
+    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(CLICK_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, URL_ACTIVITY, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
-    variant(&[HARMLESS_URL],
+    variant(&[CLEAN_OR_UNSCANNED_URL],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
         &[rule(&[], Classification::activity(99, "Scan"))]),
     variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
@@ -133,9 +133,9 @@ const DATE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const URL_ACTIVITY: &[FieldMapping] = &[
-    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
-    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
-    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
+    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
+    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_if_not_ascii)),
+    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::all_ascii_addresses)),
     row("email.subject",              &[field::SUBJECT],                 text(verbatim)),
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
     row("email.urls",                 &[field::URL],                     text(urls)),
@@ -149,8 +149,8 @@ const URL_ACTIVITY: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const CLICKER: &[FieldMapping] = &[
-    row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(people::person)),
-    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(people::email)),
+    row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(people::first_address)),
+    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
 ];
 
 #[rustfmt::skip]
@@ -163,17 +163,17 @@ const URL_FINDING: &[FieldMapping] = &[
     row("evidences[].url",                &[field::URL],                    text(url)),
     row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             by_row(port)),
-    row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::person)),
-    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::email)),
+    row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::first_address)),
+    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::first_ascii_address)),
     row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(people::resources)),
     row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const URL_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
-    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
-    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
+    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::all_ascii_addresses)),
     row("evidences[].email.subject",      &[field::SUBJECT],                 text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
 ];
@@ -194,7 +194,7 @@ const SCANNED: Test = Test::HasValue(&[field::RESULT]);
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE, Test::Email(TTP_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, ATTACHMENT_ACTIVITY, TAIL],
         &[rule(&[], Classification::activity(3, "Scan").action_disposition(1, 1))]),
     variant(&[SAFE],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
@@ -212,15 +212,15 @@ pub(super) const TTP_ATTACHMENT: &[Variant] = &[
         classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
         &[rule(&[], Classification::finding(3))]),
     variant(&[Test::Email(TTP_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED, SANDBOXED_ACTION, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, ATTACHMENT_ACTIVITY, ATTACHMENT_ACTION, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED_ACTION, TAIL],
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, ATTACHMENT_ACTION, TAIL],
         &[rule(&[], Classification::activity(99, "Scan"))]),
 ];
 
 #[rustfmt::skip]
-const SANDBOXED_ACTION: &[FieldMapping] = &[
+const ATTACHMENT_ACTION: &[FieldMapping] = &[
     row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], by_row(action_and_disposition::<3, 15>)),
 ];
 
@@ -246,10 +246,10 @@ const ATTACHMENT: &[FieldName] = &[
 ];
 
 #[rustfmt::skip]
-const SANDBOXED: &[FieldMapping] = &[
-    row("email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
-    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
-    row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
+const ATTACHMENT_ACTIVITY: &[FieldMapping] = &[
+    row("email.from",         &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
+    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::first_if_not_ascii)),
+    row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
     row("email.files",        ATTACHMENT,                  by_row(objects::file)),
@@ -272,9 +272,9 @@ const FILE_FINDING: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const TTP_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
-    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
+    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::all_ascii_addresses)),
     row("evidences[].email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
 ];
@@ -334,11 +334,11 @@ const HELD_IDS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const HELD_ROWS: &[FieldMapping] = &[
-    row("from",               &[field::FROM],                     value(people::email)),
-    row("to",                 &[field::TO],                       value(people::emails)),
-    row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::email)),
-    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(people::mailbox)),
-    row("email.to",           &[field::TO],                       value(people::emails)),
+    row("from",               &[field::FROM],                     value(people::first_ascii_address)),
+    row("to",                 &[field::TO],                       value(people::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(people::first_if_not_ascii)),
+    row("email.to",           &[field::TO],                       value(people::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                  text(verbatim)),
     row("email.size",         &[field::SIZE],                     text(long)),
     row("policy.name",        &[field::POLICY_INFO],              text(verbatim)),
@@ -358,19 +358,19 @@ const RELEASE_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::RELEASED],                          by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
-    row("actor.user.name",             &[field::OPERATOR],                          value(people::person)),
-    row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::email)),
+    row("actor.user.name",             &[field::OPERATOR],                          value(people::first_address)),
+    row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::first_ascii_address)),
     row("policy.name",                 &[field::POLICY],                            text(verbatim)),
     row("{action_id,disposition_id}",  &[field::STATUS],                            by_row(action_and_disposition::<4, 9>)),
 ];
 
 #[rustfmt::skip]
 const RELEASE: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ENV],                  value(people::email)),
-    row("to",                 &[field::TO],                        value(people::emails)),
-    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::email)),
-    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(people::mailbox)),
-    row("email.to",           &[field::TO],                        value(people::emails)),
+    row("from",               &[field::FROM_ENV],                  value(people::first_ascii_address)),
+    row("to",                 &[field::TO],                        value(people::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(people::first_if_not_ascii)),
+    row("email.to",           &[field::TO],                        value(people::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                   text(verbatim)),
     row("email.size",         &[field::SIZE],                      text(long)),
     row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],    value(objects::auth)),
@@ -421,11 +421,11 @@ const REJECTION_IDS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ADDRESS], value(people::email)),
-    row("to",                 &[field::TO_ADDRESS],   value(people::emails)),
-    row("email.from",         &[field::FROM_ADDRESS], value(people::email)),
-    row("email.from_mailbox", &[field::FROM_ADDRESS], value(people::mailbox)),
-    row("email.to",           &[field::TO_ADDRESS],   value(people::emails)),
+    row("from",               &[field::FROM_ADDRESS], value(people::first_ascii_address)),
+    row("to",                 &[field::TO_ADDRESS],   value(people::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_ADDRESS], value(people::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_ADDRESS], value(people::first_if_not_ascii)),
+    row("email.to",           &[field::TO_ADDRESS],   value(people::all_ascii_addresses)),
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
     row("src_endpoint.port",  &[field::IP_ADDRESS],   by_row(port)),
@@ -452,7 +452,7 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
 const SEARCH: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::CREATE_TIME],   by_row(original_time)),
     row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
-    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::email)),
+    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::first_ascii_address)),
     constant("web_resources[].name", "\"Archive\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(verbatim)),
@@ -477,7 +477,7 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
 const VIEW: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::VIEWED],  by_row(original_time)),
     row("actor.user.name",           &[field::VIEWER],  text(user)),
-    row("actor.user.email_addr",     &[field::VIEWER],  value(people::email)),
+    row("actor.user.email_addr",     &[field::VIEWER],  value(people::first_ascii_address)),
     constant("web_resources[].name", "\"Archived message\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SUBJECT], text(verbatim)),
@@ -509,7 +509,7 @@ const INCIDENT: &[FieldMapping] = &[
 ];
 
 const EVICTED: Test = Test::Is(field::TYPE, &["automatic", "manual"]);
-const PUT_BACK: Test = Test::Is(field::TYPE, &["restored"]);
+const RESTORED: Test = Test::Is(field::TYPE, &["restored"]);
 const NOTIFIED_ONLY: Test = Test::Is(field::TYPE, &["notify_only"]);
 
 const EVICT: Classification = Classification::activity(2, "Evict").severity(2);
@@ -521,8 +521,8 @@ const OTHER: Classification = Classification::activity(99, "Remediation").severi
 const INCIDENT_RULES: &[Rule] = &[
     rule(&[EVICTED, ALL_REMOVED],  EVICT),
     rule(&[EVICTED],               EVICT.severity(3).status(Some(2)).alert()),
-    rule(&[PUT_BACK, ALL_REMOVED], RESTORE),
-    rule(&[PUT_BACK],              RESTORE.severity(3).status(Some(2)).alert()),
+    rule(&[RESTORED, ALL_REMOVED], RESTORE),
+    rule(&[RESTORED],              RESTORE.severity(3).status(Some(2)).alert()),
     rule(&[NOTIFIED_ONLY],         DETECT),
     rule(&[ALL_REMOVED],           OTHER),
     rule(&[],                      OTHER.severity(3).status(Some(2)).alert()),

@@ -10,7 +10,8 @@ use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
 use super::{
-    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL, UNMAPPED,
+    ECS_ONLY_FIELDS, GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM,
+    TAIL,
 };
 use crate::field::{self, FieldName};
 
@@ -55,9 +56,12 @@ macro_rules! message {
 }
 
 const UNMAPPED_SIEM_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] =
-    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED];
-const UNMAPPED_CI_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] =
-    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED_LOG_FIELDS, UNMAPPED];
+    &[UNMAPPED_MESSAGE_FIELDS, ECS_ONLY_FIELDS];
+const UNMAPPED_CI_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] = &[
+    UNMAPPED_MESSAGE_FIELDS,
+    UNMAPPED_LOG_FIELDS,
+    ECS_ONLY_FIELDS,
+];
 
 pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
@@ -170,8 +174,8 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
     row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(verbatim)),
-    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
-    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
+    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::all_ascii_addresses)),
+    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                      text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
     row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
@@ -183,9 +187,9 @@ const MESSAGE: &[FieldMapping] = &[
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
 const SENDER: &[FieldMapping] = &[
-    row("from",               &[field::SENDER_ENVELOPE],                       value(people::email)),
-    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
-    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
+    row("from",               &[field::SENDER_ENVELOPE],                       value(people::first_ascii_address)),
+    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_ascii_address)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_if_not_ascii)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.

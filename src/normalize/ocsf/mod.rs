@@ -145,7 +145,7 @@ const SIEM: &[FieldMapping] = &[
 ];
 
 /// SIEM fields that OCSF has no place for, though ECS has.
-const UNMAPPED: &[(FieldName, UnmappedOutput)] = &[
+const ECS_ONLY_FIELDS: &[(FieldName, UnmappedOutput)] = &[
     (field::ATTACHMENTS, UnmappedOutput::Json),
     (field::RECIPIENTS, UnmappedOutput::Json),
     (field::SIZE_ATTACHMENT, UnmappedOutput::Long),

@@ -1,6 +1,6 @@
 //! Labels in the prose of an audit event, and the values after them: `IP: 192.0.2.1, Method: Cloud`.
 //!
-//! A separator, which is a run of colons and blanks, divides a label from its value. Labels are looked
+//! A separator, which is a run of colons and spaces, divides a label from its value. Labels are looked
 //! for in front of separators, since a text has few separators and many letters. Only labels that end
 //! in a verb, such as `Remote IP is`, need no separator.
 
@@ -139,7 +139,7 @@ fn needs_no_colon(label: &str) -> bool {
     label.ends_with(" is")
 }
 
-/// Returns the separators of a text: runs of colons and blanks that contain a colon, without those that
+/// Returns the separators of a text: runs of colons and spaces that contain a colon, without those that
 /// a comma follows, which have no value.
 pub(super) fn separators(text: &str) -> impl Iterator<Item = Separator<'_>> {
     let bytes = text.as_bytes();

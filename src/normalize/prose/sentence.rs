@@ -1,6 +1,6 @@
 //! What the sentence of an audit event says was done, or was not.
 //!
-//! The sentence is normalized: its words are in lower case with a blank before and after each of them,
+//! The sentence is normalized: its words are in lower case with a space before and after each of them,
 //! and the names in it are left out, since a verb in a name is no evidence of an action. An address is
 //! an `@`.
 
@@ -62,7 +62,7 @@ pub(super) fn has_verb(sentence: &str) -> bool {
 }
 
 /// Returns where the first of these words begins; the start of a word is enough. A word that ends in a
-/// blank is looked for at the beginning of the sentence only.
+/// space is looked for at the beginning of the sentence only.
 pub(super) fn find_word(sentence: &str, words: &[&str]) -> Option<usize> {
     let position = |word: &&str| {
         let is_start = |at: &usize| match at.checked_sub(1) {

@@ -15,7 +15,7 @@ use crate::testing::{Answer, Host, Upstream};
 
 /// Files or event pages, windows in both orders, the list that is remembered, the list of what is
 /// there, the token of a feed.
-const KINDS: [Stream; 7] = [
+const TESTED_STREAMS: [Stream; 7] = [
     Stream::SiemReceipt,
     Stream::Audit,
     Stream::Dlp,
@@ -93,7 +93,10 @@ impl Model {
 }
 
 fn host(events: bool) -> Host {
-    let names: Vec<String> = KINDS.iter().map(|stream| format!("\"{stream}\"")).collect();
+    let names: Vec<String> = TESTED_STREAMS
+        .iter()
+        .map(|stream| format!("\"{stream}\""))
+        .collect();
     let endpoint = if events { "events" } else { "batch" };
     Host::new(&format!(
         r#","siem_endpoint":"{endpoint}","streams":[{}]"#,
@@ -122,7 +125,7 @@ fn a_week_with_outages_late_events_and_skew_reconciles() {
         let mut number: u32 = 0;
         while upstream.now < end {
             number += 1;
-            for (at, stream) in KINDS.iter().enumerate() {
+            for (at, stream) in TESTED_STREAMS.iter().enumerate() {
                 if number % 5 == u32::try_from(at % 5).unwrap() {
                     let late_ms = i64::from(number * 37 % 14) * 60_000;
                     model.add(&mut upstream, *stream, &format!("w{number}"), late_ms);
@@ -168,9 +171,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..KINDS.len(), 0..14_i64).prop_map(|(kind, late)| Step::Add(kind, late)),
+        5 => (0..TESTED_STREAMS.len(), 0..14_i64).prop_map(|(kind, late)| Step::Add(kind, late)),
         1 => Just(Step::Crash),
-        1 => (0..KINDS.len(), 0..5_usize).prop_map(|(kind, fault)| Step::Fail(kind, fault)),
+        1 => (0..TESTED_STREAMS.len(), 0..5_usize).prop_map(|(kind, fault)| Step::Fail(kind, fault)),
         1 => Just(Step::Leave),
         1 => (2..50_i64).prop_map(Step::Outage),
         4 => Just(Step::Poll),
@@ -247,14 +250,14 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Add(kind, late) => {
-                    model.add(&mut upstream, KINDS[kind], &format!("r{number}"), late * 60_000);
+                    model.add(&mut upstream, TESTED_STREAMS[kind], &format!("r{number}"), late * 60_000);
                 }
                 Step::Crash => {
                     let _ = host.poll_without_storing(&mut upstream);
                     host.session = None;
                 }
                 Step::Fail(kind, number) => {
-                    let part = request_part(KINDS[kind]).to_owned();
+                    let part = request_part(TESTED_STREAMS[kind]).to_owned();
                     upstream.script.push_back((part, fault(number)));
                 }
                 Step::Leave => model.remove_oldest(&mut upstream),

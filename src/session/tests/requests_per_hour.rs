@@ -110,7 +110,7 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
         ("stalled body", "files.test", Answer::Cut(gzip("{}"), 5), 70),
     ]);
     for row in rows {
-        assert_seldom(row, &mut upstream(), &mut host());
+        assert_requests_per_hour(row, &mut upstream(), &mut host());
     }
 }
 
@@ -121,7 +121,7 @@ fn a_permanent_failure_of_api_1_0_is_never_asked_in_a_tight_loop() {
     rows.extend(failure_cases("get-audit", 1));
     rows.push(("not zip", "get-siem-logs", json(200, "no zip"), 13));
     for row in rows {
-        assert_seldom(row, &mut legacy_upstream(), &mut legacy_host());
+        assert_requests_per_hour(row, &mut legacy_upstream(), &mut legacy_host());
     }
 }
 
@@ -327,7 +327,7 @@ fn a_clock_that_is_set_back_does_not_make_a_wait_longer_than_it_was() {
 }
 
 /// Runs for an hour, or until the host would end.
-fn assert_seldom(
+fn assert_requests_per_hour(
     (fault, part, answer, most): FailureCase,
     upstream: &mut Upstream,
     host: &mut Host,
