@@ -7,6 +7,7 @@ use memchr::memmem::Finder;
 use super::{Builder, Entry, Limits, RawRecord, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
+use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::record::legacy;
 use crate::seen_ids::Deduplication;
 use crate::stream::Stream;
@@ -22,10 +23,6 @@ pub struct Normalized {
     /// Lines that are not records.
     pub rejected: Vec<Rejected>,
 }
-
-/// The byte order mark that some editors write. Concatenated files have it before lines in the middle
-/// as well.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Normalizes lines that were not polled. Empty lines are skipped, and so is a byte order mark at the
 /// beginning of a line.
@@ -44,6 +41,7 @@ pub fn normalize_all(
         .enumerate()
     {
         let line = records.get(start..end).unwrap_or_default();
+        // Concatenated files have it before lines in the middle as well.
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         let bytes = line.trim_ascii();
         start = end.saturating_add(1);

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::lines::BYTE_ORDER_MARK;
 use crate::encode::push_quoted;
 
 /// The separators that a file may have. The first line decides, since the feed is documented as CSV
@@ -14,8 +15,6 @@ const FIELD_BYTES_MAX: usize = 1024 * 1024;
 
 /// A file with more rows is no feed of indicators.
 const ROWS_MAX: usize = 1_000_000;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The first row of a file: the separator of its values, and their names.
 pub struct Header {

@@ -18,7 +18,7 @@ fn no_response(why: &str) -> Answer {
     Answer::NoResponse(TransportError::Failed(why.to_owned()))
 }
 
-/// A head, and a body that stands still until the host gives it up.
+/// A head, and a body that stalls until the host gives it up.
 fn stalled() -> Answer {
     Answer::Cut(b"{\"value\":[{\"url\":\"".to_vec(), 9)
 }

@@ -192,7 +192,7 @@ impl Run {
                     > 0
                 {
                     tokio::time::sleep(wait).await;
-                    self.count_fault("the receivers stand still");
+                    self.count_fault("the receivers stall");
                 }
                 for receiver in &self.receivers {
                     receiver.hold(false);

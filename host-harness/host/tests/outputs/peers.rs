@@ -207,7 +207,7 @@ impl ScriptedReceiver for HttpReceiver {
 }
 
 /// A directory. Another program moves the file away or puts something else in
-/// the place of the directory. Nothing makes a write to a disk stand still.
+/// the place of the directory. Nothing makes a write to a disk stall.
 pub(crate) struct Directory {
     root: TempDir,
     moved: usize,
@@ -363,7 +363,7 @@ impl Peer for Pipe {
         self.held.send_replace(false);
     }
 
-    /// A pipe does not fail: it stands still, or it is closed.
+    /// A pipe does not fail: it stalls, or it is closed.
     async fn fail(&mut self) {}
 
     async fn kill(&mut self) -> AfterKill {
