@@ -295,7 +295,7 @@ fn receive(kind: &str) {
     for stream in listener.incoming() {
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
-        let answer = match kind {
+        let respond = match kind {
             "elasticsearch" => created,
             "splunk" => |_: &[u8]| r#"{"text":"Success","code":0}"#.to_owned(),
             _ => |_: &[u8]| String::new(),
@@ -306,13 +306,13 @@ fn receive(kind: &str) {
             if is_forward {
                 take_frames(stream)
             } else {
-                take_requests(stream, answer)
+                take_requests(stream, respond)
             }
         });
     }
 }
 
-/// The answer of `_bulk` that every event was created.
+/// The response of `_bulk` that every event was created.
 fn created(body: &[u8]) -> String {
     let mut items = Vec::new();
     for action in body.split(|byte| *byte == b'\n').step_by(2) {
@@ -337,7 +337,7 @@ fn take_frames(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-fn take_requests(mut stream: TcpStream, answer: fn(&[u8]) -> String) -> Option<()> {
+fn take_requests(mut stream: TcpStream, respond: fn(&[u8]) -> String) -> Option<()> {
     let mut reader = BufReader::with_capacity(512 * 1_024, stream.try_clone().ok()?);
     loop {
         let mut length = 0;
@@ -356,11 +356,11 @@ fn take_requests(mut stream: TcpStream, answer: fn(&[u8]) -> String) -> Option<(
         }
         let mut body = Vec::new();
         (&mut reader).take(length).read_to_end(&mut body).ok()?;
-        let answer = answer(&body);
-        let length = answer.len();
+        let response = respond(&body);
+        let length = response.len();
         let kind = "content-type: application/json";
         let head = format!("HTTP/1.1 200 OK\r\n{kind}\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all((head + &answer).as_bytes()).ok()?;
+        stream.write_all((head + &response).as_bytes()).ok()?;
     }
 }
 

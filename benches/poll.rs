@@ -98,11 +98,11 @@ fn poll(checkpoint: &str) -> Batch {
                 } else {
                     br#"{"meta":{"status":200},"data":[]}"#.to_vec()
                 });
-                let answer = Head {
+                let response = Head {
                     status: 200,
                     headers: Vec::new(),
                 };
-                session.handle_head(answer, NOW);
+                session.handle_head(response, NOW);
             }
             Action::Continue => {}
             Action::Read => match body.take() {

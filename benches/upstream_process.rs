@@ -24,10 +24,10 @@ pub(crate) fn is_upstream() -> bool {
     clippy::print_stdout,
     reason = "the other copy of this program reads it"
 )]
-pub(crate) fn serve<Answer, AnswerFuture>(answer: Answer, mut report: impl FnMut() -> String)
+pub(crate) fn serve<Respond, ResponseFuture>(respond: Respond, mut report: impl FnMut() -> String)
 where
-    Answer: Fn(Request<Bytes>) -> AnswerFuture + Clone + Send + Sync + 'static,
-    AnswerFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Respond: Fn(Request<Bytes>) -> ResponseFuture + Clone + Send + Sync + 'static,
+    ResponseFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -36,7 +36,7 @@ where
         .unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     println!("{}", listener.local_addr().unwrap());
-    runtime.spawn(mock_upstream::serve(listener, answer));
+    runtime.spawn(mock_upstream::serve(listener, respond));
     for _ in std::io::stdin().lock().lines() {
         println!("{}", report());
     }

@@ -86,26 +86,26 @@ impl ApiClient {
         self.now
     }
 
-    /// Returns the upstream's clock, estimated from several answers.
+    /// Returns the upstream's clock, estimated from several responses.
     #[must_use]
     pub fn upstream_now(&self) -> Timestamp {
         self.now.plus_ms(self.skew.ms().saturating_neg())
     }
 
-    /// Returns the upstream's clock, estimated from its last answer alone.
+    /// Returns the upstream's clock, estimated from its last response alone.
     #[must_use]
     pub fn last_upstream_now(&self) -> Timestamp {
         let skew_ms = self.skew.last_ms().unwrap_or_else(|| self.skew.ms());
         self.now.plus_ms(skew_ms.saturating_neg())
     }
 
-    /// Returns how far the host's clock is ahead by the last answer, in milliseconds.
+    /// Returns how far the host's clock is ahead by the last response, in milliseconds.
     #[must_use]
     pub fn last_skew_ms(&self) -> Option<i64> {
         self.skew.last_ms()
     }
 
-    /// Returns how far the host's clock is ahead, where more than one answer has shown it.
+    /// Returns how far the host's clock is ahead, where more than one response has shown it.
     #[must_use]
     pub fn confirmed_skew_ms(&self) -> Option<i64> {
         self.skew.confirmed_ms()
@@ -178,7 +178,7 @@ impl ApiClient {
     ///
     /// # Errors
     ///
-    /// The last answer asked for a wait that is not over.
+    /// The last response asked for a wait that is not over.
     pub fn preflight_request(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.preflight_failure
             && wait.since.is_none_or(|since| since <= self.now)
@@ -197,7 +197,7 @@ impl ApiClient {
         self.auth.authorize(call, context)
     }
 
-    /// Notes the upstream's clock in an answer.
+    /// Notes the upstream's clock in a response.
     pub fn handle_head(&mut self, head: &Head) {
         self.skew.note(head, self.now);
     }
@@ -214,7 +214,7 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Handles the answer to [`ApiClient::preflight_request`]. Returns the name of an optional member that
+    /// Handles the response to [`ApiClient::preflight_request`]. Returns the name of an optional member that
     /// cannot be read.
     ///
     /// # Errors
@@ -309,7 +309,7 @@ impl ApiClient {
         }
     }
 
-    /// Classifies the answer to a call, which `what` names in messages. A call that was retried is not
+    /// Classifies the response to a call, which `what` names in messages. A call that was retried is not
     /// retried again.
     pub fn classify_response(
         &mut self,
@@ -320,7 +320,7 @@ impl ApiClient {
         if head.status == 200 && body.len() > RESPONSE_BYTES_MAX {
             return CallOutcome {
                 kind: ResponseKind::TooLong,
-                detail: format!("{what}: the answer is longer than {RESPONSE_BYTES_MAX} bytes"),
+                detail: format!("{what}: the response is longer than {RESPONSE_BYTES_MAX} bytes"),
                 may_retry: false,
             };
         }
@@ -337,7 +337,7 @@ impl ApiClient {
     fn prepare_retry(&mut self, kind: ResponseKind) -> bool {
         match kind {
             ResponseKind::UnknownApplication => true,
-            // The answer has the upstream's clock, which differs from the time of the signature.
+            // The response has the upstream's clock, which differs from the time of the signature.
             ResponseKind::SignatureRefused => {
                 let differs =
                     |skew_ms: i64| skew_ms.abs_diff(self.skew_ms_at_signing) > SKEW_MS_MAX;
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_repeats_a_secret_or_is_too_long_is_reported_without_it() {
+    fn a_response_that_repeats_a_secret_or_is_too_long_is_reported_without_it() {
         let mut client = client(1);
         let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
         let outcome = client.classify_response("audit", (&head(400), body), false);

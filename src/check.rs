@@ -44,7 +44,7 @@ pub struct CheckResult {
 pub enum CheckOutcome {
     /// It cannot be read for another reason.
     Failed(PollError),
-    /// The credentials do not permit it. The payload is the upstream's answer, for people.
+    /// The credentials do not permit it. The payload is the upstream's response, for people.
     NotPermitted(String),
     /// It can be read.
     Readable,
@@ -82,7 +82,7 @@ pub struct Check {
     results: Vec<CheckResult>,
     /// Whether the call for the group was refused for its credentials, and is retried.
     is_retry: bool,
-    /// The request that was sent, and the part of its answer that has arrived.
+    /// The request that was sent, and the part of its response that has arrived.
     in_flight: Option<(Purpose, IncomingResponse)>,
     account: Option<String>,
     remark: Option<String>,
@@ -172,7 +172,7 @@ impl Check {
                     self.report_all(&error);
                 }
             }
-            // The stream can be read, whatever the answer; categories are reported where there are some.
+            // The stream can be read, whatever the response; categories are reported where there are some.
             Purpose::Categories => {
                 let is_good = head.status == 200;
                 self.remark = categories::read(&body).filter(|_| is_good);
@@ -251,7 +251,7 @@ impl Check {
         self.report(CheckOutcome::Failed(error));
     }
 
-    /// Handles a successful answer to a probe.
+    /// Handles a successful response to a probe.
     fn handle_probe_success(&mut self, head: &Head, body: Vec<u8>, detail: &str) {
         let Some(stream) = self.stream() else {
             return;
@@ -265,7 +265,7 @@ impl Check {
         );
         if is_json && serde_json::from_slice::<Listing<'_>>(&body).is_err() {
             let detail = format!(
-                "{detail}: the answer is not the documented JSON; is there a proxy in between?"
+                "{detail}: the response is not the documented JSON; is there a proxy in between?"
             );
             let failure = PollError::Protocol(Failure::new(&detail));
             return self.report(CheckOutcome::Failed(failure));
@@ -296,7 +296,7 @@ impl Check {
         CheckOutcome::Failed(PollError::Unavailable(Failure::new(&detail)))
     }
 
-    /// Reads the account from the answer, and compares it with the expected one.
+    /// Reads the account from the response, and compares it with the expected one.
     fn check_account(&mut self, head: &Head, body: Vec<u8>) -> CheckOutcome {
         let options = Options::default();
         let mut processor = RecordProcessor::new(Format::Raw, options);
@@ -373,7 +373,7 @@ impl Machine for Check {
         self.client.set_now(now);
         if let Some((purpose, mut incoming)) = self.in_flight.take() {
             incoming.end_wait(now, 0);
-            // The head of the answer shows that the file can be fetched.
+            // The head of the response shows that the file can be fetched.
             let is_sufficient = incoming.head().is_some() && purpose == Purpose::File;
             if incoming.has_ended() || is_sufficient {
                 self.handle_whole_response(purpose, incoming);

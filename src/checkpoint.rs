@@ -86,7 +86,7 @@ pub struct StreamPosition {
     /// Until when the stream backs off, and why.
     #[serde(rename = "rest", default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// How many polls in a row ended in the middle of an answer. A new session cannot read the rest
+    /// How many polls in a row ended in the middle of a response. A new session cannot read the rest
     /// of the last one.
     #[serde(rename = "lost_answers", default, skip_serializing_if = "is_zero_u32")]
     pub interrupted_responses: u32,
@@ -393,7 +393,7 @@ pub struct EventsPosition {
     /// When the endpoint was last read, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// Whether there are more pages, according to the last answer.
+    /// Whether there are more pages, according to the last response.
     #[serde(
         rename = "behind",
         default,
@@ -472,10 +472,10 @@ pub struct LogFilesPosition {
     pub collected_until: Option<Timestamp>,
     /// Older records are left out: files cannot be requested by date.
     pub since: Timestamp,
-    /// The token of the answer to read next; it stays when the stream is caught up.
+    /// The token of the response to read next; it stays when the stream is caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// How far that answer is read.
+    /// How far that response is read.
     #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<LogResponseProgress>,
     /// When the files were last read to their end, by the host's clock.
@@ -503,10 +503,10 @@ pub struct LogFilesPosition {
     pub seen_ids: String,
 }
 
-/// How far one answer with log files is read.
+/// How far one response with log files is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogResponseProgress {
-    /// How many files of the answer are done.
+    /// How many files of the response are done.
     pub files: u32,
     /// A hash over their names.
     #[serde(rename = "names")]

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A host polls. [`session::Session`] chooses the stream that is most due and returns the request to
-//! send; the driver sends it and passes the answer back. A reader of [`streams`] reads the answer as pages,
+//! send; the driver sends it and passes the response back. A reader of [`streams`] reads the response as pages,
 //! files or windows; each record in it becomes an event, a rejected record or a duplicate of
 //! [`batch::Builder`], and is counted. When the batch is full, the quota is used up or nothing is due,
 //! the poll returns, with a [`checkpoint`] from which any instance continues.

@@ -9,14 +9,14 @@ use crate::time::Timestamp;
 pub enum Action<T> {
     /// Call `next` again. Some work is done and some time has passed.
     Continue,
-    /// Wait for more of the answer, then call `handle_head`, `handle_chunk`, `handle_end` or
+    /// Wait for more of the response, then call `handle_head`, `handle_chunk`, `handle_end` or
     /// `handle_failure`. Where nothing arrives within about a second, call `next` again at once, so
-    /// that the machine can give up on the answer.
+    /// that the machine can give up on the response.
     Read,
     /// Send the request, then call `handle_head` or `handle_failure` where the outcome is known,
-    /// or `next` where it is not yet. An answer that is still open is dropped.
+    /// or `next` where it is not yet. A response that is still open is dropped.
     Send(Request),
-    /// Return this output. The answer stays open if [`Machine::keeps_body`] returns `true`.
+    /// Return this output. The response stays open if [`Machine::keeps_body`] returns `true`.
     Yield(T),
 }
 
@@ -29,7 +29,7 @@ pub trait Machine {
     /// Returns the next action.
     fn next(&mut self, now: Timestamp) -> Action<Self::Output>;
 
-    /// Handles the status and the headers of an answer.
+    /// Handles the status and the headers of a response.
     fn handle_head(&mut self, head: Head, now: Timestamp);
 
     /// Handles the next chunk of the open body.
@@ -41,6 +41,6 @@ pub trait Machine {
     /// Handles a missing or truncated response.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
-    /// Returns whether the answer that is open or awaited is to stay open after a yield.
+    /// Returns whether the response that is open or awaited is to stay open after a yield.
     fn keeps_body(&self) -> bool;
 }

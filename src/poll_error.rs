@@ -8,7 +8,7 @@ use crate::settings::SettingsError;
 pub enum PollError {
     /// The host refused an origin.
     Denied(String),
-    /// The upstream's answer was not in its documented form.
+    /// The upstream's response was not in its documented form.
     Protocol(Failure),
     /// The settings cannot be used.
     Settings(SettingsError),

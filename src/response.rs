@@ -24,14 +24,14 @@ impl Head {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the upstream's clock at the time of the answer, in whole seconds.
+    /// Returns the upstream's clock at the time of the response, in whole seconds.
     #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
         Timestamp::parse_http(self.header("date")?)
     }
 
     /// Returns how long the upstream asks to wait, in milliseconds and at most
-    /// [`retry::WAIT_MS_MAX`]. `now` is the upstream's clock, for answers without a `Date`.
+    /// [`retry::WAIT_MS_MAX`]. `now` is the upstream's clock, for responses without a `Date`.
     ///
     /// `X-RateLimit-Reset` is in **milliseconds** until calls are available again
     /// (`mimecast-api.md` §6.3). A value beyond the bound is more likely a point in time, and is

@@ -63,7 +63,7 @@ pub enum RetryCause {
     NotPermitted,
     /// Page after page was read without a new record.
     NoProgress,
-    /// The answer was not in its documented form, or a token was refused twice.
+    /// The response was not in its documented form, or a token was refused twice.
     Protocol,
 }
 

@@ -27,7 +27,7 @@ pub struct SavedSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<(String, Timestamp)>,
     /// How far the host's clock is ahead of the upstream's, in milliseconds, where more than one
-    /// answer has shown it.
+    /// response has shown it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<i64>,
 }
@@ -158,7 +158,8 @@ mod tests {
         host.collect(&mut upstream);
         upstream.add_audit("a2", upstream.now);
         upstream.now = upstream.now.plus_ms(60_000);
-        let refused = crate::testing::Answer::json(401, r#"{"error":{"code":"InvalidToken"}}"#);
+        let refused =
+            crate::testing::MockResponse::json(401, r#"{"error":{"code":"InvalidToken"}}"#);
         upstream
             .script
             .push_back(("get-audit-events".to_owned(), refused));

@@ -39,9 +39,9 @@ use crate::time::Timestamp;
 /// limit before the position has moved. Hosts set limits of a few seconds and more.
 const POLL_MS_MAX: i64 = 5_000;
 
-/// How many polls in a row may end in the middle of an answer of one stream. A host that drops the
-/// instance after each poll loses the rest of that answer, so after this many the poll reads the
-/// stream's answers to their end.
+/// How many polls in a row may end in the middle of a response of one stream. A host that drops the
+/// instance after each poll loses the rest of that response, so after this many the poll reads the
+/// stream's responses to their end.
 const INTERRUPTED_RESPONSES_MAX: u32 = 3;
 
 /// The next action of the driver of a poll.
@@ -56,7 +56,7 @@ struct StreamSlot {
     detail: String,
     /// The turn in which the stream was last scheduled.
     turn: u64,
-    /// How many polls in a row ended in the middle of an answer.
+    /// How many polls in a row ended in the middle of a response.
     interrupted_responses: u32,
 }
 
@@ -74,7 +74,7 @@ enum Purpose {
     },
 }
 
-/// A request and the part of its answer that has arrived.
+/// A request and the part of its response that has arrived.
 struct InFlight {
     purpose: Purpose,
     incoming: IncomingResponse,
@@ -265,9 +265,9 @@ impl Session {
 
     /// Returns whether a poll may end here.
     ///
-    /// Between two calls it may, unless a stream still has records in memory. Inside an answer it may as
-    /// well, since the next poll reads on. Two kinds of answers are read to their end: those to a preflight
-    /// request, because all calls wait for them, and those of a stream whose answers were interrupted by
+    /// Between two calls it may, unless a stream still has records in memory. Inside a response it may as
+    /// well, since the next poll reads on. Two kinds of responses are read to their end: those to a preflight
+    /// request, because all calls wait for them, and those of a stream whose responses were interrupted by
     /// the last [`INTERRUPTED_RESPONSES_MAX`] polls, because a host that drops the instance after each poll
     /// would never receive one whole.
     fn may_stop_here(&self) -> bool {
@@ -286,7 +286,7 @@ impl Session {
         }
     }
 
-    /// Continues with the answer in flight.
+    /// Continues with the response in flight.
     fn continue_in_flight(&mut self) -> Step {
         let Some(in_flight) = &mut self.in_flight else {
             return Step::LoopAgain;
@@ -312,7 +312,7 @@ impl Session {
     /// poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
-        // Streams whose answers are lost each time come last: a poll may end inside their answer.
+        // Streams whose responses are lost each time come last: a poll may end inside their response.
         let loses_responses =
             |slot: &StreamSlot| slot.interrupted_responses >= INTERRUPTED_RESPONSES_MAX;
         let turn = |index: &usize| {
@@ -350,7 +350,7 @@ impl Session {
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
-        // The credentials come first: their answer also has the upstream's clock.
+        // The credentials come first: their response also has the upstream's clock.
         if slot.reader.wants_call(context) && !self.client.is_ready() {
             return self.preflight();
         }
@@ -508,7 +508,7 @@ enum Step {
     LoopAgain,
     /// Returns to the driver, which calls again at once.
     ReturnToDriver,
-    /// Returns to the driver, which reads more of the answer.
+    /// Returns to the driver, which reads more of the response.
     Read,
     /// Returns to the driver, which sends a request.
     Send(Request),

@@ -35,7 +35,7 @@ pub struct StreamInfo {
     pub summary: &'static str,
     /// The path of its endpoint, below the base URL.
     pub endpoint: &'static str,
-    /// How records are requested, and where they are in an answer.
+    /// How records are requested, and where they are in a response.
     pub fetch: FetchKind,
     /// The fields of a record that may have its time; the first that can be read counts.
     pub time_fields: &'static [FieldName],
@@ -70,7 +70,7 @@ pub enum Order {
 pub enum FetchKind {
     /// A list of campaigns, and the people of each of them (`mimecast-api.md` §13).
     Campaigns {
-        /// The request for the people of a campaign and its answer.
+        /// The request for the people of a campaign and its response.
         people: PostEndpoint,
         /// The path of that request.
         path: &'static str,
@@ -92,7 +92,7 @@ pub enum FetchKind {
     },
     /// A list of what is there now, read as a whole (`mimecast-api.md` §5.7, §5.12).
     List {
-        /// The request and the answer.
+        /// The request and the response.
         post: PostEndpoint,
         /// Whether an event is emitted when an item is no longer there.
         reports_removals: bool,
@@ -116,7 +116,7 @@ pub struct PostEndpoint {
     pub window: Option<(&'static str, &'static str)>,
     /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
     pub request_members: &'static str,
-    /// The list in `data[0]` of the answer; empty where the records are in `data`.
+    /// The list in `data[0]` of the response; empty where the records are in `data`.
     pub records_member: &'static str,
     /// How many records a page is to have.
     pub page_records: u32,

@@ -21,23 +21,23 @@ use other_streams::OtherStreams;
 pub(crate) const API: &str = "https://api.test";
 pub(crate) const STORAGE: &str = "https://files.test";
 
-/// How long a driver waits for more of an answer at once.
+/// How long a driver waits for more of a response at once.
 const WAIT_MS: i64 = 1_000;
 
 /// How the upstream answers one request.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum MockResponse {
     /// A complete response: status, headers, body.
-    Whole(u16, Vec<(String, String)>, Vec<u8>),
+    Complete(u16, Vec<(String, String)>, Vec<u8>),
     /// A response whose body breaks off after this many bytes.
-    Cut(Vec<u8>, usize),
+    Truncated(Vec<u8>, usize),
     /// No response, because of this error.
-    NoResponse(TransportError),
+    TransportError(TransportError),
 }
 
-impl Answer {
+impl MockResponse {
     pub(crate) fn json(status: u16, body: &str) -> Self {
-        Self::Whole(status, Vec::new(), body.as_bytes().to_vec())
+        Self::Complete(status, Vec::new(), body.as_bytes().to_vec())
     }
 
     pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
@@ -45,7 +45,7 @@ impl Answer {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        Self::Whole(status, headers, body.as_bytes().to_vec())
+        Self::Complete(status, headers, body.as_bytes().to_vec())
     }
 }
 
@@ -60,12 +60,12 @@ pub(crate) struct Upstream {
     pub(crate) now: Timestamp,
     /// How far the host's clock is ahead of the upstream's.
     pub(crate) host_ahead_ms: i64,
-    /// How long an answer takes.
-    pub(crate) answer_ms: i64,
-    /// How far the `Date` of every answer is ahead of the upstream's clock.
+    /// How long a response takes.
+    pub(crate) response_ms: i64,
+    /// How far the `Date` of every response is ahead of the upstream's clock.
     pub(crate) dates_ahead_ms: i64,
-    /// How far the `Date` of the answer to the request of that number is ahead; `None` for an
-    /// answer without one.
+    /// How far the `Date` of the response to the request of that number is ahead; `None` for a
+    /// response without one.
     pub(crate) odd_dates: BTreeMap<usize, Option<i64>>,
     /// Files by event type, in order; each is the text before compression.
     pub(crate) files: BTreeMap<String, Vec<String>>,
@@ -74,17 +74,17 @@ pub(crate) struct Upstream {
     pub(crate) page_records: usize,
     pub(crate) audit: Vec<(Timestamp, String)>,
     pub(crate) other_streams: OtherStreams,
-    /// Requests whose URL contains the text get the answer, once each, in order.
-    pub(crate) script: VecDeque<(String, Answer)>,
-    /// Requests whose URL or body contains the text always get the answer.
-    pub(crate) always: Vec<(String, Answer)>,
+    /// Requests whose URL contains the text get the response, once each, in order.
+    pub(crate) script: VecDeque<(String, MockResponse)>,
+    /// Requests whose URL or body contains the text always get the response.
+    pub(crate) always: Vec<(String, MockResponse)>,
     /// When each call of the SIEM quotas came, and for which event type.
     pub(crate) quota_calls: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
-    /// Requests whose URL or body contains the text get their answers slowly: in chunks of this many
+    /// Requests whose URL or body contains the text get their responses slowly: in chunks of this many
     /// bytes, each after this many milliseconds.
     pub(crate) pace: Vec<(String, usize, i64)>,
-    /// The faults that replace or change some answers.
+    /// The faults that replace or change some responses.
     pub(crate) faults: Option<faults::Faults>,
     /// How often the next action of a machine was requested.
     pub(crate) steps: u64,
@@ -104,7 +104,7 @@ impl Upstream {
         Self {
             now: Timestamp::parse("2026-02-03T04:05:06Z").unwrap(),
             host_ahead_ms: 0,
-            answer_ms: 50,
+            response_ms: 50,
             dates_ahead_ms: 0,
             odd_dates: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -168,15 +168,15 @@ impl Upstream {
         expected
     }
 
-    fn answer(&mut self, request: &Request) -> Answer {
-        let answer = self.serve(request);
+    fn respond(&mut self, request: &Request) -> MockResponse {
+        let response = self.serve(request);
         match &mut self.faults {
-            Some(faults) => faults.inject_fault(self.requests.last().unwrap(), answer),
-            None => answer,
+            Some(faults) => faults.inject_fault(self.requests.last().unwrap(), response),
+            None => response,
         }
     }
 
-    fn serve(&mut self, request: &Request) -> Answer {
+    fn serve(&mut self, request: &Request) -> MockResponse {
         let body = request
             .body
             .as_ref()
@@ -191,12 +191,12 @@ impl Upstream {
         {
             return self.script.remove(at).unwrap().1;
         }
-        if let Some((_, answer)) = self
+        if let Some((_, response)) = self
             .always
             .iter()
             .find(|(part, _)| request_text.contains(part))
         {
-            return answer.clone();
+            return response.clone();
         }
         if origin(&request.url) == STORAGE {
             assert!(
@@ -206,15 +206,15 @@ impl Upstream {
             return self.file(path(&request.url));
         }
         if let Some(legacy) = &mut self.legacy
-            && let Some(answer) = legacy.answer(request, body, self.now)
+            && let Some(response) = legacy.respond(request, body, self.now)
         {
-            return answer;
+            return response;
         }
         assert_eq!(origin(&request.url), API, "an unknown origin was asked");
         let route = path(&request.url).to_owned();
         if route == "/oauth/token" {
             self.tokens += 1;
-            return Answer::json(
+            return MockResponse::json(
                 200,
                 &format!(
                     r#"{{"access_token":"tok-{}","expires_in":1799}}"#,
@@ -245,13 +245,13 @@ impl Upstream {
                     })
                     .find(asked);
                 let stream = row.expect("a path of the table").stream;
-                self.other_streams.answer(stream, body, self.now)
+                self.other_streams.respond(stream, body, self.now)
             }
         }
     }
 
     /// The event endpoint: the same records in another form, of the last day only.
-    fn events(&mut self, url: &str) -> Answer {
+    fn events(&mut self, url: &str) -> MockResponse {
         let query: BTreeMap<&str, &str> = url
             .split_once('?')
             .unwrap()
@@ -274,7 +274,10 @@ impl Upstream {
                 let start = query["dateRangeStartsAt"].replace("%3A", ":");
                 let start = Timestamp::parse(&start).unwrap();
                 if start < self.now.plus_ms(-86_400_000) {
-                    return Answer::json(400, r#"{"error":{"message":"more than 24 hours"}}"#);
+                    return MockResponse::json(
+                        400,
+                        r#"{"error":{"message":"more than 24 hours"}}"#,
+                    );
                 }
                 lines.iter().take_while(|line| time(line) < start).count()
             }
@@ -286,7 +289,7 @@ impl Upstream {
             .map(|line| line.replace("\"type\":", "\"eventType\":"))
             .collect();
         let next = from + page.len();
-        Answer::json(
+        MockResponse::json(
             200,
             &format!(
                 r#"{{"value":[{}],"@nextPage":"{next}","isCaughtUp":{}}}"#,
@@ -296,7 +299,7 @@ impl Upstream {
         )
     }
 
-    fn file(&self, path: &str) -> Answer {
+    fn file(&self, path: &str) -> MockResponse {
         let mut parts = path.trim_start_matches('/').split('/');
         let event_type = parts.next().unwrap().replace('+', " ");
         let index: usize = parts.next().unwrap().parse().unwrap();
@@ -305,12 +308,12 @@ impl Upstream {
             .get(&event_type)
             .and_then(|files| files.get(index))
         {
-            Some(text) => Answer::Whole(200, Vec::new(), gzip(text)),
-            None => Answer::json(404, "<Error/>"),
+            Some(text) => MockResponse::Complete(200, Vec::new(), gzip(text)),
+            None => MockResponse::json(404, "<Error/>"),
         }
     }
 
-    fn listing(&mut self, url: &str) -> Answer {
+    fn listing(&mut self, url: &str) -> MockResponse {
         let query: BTreeMap<&str, &str> = url
             .split_once('?')
             .unwrap()
@@ -335,7 +338,7 @@ impl Upstream {
             )
         };
         let value: Vec<String> = (from..to).map(item).collect();
-        Answer::json(
+        MockResponse::json(
             200,
             &format!(
                 r#"{{"value":[{}],"@nextPage":"{to}","isCaughtUp":{}}}"#,
@@ -345,7 +348,7 @@ impl Upstream {
         )
     }
 
-    fn audit_page(&self, body: &str) -> Answer {
+    fn audit_page(&self, body: &str) -> MockResponse {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
         let (from, to) = (time("startDateTime"), time("endDateTime"));
@@ -375,7 +378,7 @@ impl Upstream {
             (offset + size).to_string()
         };
         let total = inside.len() + offset % 2;
-        Answer::json(
+        MockResponse::json(
             200,
             &format!(
                 r#"{{"meta":{{"status":200,"pagination":{{"pageSize":{},"totalCount":{total},"next":"{next}"}}}},"data":[{}],"fail":[]}}"#,
@@ -421,11 +424,13 @@ impl Upstream {
                     None => machine.handle_end(self.host_now()),
                 },
                 Action::Send(request) => {
-                    self.now = self.now.plus_ms(self.answer_ms);
-                    let (status, headers, body, cut) = match self.answer(&request) {
-                        Answer::Whole(status, headers, body) => (status, headers, body, None),
-                        Answer::Cut(body, at) => (200, Vec::new(), body, Some(at)),
-                        Answer::NoResponse(error) => {
+                    self.now = self.now.plus_ms(self.response_ms);
+                    let (status, headers, body, cut) = match self.respond(&request) {
+                        MockResponse::Complete(status, headers, body) => {
+                            (status, headers, body, None)
+                        }
+                        MockResponse::Truncated(body, at) => (200, Vec::new(), body, Some(at)),
+                        MockResponse::TransportError(error) => {
                             machine.handle_failure(error, self.host_now());
                             continue;
                         }

@@ -157,7 +157,7 @@ fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
     }
 }
 
-/// Each answer 429 ends a poll with a wait, before which the instance is dropped.
+/// Each response 429 ends a poll with a wait, before which the instance is dropped.
 #[test]
 fn a_run_asks_for_one_token_however_often_it_waits() {
     const WAITS: u64 = 3;

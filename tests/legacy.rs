@@ -193,7 +193,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
         let requests = setup.simulator.requests();
         assert_eq!(requests.reused_ids, 0);
         let refused = requests
-            .answers
+            .responses
             .get(&("/api/audit/get-siem-logs".to_owned(), 400));
         assert!(refused.is_some(), "the token was refused: {requests:?}");
     }

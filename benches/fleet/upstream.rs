@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::mock_upstream::{bearer, client_id, respond, respond_token};
+use crate::mock_upstream::{bearer, client_id, json_response, token_response};
 use crate::upstream_process;
 
 /// How often a tenant that is caught up is polled.
@@ -27,7 +27,7 @@ pub(crate) fn serve() {
     let polls = Arc::<Mutex<Polls>>::default();
     let shared = Arc::clone(&polls);
     upstream_process::serve(
-        move |request| std::future::ready(answer(&request, &shared)),
+        move |request| std::future::ready(respond(&request, &shared)),
         || polls.lock().unwrap().report().to_string(),
     );
 }
@@ -57,11 +57,11 @@ impl Polls {
     }
 }
 
-fn answer(request: &Request<Bytes>, polls: &Mutex<Polls>) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Bytes>, polls: &Mutex<Polls>) -> Response<Full<Bytes>> {
     let Some(tenant) = bearer(request) else {
-        return respond_token(&client_id(request.body()));
+        return token_response(&client_id(request.body()));
     };
     polls.lock().unwrap().note(tenant);
     let nothing = json!({ "value": [], "@nextPage": "page-1", "isCaughtUp": true });
-    respond(StatusCode::OK, &nothing)
+    json_response(StatusCode::OK, &nothing)
 }

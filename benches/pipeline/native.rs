@@ -145,7 +145,7 @@ fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
     loop {
         match session.next(NOW) {
             Action::Continue => {}
-            Action::Send(request) => session.handle_head(upstream.answer(&request.url), NOW),
+            Action::Send(request) => session.handle_head(upstream.respond(&request.url), NOW),
             Action::Read => match upstream.read() {
                 Some(chunk) => session.handle_chunk(chunk, NOW),
                 None => session.handle_end(NOW),
@@ -163,7 +163,7 @@ struct Upstream<'a> {
 }
 
 impl Upstream<'_> {
-    fn answer(&mut self, url: &str) -> Head {
+    fn respond(&mut self, url: &str) -> Head {
         let body = if url.ends_with("/oauth/token") {
             br#"{"access_token":"token","expires_in":1799}"#.as_slice()
         } else if url.contains("/siem/v1/batch/") {

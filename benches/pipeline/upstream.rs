@@ -131,15 +131,15 @@ fn exchange(method: &str, url: &str, head: &str, body: &str) -> Vec<u8> {
         "{method} /{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{head}\r\n{body}"
     )
     .unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    let end = memchr::memmem::find(&response, b"\r\n\r\n").unwrap();
     assert!(
-        answer.starts_with(b"HTTP/1.1 200"),
+        response.starts_with(b"HTTP/1.1 200"),
         "{}",
-        String::from_utf8_lossy(&answer)
+        String::from_utf8_lossy(&response)
     );
-    answer.split_off(end.saturating_add(4))
+    response.split_off(end.saturating_add(4))
 }
 
 fn json_of(body: &[u8]) -> Value {

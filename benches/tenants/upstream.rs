@@ -10,12 +10,12 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::mock_upstream::{audit_page, bearer, client_id, respond, respond_token};
+use crate::mock_upstream::{audit_page, bearer, client_id, json_response, token_response};
 use crate::upstream_process;
 
 /// Records on a page.
 const PAGE_RECORDS: usize = 500;
-/// How long a slow upstream takes for an answer.
+/// How long a slow upstream takes for a response.
 const SLOW: Duration = Duration::from_secs(20);
 
 /// When each idle tenant was last polled, and the greatest time between two polls of one.
@@ -30,7 +30,7 @@ pub(crate) fn serve() {
     let polls = Arc::<Mutex<Polls>>::default();
     let shared = Arc::clone(&polls);
     upstream_process::serve(
-        move |request| answer(request, Arc::clone(&shared)),
+        move |request| respond(request, Arc::clone(&shared)),
         || {
             polls
                 .lock()
@@ -42,14 +42,14 @@ pub(crate) fn serve() {
     );
 }
 
-async fn answer(request: Request<Bytes>, polls: Arc<Mutex<Polls>>) -> Response<Full<Bytes>> {
+async fn respond(request: Request<Bytes>, polls: Arc<Mutex<Polls>>) -> Response<Full<Bytes>> {
     let Some(tenant) = bearer(&request) else {
-        return respond_token(&client_id(request.body()));
+        return token_response(&client_id(request.body()));
     };
     let kind = tenant.split('-').next().unwrap_or_default();
     match kind {
         "slow" => tokio::time::sleep(SLOW).await,
-        "failing" => return respond(StatusCode::SERVICE_UNAVAILABLE, &json!({ "fail": [] })),
+        "failing" => return json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "fail": [] })),
         "idle" => note_poll(&polls, &tenant),
         _ => {}
     }
@@ -59,7 +59,7 @@ async fn answer(request: Request<Bytes>, polls: Arc<Mutex<Polls>>) -> Response<F
         _ => 0,
     };
     let query: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    respond(
+    json_response(
         StatusCode::OK,
         &audit_page(&tenant, total, PAGE_RECORDS, &query),
     )

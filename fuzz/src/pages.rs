@@ -1,4 +1,4 @@
-//! The answers of each stream: whatever comes in place of a page, a listing or a file.
+//! The responses of each stream: whatever comes in place of a page, a listing or a file.
 
 use mimecast_source::batch::Limits;
 use mimecast_source::machine::{Action, Machine as _};
@@ -12,10 +12,10 @@ use crate::session::{API, SECRET, START, TOKEN, check, check_request, assert_no_
 
 const ACTIONS_MAX: u32 = 1_000_000;
 const POLLS: u32 = 3;
-/// Between two answers of an input; after the last one the first comes again.
+/// Between two responses of an input; after the last one the first comes again.
 const SEPARATOR: &[u8] = b"\n--\n";
 
-/// The first byte chooses the stream, the rest are the bodies of its answers.
+/// The first byte chooses the stream, the rest are the bodies of its responses.
 pub fn pages(data: &[u8]) {
     let Some((choice, bodies)) = data.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! A session whose upstream is chosen by the fuzzer, answer by answer.
+//! A session whose upstream is chosen by the fuzzer, response by response.
 
 use std::io::Write as _;
 
@@ -20,11 +20,11 @@ pub(crate) const SECRET: &str = "sec-0123456789abcdef";
 const SIGNATURE: &str = "sig-0123456789abcdef";
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
-/// The actions of one poll, when no answer is longer than the fuzzer's input.
+/// The actions of one poll, when no response is longer than the fuzzer's input.
 const ACTIONS_MAX: u32 = 100_000;
 const POLLS_MAX: u32 = 12;
 
-/// Polls a source whose answers are `data`.
+/// Polls a source whose responses are `data`.
 pub fn session(data: &[u8]) {
     // When the data is used up the run is over.
     let _ = run(&mut Unstructured::new(data), None);
@@ -126,7 +126,7 @@ fn drive(
                     session.handle_failure(failure(u, &request)?, *now);
                     continue;
                 }
-                body = Some(answer_body(u, &request)?);
+                body = Some(response_body(u, &request)?);
                 session.handle_head(head(u)?, *now);
             }
             Action::Read => {
@@ -196,7 +196,7 @@ fn head(u: &mut Unstructured<'_>) -> Result<Head> {
 }
 
 /// Mostly what the request asks for, with parts that are the fuzzer's; sometimes anything.
-fn answer_body(u: &mut Unstructured<'_>, request: &Request) -> Result<Vec<u8>> {
+fn response_body(u: &mut Unstructured<'_>, request: &Request) -> Result<Vec<u8>> {
     if u.ratio(1, 10)? {
         return Ok(u.arbitrary::<&[u8]>()?.to_vec());
     }

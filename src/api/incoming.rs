@@ -1,17 +1,17 @@
-//! The answer to the request in flight, while it arrives.
+//! The response to the request in flight, while it arrives.
 
 use super::transfer::Transfer;
 use crate::decode::lines::strip_byte_order_mark;
 use crate::response::Head;
 use crate::time::Timestamp;
 
-/// The longest answer that is buffered as a whole. A page of 500 records is much shorter.
+/// The longest response that is buffered as a whole. A page of 500 records is much shorter.
 pub const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The most bytes of an error body that are read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// The part of an answer that has arrived.
+/// The part of a response that has arrived.
 #[derive(Debug, Default)]
 pub struct IncomingResponse {
     head: Option<Head>,
@@ -76,7 +76,7 @@ impl IncomingResponse {
             .filter(|_| !self.ended)
     }
 
-    /// Returns the answer as a whole.
+    /// Returns the response as a whole.
     #[must_use]
     pub fn into_parts(self) -> (Head, Vec<u8>) {
         (self.head.unwrap_or_default(), self.body)

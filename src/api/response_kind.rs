@@ -25,7 +25,7 @@ pub enum ResponseKind {
     TokenRefused,
     /// There were too many calls.
     Throttled,
-    /// The answer is longer than the limit for one that is buffered.
+    /// The response is longer than the limit for one that is buffered.
     TooLong,
     /// The server failed.
     Unavailable,
@@ -34,7 +34,7 @@ pub enum ResponseKind {
 }
 
 /// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
-/// of the answer's code in lower case counts.
+/// of the response's code in lower case counts.
 const CODES: [(&str, ResponseKind); 15] = [
     ("app_forbidden", ResponseKind::NotPermitted),
     ("binding_expired", ResponseKind::AccessKeyExpired),
@@ -54,7 +54,7 @@ const CODES: [(&str, ResponseKind); 15] = [
 ];
 
 impl ResponseKind {
-    /// Classifies an answer. A 200 can be an error (`mimecast-api.md` §6.1).
+    /// Classifies a response. A 200 can be an error (`mimecast-api.md` §6.1).
     #[must_use]
     pub fn of(status: u16, error: Option<&UpstreamError>) -> Self {
         if let Some(error) = error {
@@ -94,7 +94,7 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
     text
 }
 
-/// Returns what to do about refused credentials, where the answer shows which part of them is refused.
+/// Returns what to do about refused credentials, where the response shows which part of them is refused.
 #[must_use]
 pub fn credentials_advice(kind: ResponseKind) -> &'static str {
     match kind {

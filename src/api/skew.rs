@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use crate::response::Head;
 use crate::time::Timestamp;
 
-/// The most answers from which the skew is computed.
+/// The most responses from which the skew is computed.
 const SKEW_SAMPLES_MAX: usize = 5;
 
-/// How far the host's clock is ahead of the upstream's, from the last few answers. One odd `Date`
+/// How far the host's clock is ahead of the upstream's, from the last few responses. One odd `Date`
 /// changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClockSkew {
@@ -17,7 +17,7 @@ pub(super) struct ClockSkew {
 }
 
 impl ClockSkew {
-    /// Creates a skew that several earlier answers have shown.
+    /// Creates a skew that several earlier responses have shown.
     #[must_use]
     pub(super) fn known(ms: i64) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl ClockSkew {
         }
     }
 
-    /// Notes the `Date` of an answer that came at `now`.
+    /// Notes the `Date` of a response that came at `now`.
     pub(super) fn note(&mut self, head: &Head, now: Timestamp) {
         if let Some(skew_ms) = skew_ms(head, now) {
             self.samples.push_back(skew_ms);
@@ -35,7 +35,7 @@ impl ClockSkew {
         }
     }
 
-    /// Returns the median of the last answers, in milliseconds; with fewer than two the clocks are
+    /// Returns the median of the last responses, in milliseconds; with fewer than two the clocks are
     /// taken to agree. Between two it is the one that is nearer to the host's clock.
     #[must_use]
     pub(super) fn ms(&self) -> i64 {
@@ -63,7 +63,7 @@ impl ClockSkew {
         })
     }
 
-    /// Returns the skew by the last answer alone.
+    /// Returns the skew by the last response alone.
     #[must_use]
     pub(super) fn last_ms(&self) -> Option<i64> {
         self.samples.back().copied()
@@ -76,7 +76,7 @@ impl ClockSkew {
         }
     }
 
-    /// Returns the skew to sign a request with: one answer is enough, because the upstream refuses
+    /// Returns the skew to sign a request with: one response is enough, because the upstream refuses
     /// a signature whose time is wrong.
     #[must_use]
     pub(super) fn signing_ms(&self) -> i64 {
@@ -86,14 +86,14 @@ impl ClockSkew {
         }
     }
 
-    /// Returns the skew for another session, where more than one answer has shown it.
+    /// Returns the skew for another session, where more than one response has shown it.
     #[must_use]
     pub(super) fn confirmed_ms(&self) -> Option<i64> {
         (self.samples.len() > 1).then(|| self.ms())
     }
 }
 
-/// Returns how far `now` is ahead of the `Date` of an answer, in milliseconds.
+/// Returns how far `now` is ahead of the `Date` of a response, in milliseconds.
 #[must_use]
 fn skew_ms(head: &Head, now: Timestamp) -> Option<i64> {
     let date = head.date()?;
@@ -124,7 +124,7 @@ mod tests {
             -(skew.ms() + 500)
         };
         const DAY_MS: i64 = 86_400_000;
-        assert_eq!(note(DAY_MS), -500, "one answer is not believed");
+        assert_eq!(note(DAY_MS), -500, "one response is not believed");
         assert_eq!(note(0), 0, "the nearer one of two");
         assert_eq!(note(0), 0);
         assert_eq!(note(-DAY_MS), 0);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_outweighs_one_answer() {
+    fn what_is_known_outweighs_one_response() {
         let mut skew = ClockSkew::known(-7_200_000);
         assert_eq!((skew.ms(), ClockSkew::default().ms()), (-7_200_000, 0));
         skew.samples.push_back(9);

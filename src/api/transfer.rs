@@ -1,4 +1,4 @@
-//! Measures how fast an answer arrives, and decides when it is too slow.
+//! Measures how fast a response arrives, and decides when it is too slow.
 //!
 //! Only the time that is spent waiting for bytes counts, not the time between two polls or the time
 //! that is spent processing bytes.
@@ -10,14 +10,14 @@ use crate::time::Timestamp;
 const WINDOW_MS: i64 = 30_000;
 const WINDOW_BYTES_MIN: u64 = 30 * 1024;
 
-/// How long an answer that is buffered as a whole may take: the 60 s that a host allows for its head, and
+/// How long a response that is buffered as a whole may take: the 60 s that a host allows for its head, and
 /// half a minute for its body.
 const RESPONSE_MS_MAX: i64 = 90_000;
 
 /// How long a file may take that is read while it arrives: 600 MiB at 1 MiB/s.
 const FILE_MS_MAX: i64 = 10 * 60_000;
 
-/// The time spent waiting for one answer.
+/// The time spent waiting for one response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfer {
     waiting_since: Option<Timestamp>,
@@ -30,7 +30,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// Starts a wait for more of the answer.
+    /// Starts a wait for more of the response.
     pub(super) const fn begin_wait(&mut self, now: Timestamp) {
         self.waiting_since = Some(now);
     }
@@ -67,11 +67,11 @@ impl Transfer {
             RESPONSE_MS_MAX
         };
         if self.is_below_rate {
-            return Some("the answer came at less than 1 KiB/s for 30 s".to_owned());
+            return Some("the response came at less than 1 KiB/s for 30 s".to_owned());
         }
         let seconds = limit_ms / 1000;
         (self.waited_ms > limit_ms)
-            .then(|| format!("the answer was not complete after {seconds} s of waiting"))
+            .then(|| format!("the response was not complete after {seconds} s of waiting"))
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_a_time_limit_and_a_file_a_longer_one() {
+    fn a_response_has_a_time_limit_and_a_file_a_longer_one() {
         let long = transfer(1 << 20, 1_000, 95_000);
         assert!(long.timeout_reason(false).is_some());
         assert!(long.timeout_reason(true).is_none());

@@ -82,11 +82,11 @@ impl LegacyAuth {
         discovery(&self.settings, context)
     }
 
-    /// Handles the answer to [`LegacyAuth::discovery`].
+    /// Handles the response to [`LegacyAuth::discovery`].
     ///
     /// # Errors
     ///
-    /// The answer names a failure, or no region that can be used.
+    /// The response names a failure, or no region that can be used.
     pub fn handle_response(&mut self, body: &[u8]) -> Result<(), AuthError> {
         self.discovered_region = Some(region(body)?);
         Ok(())
@@ -161,7 +161,7 @@ fn region_api(account: &RawValue) -> Option<String> {
     region.api
 }
 
-/// Parses the base URL in the answer to [`discovery`]. It fails where the answer names a failure, or no
+/// Parses the base URL in the response to [`discovery`]. It fails where the response names a failure, or no
 /// usable region.
 fn region(body: &[u8]) -> Result<String, AuthError> {
     if let Some(error) = upstream_error::read(body) {
@@ -169,10 +169,10 @@ fn region(body: &[u8]) -> Result<String, AuthError> {
         return Err(AuthError::Refused(why));
     }
     let response: Response<'_> = serde_json::from_slice(body)
-        .map_err(|_| AuthError::Protocol("the discovery answer is not JSON".to_owned()))?;
+        .map_err(|_| AuthError::Protocol("the discovery response is not JSON".to_owned()))?;
     let data = response
         .data
-        .ok_or_else(|| AuthError::Protocol("the discovery answer has no data".to_owned()))?;
+        .ok_or_else(|| AuthError::Protocol("the discovery response has no data".to_owned()))?;
     let region = lenient::elements(data).into_iter().find_map(region_api);
     let Some(region) = region else {
         let why = "Mimecast knows no region for the address in email".to_owned();
@@ -181,7 +181,7 @@ fn region(body: &[u8]) -> Result<String, AuthError> {
     parse_origin("base_url", &region).map_err(|_| {
         let shown = sanitize(&region);
         AuthError::Protocol(format!(
-            "the discovery answer names {shown:?}, which is not an origin"
+            "the discovery response names {shown:?}, which is not an origin"
         ))
     })
 }
@@ -238,7 +238,7 @@ mod tests {
 
     /// The two vectors of `mimecast-api.md` §7.2, with the request id that they were made with.
     #[test]
-    fn the_signatures_are_those_of_the_known_answers() {
+    fn the_signatures_are_those_of_the_known_responses() {
         for (uri, signature) in [
             ("/api/audit/get-siem-logs", "DnQ2UqGYClBrhT8rLOc6QzyRHC8="),
             (
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_region_that_can_be_used_says_so() {
+    fn a_response_without_a_region_that_can_be_used_says_so() {
         for (body, refused) in [
             (r#"{"data":[{"authenticate":[]}]}"#, true),
             (r#"{"data":[]}"#, true),

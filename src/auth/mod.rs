@@ -33,10 +33,10 @@ pub struct SigningContext {
 /// The shortest secret that is redacted: shorter ones would match unrelated text.
 const REDACTED_BYTES_MIN: usize = 6;
 
-/// Why a preflight answer cannot be used.
+/// Why a preflight response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// The answer is not in the documented form.
+    /// The response is not in the documented form.
     Protocol(String),
     /// The credentials were refused. The payload is the upstream's code and message.
     Refused(String),
@@ -85,12 +85,12 @@ impl Auth {
         }
     }
 
-    /// Handles the successful answer to [`Auth::preflight_request`]. Returns the name of an optional member
+    /// Handles the successful response to [`Auth::preflight_request`]. Returns the name of an optional member
     /// that cannot be read.
     ///
     /// # Errors
     ///
-    /// The answer names a failure or does not hold what was asked for.
+    /// The response names a failure or does not hold what was asked for.
     pub fn handle_response(
         &mut self,
         body: &[u8],

@@ -9,7 +9,7 @@ use crate::request::Request;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The lifetime of a token when the answer does not give one.
+/// The lifetime of a token when the response does not give one.
 const DEFAULT_LIFETIME_S: u32 = 1800;
 
 /// The longest lifetime that is accepted: a day.
@@ -35,7 +35,7 @@ pub struct OAuth2 {
     token: Option<Token>,
 }
 
-/// The answer to a request for a token.
+/// The response to a request for a token.
 #[derive(Deserialize)]
 struct TokenResponse {
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
@@ -128,29 +128,30 @@ impl OAuth2 {
         header.into_iter().collect()
     }
 
-    /// Handles a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the
+    /// Handles a successful response. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the
     /// name of an optional member that cannot be read.
     ///
     /// # Errors
     ///
-    /// The answer names a failure or holds no token.
+    /// The response names a failure or holds no token.
     pub fn handle_response(
         &mut self,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<&'static str>, AuthError> {
         if let Some(error) = upstream_error::read(body) {
-            // A refusal has its own status, so this answer may differ next time.
+            // A refusal has its own status, so this response may differ next time.
             return Err(AuthError::Protocol(format!(
                 "{} {}",
                 error.code, error.message
             )));
         }
-        let response: TokenResponse = serde_json::from_slice(body)
-            .map_err(|_| AuthError::Protocol("the token answer is not a JSON object".to_owned()))?;
+        let response: TokenResponse = serde_json::from_slice(body).map_err(|_| {
+            AuthError::Protocol("the token response is not a JSON object".to_owned())
+        })?;
         let Some(text) = response.access_token.filter(|text| is_header_safe(text)) else {
             return Err(AuthError::Protocol(
-                "the token answer holds no usable token".to_owned(),
+                "the token response holds no usable token".to_owned(),
             ));
         };
         let unreadable = response.expires_in.unreadable("expires_in");
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_a_successful_answer_is_a_protocol_error() {
+    fn a_failure_in_a_successful_response_is_a_protocol_error() {
         let body = br#"{"fail":[{"errors":[{"code":"invalid_client_identifier","message":"m"}]}]}"#;
         let error = application().handle_response(body, T0).unwrap_err();
         assert_eq!(
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_usable_token_is_a_protocol_error() {
+    fn a_response_without_a_usable_token_is_a_protocol_error() {
         for body in [
             "<html>",
             "{}",

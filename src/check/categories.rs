@@ -34,7 +34,7 @@ pub(super) fn call() -> Call {
     Call::post(path, "{\"data\":[]}".to_owned())
 }
 
-/// Returns the codes in an answer, as a clause for people; nothing where there is none.
+/// Returns the codes in a response, as a clause for people; nothing where there is none.
 pub(super) fn read(body: &[u8]) -> Option<String> {
     let response: Response<'_> = serde_json::from_slice(body).ok()?;
     let items = response.data.map(lenient::elements).unwrap_or_default();
@@ -60,7 +60,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn the_codes_are_listed_and_an_answer_without_any_says_nothing() {
+    fn the_codes_are_listed_and_a_response_without_any_says_nothing() {
         let body = br#"{"data":[{"categories":[{"code":"account_logs","id":"1","name":"Account"},
             {"code":"a\nb"}]}],"fail":[]}"#;
         assert_eq!(read(body).unwrap(), "categories: account_logs, a b");

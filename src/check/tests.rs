@@ -1,4 +1,4 @@
-//! The result of a check for each answer of a scripted upstream.
+//! The result of a check for each response of a scripted upstream.
 
 use super::*;
 use crate::api::incoming::RESPONSE_BYTES_MAX;
@@ -9,11 +9,11 @@ const TOKEN: &str = r#"{"access_token":"t-1","token_type":"Bearer","expires_in":
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 const CATEGORIES: &str = r#"{"data":[{"categories":[{"code":"account_logs"},{"code":"case"}]}]}"#;
 
-/// The answer of the upstream to a call: status and body.
-type Answer = Result<(u16, &'static str), TransportError>;
+/// The response of the upstream to a call: status and body.
+type MockResponse = Result<(u16, &'static str), TransportError>;
 
-/// The answers of the upstream to the calls of a check.
-type Answers = fn(url: &str, calls: usize) -> Answer;
+/// Responds to the calls of a check.
+type Respond = fn(url: &str, calls: usize) -> MockResponse;
 
 /// A check with these settings beside the credentials.
 fn check(more: &str) -> Check {
@@ -28,11 +28,8 @@ fn head(status: u16) -> Head {
     Head { status, headers }
 }
 
-/// The results of a check whose calls get these answers.
-fn drive(
-    mut check: Check,
-    mut answer: impl FnMut(Request) -> Result<(u16, &'static str), TransportError>,
-) -> Vec<CheckResult> {
+/// The results of a check whose calls get these responses.
+fn drive(mut check: Check, mut respond: impl FnMut(Request) -> MockResponse) -> Vec<CheckResult> {
     let mut body = None;
     loop {
         match check.next(NOW) {
@@ -42,7 +39,7 @@ fn drive(
                 Some(chunk) => check.handle_chunk(chunk, NOW),
                 None => check.handle_end(NOW),
             },
-            Action::Send(request) => match answer(request) {
+            Action::Send(request) => match respond(request) {
                 Ok((status, text)) => {
                     check.handle_head(head(status), NOW);
                     body = Some(text.as_bytes().to_vec());
@@ -54,12 +51,12 @@ fn drive(
 }
 
 /// The results of a check, and how many calls it took.
-fn run_check(streams: &str, answers: Answers) -> (Vec<CheckResult>, usize) {
+fn run_check(streams: &str, respond: Respond) -> (Vec<CheckResult>, usize) {
     let mut calls = 0;
     let results = drive(check(&format!(r#""streams":[{streams}]"#)), |request| {
         calls += 1;
         assert!(calls < 50, "a check has an end");
-        answers(&request.url, calls)
+        respond(&request.url, calls)
     });
     (results, calls)
 }
@@ -68,14 +65,18 @@ fn is_token(url: &str) -> bool {
     url.ends_with("/oauth/token")
 }
 
-/// Returns the token for a token request, and `answer` for any other.
-fn after_token(url: &str, answer: (u16, &'static str)) -> (u16, &'static str) {
-    if is_token(url) { (200, TOKEN) } else { answer }
+/// Returns the token for a token request, and `response` for any other.
+fn after_token(url: &str, response: (u16, &'static str)) -> (u16, &'static str) {
+    if is_token(url) {
+        (200, TOKEN)
+    } else {
+        response
+    }
 }
 
 /// Runs a check of one stream and returns its result.
-fn run_probe(answer: Answers) -> CheckResult {
-    let (mut results, _) = run_check(r#""dlp""#, answer);
+fn run_probe(response: Respond) -> CheckResult {
+    let (mut results, _) = run_check(r#""dlp""#, response);
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
@@ -88,7 +89,7 @@ fn a_stream_that_answers_can_be_read() {
 
 #[test]
 fn each_refusal_has_an_outcome_of_its_own() {
-    let table: [(Answers, &str); 6] = [
+    let table: [(Respond, &str); 6] = [
         (|url, _| Ok(after_token(url, (403, "{}"))), "NotPermitted"),
         (|url, _| Ok(after_token(url, (401, "{}"))), "Unauthorized"),
         (|url, _| Ok(after_token(url, (429, ""))), "Throttled"),
@@ -105,8 +106,8 @@ fn each_refusal_has_an_outcome_of_its_own() {
             "Denied",
         ),
     ];
-    for (answers, expected) in table {
-        let outcome = format!("{:?}", run_probe(answers).outcome);
+    for (responses, expected) in table {
+        let outcome = format!("{:?}", run_probe(responses).outcome);
         assert!(outcome.contains(expected), "{expected}: {outcome}");
     }
 }
@@ -118,9 +119,9 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
         let streams = check.settings.streams.clone();
         let mut probes = Vec::new();
         let results = drive(check, |request| {
-            let answer = after_token(&request.url, (200, EMPTY));
+            let response = after_token(&request.url, (200, EMPTY));
             probes.push(request);
-            Ok(answer)
+            Ok(response)
         });
         let checked: Vec<Stream> = results.iter().map(|result| result.stream).collect();
         assert_eq!(checked, streams);
@@ -168,7 +169,7 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
     const LISTING: &str = r#"{"value":[{"url":"https://user@x.test/a.gz"},{"url":"https://storage.test/cg/1.gz?sig=s"}],"isCaughtUp":false}"#;
     let listing = |url: &str| after_token(url, (200, LISTING));
     let is_file = |url: &str| url.starts_with("https://storage.test/");
-    let table: [(Answer, &str); 4] = [
+    let table: [(MockResponse, &str); 4] = [
         (Ok((200, "gzip")), "Readable"),
         (Ok((403, "")), "Unavailable"),
         (
@@ -180,14 +181,14 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
             "Unavailable",
         ),
     ];
-    for (answer, expected) in table {
+    for (response, expected) in table {
         let mut files = Vec::new();
         let results = drive(check(r#""streams":["siem"]"#), |request| {
             if !is_file(&request.url) {
                 return Ok(listing(&request.url));
             }
             files.push(request);
-            answer.clone()
+            response.clone()
         });
         assert_eq!((results.len(), files.len()), (10, 1), "{expected}");
         assert!(files[0].credentials.is_empty(), "no token for the storage");
@@ -200,7 +201,7 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
 }
 
 #[test]
-fn an_answer_that_is_no_json_is_not_taken_for_a_log() {
+fn a_response_that_is_no_json_is_not_taken_for_a_log() {
     let outcome = run_probe(|url, _| Ok(after_token(url, (200, "<html>")))).outcome;
     assert!(
         matches!(&outcome, CheckOutcome::Failed(PollError::Protocol(failure)) if failure.detail.contains("proxy")),
@@ -229,7 +230,7 @@ fn a_new_token_that_is_refused_as_well_is_no_reason_to_ask_for_ever() {
 
 #[test]
 fn what_the_token_call_says_concerns_every_stream() {
-    let table: [(Answers, &str); 5] = [
+    let table: [(Respond, &str); 5] = [
         (
             |_, _| Ok((401, r#"{"fail":[{"code":"invalid_client"}]}"#)),
             "Unauthorized",
@@ -242,8 +243,8 @@ fn what_the_token_call_says_concerns_every_stream() {
             "Unavailable",
         ),
     ];
-    for (answers, expected) in table {
-        let (results, calls) = run_check(r#""dlp","audit","ttp""#, answers);
+    for (responses, expected) in table {
+        let (results, calls) = run_check(r#""dlp","audit","ttp""#, responses);
         assert_eq!((results.len(), calls), (5, 1), "{expected}");
         for result in results {
             let outcome = format!("{:?}", result.outcome);
@@ -263,7 +264,7 @@ fn audit_is_readable_with_its_categories_and_without() {
     let remark = results[0].remark.as_deref();
     assert_eq!(remark, Some("categories: account_logs, case"));
     for failure in [false, true] {
-        let answers: Answers = if failure {
+        let responses: Respond = if failure {
             |url, _| match url {
                 url if is_token(url) => Ok((200, TOKEN)),
                 url if url.ends_with("/get-categories") => {
@@ -278,7 +279,7 @@ fn audit_is_readable_with_its_categories_and_without() {
                 _ => Ok((200, EMPTY)),
             }
         };
-        let (results, _) = run_check(r#""audit""#, answers);
+        let (results, _) = run_check(r#""audit""#, responses);
         assert_eq!(
             (&results[0].outcome, &results[0].remark),
             (&CheckOutcome::Readable, &None)
@@ -287,7 +288,7 @@ fn audit_is_readable_with_its_categories_and_without() {
 }
 
 #[test]
-fn a_byte_order_mark_before_an_answer_changes_nothing() {
+fn a_byte_order_mark_before_a_response_changes_nothing() {
     fn marked(text: &str) -> &'static str {
         format!("\u{feff}{text}").leak()
     }
@@ -304,7 +305,7 @@ fn a_byte_order_mark_before_an_answer_changes_nothing() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_not_read_to_it() {
+fn a_response_without_an_end_is_not_read_to_it() {
     let mut check = check(r#""streams":["dlp"]"#);
     assert!(matches!(check.next(NOW), Action::Send(_)));
     check.handle_head(head(200), NOW);

@@ -1,7 +1,7 @@
 //! Reads members of envelopes whose numbers and booleans may come as texts.
 //!
 //! Mimecast writes numbers and booleans as texts in many records, so an envelope may do the same.
-//! An optional member that cannot be read at all is absent: it never discards the answer.
+//! An optional member that cannot be read at all is absent: it never discards the response.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -132,7 +132,7 @@ pub fn text_or_absent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Stri
 /// Describes how an unreadable member is handled, as a clause.
 #[must_use]
 pub fn describe_unreadable(name: &str) -> String {
-    format!("Mimecast's answer has a member {name} that cannot be read; it is treated as missing")
+    format!("Mimecast's response has a member {name} that cannot be read; it is treated as missing")
 }
 
 #[cfg(test)]

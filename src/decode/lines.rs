@@ -299,7 +299,7 @@ impl LineReader {
     }
 
     /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
-    /// first line has to have the members of a record: an answer that is no file may be JSON as well,
+    /// first line has to have the members of a record: a response that is no file may be JSON as well,
     /// and must not count as the file.
     fn verify_line(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();

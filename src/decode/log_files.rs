@@ -47,7 +47,7 @@ const NO_DATA: &str = "the JSON has no list `data`";
 const NOT_OBJECTS: &str = "`data` holds something other than objects";
 const UNKNOWN_FORMAT: &str = "the file is neither JSON nor key=value";
 
-/// Reads the body of one answer. See the module.
+/// Reads the body of one response. See the module.
 pub struct LogFileDecoder {
     body: Body,
     /// The contents of the current file; those before `at` were returned.

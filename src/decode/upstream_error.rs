@@ -51,7 +51,7 @@ impl From<Flat> for UpstreamError {
 
 /// Returns the first error that a body names, in any format; `None` for a body of none of the formats.
 ///
-/// The body of a successful answer must be checked as well: HTTP 200 with a `fail` occurs.
+/// The body of a successful response must be checked as well: HTTP 200 with a `fail` occurs.
 #[must_use]
 pub fn read(body: &[u8]) -> Option<UpstreamError> {
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_error_is_none() {
+    fn a_response_without_an_error_is_none() {
         assert_eq!(both(r#"{"meta":{"status":200},"data":[],"fail":[]}"#), None);
         assert_eq!(
             both(r#"{"value":[],"@nextPage":"x","isCaughtUp":true}"#),

@@ -68,7 +68,7 @@ impl Session {
                 Line::NeedsInput => return Step::Read,
                 Line::End if lines.skip > 0 => {
                     self.in_flight = None;
-                    // This is another answer of the storage, and the file may come again.
+                    // This is another response of the storage, and the file may come again.
                     let why = "the storage sent fewer lines than before";
                     let cause = FileFailureCause::Unreachable;
                     self.handle_broken_file(index, (cause, why, Vec::new()));

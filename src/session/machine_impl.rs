@@ -132,7 +132,7 @@ impl Machine for Session {
 }
 
 impl Session {
-    /// Starts a wait for more of the answer.
+    /// Starts a wait for more of the response.
     const fn begin_wait(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.incoming.begin_wait(self.client.now());

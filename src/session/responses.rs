@@ -11,7 +11,7 @@ use crate::streams::quota::QuotaKind;
 use crate::streams::{Context, InvalidResponse};
 
 impl Session {
-    /// Handles an answer that is in memory as a whole.
+    /// Handles a response that is in memory as a whole.
     pub(super) fn handle_whole_response(&mut self) {
         let Some(in_flight) = self.in_flight.take() else {
             return;
@@ -30,7 +30,7 @@ impl Session {
         }
     }
 
-    /// Adds a notice to the first stream about unreadable members of an answer that concerns all.
+    /// Adds a notice to the first stream about unreadable members of a response that concerns all.
     fn add_unreadable_notice(&mut self, member: &str) {
         if let (Some(slot), Some(poll)) = (self.slots.first(), &mut self.poll) {
             let detail = lenient::describe_unreadable(member);
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// Blocks the quota where the answer has no calls left: the next one would be refused.
+    /// Blocks the quota where the response has no calls left: the next one would be refused.
     fn apply_remaining_calls(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
         let none_left = head
             .header("x-ratelimit-remaining")

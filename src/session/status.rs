@@ -157,7 +157,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Answer, Host, Upstream};
+    use crate::testing::{Host, MockResponse, Upstream};
 
     const HOUR_MS: i64 = 3_600_000;
 
@@ -228,7 +228,7 @@ mod tests {
                     // Lists begin at the start, which moves with the clock.
                     let until = status.collected_until;
                     let before = last.insert(status.stream, until);
-                    // The dates of answers, by which clocks are compared, have whole seconds.
+                    // The dates of responses, by which clocks are compared, have whole seconds.
                     assert!(
                         before.is_none_or(|before| before <= until.plus_ms(1_000)),
                         "{status:?} after {before:?}"
@@ -246,9 +246,9 @@ mod tests {
         for _ in 0..20 {
             upstream.add_file("receipt", 1);
         }
-        let refused = Answer::json(403, r#"{"error":{"code":"app_forbidden"}}"#);
+        let refused = MockResponse::json(403, r#"{"error":{"code":"app_forbidden"}}"#);
         upstream.always.push(("dlp/get-logs".to_owned(), refused));
-        let broken = Answer::json(503, "");
+        let broken = MockResponse::json(503, "");
         upstream
             .always
             .push(("get-audit-events".to_owned(), broken));

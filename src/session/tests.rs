@@ -1,7 +1,7 @@
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::response::TransportError;
 use crate::session::PollError;
-use crate::testing::{Answer, Host, Upstream, gzip};
+use crate::testing::{Host, MockResponse, Upstream, gzip};
 
 mod all_streams;
 mod clocks;
@@ -147,10 +147,10 @@ fn a_refused_token_is_renewed_once_and_the_call_repeated() {
     ] {
         upstream
             .script
-            .push_back(("/cg?".to_owned(), Answer::json(401, body)));
+            .push_back(("/cg?".to_owned(), MockResponse::json(401, body)));
         upstream.script.push_back((
             "get-audit".to_owned(),
-            Answer::json(200, r#"{"fail":[{"code":"token_expired"}]}"#),
+            MockResponse::json(200, r#"{"fail":[{"code":"token_expired"}]}"#),
         ));
     }
     host.collect(&mut upstream);
@@ -159,21 +159,21 @@ fn a_refused_token_is_renewed_once_and_the_call_repeated() {
 
 #[test]
 fn a_missing_permission_stops_one_stream_and_names_what_to_grant() {
-    for answer in [
-        Answer::json(
+    for response in [
+        MockResponse::json(
             403,
             r#"{"fail":[{"code":"app_forbidden","message":"Forbidden to perform the requested operation"}]}"#,
         ),
-        Answer::json(
+        MockResponse::json(
             200,
             r#"{"meta":{"status":200},"data":[],"fail":[{"errors":[{"code":"app_forbidden"}]}]}"#,
         ),
-        Answer::json(404, r#"{"fail":[{"code":"endpoint_evaluation_failed_1"}]}"#),
+        MockResponse::json(404, r#"{"fail":[{"code":"endpoint_evaluation_failed_1"}]}"#),
     ] {
         let (mut upstream, mut host) = (upstream(), host());
         upstream
             .always
-            .push(("get-audit-events".to_owned(), answer));
+            .push(("get-audit-events".to_owned(), response));
         host.collect(&mut upstream);
         upstream.audit.clear();
         host.assert_exactly_once(&upstream);
@@ -198,7 +198,7 @@ fn a_missing_permission_stops_one_stream_and_names_what_to_grant() {
 #[test]
 fn a_throttled_stream_waits_as_long_as_requested_while_the_others_continue() {
     let (mut upstream, mut host) = (upstream(), host());
-    let reset = Answer::with(
+    let reset = MockResponse::with(
         429,
         &[("x-ratelimit-reset", "90000")],
         r#"{"detail":"Over throttling limit"}"#,
@@ -217,7 +217,8 @@ fn a_throttled_stream_waits_as_long_as_requested_while_the_others_continue() {
 #[test]
 fn failures_of_connection_and_server_are_waited_out() {
     let (mut upstream, mut host) = (upstream(), host());
-    let reset = || Answer::NoResponse(TransportError::Failed("connection reset".to_owned()));
+    let reset =
+        || MockResponse::TransportError(TransportError::Failed("connection reset".to_owned()));
     for part in [
         "/oauth/token",
         "/cg?",
@@ -228,15 +229,16 @@ fn failures_of_connection_and_server_are_waited_out() {
         upstream.script.push_back((part.to_owned(), reset()));
         upstream.script.push_back((
             part.to_owned(),
-            Answer::json(502, "<html>bad gateway</html>"),
+            MockResponse::json(502, "<html>bad gateway</html>"),
         ));
     }
     let text = upstream.files["receipt"][4].clone();
     let body = gzip(&text);
     let half = body.len() / 2;
-    upstream
-        .script
-        .push_back(("files.test/receipt/4".to_owned(), Answer::Cut(body, half)));
+    upstream.script.push_back((
+        "files.test/receipt/4".to_owned(),
+        MockResponse::Truncated(body, half),
+    ));
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
     assert!(
@@ -249,7 +251,7 @@ fn failures_of_connection_and_server_are_waited_out() {
 #[test]
 fn a_link_that_is_refused_is_listed_again_and_a_file_that_is_gone_is_a_gap() {
     let (mut upstream, mut host) = (upstream(), host());
-    let expired = || Answer::json(403, "<Error><Code>AccessDenied</Code></Error>");
+    let expired = || MockResponse::json(403, "<Error><Code>AccessDenied</Code></Error>");
     upstream
         .script
         .push_back(("files.test/receipt/1".to_owned(), expired()));
@@ -259,7 +261,7 @@ fn a_link_that_is_refused_is_listed_again_and_a_file_that_is_gone_is_a_gap() {
     let (mut upstream, mut host) = (self::upstream(), self::host());
     upstream.always.push((
         "files.test/receipt/1".to_owned(),
-        Answer::json(404, "<Error/>"),
+        MockResponse::json(404, "<Error/>"),
     ));
     host.collect(&mut upstream);
     upstream.files.get_mut("receipt").unwrap()[1].clear();
@@ -281,7 +283,7 @@ fn a_link_that_is_refused_is_listed_again_and_a_file_that_is_gone_is_a_gap() {
 fn a_broken_file_is_fetched_again_and_then_rejected_after_what_could_be_read() {
     let (mut upstream, mut host) = (upstream(), host());
     let whole = gzip(&upstream.files["receipt"][2]);
-    let cut = Answer::Whole(200, Vec::new(), whole[..whole.len() - 4].to_vec());
+    let cut = MockResponse::Complete(200, Vec::new(), whole[..whole.len() - 4].to_vec());
     upstream
         .script
         .push_back(("files.test/receipt/2".to_owned(), cut.clone()));
@@ -295,7 +297,7 @@ fn a_broken_file_is_fetched_again_and_then_rejected_after_what_could_be_read() {
         .push(("files.test/receipt/2".to_owned(), cut));
     upstream.always.push((
         "files.test/receipt/3".to_owned(),
-        Answer::json(200, "<html>"),
+        MockResponse::json(200, "<html>"),
     ));
     host.collect(&mut upstream);
     assert_eq!(host.rejected.len(), 2);
@@ -335,7 +337,7 @@ fn a_file_that_is_listed_twice_is_read_once() {
     let twice = r#"{"value":[{"url":"https://files.test/receipt/0?X-Amz-Signature=sig-A","size":1},{"url":"https://files.test/receipt/0?X-Amz-Signature=sig-B","size":1},{"url":"https://files.test/receipt/1?X-Amz-Signature=sig-C","size":1}],"@nextPage":"1","isCaughtUp":false}"#;
     upstream
         .script
-        .push_back(("type=receipt".to_owned(), Answer::json(200, twice)));
+        .push_back(("type=receipt".to_owned(), MockResponse::json(200, twice)));
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
 }
@@ -346,11 +348,12 @@ fn an_empty_page_is_not_the_end_and_a_missing_token_keeps_the_old_one() {
     let empty = r#"{"value":[],"@nextPage":"0","isCaughtUp":false}"#;
     upstream
         .script
-        .push_back(("type=receipt".to_owned(), Answer::json(200, empty)));
+        .push_back(("type=receipt".to_owned(), MockResponse::json(200, empty)));
     let none = r#"{"value":[]}"#;
-    upstream
-        .script
-        .push_back(("type=url%20protect".to_owned(), Answer::json(200, none)));
+    upstream.script.push_back((
+        "type=url%20protect".to_owned(),
+        MockResponse::json(200, none),
+    ));
     host.collect(&mut upstream);
     upstream.now = upstream.now.plus_ms(10 * 60_000);
     host.collect(&mut upstream);
@@ -361,7 +364,7 @@ fn an_empty_page_is_not_the_end_and_a_missing_token_keeps_the_old_one() {
 fn a_page_token_that_is_refused_begins_again_by_date_and_says_so() {
     let (mut upstream, mut host) = (upstream(), host());
     let refused = || {
-        Answer::json(
+        MockResponse::json(
             400,
             r#"{"fail":[{"code":"err_invalid_page_token","message":"m"}]}"#,
         )
@@ -471,7 +474,7 @@ fn refused_credentials_end_the_poll_and_say_what_to_check() {
         let (mut upstream, mut host) = (upstream(), host());
         upstream
             .always
-            .push(("/oauth/token".to_owned(), Answer::json(status, body)));
+            .push(("/oauth/token".to_owned(), MockResponse::json(status, body)));
         let error = host.poll(&mut upstream).unwrap_err();
         let PollError::Unauthorized(detail) = error else {
             panic!("{error:?}")
@@ -487,7 +490,8 @@ fn refused_credentials_end_the_poll_and_say_what_to_check() {
 #[test]
 fn an_origin_that_the_host_refuses_is_named() {
     let (mut upstream, mut host) = (upstream(), host());
-    let denied = Answer::NoResponse(TransportError::Denied("https://files.test".to_owned()));
+    let denied =
+        MockResponse::TransportError(TransportError::Denied("https://files.test".to_owned()));
     upstream.always.push(("files.test".to_owned(), denied));
     for _ in 0..20 {
         host.poll(&mut upstream).unwrap();
@@ -499,7 +503,8 @@ fn an_origin_that_the_host_refuses_is_named() {
             .any(|n| n.detail.contains("https://files.test"))
     );
     let (mut upstream, mut host) = (self::upstream(), self::host());
-    let denied = Answer::NoResponse(TransportError::Denied("https://api.test".to_owned()));
+    let denied =
+        MockResponse::TransportError(TransportError::Denied("https://api.test".to_owned()));
     upstream.always.push(("api.test".to_owned(), denied));
     assert_eq!(
         host.poll(&mut upstream).unwrap_err(),

@@ -47,7 +47,7 @@ pub(super) const SHORT_KEY_BYTES: usize = 8;
 /// How a list is read, from its row in the table of streams.
 #[derive(Clone, Copy)]
 pub struct ListConfig {
-    /// The request and the answer.
+    /// The request and the response.
     pub post: &'static PostEndpoint,
     /// Whether an event is emitted when an item is no longer there.
     pub reports_removals: bool,

@@ -1,8 +1,8 @@
-//! The SIEM logs of API 1.0: files of all types, one answer after another by token
+//! The SIEM logs of API 1.0: files of all types, one response after another by token
 //! (`mimecast-api.md` §7.3).
 //!
-//! The position is the token with which an answer is requested, the number of its files that are
-//! done, and the number of records of the next file that are done. A resumed answer is requested
+//! The position is the token with which a response is requested, the number of its files that are
+//! done, and the number of records of the next file that are done. A resumed response is requested
 //! again; if it holds other files, it is read from its beginning, and repeated records have the same
 //! ids.
 
@@ -39,14 +39,14 @@ const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 /// type every half hour.
 const DONE_FILES_MAX: usize = 1536;
 
-/// Tries of an answer before its broken part is rejected. Files that are malformed stay so
+/// Tries of a response before its broken part is rejected. Files that are malformed stay so
 /// for the days that they are retained, so a second try only distinguishes them from a bad connection.
 const TRIES_MAX: u32 = 2;
 
 /// Tokens go into the checkpoint, so they are bounded.
 const TOKEN_BYTES_MAX: usize = 4096;
 
-/// The header with the token of the next answer.
+/// The header with the token of the next response.
 const NEXT_TOKEN: &str = "mc-siem-token";
 
 /// The reader of the log files of API 1.0.
@@ -59,7 +59,7 @@ pub struct LogFilesReader {
     stall: Option<(Stall, u32)>,
 }
 
-/// The answer that is being read. A checkpoint holds only its progress.
+/// The response that is being read. A checkpoint holds only its progress.
 struct OpenResponse {
     next_token: Option<String>,
     /// How many files were begun.
@@ -69,7 +69,7 @@ struct OpenResponse {
     /// The hash over the names of those.
     names_hasher: blake3::Hasher,
     file: File,
-    /// Whether a record of the answer became an event.
+    /// Whether a record of the response became an event.
     has_new_records: bool,
     /// Whether the account was checked.
     is_account_checked: bool,
@@ -79,7 +79,7 @@ struct OpenResponse {
 #[derive(Default)]
 struct File {
     name: String,
-    /// Whether it was done before this answer was requested again.
+    /// Whether it was done before this response was requested again.
     is_done: bool,
     /// The type of its records, where its name says it.
     stream: Option<Stream>,
@@ -92,16 +92,16 @@ struct File {
 }
 
 impl File {
-    /// Returns whether the current record was done before this answer was requested again.
+    /// Returns whether the current record was done before this response was requested again.
     const fn is_record_done(&self) -> bool {
         self.is_done || self.records < self.skip
     }
 }
 
-/// The result of reading an answer.
+/// The result of reading a response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogFilesResult {
-    /// The answer is done, or is to be requested again.
+    /// The response is done, or is to be requested again.
     Done,
     /// More of the body is needed.
     NeedsInput,
@@ -234,7 +234,7 @@ impl LogFilesReader {
                 }
                 ReadResult::Broken(why) => {
                     if !self.prepare_retry() {
-                        let why = format!("the rest of the answer is rejected: {why}");
+                        let why = format!("the rest of the response is rejected: {why}");
                         self.reject(&why, reader.unreadable_bytes(), batch);
                         self.finish_response(context);
                     }
@@ -245,7 +245,7 @@ impl LogFilesReader {
         LogFilesResult::BatchFull
     }
 
-    /// Returns the progress in the answer, for a checkpoint.
+    /// Returns the progress in the response, for a checkpoint.
     fn progress(&self) -> Option<LogResponseProgress> {
         let resumed = self.position.progress.as_ref();
         let Some(response) = &self.response else {
@@ -268,7 +268,7 @@ impl LogFilesReader {
         })
     }
 
-    /// Begins the next file. Returns whether reading can continue: not if the answer has other files
+    /// Begins the next file. Returns whether reading can continue: not if the response has other files
     /// than when it was read before.
     fn begin_file(&mut self, name: String) -> bool {
         let Some(response) = &mut self.response else {
@@ -402,7 +402,7 @@ impl LogFilesReader {
         again
     }
 
-    /// Moves the position past the answer, whose files are all done.
+    /// Moves the position past the response, whose files are all done.
     fn finish_response(&mut self, context: Context<'_>) {
         let progress = self.progress();
         let Some(response) = self.response.take() else {
@@ -449,7 +449,7 @@ impl StreamReader for LogFilesReader {
             return ReaderAction::Idle(due);
         }
         self.skip_expired(context, batch);
-        // A truncated answer is requested again, and reading continues after its last record.
+        // A truncated response is requested again, and reading continues after its last record.
         self.position.progress = self.progress();
         self.response = None;
         ReaderAction::Call(call(self.stream, context, self.position.token.as_deref()))
@@ -471,7 +471,7 @@ impl StreamReader for LogFilesReader {
         true
     }
 
-    /// Handles an answer without files: there are no more for now.
+    /// Handles a response without files: there are no more for now.
     fn handle_response(
         &mut self,
         (head, body): (&Head, Vec<u8>),
@@ -523,19 +523,19 @@ impl OpenResponse {
     }
 }
 
-/// Returns whether an answer is a file.
+/// Returns whether a response is a file.
 #[must_use]
 pub fn is_file(head: &Head) -> bool {
     file_name(head).is_some()
 }
 
-/// Returns the token of the next answer, where there is one.
+/// Returns the token of the next response, where there is one.
 fn next_token(head: &Head) -> Option<&str> {
     let token = head.header(NEXT_TOKEN).map(str::trim);
     token.filter(|token| !token.is_empty())
 }
 
-/// Returns 64 bits of a hash in hexadecimal: enough to notice that an answer has changed.
+/// Returns 64 bits of a hash in hexadecimal: enough to notice that a response has changed.
 fn digest_text(names: &blake3::Hasher) -> String {
     names.finalize().to_hex().chars().take(16).collect()
 }

@@ -44,7 +44,7 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The host's clock.
     pub now: Timestamp,
-    /// The upstream's clock, estimated from several answers.
+    /// The upstream's clock, estimated from several responses.
     pub upstream_now: Timestamp,
     /// The upstream's clock, estimated from its last response alone.
     pub last_upstream_now: Timestamp,

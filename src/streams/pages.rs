@@ -1,4 +1,4 @@
-//! Pages of the POST endpoints: the request, and where the records are in the answer
+//! Pages of the POST endpoints: the request, and where the records are in the response
 //! (`mimecast-api.md` §5.1).
 
 use core::ops::Range;
@@ -79,7 +79,7 @@ fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static s
 }
 
 impl Page {
-    /// Parses an answer to [`call`]. `token` is the one that was sent.
+    /// Parses a response to [`call`]. `token` is the one that was sent.
     ///
     /// # Errors
     ///

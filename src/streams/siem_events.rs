@@ -261,13 +261,13 @@ impl StreamReader for SiemEvents {
 
     fn handle_response(
         &mut self,
-        answer: (&Head, Vec<u8>),
+        response: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse> {
         match self.current_files_mut() {
-            Some(files) => files.handle_response(answer, context, batch),
-            None => self.events.handle_response(answer, context, batch),
+            Some(files) => files.handle_response(response, context, batch),
+            None => self.events.handle_response(response, context, batch),
         }
     }
 
@@ -388,7 +388,7 @@ impl PagingStrategy for Events {
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         let start = match &self.position.page_token {
             Some(token) => PageStart::Token(token),
-            // Where no answer had a token, the date may be too old by now, and would be refused.
+            // Where no response had a token, the date may be too old by now, and would be refused.
             None => PageStart::Date(self.position.since.max(served_from(context)).to_rfc3339()),
         };
         siem_pages::call(endpoint(self.stream, PAGE_RECORDS), start)
@@ -407,7 +407,7 @@ impl PagingStrategy for Events {
             unreadable_members,
         } = SiemPage::parse(&body)?;
         let records = ranges(&body, &items);
-        // An empty answer whose token does not move is the end, whatever its members are.
+        // An empty response whose token does not move is the end, whatever its members are.
         let is_stuck = records.is_empty() && next_token == self.position.page_token;
         let page = Page::of(body, records, next_token)?.with_unreadable_members(unreadable_members);
         let is_end = is_caught_up || is_stuck;

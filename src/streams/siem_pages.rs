@@ -8,7 +8,7 @@ use crate::request::{Call, percent_encode};
 use crate::streams::InvalidResponse;
 use crate::streams::pages;
 
-/// The answer to a call for a page. An optional member that cannot be read counts as missing: it is no
+/// The response to a call for a page. An optional member that cannot be read counts as missing: it is no
 /// reason to drop the items.
 pub(super) struct SiemPage<'a> {
     /// The records or files, as they are in the body.
@@ -40,7 +40,7 @@ struct Response<'a> {
 }
 
 impl<'a> SiemPage<'a> {
-    /// Parses the body of an answer.
+    /// Parses the body of a response.
     ///
     /// # Errors
     ///

@@ -418,7 +418,7 @@ fn read_body(body: Vec<u8>) -> Result<Body, InvalidResponse> {
     })
 }
 
-/// Reads one file: STIX, CSV, or the envelope of an answer without a file. Returns where its records
+/// Reads one file: STIX, CSV, or the envelope of a response without a file. Returns where its records
 /// are.
 fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, Contents), InvalidResponse> {
     let error = |text: &str| InvalidResponse(text.to_owned());

@@ -154,7 +154,7 @@ impl Windows {
     }
 
     /// Finishes the window after all its pages: moves `collected_until`, but never beyond the upstream's
-    /// clock when the window was begun and at its answers.
+    /// clock when the window was begun and at its responses.
     fn finish_window(&mut self, context: Context<'_>, batch: &mut Builder) {
         let from = self.window_start(context);
         let Some(to) = self.position.to.take() else {
@@ -396,7 +396,7 @@ fn is_short(token: &str) -> bool {
 
 /// Returns the time from which everything has to be read again, because a clock was ahead or was set
 /// back when time was marked as read. `from` is the beginning of the last window, and `last_response_at` the
-/// upstream's clock at its answers.
+/// upstream's clock at its responses.
 fn restart_time(
     position: &WindowPosition,
     (from, last_response_at): (Timestamp, Timestamp),
@@ -409,7 +409,7 @@ fn restart_time(
         apart_ms <= CLOCK_TOLERANCE_MS.unsigned_abs()
     };
     let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
-    // `collected_until` is in the future, by this answer and by those before it.
+    // `collected_until` is in the future, by this response and by those before it.
     if is_ahead_of(last_response_at) && is_ahead_of(context.upstream_now) {
         let upstream_now = last_response_at.min(context.upstream_now).floor_second();
         if was_first {

@@ -1,8 +1,8 @@
-//! Random faults, from a seed, which replace or change answers of the upstream.
+//! Random faults, from a seed, which replace or change responses of the upstream.
 
 use std::collections::BTreeMap;
 
-use super::{Answer, gzip};
+use super::{MockResponse, gzip};
 use crate::response::TransportError;
 
 /// A generator of random numbers from a seed (SplitMix64).
@@ -33,16 +33,16 @@ impl Rng {
     }
 }
 
-/// A name, and the status, the headers and the body of an answer.
-type FaultyAnswer = (
+/// A name, and the status, the headers and the body of a response.
+type FaultyResponse = (
     &'static str,
     u16,
     &'static [(&'static str, &'static str)],
     &'static str,
 );
 
-/// The answers that can replace another one.
-const ANSWERS: [FaultyAnswer; 15] = [
+/// The responses that can replace another one.
+const RESPONSES: [FaultyResponse; 15] = [
     (
         "500 with HTML",
         500,
@@ -105,9 +105,9 @@ const ANSWERS: [FaultyAnswer; 15] = [
     ),
 ];
 
-/// The changes that can be made to an answer.
+/// The changes that can be made to a response.
 const CHANGES: [&str; 8] = [
-    "reset before the answer",
+    "reset before the response",
     "reset in the middle of the body",
     "reset after the body",
     "the checksum is wrong",
@@ -120,7 +120,7 @@ const CHANGES: [&str; 8] = [
 /// Injects faults, and counts how often each was injected.
 pub(crate) struct Faults {
     pub(crate) rng: Rng,
-    /// How many answers of a thousand are replaced or changed.
+    /// How many responses of a thousand are replaced or changed.
     pub(crate) per_mille: usize,
     pub(crate) injected: BTreeMap<&'static str, u64>,
 }
@@ -136,46 +136,57 @@ impl Faults {
 
     /// The names of all faults.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        ANSWERS.iter().map(|answer| answer.0).chain(CHANGES)
+        RESPONSES.iter().map(|response| response.0).chain(CHANGES)
     }
 
-    /// Returns the answer, or a fault in its place.
-    pub(crate) fn inject_fault(&mut self, request_text: &str, answer: Answer) -> Answer {
+    /// Returns the response, or a fault in its place.
+    pub(crate) fn inject_fault(
+        &mut self,
+        request_text: &str,
+        response: MockResponse,
+    ) -> MockResponse {
         if !self.rng.chance_per_mille(self.per_mille) {
-            return answer;
+            return response;
         }
-        let at = self.rng.below(ANSWERS.len() + CHANGES.len());
-        let (name, answer) = match ANSWERS.get(at) {
-            Some((name, status, headers, body)) => (*name, Answer::with(*status, headers, body)),
+        let at = self.rng.below(RESPONSES.len() + CHANGES.len());
+        let (name, response) = match RESPONSES.get(at) {
+            Some((name, status, headers, body)) => {
+                (*name, MockResponse::with(*status, headers, body))
+            }
             None => {
-                let name = CHANGES[at - ANSWERS.len()];
-                match self.change(name, request_text, answer.clone()) {
+                let name = CHANGES[at - RESPONSES.len()];
+                match self.change(name, request_text, response.clone()) {
                     Some(changed) => (name, changed),
-                    None => return answer,
+                    None => return response,
                 }
             }
         };
         *self.injected.entry(name).or_default() += 1;
-        answer
+        response
     }
 
-    /// Changes the answer, unless that makes no sense for it.
-    fn change(&mut self, name: &str, request_text: &str, answer: Answer) -> Option<Answer> {
-        let Answer::Whole(status, headers, mut body) = answer else {
+    /// Changes the response, unless that makes no sense for it.
+    fn change(
+        &mut self,
+        name: &str,
+        request_text: &str,
+        response: MockResponse,
+    ) -> Option<MockResponse> {
+        let MockResponse::Complete(status, headers, mut body) = response else {
             return None;
         };
         let at = self.rng.below(body.len());
         let is_gzip = body.starts_with(&[0x1F, 0x8B]);
         match name {
-            "reset before the answer" => {
-                return Some(Answer::NoResponse(TransportError::Failed(
+            "reset before the response" => {
+                return Some(MockResponse::TransportError(TransportError::Failed(
                     "reset".to_owned(),
                 )));
             }
-            "reset in the middle of the body" => return Some(Answer::Cut(body, at)),
+            "reset in the middle of the body" => return Some(MockResponse::Truncated(body, at)),
             "reset after the body" => {
                 let end = body.len();
-                return Some(Answer::Cut(body, end));
+                return Some(MockResponse::Truncated(body, end));
             }
             // Lines are passed on before the checksum after them is read: bytes do not change on the
             // way over TLS.
@@ -190,14 +201,14 @@ impl Faults {
             "the page token is refused"
                 if request_text.contains("pageToken") || request_text.contains("nextPage") =>
             {
-                return Some(Answer::json(
+                return Some(MockResponse::json(
                     400,
                     r#"{"fail":[{"code":"err_invalid_token"}]}"#,
                 ));
             }
             _ => return None,
         }
-        Some(Answer::Whole(status, headers, body))
+        Some(MockResponse::Complete(status, headers, body))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{API, Answer};
+use super::{API, MockResponse};
 use crate::auth::{SigningContext, hmac};
 use crate::decode::zip::tests::{END, entry};
 use crate::request::{Call, Request, origin, path};
@@ -89,13 +89,13 @@ impl Legacy {
             .collect()
     }
 
-    /// Returns the answer, where it differs from that of API 2.0.
-    pub(crate) fn answer(
+    /// Returns the response, where it differs from that of API 2.0.
+    pub(crate) fn respond(
         &mut self,
         request: &Request,
         body: &str,
         now: Timestamp,
-    ) -> Option<Answer> {
+    ) -> Option<MockResponse> {
         let header = |name: &str| {
             let found = request.credentials.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.expose().to_owned())
@@ -110,10 +110,10 @@ impl Legacy {
             assert!(header("authorization").is_none());
             self.discoveries += 1;
             let region = json!({"data": [{"region": {"api": self.region}}], "fail": []});
-            return Some(Answer::json(200, &region.to_string()));
+            return Some(MockResponse::json(200, &region.to_string()));
         }
         if origin(&request.url) != self.region {
-            return Some(Answer::json(
+            return Some(MockResponse::json(
                 403,
                 r#"{"fail":[{"errors":[{"code":"err_audit_log_incorrect_region","message":"m"}]}]}"#,
             ));
@@ -124,7 +124,7 @@ impl Legacy {
             date.millis().abs_diff(now.millis()) > self.signature_tolerance_ms.unsigned_abs();
         if is_off || header("authorization") != Some(expected) {
             self.refused_signatures += 1;
-            return Some(Answer::json(
+            return Some(MockResponse::json(
                 401,
                 r#"{"fail":[{"errors":[{"code":"err_xdk_invalid_signature","message":"0004 Invalid Signature","retryable":false}]}]}"#,
             ));
@@ -144,7 +144,7 @@ impl Legacy {
         headers[0].1.expose().to_owned()
     }
 
-    fn logs(&self, body: &str) -> Answer {
+    fn logs(&self, body: &str) -> MockResponse {
         let body: Value = serde_json::from_str(body).unwrap();
         let asked = &body["data"][0];
         assert_eq!(asked["type"], "MTA");
@@ -154,7 +154,7 @@ impl Legacy {
                 let (generation, from) = token.split_once('-').unwrap();
                 let from: usize = from.parse().unwrap();
                 if generation != self.token_generation.to_string() || from < self.oldest_token {
-                    return Answer::json(
+                    return MockResponse::json(
                         400,
                         r#"{"fail":[{"errors":[{"code":"err_audit_siem_invalid_token","message":"m"}]}]}"#,
                     );
@@ -163,7 +163,7 @@ impl Legacy {
             }
         };
         if from >= self.files.len() {
-            return Answer::with(
+            return MockResponse::with(
                 200,
                 &[("content-type", "application/json;charset=utf-8")],
                 r#"{"meta":{"isLastToken":true,"status":200},"data":[],"fail":[]}"#,
@@ -195,7 +195,7 @@ impl Legacy {
             ),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value));
-        Answer::Whole(200, headers.into(), body)
+        MockResponse::Complete(200, headers.into(), body)
     }
 }
 

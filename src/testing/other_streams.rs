@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Answer, key_of};
+use super::{MockResponse, key_of};
 use crate::decode::zip::tests::{END, entry};
 use crate::stream::{FetchKind, Order, PostEndpoint, Stream};
 use crate::time::Timestamp;
@@ -86,7 +86,7 @@ impl OtherStreams {
     }
 
     /// Answers a POST of that stream.
-    pub(crate) fn answer(&mut self, stream: Stream, body: &str, now: Timestamp) -> Answer {
+    pub(crate) fn respond(&mut self, stream: Stream, body: &str, now: Timestamp) -> MockResponse {
         let body: Value = serde_json::from_str(body).unwrap();
         match &stream.info().fetch {
             FetchKind::Campaigns { people, .. } => self.campaigns(stream, people, &body),
@@ -108,7 +108,7 @@ impl OtherStreams {
     }
 
     /// The list of campaigns, or the people of one.
-    fn campaigns(&self, stream: Stream, people: &PostEndpoint, body: &Value) -> Answer {
+    fn campaigns(&self, stream: Stream, people: &PostEndpoint, body: &Value) -> MockResponse {
         let listed = self.lists.get(&stream).cloned().unwrap_or_default();
         let all = if self.campaigns.is_empty() && !listed.is_empty() {
             let campaign = json!({
@@ -133,7 +133,7 @@ impl OtherStreams {
         let is_asked = |row: &str| serde_json::from_str::<Value>(row).unwrap()["id"] == id;
         match all.iter().find(|(row, _)| is_asked(row)) {
             Some((_, rows)) => page(people, body, rows, self.page_records),
-            None => Answer::json(400, r#"{"fail":[{"code":"err_unknown_campaign"}]}"#),
+            None => MockResponse::json(400, r#"{"fail":[{"code":"err_unknown_campaign"}]}"#),
         }
     }
 
@@ -167,7 +167,7 @@ impl OtherStreams {
     }
 
     /// Two records a file; STIX or CSV, every other file zipped.
-    fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> Answer {
+    fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> MockResponse {
         let asked = &body["data"][0];
         let FetchKind::ThreatFeed { feed_type } = stream.info().fetch else {
             panic!("{stream} is no feed");
@@ -208,7 +208,7 @@ impl OtherStreams {
             text.into_bytes()
         };
         let next = format!("f{}", from + file.len());
-        Answer::Whole(
+        MockResponse::Complete(
             200,
             vec![("x-mc-threat-feed-next-token".to_owned(), next)],
             body,
@@ -255,7 +255,7 @@ fn csv(records: &[&str]) -> String {
 }
 
 /// One page, with a `next` that leads nowhere after the last one, and a count that varies.
-fn page(post: &PostEndpoint, body: &Value, items: &[String], page_records: usize) -> Answer {
+fn page(post: &PostEndpoint, body: &Value, items: &[String], page_records: usize) -> MockResponse {
     let pagination = &body["meta"]["pagination"];
     let offset = pagination["pageToken"].as_str().map_or(0, |token| {
         let offset = token.trim_start_matches('p').parse();
@@ -280,7 +280,7 @@ fn page(post: &PostEndpoint, body: &Value, items: &[String], page_records: usize
         (list, 0) => format!(r#"[{{"resultCount":1,"{list}":[{}]}}]"#, page.join(",")),
         (list, _) => format!(r#"{{"{list}":[{}]}}"#, page.join(",")),
     };
-    Answer::json(
+    MockResponse::json(
         200,
         &format!(
             r#"{{"meta":{{"status":200,"pagination":{{"pageSize":{},"totalCount":{total},"next":"{next}"}}}},"data":{data},"fail":[]}}"#,

@@ -15,8 +15,8 @@ use crate::response::{Head, TransportError};
 /// The most bytes of one read: several network frames, and little compared to the memory limit.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// How long to wait for more of an answer before the machine is called again: it may give up on the
-/// answer, or end the poll before the host's time limit does.
+/// How long to wait for more of a response before the machine is called again: it may give up on the
+/// response, or end the poll before the host's time limit does.
 const WAIT_NS: u64 = 1_000_000_000;
 
 /// The most bytes that `wasi:io` takes in one write.
@@ -55,12 +55,12 @@ pub(crate) enum ResponsePart {
 }
 
 impl Http {
-    /// Drops an answer that is open or awaited, and with it the connection.
+    /// Drops a response that is open or awaited, and with it the connection.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
 
-    /// Sends a request. [`Http::read`] then waits for its answer.
+    /// Sends a request. [`Http::read`] then waits for its response.
     ///
     /// It sends no request options: hosts on wasmtime-wasi-http keep each of them in the table of
     /// the instance's resources, which is full after some 1,000. The time-outs are the host's.
@@ -84,7 +84,7 @@ impl Http {
         Ok(())
     }
 
-    /// Returns the next part of the answer, or that nothing arrived for a while.
+    /// Returns the next part of the response, or that nothing arrived for a while.
     pub(crate) fn read(&mut self) -> Result<ResponsePart, TransportError> {
         match self.open.take() {
             None => Ok(ResponsePart::End),
@@ -154,7 +154,7 @@ impl Http {
                 let reason = code
                     .as_ref()
                     .map_or_else(|| "the connection was lost".to_owned(), reason);
-                let why = format!("the answer broke off before its end: {reason}");
+                let why = format!("the response broke off before its end: {reason}");
                 Err(TransportError::Failed(why))
             }
         }
@@ -257,7 +257,7 @@ fn reason(code: &ErrorCode) -> String {
         ErrorCode::ConfigurationError => ("the host's HTTP client is not configured", None),
         ErrorCode::ConnectionLimitReached => ("the host has too many connections open", None),
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => (
-            "no answer in time; is the service slow, or a firewall or proxy in between?",
+            "no response in time; is the service slow, or a firewall or proxy in between?",
             None,
         ),
         ErrorCode::ConnectionRefused => (
@@ -295,7 +295,7 @@ fn reason(code: &ErrorCode) -> String {
         | ErrorCode::HttpResponseContentCoding(_)
         | ErrorCode::HttpResponseTransferCoding(_)
         | ErrorCode::HttpUpgradeFailed => (
-            "the answer is not valid HTTP; is there a proxy in between?",
+            "the response is not valid HTTP; is there a proxy in between?",
             None,
         ),
         ErrorCode::HttpRequestBodySize(_)
@@ -312,10 +312,10 @@ fn reason(code: &ErrorCode) -> String {
         | ErrorCode::HttpResponseHeaderSize(_)
         | ErrorCode::HttpResponseTrailerSectionSize(_)
         | ErrorCode::HttpResponseTrailerSize(_) => {
-            ("the answer is larger than the host accepts", None)
+            ("the response is larger than the host accepts", None)
         }
         ErrorCode::HttpResponseIncomplete => (
-            "the connection was closed before the end of the answer",
+            "the connection was closed before the end of the response",
             None,
         ),
         // A host explains here what no other code can say, such as what is wrong with a certificate.

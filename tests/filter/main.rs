@@ -86,8 +86,8 @@ fn every_fixture_becomes_the_event_beside_it() {
                 let is_object = line.trim_ascii().starts_with(b"{");
                 let records = [is_object.then(|| line.clone()), unparsed(&line)];
                 for record in records.into_iter().flatten() {
-                    let answer = fluent_bit.filter(tag.as_bytes(), NOW, &record);
-                    assert_eq!(answer, event, "{}", path.display());
+                    let response = fluent_bit.filter(tag.as_bytes(), NOW, &record);
+                    assert_eq!(response, event, "{}", path.display());
                     events += 1;
                 }
             }
@@ -156,8 +156,8 @@ fn a_member_names_the_stream_where_the_tag_does_not() {
         let line = Value::from(record);
         let of_line = format!(r#"{{"log":{line},"mimecast_stream":"siem.receipt"}}"#);
         for record in [first, last, of_line] {
-            let answer = fluent_bit.filter(b"http.0", NOW, record.as_bytes());
-            assert_eq!(answer, event, "{record}");
+            let response = fluent_bit.filter(b"http.0", NOW, record.as_bytes());
+            assert_eq!(response, event, "{record}");
         }
     }
 }
@@ -166,8 +166,8 @@ fn a_member_names_the_stream_where_the_tag_does_not() {
 fn a_tag_may_have_underscores_for_hyphens() {
     let mut fluent_bit = FluentBit::start("mimecast_ecs");
     let (_, line, event) = fixtures("siem.url-protect", "ecs").remove(0);
-    let answer = fluent_bit.filter(b"mimecast.siem.url_protect", NOW, &line);
-    assert_eq!(answer, event);
+    let response = fluent_bit.filter(b"mimecast.siem.url_protect", NOW, &line);
+    assert_eq!(response, event);
 }
 
 const ERROR: &str = "mimecast_filter_error";
@@ -189,10 +189,13 @@ fn what_cannot_be_normalized_comes_back_with_the_reason() {
         ("mimecast.siem.receipt", r#"{"log":"no record"}"#, ""),
         ("kernel", &deep, "neither the tag nor the member"),
     ] {
-        let answer = fluent_bit.filter(tag.as_bytes(), NOW, record.as_bytes());
+        let response = fluent_bit.filter(tag.as_bytes(), NOW, record.as_bytes());
         let start = record.strip_suffix('}').unwrap();
-        assert!(answer.starts_with(start), "{tag} {record}: {answer}");
-        let marker = answer.strip_prefix(start).unwrap().trim_start_matches(',');
+        assert!(response.starts_with(start), "{tag} {record}: {response}");
+        let marker = response
+            .strip_prefix(start)
+            .unwrap()
+            .trim_start_matches(',');
         let marker: Value = serde_json::from_str(&format!("{{{marker}")).unwrap();
         let found = marker[ERROR].as_str().unwrap();
         assert!(found.contains(reason), "{tag} {record}: {found}");
@@ -212,29 +215,29 @@ fn a_reason_of_another_filter_is_replaced() {
         (r#""mimecast_filter_error":"x""#, ""),
     ] {
         let record = format!("{{{members}}}");
-        let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+        let response = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
         assert!(
-            answer.starts_with(&format!("{{{kept}\"{ERROR}\":\"neither")),
-            "{answer}"
+            response.starts_with(&format!("{{{kept}\"{ERROR}\":\"neither")),
+            "{response}"
         );
-        assert_eq!(answer.matches(ERROR).count(), 1, "{answer}");
+        assert_eq!(response.matches(ERROR).count(), 1, "{response}");
     }
     let record = format!(r#"{{"a":{deep},"mimecast_filter_error":"x"}}"#);
-    let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
-    let read: Value = serde_json::from_str(&answer).unwrap();
+    let response = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+    let read: Value = serde_json::from_str(&response).unwrap();
     assert!(
         read[ERROR].as_str().unwrap().starts_with("neither"),
-        "{answer}"
+        "{response}"
     );
-    assert!(answer.contains(&deep));
+    assert!(response.contains(&deep));
 }
 
 #[test]
 fn a_record_that_needs_a_repair_keeps_its_envelope() {
     let mut fluent_bit = FluentBit::start("mimecast_ecs");
     let record = r#"{"mimecast_stream":"audit","id":"1","user":"a \ud83d"}"#;
-    let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
-    let read: Value = serde_json::from_str(&answer).unwrap();
+    let response = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+    let read: Value = serde_json::from_str(&response).unwrap();
     assert_eq!(read["event"]["dataset"], "mimecast.audit");
     assert_eq!(read["user"]["name"], "a \u{fffd}");
 }
@@ -279,17 +282,17 @@ fn whatever_comes_is_answered_by_one_object() {
         let mut fluent_bit = FluentBit::start(&format!("mimecast_{format}"));
         for tag in tags {
             for record in records {
-                let answer = fluent_bit.filter(tag, NOW, record);
+                let response = fluent_bit.filter(tag, NOW, record);
                 // One that normalizes is an event; all else has the reason in it.
                 let is_event =
-                    answer.contains(r#""observer":"#) || answer.contains(r#""class_uid":"#);
-                assert!(is_event || answer.contains(ERROR), "{answer:.300}");
+                    response.contains(r#""observer":"#) || response.contains(r#""class_uid":"#);
+                assert!(is_event || response.contains(ERROR), "{response:.300}");
             }
         }
         // The greatest and the first of all moments that a time can hold.
         for seconds in [0, u32::MAX] {
-            let answer = fluent_bit.filter(b"mimecast.audit", seconds, b"{\"id\":\"1\"}");
-            assert!(!answer.contains(ERROR), "{answer}");
+            let response = fluent_bit.filter(b"mimecast.audit", seconds, b"{\"id\":\"1\"}");
+            assert!(!response.contains(ERROR), "{response}");
         }
     }
 }
@@ -298,10 +301,10 @@ fn whatever_comes_is_answered_by_one_object() {
 #[test]
 fn arguments_without_memory_are_answered() {
     let mut fluent_bit = FluentBit::start("mimecast_ecs");
-    let answer = fluent_bit.filter_unallocated(None, Some(b"{\"a\":1}"));
-    assert!(answer.starts_with(r#"{"a":1,"#) && answer.contains(ERROR));
-    let answer = fluent_bit.filter_unallocated(Some(b"mimecast.audit"), None);
-    assert!(answer.contains("no memory was left"), "{answer}");
+    let response = fluent_bit.filter_unallocated(None, Some(b"{\"a\":1}"));
+    assert!(response.starts_with(r#"{"a":1,"#) && response.contains(ERROR));
+    let response = fluent_bit.filter_unallocated(Some(b"mimecast.audit"), None);
+    assert!(response.contains("no memory was left"), "{response}");
 }
 
 /// Fluent Bit continues with the same instance after a trap.
@@ -311,8 +314,8 @@ fn a_call_that_is_cut_off_does_not_affect_the_next() {
     let (_, line, event) = fixtures("siem.receipt", "ecs").remove(0);
     for instructions in [100, 2_000, 20_000] {
         fluent_bit.trap_within(instructions, b"mimecast.siem.receipt", &line);
-        let answer = fluent_bit.filter(b"mimecast.siem.receipt", NOW, &line);
-        assert_eq!(answer, event);
+        let response = fluent_bit.filter(b"mimecast.siem.receipt", NOW, &line);
+        assert_eq!(response, event);
     }
 }
 
@@ -333,8 +336,8 @@ fn memory_does_not_grow_with_records_and_a_record_costs_its_budget() {
         let mut fluent_bit = FluentBit::start(&format!("mimecast_{format}"));
         let mut filter_all = || {
             for record in &records {
-                let answer = fluent_bit.filter(b"mimecast.siem.process", NOW, record);
-                assert!(!answer.contains(ERROR), "{answer}");
+                let response = fluent_bit.filter(b"mimecast.siem.process", NOW, record);
+                assert!(!response.contains(ERROR), "{response}");
             }
             (fluent_bit.memory_bytes(), fluent_bit.instructions())
         };

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::requests::RequestFixture;
-use crate::server::{Server, answer};
+use crate::server::{Server, response};
 use crate::setup::{DEADLINE, HostProcess};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
@@ -38,9 +38,9 @@ pub(crate) fn get_text(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
     body.to_owned()
 }
 
@@ -60,8 +60,8 @@ fn wait_for_state(address: &str, state: &str) -> Value {
 #[test]
 fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
     let api = Server::start(|head| match head {
-        head if head.contains("/oauth/token") => answer(200, TOKEN),
-        _ => answer(200, EMPTY),
+        head if head.contains("/oauth/token") => response(200, TOKEN),
+        _ => response(200, EMPTY),
     });
     let url = api.url();
     let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
@@ -83,7 +83,7 @@ fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
 #[test]
 fn a_source_whose_credentials_are_refused_is_unauthorized_at_once() {
     let refusal = r#"{"fail":[{"code":"InvalidClientIdentifier","message":"no"}]}"#;
-    let api = Server::start(move |_| answer(401, refusal));
+    let api = Server::start(move |_| response(401, refusal));
     let url = api.url();
     let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
     let (_host, address) = start(&fixture);

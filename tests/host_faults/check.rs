@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::requests::RequestFixture;
-use crate::server::{Server, answer};
+use crate::server::{Server, response};
 use crate::setup::{Setup, assert_success, small_config};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
@@ -16,9 +16,9 @@ fn is_token(head: &str) -> bool {
 #[test]
 fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
     let api = Server::start(|head| match head {
-        head if is_token(head) => answer(200, TOKEN),
-        head if head.contains("/siem/v1/") => answer(429, ""),
-        _ => answer(200, EMPTY),
+        head if is_token(head) => response(200, TOKEN),
+        head if head.contains("/siem/v1/") => response(429, ""),
+        _ => response(200, EMPTY),
     });
     let url = api.url();
     let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "");
@@ -103,7 +103,7 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
     assert!(!setup.path("sub").exists() && !checkpoint.exists());
     let (code, text) = check_output("type = \"file\"\npath = \"host.toml/events.ndjson\"");
     assert_eq!(code, Some(1), "{text}");
-    let receiver = Server::start(|_| answer(200, ""));
+    let receiver = Server::start(|_| response(200, ""));
     let url = receiver.url();
     let (code, text) = check_output(&format!("type = \"http\"\nendpoint = \"{url}/in\""));
     assert_eq!(code, Some(0), "{text}");

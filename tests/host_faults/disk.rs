@@ -118,7 +118,7 @@ fn files_unavailable() -> Fault {
             stream: None,
             when: When::Always,
         },
-        effect: Effect::Answer {
+        effect: Effect::Respond {
             status: 503,
             headers: vec![("retry-after", "1".to_owned())],
             body: String::new(),

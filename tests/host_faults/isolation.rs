@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::compile::compile_file;
-use crate::server::{Server, answer};
+use crate::server::{Server, response};
 use crate::setup::{HostProcess, Setup, assert_success, count_lines, small_config, wait_until};
 
 const MIB: u64 = 1024 * 1024;
@@ -331,7 +331,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
 
 #[test]
 fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
-    let receiver = Server::start(|_| answer(200, "{}"));
+    let receiver = Server::start(|_| response(200, "{}"));
     let setup = Setup::new(small_config(), "");
     let output = format!(
         "type = \"file\"\npath = \"events.ndjson\"\n[[output]]\ntype = \"http\"\nendpoint = \"{}\"",

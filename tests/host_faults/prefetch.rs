@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 
 use mimecast_simulator::{Config, Endpoint};
 
-use crate::server::{Server, answer};
+use crate::server::{Server, response};
 use crate::setup::{Setup, assert_success, small_config, stream_and_id, wait_until};
 
 const EVENTS_PER_BATCH_MAX: usize = 25;
@@ -20,7 +20,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
             // Nothing is sent: this returns an error when the test drops the sender.
             let _ = released.recv();
         }
-        answer(200, "")
+        response(200, "")
     });
     // One window, whose first pages have records.
     let config = Config {

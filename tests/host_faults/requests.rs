@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use crate::server::{Server, answer};
+use crate::server::{Server, response};
 use crate::setup::link_machine_code;
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
@@ -97,7 +97,7 @@ fn is_reported_as_allowed(fixture: &RequestFixture) -> bool {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_request_body_was_read_is_read() {
+fn a_response_that_comes_before_the_request_body_was_read_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -134,7 +134,7 @@ fn four_thousand_requests_are_made_by_one_instance() {
     let pages = AtomicUsize::new(0);
     let api = Server::start(move |head| {
         if head.contains("/oauth/token") {
-            return answer(200, TOKEN);
+            return response(200, TOKEN);
         }
         let page = pages.fetch_add(1, Ordering::SeqCst) + 1;
         let next = match page {
@@ -147,7 +147,7 @@ fn four_thousand_requests_are_made_by_one_instance() {
             ),
             _ => String::new(),
         };
-        answer(
+        response(
             200,
             format!(
                 "{{\"meta\":{{\"status\":200,\"pagination\":{{{next}}}}},\"data\":[{data}],\"fail\":[]}}"

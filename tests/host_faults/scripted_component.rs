@@ -233,18 +233,18 @@ fn stats(stream: Slice, received: u64, events: u64, rejected: u64, duplicates: u
     }
 }
 
-fn answer() -> PollResult {
+fn empty_result() -> PollResult {
     PollResult::empty(text("c"))
 }
 
 /// Reports in a notice the number of this poll, which the session counts, and that among those of
 /// this instance, and when to poll next.
-fn report_poll(answer: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
+fn report_poll(result: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
     let of_run = session.parse().unwrap_or(0) + 1;
-    answer.next = next;
+    result.next = next;
     let Slice(at, bytes) = leak_text(format!("{of_run}"));
-    answer.session = [1, at.addr() as u32, bytes as u32];
-    answer.notices = one(Notice {
+    result.session = [1, at.addr() as u32, bytes as u32];
+    result.notices = one(Notice {
         stream: text("s"),
         kind: 0,
         detail: leak_text(format!("poll {of_run}, {polls} of its instance")),
@@ -290,7 +290,7 @@ extern "C" fn poll(
         _ => unsafe { core::slice::from_raw_parts(session, session_bytes) },
     };
     let session = core::str::from_utf8(session).unwrap_or("");
-    let mut answer = answer();
+    let mut result = empty_result();
     match setting(settings, "behavior") {
         // Settings that are refused, and an origin that is.
         "refuses" => {
@@ -302,31 +302,31 @@ extern "C" fn poll(
             });
         }
         "denied" => return error(3, String::from("https://denied.example.com")),
-        "nothing" => answer.next = [1, 1_000],
+        "nothing" => result.next = [1, 1_000],
         _ if max_requests == 0 => {}
-        "caught up for 1 s" => report_poll(&mut answer, session, polls, [1, 1_000]),
-        "caught up for 60 s" => report_poll(&mut answer, session, polls, [1, 60_000]),
-        "failing for 60 s" => report_poll(&mut answer, session, polls, [2, 60_000]),
-        "throttled for 60 s" => report_poll(&mut answer, session, polls, [3, 60_000]),
+        "caught up for 1 s" => report_poll(&mut result, session, polls, [1, 1_000]),
+        "caught up for 60 s" => report_poll(&mut result, session, polls, [1, 60_000]),
+        "failing for 60 s" => report_poll(&mut result, session, polls, [2, 60_000]),
+        "throttled for 60 s" => report_poll(&mut result, session, polls, [3, 60_000]),
         "new streams" => {
             let notices = (0..900).map(|number| Notice {
                 stream: leak_text(format!("s{polls}-{number}")),
                 kind: 0,
                 detail: leak_text("n".repeat(30 * 1024)),
             });
-            answer.notices = list(notices.collect());
+            result.notices = list(notices.collect());
         }
         "new counts" => {
             let counts = (0..20_000).map(|number| {
                 stats(leak_text(format!("s{polls}-{number}")), 0, 0, 0, 0)
             });
-            answer.stats = list(counts.collect());
+            result.stats = list(counts.collect());
         }
         "long notices" => {
             let mut detail = String::with_capacity(25 * 1024 * 1024 + 32);
             detail.push_str(&format!("{polls} "));
             detail.extend(core::iter::repeat_n('n', 25 * 1024 * 1024));
-            answer.notices = one(Notice {
+            result.notices = one(Notice {
                 stream: text("s"),
                 kind: 0,
                 detail: leak_text(detail),
@@ -338,7 +338,7 @@ extern "C" fn poll(
                 kind: 0,
                 detail: leak_text(format!("{polls}-{number} {}", "n".repeat(900))),
             });
-            answer.notices = list(notices.collect());
+            result.notices = list(notices.collect());
         }
         "rejected" => {
             let rejected = (0..900).map(|number| Rejected {
@@ -347,12 +347,12 @@ extern "C" fn poll(
                 reason: leak_text("r".repeat(30 * 1024)),
                 original: EMPTY,
             });
-            answer.rejected = list(rejected.collect());
-            answer.stats = one(stats(text("s"), 900, 0, 900, 0));
+            result.rejected = list(rejected.collect());
+            result.stats = one(stats(text("s"), 900, 0, 900, 0));
         }
         "long error" => return error(4, "e".repeat(20 * 1024 * 1024)),
         "no json" => {
-            answer.events = text("not json\nnot json\n");
+            result.events = text("not json\nnot json\n");
             let mut index = Vec::new();
             for end in [9, 18] {
                 index.push(Entry {
@@ -361,42 +361,42 @@ extern "C" fn poll(
                     kind: 0,
                 });
             }
-            answer.index = list(index);
-            answer.stats = one(stats(text("s"), 2, 2, 0, 0));
+            result.index = list(index);
+            result.stats = one(stats(text("s"), 2, 2, 0, 0));
         }
-        "overflow" => answer.stats = one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
-        "secret checkpoint" => answer.checkpoint = leak_text(format!("{{\"k\":\"{secret}\"}}")),
+        "overflow" => result.stats = one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
+        "secret checkpoint" => result.checkpoint = leak_text(format!("{{\"k\":\"{secret}\"}}")),
         "secrets" => {
             let forged = format!(
                 "a {secret}\r\n2026-01-01T00:00:00.000000Z  INFO forged{polls} \
                  \u{1b}[2J\u{202e}\u{2066}\u{200f}\u{2028}b"
             );
-            answer.notices = one(Notice {
+            result.notices = one(Notice {
                 stream: text("s"),
                 kind: 0,
                 detail: leak_text(forged.clone()),
             });
-            answer.rejected = one(Rejected {
+            result.rejected = one(Rejected {
                 stream: text("s"),
                 locator: leak_text(forged.clone()),
                 reason: leak_text(forged),
                 original: EMPTY,
             });
-            answer.stats = one(stats(text("s"), 1, 0, 1, 0));
-            answer.next = [1, 1_000];
+            result.stats = one(stats(text("s"), 1, 0, 1, 0));
+            result.next = [1, 1_000];
         }
         "secret stream" => {
-            answer.notices = one(Notice {
+            result.notices = one(Notice {
                 stream: leak_text(format!("{secret}\n\u{1b}")),
                 kind: 0,
                 detail: EMPTY,
             });
         }
-        "secret counts" => answer.stats = one(stats(leak_text(format!("{secret}\n")), 0, 0, 0, 0)),
+        "secret counts" => result.stats = one(stats(leak_text(format!("{secret}\n")), 0, 0, 0, 0)),
         "secret error" => return error(5, format!("{secret}\n\u{1b}[2Jforged")),
         _ => wasm32::unreachable(),
     }
-    leak(answer)
+    leak(result)
 }
 
 /// An error with a text: 3 `denied`, 4 `unavailable`, 5 `throttled`.

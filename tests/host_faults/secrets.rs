@@ -13,7 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::compile::compile_broken;
-use crate::server::{Server, answer, header};
+use crate::server::{Server, header, response};
 use crate::setup::{HostProcess, link_machine_code};
 
 const CLIENT_SECRET: &str = "mark+client/secret=Qz7Kx2Vb9Lm4";
@@ -192,21 +192,21 @@ fn mimecast(storage: String) -> Server {
     Server::start(move |head| {
         if head.contains(" /oauth/token ") {
             let token = json!({"access_token": ACCESS_TOKEN, "expires_in": 1799});
-            return answer(200, token.to_string());
+            return response(200, token.to_string());
         }
         if head.contains("type=receipt") {
             let link = format!("{storage}/f/1.json.gz?X-Amz-Signature={SIGNATURE}&X-Amz-Expires=9");
             let page = json!({
                 "value": [{"url": link, "size": 90}], "@nextPage": "p2", "isCaughtUp": true
             });
-            return answer(200, page.to_string());
+            return response(200, page.to_string());
         }
         let message = format!(
             "not good: {}",
             header(head, "authorization").unwrap_or("nothing")
         );
         let fail = json!({"fail": [{"code": "err_echo", "message": message}]});
-        answer(400, fail.to_string())
+        response(400, fail.to_string())
     })
 }
 
@@ -215,7 +215,7 @@ fn storage() -> Server {
         let lines = "{\"type\":\"receipt\",\"aggregateId\":\"a\",\"timestamp\":1770000000000}\n{malformed\n";
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut encoder, lines.as_bytes()).unwrap();
-        answer(200, encoder.finish().unwrap())
+        response(200, encoder.finish().unwrap())
     })
 }
 
@@ -233,7 +233,7 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
     let storage = storage();
     let api = mimecast(storage.url());
     let receivers =
-        [(); 3].map(|()| Server::start(|_| answer(200, "{\"text\":\"Success\",\"code\":0}")));
+        [(); 3].map(|()| Server::start(|_| response(200, "{\"text\":\"Success\",\"code\":0}")));
     let [bearer, password, splunk] = &receivers;
     let settings = format!(
         "{}[[output]]\ntype = \"http\"\nendpoint = \"{}\"\nbearer_token = <{BEARER}>\n\
@@ -292,7 +292,7 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
     let refuses = |also: &'static str| {
         Server::start(move |head| {
             let credential = header(head, "authorization").unwrap_or("nothing");
-            answer(
+            response(
                 401,
                 format!("{{\"error\":\"bad credential {credential} {also}\"}}"),
             )
@@ -358,13 +358,13 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
     let api = Server::start(|head| {
         let authorization = header(head, "authorization").unwrap_or("nothing");
         if head.contains("get-siem-logs") {
-            return answer(
+            return response(
                 200,
                 "acc=C0|aCode=x|datetime=2026-02-02T06:00:00+0000\nno pairs\n",
             );
         }
         let fail = json!({"fail": [{"errors": [{"code": "err_echo", "message": authorization}]}]});
-        answer(400, fail.to_string())
+        response(400, fail.to_string())
     });
     let url = api.url();
     let settings = format!(

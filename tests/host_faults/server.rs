@@ -40,7 +40,7 @@ impl Server {
 }
 
 /// A response with a body of JSON.
-pub(crate) fn answer(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn response(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let length = body.len();
     let head = format!(

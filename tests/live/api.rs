@@ -61,9 +61,9 @@ fn what_cannot_be_done_says_what_to_do() {
         host.wait_for_source(name, "known", |source| source["state"].is_string());
     }
     let refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
-        let (found, answer) = host.ask(method, path, body);
-        let error = answer["error"].as_str().unwrap_or_default();
-        assert_eq!(found, status, "{method} {path}: {answer}");
+        let (found, response) = host.ask(method, path, body);
+        let error = response["error"].as_str().unwrap_or_default();
+        assert_eq!(found, status, "{method} {path}: {response}");
         assert!(error.contains(words), "{method} {path}: {error}");
     };
     let from = "{\"from\": \"2026-01-01T00:00:00Z\"}";
@@ -129,14 +129,14 @@ fn a_source_of_the_settings_file_is_changed_there() {
     let host = fixture.start(&[]);
     host.wait_for_state("acme", "active");
     for (method, body) in [("PUT", "{}"), ("DELETE", "")] {
-        let (status, answer) = host.ask(method, "sources/acme", body);
-        assert_eq!(status, 409, "{answer}");
+        let (status, response) = host.ask(method, "sources/acme", body);
+        assert_eq!(status, 409, "{response}");
         assert!(
-            answer["error"]
+            response["error"]
                 .as_str()
                 .unwrap()
                 .contains("change it there"),
-            "{answer}"
+            "{response}"
         );
     }
     assert_eq!(host.ask("POST", "sources/acme/pause", "").0, 200);
@@ -234,8 +234,8 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
             > tokens
     );
     let bad = "{\"streams\": [\"none\"], \"from\": \"2020-01-01T00:00:00Z\"}";
-    let (status, answer) = host.ask("POST", "sources/acme/reset", bad);
-    assert_eq!(status, 422, "{answer}");
+    let (status, response) = host.ask("POST", "sources/acme/reset", bad);
+    assert_eq!(status, 422, "{response}");
     host.wait_for_state("acme", "active");
 
     assert_eq!(host.ask("DELETE", "sources/acme", "").0, 200);

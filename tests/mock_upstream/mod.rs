@@ -23,25 +23,25 @@ static EVENT_TIME: LazyLock<String> = LazyLock::new(|| {
     text.replace('Z', "+0000")
 });
 
-/// Answers the requests of all connections. The future of an answer is dropped with its connection.
-pub(crate) async fn serve<Answer, AnswerFuture>(listener: TcpListener, answer: Answer)
+/// Answers the requests of all connections. The future of a response is dropped with its connection.
+pub(crate) async fn serve<Respond, ResponseFuture>(listener: TcpListener, respond: Respond)
 where
-    Answer: Fn(Request<Bytes>) -> AnswerFuture + Clone + Send + Sync + 'static,
-    AnswerFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Respond: Fn(Request<Bytes>) -> ResponseFuture + Clone + Send + Sync + 'static,
+    ResponseFuture: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let answer = answer.clone();
+        let respond = respond.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let answer = &answer;
+                let respond = &respond;
                 async move {
                     let (head, body) = Request::into_parts(request);
                     let body = hyper::body::Incoming::collect(body).await;
                     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-                    Ok::<_, Infallible>(answer(Request::from_parts(head, body)).await)
+                    Ok::<_, Infallible>(respond(Request::from_parts(head, body)).await)
                 }
             });
             let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -64,14 +64,14 @@ pub(crate) fn client_id(form: &[u8]) -> String {
     id.map(|(_, id)| id.into_owned()).unwrap_or_default()
 }
 
-/// Returns the answer to a request for a token.
-pub(crate) fn respond_token(token: &str) -> Response<Full<Bytes>> {
+/// Returns the response to a request for a token.
+pub(crate) fn token_response(token: &str) -> Response<Full<Bytes>> {
     let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 1799 });
-    respond(StatusCode::OK, &body)
+    json_response(StatusCode::OK, &body)
 }
 
 /// Returns a response with a JSON body and the present time.
-pub(crate) fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     Response::builder()
         .status(status)
         .header("content-type", "application/json")

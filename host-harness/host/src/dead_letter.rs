@@ -343,9 +343,9 @@ mod tests {
                 let (stream, _) = listener.accept().await.unwrap();
                 let refuse = service_fn(move |request: Request<Incoming>| async move {
                     request.into_body().collect().await?;
-                    let mut answer = Response::new(Empty::<Bytes>::new());
-                    *answer.status_mut() = status;
-                    Ok::<_, hyper::Error>(answer)
+                    let mut response = Response::new(Empty::<Bytes>::new());
+                    *response.status_mut() = status;
+                    Ok::<_, hyper::Error>(response)
                 });
                 let served = http1::Builder::new().serve_connection(TokioIo::new(stream), refuse);
                 tokio::spawn(served);

@@ -156,7 +156,7 @@ fn add_bar(
 const STARTING: &str = "starting";
 const COMPILING: &str =
     "starting: the component is being compiled, which takes some seconds the first time";
-const FIRST_POLL: &str = "starting: the first poll has no answer yet";
+const FIRST_POLL: &str = "starting: the first poll has no response yet";
 
 impl SourceProgressBar {
     /// Starts counting, when the source has started.

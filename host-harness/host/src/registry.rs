@@ -20,7 +20,7 @@ use crate::report::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A delivery or request without an answer is shown after this time: most answers come sooner, and
+/// A delivery or request without a response is shown after this time: most responses come sooner, and
 /// time limits end later.
 const UNANSWERED_SHOWN_AFTER: Duration = Duration::from_secs(10);
 
@@ -39,12 +39,12 @@ struct Shared {
     fleet: RwLock<Option<FleetHostStatus>>,
 }
 
-/// Returns a text about how long there has been no answer to something, if that is long.
+/// Returns a text about how long there has been no response to something, if that is long.
 fn unanswered_text(what: &str, since: Option<SystemTime>, now: SystemTime) -> Option<String> {
     let since = since?;
     let age = now.duration_since(since).unwrap_or_default();
     let is_shown = age >= UNANSWERED_SHOWN_AFTER;
-    is_shown.then(|| format!("{what} has had no answer since {}", Time::of(since)))
+    is_shown.then(|| format!("{what} has had no response since {}", Time::of(since)))
 }
 
 fn output_report(status: OutputStatus, now: SystemTime) -> OutputReport {
@@ -80,7 +80,7 @@ pub trait MetricsObserver: Send + Sync {
     /// A delivery of a source was accepted by every output.
     fn delivered(&self, source: &str, took: Duration);
 
-    /// A request of a source was answered with an HTTP status; `None` where no answer came.
+    /// A request of a source was answered with an HTTP status; `None` where no response came.
     fn request_completed(&self, source: &str, status: Option<u16>);
 }
 
@@ -101,7 +101,7 @@ struct EntryState {
     runtime_state: SourceRuntimeState,
     /// Why something of it cannot be stored, by what that is.
     storage_errors: BTreeMap<&'static str, String>,
-    /// How many of its requests have no answer yet.
+    /// How many of its requests have no response yet.
     pending_requests: usize,
     /// Since when there are some, or when the last one was answered.
     unanswered_since: Option<SystemTime>,
@@ -455,14 +455,14 @@ impl SourceEntry {
         self.lock().runtime_state.outputs = outputs;
     }
 
-    /// Notes a request to the upstream that has no answer yet.
+    /// Notes a request to the upstream that has no response yet.
     pub(crate) fn request_begun(&self) {
         let mut entry = self.lock();
         entry.pending_requests = entry.pending_requests.saturating_add(1);
         entry.unanswered_since.get_or_insert_with(SystemTime::now);
     }
 
-    /// Notes that such a request has an answer, or is given up.
+    /// Notes that such a request has a response, or is given up.
     pub(crate) fn request_ended(&self) {
         let mut entry = self.lock();
         entry.pending_requests = entry.pending_requests.saturating_sub(1);
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_has_no_answer_for_long_is_shown_until_it_has_one() {
+    fn a_request_that_has_no_response_for_long_is_shown_until_it_has_one() {
         let registry = Registry::new();
         let entry = registry.add_source("acme", Vec::new());
         entry.set_run_state(RunState::Running);
@@ -571,9 +571,9 @@ mod tests {
             registry.source("acme", now).unwrap().waits
         };
         entry.request_begun();
-        assert!(waits(5).is_empty(), "most answers take a moment");
+        assert!(waits(5).is_empty(), "most responses take a moment");
         // Also of the first poll, which has no state yet.
-        let text = "a request to the upstream has had no answer since ";
+        let text = "a request to the upstream has had no response since ";
         assert!(waits(11)[0].starts_with(text), "{:?}", waits(11));
         entry.request_begun();
         entry.request_ended();

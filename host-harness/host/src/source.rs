@@ -170,11 +170,11 @@ pub(crate) async fn try_settings(
     settings: &SourceSettings,
     requests_max: u32,
 ) -> Result<Result<(), CallError>, Failure> {
-    let answer = match source.try_poll(requests_max).await {
-        Ok(answer) => answer,
+    let response = match source.try_poll(requests_max).await {
+        Ok(response) => response,
         Err(error) => return Ok(Err(error)),
     };
-    match answer {
+    match response {
         Err(PollError::Settings(error)) => {
             let errors = split_settings_error(&error.setting, &error.detail);
             let lines = errors.into_iter().map(|(setting, detail)| {

@@ -192,23 +192,23 @@ const NOT_SHOWN_TO_OPERATORS: [(&str, &str); 21] = [
     ),
     (
         "host/src/admin/access.rs",
-        "an answer of the API, which says what to do",
+        "a response of the API, which says what to do",
     ),
     (
         "host/src/admin/response.rs",
-        "an answer of the API, which says what to do",
+        "a response of the API, which says what to do",
     ),
     (
         "host/src/admin/api.rs",
-        "an answer of the API, which says what to do",
+        "a response of the API, which says what to do",
     ),
     (
         "host/src/admin/editable_settings.rs",
-        "an answer of the API, which says what to do",
+        "a response of the API, which says what to do",
     ),
     (
         "host/src/source_file.rs",
-        "an answer of the API, which says what to do",
+        "a response of the API, which says what to do",
     ),
     ("host/src/cli.rs", "names the option of the command line"),
     ("host/src/command/status.rs", "`status` only"),
@@ -244,7 +244,7 @@ const NOT_SHOWN_TO_OPERATORS: [(&str, &str); 21] = [
 
 /// String literals in those calls that are not messages.
 const NO_MESSAGES: [&str; 6] = [
-    "an answer of _bulk",
+    "a response of _bulk",
     "how a receiver of events accepts a request",
     "no poll was begun",
     "is not set here",

@@ -122,7 +122,7 @@ impl ReceiverProtocol for BulkProtocol {
         response: &ReceiverResponse<'_>,
     ) -> Result<(), SendError> {
         let Ok(bulk_response) = serde_json::from_slice::<BulkResponse<'_>>(response.body) else {
-            return Err(response.unexpected_body_error("an answer of _bulk"));
+            return Err(response.unexpected_body_error("a response of _bulk"));
         };
         let mut results = EventOutcomes::new(sent);
         for item in &bulk_response.items {
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_server_is_not_acceptance() {
+    fn a_response_of_another_server_is_not_acceptance() {
         for body in [
             "",
             "OK",

@@ -112,7 +112,7 @@ impl ReceiverProtocol for HecProtocol {
             Some(hec_response) => Err(hec_response
                 .to_error(response)
                 .unwrap_or_else(|| response.retry_error(response.message()))),
-            None => Err(response.unexpected_body_error("an answer of the HTTP Event Collector")),
+            None => Err(response.unexpected_body_error("a response of the HTTP Event Collector")),
         }
     }
 

@@ -248,10 +248,10 @@ mod tests {
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
 
         // It has not answered the first one, and now takes as long for the second one.
-        acme.retry("no answer in time");
+        acme.retry("no response in time");
         for source in ["acme", "beta"] {
             let reason = statistics.blocking_reason(source);
-            assert_eq!(reason.as_deref(), Some("no answer in time"), "{source}");
+            assert_eq!(reason.as_deref(), Some("no response in time"), "{source}");
         }
         assert_eq!((statistics.blocking_reason("gamma"), waiting()), (None, 2));
 
@@ -259,7 +259,7 @@ mod tests {
         statistics.begin("gamma").accepted(1);
         assert!(statistics.blocking_reason("acme").is_some());
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 1));
-        acme.retry("no answer in time");
+        acme.retry("no response in time");
         assert_eq!(waiting(), 2);
         drop(acme);
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
@@ -284,7 +284,7 @@ mod tests {
         beta.accepted(1);
         drop(beta);
         assert!(since().unwrap() > first, "it answers");
-        acme.retry("no answer in time");
+        acme.retry("no response in time");
         assert_eq!(since(), None, "it is reported as blocked");
         drop(acme);
         assert_eq!(since(), None);

@@ -3,7 +3,7 @@
 use crate::batch::{Limits, NoticeKind};
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::{FetchKind, NO_PERMISSION, STREAMS, Stream, StreamInfo};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 
 /// The streams of API 2.0.
 fn streams() -> impl Iterator<Item = &'static StreamInfo> {
@@ -75,17 +75,17 @@ fn a_run_that_is_killed_after_any_poll_misses_and_repeats_nothing() {
 #[test]
 fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
     let forbidden = [
-        Answer::json(
+        MockResponse::json(
             403,
             r#"{"fail":[{"code":"app_forbidden","message":"Forbidden"}]}"#,
         ),
-        Answer::json(
+        MockResponse::json(
             200,
             r#"{"data":[],"fail":[{"errors":[{"code":"app_forbidden"}]}]}"#,
         ),
-        Answer::json(404, r#"{"fail":[{"code":"endpoint_evaluation_failed_1"}]}"#),
+        MockResponse::json(404, r#"{"fail":[{"code":"endpoint_evaluation_failed_1"}]}"#),
     ];
-    for (row, answer) in streams().zip(forbidden.iter().cycle()) {
+    for (row, response) in streams().zip(forbidden.iter().cycle()) {
         let (mut upstream, mut host) = (upstream(), host());
         let request_part = match row.fetch {
             FetchKind::Files { event_type, .. } => {
@@ -97,7 +97,7 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
             | FetchKind::LogFiles
             | FetchKind::Windows(_) => row.endpoint.to_owned(),
         };
-        upstream.always.push((request_part, answer.clone()));
+        upstream.always.push((request_part, response.clone()));
         host.collect(&mut upstream);
         if let FetchKind::Files { event_type, .. } = row.fetch {
             upstream.files.remove(event_type);
@@ -133,7 +133,7 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
         for _ in 0..5 {
             host.poll(&mut upstream).unwrap();
         }
-        let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+        let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
         for part in ["pageToken", "nextPage", "\"token\""] {
             upstream
                 .script

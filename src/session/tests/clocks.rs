@@ -48,7 +48,7 @@ fn one_odd_date_never_marks_time_as_read() {
                 upstream.odd_dates.insert(number, Some(odd_ms));
                 host.collect(&mut upstream);
                 run_later(&mut upstream, &mut host);
-                let what = format!("answer {number} off by {odd_ms} ms, host by {ahead_ms} ms");
+                let what = format!("response {number} off by {odd_ms} ms, host by {ahead_ms} ms");
                 let missing: Vec<String> = upstream
                     .expected()
                     .into_iter()
@@ -134,7 +134,7 @@ fn a_host_whose_clock_is_corrected_loses_nothing() {
 }
 
 #[test]
-fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
+fn an_odd_date_on_any_response_loses_no_single_event_and_no_indicator() {
     for odd_ms in [2 * DAY_MS, 40 * DAY_MS, -2 * DAY_MS] {
         for number in 0..6 {
             let (mut upstream, mut host) = (
@@ -246,7 +246,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                         .filter(|key| !host.delivered.contains(key))
                         .collect();
                     let what = format!(
-                        "{stream}{more}: answers {numbers:?} off by {odd_ms} ms, host by {ahead_ms} ms"
+                        "{stream}{more}: responses {numbers:?} off by {odd_ms} ms, host by {ahead_ms} ms"
                     );
                     assert!(missing.is_empty(), "{what}: {missing:?}");
                 }

@@ -10,7 +10,7 @@ use crate::session::PollError;
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 
 mod keys;
 
@@ -53,11 +53,11 @@ fn legacy(upstream: &mut Upstream) -> &mut Legacy {
     upstream.legacy.as_mut().unwrap()
 }
 
-fn refusal(status: u16, code: &str) -> Answer {
+fn refusal(status: u16, code: &str) -> MockResponse {
     let body = format!(
         r#"{{"meta":{{"status":{status}}},"data":[],"fail":[{{"errors":[{{"code":"{code}","message":"m"}}]}}]}}"#
     );
-    Answer::json(status, &body)
+    MockResponse::json(status, &body)
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
             ];
             upstream.script.push_back((
                 "\"token\":\"0-3\"".to_owned(),
-                Answer::Whole(200, headers, part.clone()),
+                MockResponse::Complete(200, headers, part.clone()),
             ));
         }
         host.collect(&mut upstream);
@@ -209,7 +209,7 @@ fn hostile_archives_are_rejected_with_the_reason_and_the_next_file_is_collected(
             ];
             upstream.script.push_back((
                 "\"token\":\"0-3\"".to_owned(),
-                Answer::Whole(200, headers, body.clone()),
+                MockResponse::Complete(200, headers, body.clone()),
             ));
         }
         host.collect(&mut upstream);
@@ -225,16 +225,17 @@ fn a_connection_that_breaks_inside_an_archive_is_taken_up_again() {
     let (mut upstream, mut host) = (upstream(), host(r#","siem_compress":false"#));
     let text = br#"{"type":"MTA","data":[{"aCode":"#;
     for _ in 0..2 {
-        upstream
-            .script
-            .push_back(("\"0-5\"".to_owned(), Answer::Cut(text.to_vec(), 20)));
+        upstream.script.push_back((
+            "\"0-5\"".to_owned(),
+            MockResponse::Truncated(text.to_vec(), 20),
+        ));
         upstream.script.push_back((
             "\"0-6\"".to_owned(),
-            Answer::NoResponse(TransportError::Failed("reset".to_owned())),
+            MockResponse::TransportError(TransportError::Failed("reset".to_owned())),
         ));
         upstream
             .script
-            .push_back(("\"0-7\"".to_owned(), Answer::json(502, "<html>")));
+            .push_back(("\"0-7\"".to_owned(), MockResponse::json(502, "<html>")));
     }
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
@@ -264,7 +265,7 @@ fn a_token_that_is_refused_in_the_middle_starts_over_and_repeats_nothing() {
 }
 
 #[test]
-fn an_answer_whose_files_changed_is_read_again_from_its_beginning() {
+fn a_response_whose_files_changed_is_read_again_from_its_beginning() {
     let (mut upstream, mut host) = (upstream(), siem_host(""));
     upstream.audit.clear();
     host.fresh_each_poll = true;
@@ -419,9 +420,10 @@ fn a_check_names_account_skew_and_what_is_wrong() {
         failure.detail
     );
     let mut third = upstream();
-    third
-        .script
-        .push_back(("discover".to_owned(), Answer::json(200, r#"{"data":[]}"#)));
+    third.script.push_back((
+        "discover".to_owned(),
+        MockResponse::json(200, r#"{"data":[]}"#),
+    ));
     for result in check("", &mut third) {
         assert!(matches!(
             result.outcome,

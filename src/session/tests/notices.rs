@@ -3,7 +3,7 @@
 
 use crate::batch::NoticeKind;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, STORAGE, Upstream};
+use crate::testing::{Host, MockResponse, STORAGE, Upstream};
 
 /// The notices of a host after it has collected everything: kind and text of each.
 fn notices_after_collecting(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
@@ -20,10 +20,10 @@ fn a_file_that_is_listed_without_a_usable_url_is_a_gap_after_three_listings() {
         let listing =
             r#"{"value":[{"url":"nowhere","size":7}],"@nextPage":"0","isCaughtUp":false}"#;
         for _ in 0..bad_listings {
-            let answer = Answer::json(200, listing);
+            let response = MockResponse::json(200, listing);
             upstream
                 .script
-                .push_back(("/siem/v1/batch".to_owned(), answer));
+                .push_back(("/siem/v1/batch".to_owned(), response));
         }
         let mut host = Host::new(r#","streams":["siem.receipt"]"#);
         let notices = notices_after_collecting(&mut host, &mut upstream);
@@ -51,9 +51,10 @@ fn the_other_files_of_a_page_do_not_wait_for_one_without_a_usable_url() {
     let listing = format!(
         r#"{{"value":[{{"url":"{STORAGE}/receipt/0?X-Amz-Signature=a","size":1}},{{"url":"nowhere","size":1}}],"@nextPage":"2","isCaughtUp":true}}"#
     );
-    upstream
-        .script
-        .push_back(("/siem/v1/batch".to_owned(), Answer::json(200, &listing)));
+    upstream.script.push_back((
+        "/siem/v1/batch".to_owned(),
+        MockResponse::json(200, &listing),
+    ));
     let mut host = Host::new(r#","streams":["siem.receipt"]"#);
     let notices = notices_after_collecting(&mut host, &mut upstream);
     assert!(
@@ -69,10 +70,10 @@ fn a_page_token_that_does_not_fit_into_a_checkpoint_is_refused_and_asked_again()
     upstream.add_file("receipt", 2);
     let token = "x".repeat(20_000);
     let listing = format!(r#"{{"value":[],"@nextPage":"{token}","isCaughtUp":false}}"#);
-    let answer = Answer::json(200, &listing);
+    let response = MockResponse::json(200, &listing);
     upstream
         .script
-        .push_back(("/siem/v1/batch".to_owned(), answer));
+        .push_back(("/siem/v1/batch".to_owned(), response));
     let mut host = Host::new(r#","streams":["siem.receipt"]"#);
     let failure = host.poll(&mut upstream).unwrap();
     let text = format!("{:?}", failure.notices);
@@ -140,8 +141,10 @@ fn a_file_that_is_no_longer_listed_when_it_is_half_read_is_a_gap_after_tries_ove
         // The host starts again, and the page has no file in that place for so long.
         host.session = None;
         let listing = r#"{"value":[],"@nextPage":"0","isCaughtUp":true}"#;
-        let answer = Answer::json(200, listing);
-        upstream.always.push(("/siem/v1/batch".to_owned(), answer));
+        let response = MockResponse::json(200, listing);
+        upstream
+            .always
+            .push(("/siem/v1/batch".to_owned(), response));
         let end = upstream.now.plus_ms(hours * 3_600_000);
         while upstream.now < end {
             host.poll(&mut upstream).unwrap();
@@ -192,10 +195,10 @@ fn a_record_with_more_members_than_any_real_one_is_rejected() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_not_read_to_it() {
+fn a_response_without_an_end_is_not_read_to_it() {
     let mut upstream = Upstream::new();
     upstream.add_audit("a1", upstream.now.plus_ms(-3_600_000));
-    let endless = Answer::json(200, &"x".repeat(9_000_000));
+    let endless = MockResponse::json(200, &"x".repeat(9_000_000));
     upstream
         .script
         .push_back(("/api/audit".to_owned(), endless));
@@ -203,18 +206,18 @@ fn an_answer_without_an_end_is_not_read_to_it() {
     host.limits.max_requests = 50;
     let batch = host.poll(&mut upstream).unwrap();
     let notices = format!("{:?}", batch.notices);
-    assert!(notices.contains("the answer is longer than"), "{notices}");
+    assert!(notices.contains("the response is longer than"), "{notices}");
 }
 
 #[test]
-fn an_empty_log_answer_that_says_there_are_more_is_noticed() {
+fn an_empty_log_response_that_says_there_are_more_is_noticed() {
     let mut upstream = Upstream::new();
     upstream.legacy = Some(Legacy::new());
     let more = r#"{"meta":{"status":200,"isLastToken":false},"data":[],"fail":[]}"#;
-    let answer = Answer::json(200, more);
+    let response = MockResponse::json(200, more);
     upstream
         .script
-        .push_back(("get-siem-logs".to_owned(), answer));
+        .push_back(("get-siem-logs".to_owned(), response));
     let mut host = Host::with_settings(settings(r#","streams":["siem"]"#));
     let batch = host.poll(&mut upstream).unwrap();
     let notices = format!("{:?}", batch.notices);

@@ -7,18 +7,18 @@ use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::{FetchKind, STREAMS, Stream};
 use crate::testing::other_streams::record;
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 use proptest::prelude::*;
 
 const HOUR_MS: i64 = 3_600_000;
 
-fn page(records: &[&str], next: &str) -> Answer {
+fn page(records: &[&str], next: &str) -> MockResponse {
     let next = if next.is_empty() {
         String::new()
     } else {
         format!(r#","next":"{next}""#)
     };
-    Answer::json(
+    MockResponse::json(
         200,
         &format!(
             r#"{{"meta":{{"status":200,"pagination":{{"pageSize":1{next}}}}},"data":[{}],"fail":[]}}"#,
@@ -49,8 +49,8 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             (r#""pageToken":"B""#, "A"),
             ("get-audit", "A"),
         ] {
-            let answer = page(&[&record], next);
-            upstream.always.push((request_part.to_owned(), answer));
+            let response = page(&[&record], next);
+            upstream.always.push((request_part.to_owned(), response));
         }
     };
     let long_cycle = |upstream: &mut Upstream| {
@@ -59,8 +59,8 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             let records: Vec<String> = (0..50).map(|m| audit(&format!("{n}-{m}"))).collect();
             let records: Vec<&str> = records.iter().map(String::as_str).collect();
             let request_part = format!(r#""pageToken":"L{n}""#);
-            let answer = page(&records, &format!("L{}", (n + 1) % 40));
-            upstream.always.push((request_part, answer));
+            let response = page(&records, &format!("L{}", (n + 1) % 40));
+            upstream.always.push((request_part, response));
         }
         upstream
             .always
@@ -68,8 +68,10 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
     };
     let endless = |upstream: &mut Upstream| {
         for n in 0..5_000 {
-            let answer = page(&[&audit("same")], &format!("T{n}"));
-            upstream.script.push_back(("get-audit".to_owned(), answer));
+            let response = page(&[&audit("same")], &format!("T{n}"));
+            upstream
+                .script
+                .push_back(("get-audit".to_owned(), response));
         }
     };
     let nothing_new = |upstream: &mut Upstream| {
@@ -78,8 +80,10 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
                 audit(&format!("r{}", n % 7)),
                 audit(&format!("s{}", n % 11)),
             ];
-            let answer = page(&[&records[0], &records[1]], &format!("T{n}"));
-            upstream.script.push_back(("get-audit".to_owned(), answer));
+            let response = page(&[&records[0], &records[1]], &format!("T{n}"));
+            upstream
+                .script
+                .push_back(("get-audit".to_owned(), response));
         }
     };
     type Make<'a> = &'a dyn Fn(&mut Upstream);
@@ -134,13 +138,13 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
 fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
     let mut upstream = Upstream::new();
     let (first, last) = (audit("1"), audit("2"));
-    for (request_part, answer) in [
+    for (request_part, response) in [
         (r#""pageToken":"b""#, page(&[], "c")),
         (r#""pageToken":"c""#, page(&[], "d")),
         (r#""pageToken":"d""#, page(&[&last], "")),
         ("get-audit", page(&[&first], "b")),
     ] {
-        upstream.always.push((request_part.to_owned(), answer));
+        upstream.always.push((request_part.to_owned(), response));
     }
     for fresh in [false, true] {
         let mut host = Host::new(r#","streams":["audit"]"#);
@@ -151,8 +155,10 @@ fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
     }
     let mut upstream = Upstream::new();
     for n in 0..100 {
-        let answer = page(&[], &format!("e{n}"));
-        upstream.script.push_back(("get-audit".to_owned(), answer));
+        let response = page(&[], &format!("e{n}"));
+        upstream
+            .script
+            .push_back(("get-audit".to_owned(), response));
     }
     let mut host = Host::new(r#","streams":["audit"]"#);
     poll_for_an_hour(&mut upstream, &mut host);
@@ -166,7 +172,7 @@ fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
 #[test]
 fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_notice() {
     let mut upstream = Upstream::new();
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     upstream
         .always
         .push((r#""pageToken":"String""#.to_owned(), refused));
@@ -188,22 +194,24 @@ fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_
 
 #[test]
 fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
-    let refused = || Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
-    let unavailable = || Answer::with(503, &[("retry-after", "300")], "");
+    let refused = || MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    let unavailable = || MockResponse::with(503, &[("retry-after", "300")], "");
     let request_part = r#""pageToken":"c""#;
     for fresh in [false, true] {
         for times in [1, 50] {
             let mut upstream = Upstream::new();
-            for (request_part, answer) in [
+            for (request_part, response) in [
                 (r#""pageToken":"b""#, page(&[], "c")),
                 (request_part, page(&[&audit("2")], "")),
                 ("get-audit", page(&[&audit("1")], "b")),
             ] {
-                upstream.always.push((request_part.to_owned(), answer));
+                upstream.always.push((request_part.to_owned(), response));
             }
             for _ in 0..times {
-                for answer in [unavailable(), refused()] {
-                    upstream.script.push_back((request_part.to_owned(), answer));
+                for response in [unavailable(), refused()] {
+                    upstream
+                        .script
+                        .push_back((request_part.to_owned(), response));
                 }
             }
             let mut host = Host::new(r#","streams":["audit"]"#);
@@ -215,7 +223,7 @@ fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
                 .filter(|notice| notice.kind == NoticeKind::Adjusted);
             let adjusted = adjusted.count();
             if times == 1 {
-                // These answers come in every window, also in those after their time.
+                // These responses come in every window, also in those after their time.
                 let delivered: BTreeSet<&str> = host.delivered.iter().map(String::as_str).collect();
                 assert_eq!(delivered, BTreeSet::from(["audit/1", "audit/2"]), "{fresh}");
                 assert_eq!(adjusted, 1, "{:?}", host.notices);
@@ -274,13 +282,13 @@ fn equal_entries_of_one_page_are_events_of_their_own_and_found_again_they_are_du
     }
 }
 
-/// An answer of the endpoint of that stream with this token, and a name of a file.
-fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
+/// A response of the endpoint of that stream with this token, and a name of a file.
+fn hostile_response(stream: Stream, token: &str, name: &str) -> MockResponse {
     let quoted = serde_json::Value::from(token).to_string();
     let url = serde_json::Value::from(format!("https://files.test/{name}")).to_string();
     let item = record(stream, "x", Upstream::new().now);
     match stream.info().fetch {
-        FetchKind::Files { .. } | FetchKind::LogFiles => Answer::json(
+        FetchKind::Files { .. } | FetchKind::LogFiles => MockResponse::json(
             200,
             &format!(
                 r#"{{"value":[{{"url":{url},"size":1}}],"@nextPage":{quoted},"isCaughtUp":false}}"#
@@ -288,7 +296,7 @@ fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
         ),
         FetchKind::ThreatFeed { .. } => {
             let body = format!(r#"{{"type":"bundle","objects":[{item}]}}"#);
-            Answer::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
+            MockResponse::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
         }
         // The same row is a campaign and a person.
         FetchKind::Campaigns { people, .. } => {
@@ -296,7 +304,7 @@ fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
             let list = people.records_member;
             let data = format!(r#"[{row},{{"{list}":[{item}]}}]"#);
             let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
-            Answer::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
+            MockResponse::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
         }
         FetchKind::List { post, .. } | FetchKind::Windows(post) => {
             let data = if post.records_member.is_empty() {
@@ -305,7 +313,7 @@ fn hostile_answer(stream: Stream, token: &str, name: &str) -> Answer {
                 format!(r#"[{{"{}":[{item}]}}]"#, post.records_member)
             };
             let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
-            Answer::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
+            MockResponse::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
         }
     }
 }
@@ -332,7 +340,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_answer_makes_a_checkpoint_too_large(
+    fn no_response_makes_a_checkpoint_too_large(
         token in long_text(),
         name in long_text(),
         events in any::<bool>(),
@@ -351,9 +359,9 @@ proptest! {
                 FetchKind::Campaigns { .. } => "/phishing/campaign/".to_owned(),
                 FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => row.endpoint.to_owned(),
             };
-            upstream.always.push((request_part, hostile_answer(row.stream, &token, &name)));
+            upstream.always.push((request_part, hostile_response(row.stream, &token, &name)));
         }
-        upstream.always.push(("files.test".to_owned(), Answer::json(503, "")));
+        upstream.always.push(("files.test".to_owned(), MockResponse::json(503, "")));
         for _ in 0..30 {
             let batch = host.poll(&mut upstream);
             if let Ok(batch) = batch {

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::stream::{FetchKind, Stream};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 
 /// Files or event pages, windows in both orders, the list that is remembered, the list of what is
 /// there, the token of a feed.
@@ -188,14 +188,14 @@ fn advance_time(upstream: &mut Upstream, by_ms: i64) {
     upstream.now = upstream.now.plus_ms(by_ms).min(last.max(upstream.now));
 }
 
-/// The answer of a fault.
-fn fault(number: usize) -> Answer {
+/// The response of a fault.
+fn fault(number: usize) -> MockResponse {
     match number {
-        0 => Answer::json(500, "<html>"),
-        1 => Answer::with(429, &[("x-ratelimit-reset", "30000")], "{}"),
-        2 => Answer::json(401, r#"{"fail":[{"code":"token_expired"}]}"#),
-        3 => Answer::json(400, r#"{"fail":[{"code":"err_page_token"}]}"#),
-        _ => Answer::json(200, "{\"data\":[{\"cut\":"),
+        0 => MockResponse::json(500, "<html>"),
+        1 => MockResponse::with(429, &[("x-ratelimit-reset", "30000")], "{}"),
+        2 => MockResponse::json(401, r#"{"fail":[{"code":"token_expired"}]}"#),
+        3 => MockResponse::json(400, r#"{"fail":[{"code":"err_page_token"}]}"#),
+        _ => MockResponse::json(200, "{\"data\":[{\"cut\":"),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::batch::NoticeKind;
 use crate::session::PollError;
 use crate::stream::Stream;
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 
 /// A host that collects one stream and has read nothing yet but the empty log.
 fn caught_up(stream: Stream) -> (Upstream, Host) {
@@ -24,7 +24,7 @@ fn an_error_that_repeats_the_credentials_is_shown_without_them() {
     for (part, status, body) in [("/oauth/token", 200, grant), ("get-audit", 400, error)] {
         upstream
             .script
-            .push_back((part.to_owned(), Answer::json(status, &body)));
+            .push_back((part.to_owned(), MockResponse::json(status, &body)));
     }
     let batch = host.poll(&mut upstream).unwrap();
     let detail = &batch.notices[0].detail;
@@ -35,7 +35,7 @@ fn an_error_that_repeats_the_credentials_is_shown_without_them() {
 }
 
 #[test]
-fn an_answer_without_its_members_is_no_empty_page() {
+fn a_response_without_its_members_is_no_empty_page() {
     for stream in [
         Stream::SiemReceipt,
         Stream::Audit,
@@ -52,7 +52,10 @@ fn an_answer_without_its_members_is_no_empty_page() {
         } else {
             upstream.other_streams.add(stream, "a", (at, at));
         }
-        let empty = (stream.info().endpoint.to_owned(), Answer::json(200, "{}"));
+        let empty = (
+            stream.info().endpoint.to_owned(),
+            MockResponse::json(200, "{}"),
+        );
         upstream.script.push_back(empty);
         host.collect(&mut upstream);
         upstream.now = upstream.now.plus_ms(60 * 60_000);
@@ -70,11 +73,11 @@ fn a_page_of_events_without_its_members_is_no_empty_page() {
     upstream.now = upstream.now.plus_ms(60_000);
     upstream.add_file("receipt", 3);
     upstream.now = upstream.now.plus_ms(20 * 60_000);
-    // If the empty answer counted as read, reading would continue after it when the token is
+    // If the empty response counted as read, reading would continue after it when the token is
     // refused.
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
-    for answer in [Answer::json(200, "{}"), refused] {
-        upstream.script.push_back(("nextPage".to_owned(), answer));
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    for response in [MockResponse::json(200, "{}"), refused] {
+        upstream.script.push_back(("nextPage".to_owned(), response));
     }
     host.collect(&mut upstream);
     upstream.now = upstream.now.plus_ms(60 * 60_000);
@@ -89,7 +92,7 @@ fn a_file_that_comes_empty_is_fetched_again() {
     for _ in 0..2 {
         upstream
             .script
-            .push_back(("/receipt/0".to_owned(), Answer::json(200, "")));
+            .push_back(("/receipt/0".to_owned(), MockResponse::json(200, "")));
     }
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
@@ -102,7 +105,7 @@ fn a_file_that_stays_empty_is_rejected_by_its_name() {
     upstream.add_file("receipt", 3);
     upstream
         .always
-        .push(("/receipt/0".to_owned(), Answer::json(200, "")));
+        .push(("/receipt/0".to_owned(), MockResponse::json(200, "")));
     host.collect(&mut upstream);
     let [rejected] = host.rejected.as_slice() else {
         panic!("{:?}", host.rejected);
@@ -112,7 +115,7 @@ fn a_file_that_stays_empty_is_rejected_by_its_name() {
 }
 
 #[test]
-fn an_empty_answer_does_not_end_a_feed_that_began_again_by_date() {
+fn an_empty_response_does_not_end_a_feed_that_began_again_by_date() {
     for nothing in ["{}", ""] {
         let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
         for n in 0..5 {
@@ -129,11 +132,11 @@ fn an_empty_answer_does_not_end_a_feed_that_began_again_by_date() {
                 .add(Stream::ThreatIntelGrid, &format!("i{n}"), (at, at));
         }
         upstream.now = upstream.now.plus_ms(20 * 60_000);
-        let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+        let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
         upstream.script.push_back(("\"token\"".to_owned(), refused));
         upstream
             .script
-            .push_back(("\"start\"".to_owned(), Answer::json(200, nothing)));
+            .push_back(("\"start\"".to_owned(), MockResponse::json(200, nothing)));
         host.collect(&mut upstream);
         upstream.now = upstream.now.plus_ms(60 * 60_000);
         host.collect(&mut upstream);
@@ -149,7 +152,7 @@ fn the_reset_of_the_quota_does_not_delay_a_retry_after_a_server_error() {
         ("x-ratelimit-remaining", "40"),
         ("x-ratelimit-reset", "890000"),
     ];
-    let failure = Answer::with(502, &quota, "<html>Bad Gateway</html>");
+    let failure = MockResponse::with(502, &quota, "<html>Bad Gateway</html>");
     let endpoint = Stream::SiemReceipt.info().endpoint.to_owned();
     upstream.script.push_back((endpoint, failure));
     let before = upstream.now;
@@ -170,7 +173,7 @@ fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again
     file.push_str("\n{\"type\":\"receipt\",\"aggregateId\":\"0-untimed\"}");
     // They are read two days later, and the token of the second page is refused.
     upstream.now = upstream.now.plus_ms(2 * 24 * 60 * 60_000);
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
     upstream
         .script
         .push_back(("nextPage=1".to_owned(), refused));
@@ -187,7 +190,7 @@ fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again
 
 #[test]
 fn an_optional_member_that_cannot_be_read_is_named_and_costs_no_record() {
-    for (stream, endpoint, answer, member) in [
+    for (stream, endpoint, response, member) in [
         (
             "audit",
             "/oauth/token",
@@ -227,7 +230,7 @@ fn an_optional_member_that_cannot_be_read_is_named_and_costs_no_record() {
     ] {
         let mut upstream = Upstream::new();
         let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
-        let scripted = (endpoint.to_owned(), Answer::json(200, answer));
+        let scripted = (endpoint.to_owned(), MockResponse::json(200, response));
         upstream.script.push_back(scripted);
         host.collect(&mut upstream);
         let details: Vec<&str> = host.notices.iter().map(|it| it.detail.as_str()).collect();
@@ -269,8 +272,8 @@ fn a_feed_continues_after_a_file_that_cannot_be_read() {
         let next = [("x-mc-threat-feed-next-token", "f2")];
         let endpoint = Stream::ThreatIntelGrid.info().endpoint;
         for _ in 0..2 {
-            let answer = Answer::with(200, &next, malformed);
-            upstream.script.push_back((endpoint.to_owned(), answer));
+            let response = MockResponse::with(200, &next, malformed);
+            upstream.script.push_back((endpoint.to_owned(), response));
         }
         host.collect(&mut upstream);
         assert_eq!(host.delivered.len(), 4);
@@ -300,21 +303,21 @@ fn an_indicator_of_a_time_to_come_does_not_move_where_a_feed_begins_again() {
         let at = upstream.now.plus_ms(-3 * 3_600_000);
         add(&mut upstream, &format!("i{n}"), at);
     }
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     upstream.script.push_back(("\"token\"".to_owned(), refused));
     host.collect(&mut upstream);
     host.assert_at_least_once(&upstream);
 }
 
 #[test]
-fn an_answer_of_a_proxy_is_no_refusal_of_a_page_token() {
+fn a_response_of_a_proxy_is_no_refusal_of_a_page_token() {
     for status in [302, 405, 407, 409, 413] {
         let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
         for _ in 0..9 {
             upstream.add_file("receipt", 2);
         }
-        let answer = Answer::json(status, "<html>");
-        upstream.script.push_back(("nextPage".to_owned(), answer));
+        let response = MockResponse::json(status, "<html>");
+        upstream.script.push_back(("nextPage".to_owned(), response));
         let listings = upstream.quota_calls.len();
         host.collect(&mut upstream);
         host.assert_exactly_once(&upstream);
@@ -334,7 +337,7 @@ fn a_day_that_is_no_longer_kept_is_not_asked_for() {
         upstream.now = upstream.now.plus_ms(86_400_000);
         host.collect(&mut upstream);
     }
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     upstream.script.push_back(("nextPage".to_owned(), refused));
     upstream.now = upstream.now.plus_ms(3_600_000);
     host.collect(&mut upstream);
@@ -366,10 +369,10 @@ fn a_redirect_of_the_token_endpoint_says_nothing_about_the_credentials() {
     for status in [302, 405, 409] {
         let mut upstream = Upstream::new();
         let mut host = Host::new(r#","streams":["audit"]"#);
-        let answer = Answer::json(status, "<html>");
+        let response = MockResponse::json(status, "<html>");
         upstream
             .script
-            .push_back(("/oauth/token".to_owned(), answer));
+            .push_back(("/oauth/token".to_owned(), response));
         let error = host.poll(&mut upstream).unwrap_err();
         assert!(matches!(error, PollError::Protocol(_)), "{error:?}");
     }

@@ -4,31 +4,31 @@ use crate::batch::Batch;
 use crate::response::TransportError;
 use crate::session::PollError;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, Upstream, gzip, http_date, wait_ms};
+use crate::testing::{Host, MockResponse, Upstream, gzip, http_date, wait_ms};
 
 /// A failure, and how often what fails may be asked for in an hour.
-type FailureCase = (&'static str, &'static str, Answer, usize);
+type FailureCase = (&'static str, &'static str, MockResponse, usize);
 
-fn json(status: u16, body: &str) -> Answer {
-    Answer::json(status, body)
+fn json(status: u16, body: &str) -> MockResponse {
+    MockResponse::json(status, body)
 }
 
 /// No response: only the host's error for the connection is known.
-fn no_response(why: &str) -> Answer {
-    Answer::NoResponse(TransportError::Failed(why.to_owned()))
+fn no_response(why: &str) -> MockResponse {
+    MockResponse::TransportError(TransportError::Failed(why.to_owned()))
 }
 
 /// A head, and a body that stalls until the host gives it up.
-fn stalled() -> Answer {
-    Answer::Cut(b"{\"value\":[{\"url\":\"".to_vec(), 9)
+fn stalled() -> MockResponse {
+    MockResponse::Truncated(b"{\"value\":[{\"url\":\"".to_vec(), 9)
 }
 
-fn html() -> Answer {
+fn html() -> MockResponse {
     json(200, "<html>maintenance</html>")
 }
 
-fn throttled(header: &str, value: &str) -> Answer {
-    Answer::with(429, &[(header, value)], "")
+fn throttled(header: &str, value: &str) -> MockResponse {
+    MockResponse::with(429, &[(header, value)], "")
 }
 
 /// The failures that any request can have for ever, and how often one stream may repeat the request.
@@ -39,7 +39,7 @@ fn failure_cases(part: &'static str, streams: usize) -> Vec<FailureCase> {
     const PROTOCOL_MAX: usize = 13;
     const THROTTLED_MAX: usize = 10;
     const NOT_PERMITTED_MAX: usize = 2;
-    let at_once = |status, header: &str| Answer::with(status, &[(header, "0")], "");
+    let at_once = |status, header: &str| MockResponse::with(status, &[(header, "0")], "");
     let location = [("location", "https://elsewhere.test/")];
     let of_one_stream = [
         ("429", json(429, ""), THROTTLED_MAX),
@@ -78,7 +78,7 @@ fn failure_cases(part: &'static str, streams: usize) -> Vec<FailureCase> {
         ("HTML", html(), PROTOCOL_MAX),
         ("nothing", json(200, ""), PROTOCOL_MAX),
         ("{}", json(200, "{}"), PROTOCOL_MAX),
-        ("302", Answer::with(302, &location, ""), PROTOCOL_MAX),
+        ("302", MockResponse::with(302, &location, ""), PROTOCOL_MAX),
         ("400", json(400, ""), PROTOCOL_MAX),
         ("401", json(401, ""), 2 * PROTOCOL_MAX),
         ("403", json(403, ""), NOT_PERMITTED_MAX),
@@ -86,7 +86,7 @@ fn failure_cases(part: &'static str, streams: usize) -> Vec<FailureCase> {
         ("418", json(418, ""), NOT_PERMITTED_MAX + 1),
     ];
     of_one_stream
-        .map(|(fault, answer, most)| (fault, part, answer, most * streams))
+        .map(|(fault, response, most)| (fault, part, response, most * streams))
         .to_vec()
 }
 
@@ -107,7 +107,12 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
         ("429", "files.test", json(429, ""), 70),
         ("503", "files.test", json(503, ""), 70),
         ("refused", "files.test", no_response("refused"), 70),
-        ("stalled body", "files.test", Answer::Cut(gzip("{}"), 5), 70),
+        (
+            "stalled body",
+            "files.test",
+            MockResponse::Truncated(gzip("{}"), 5),
+            70,
+        ),
     ]);
     for row in rows {
         assert_requests_per_hour(row, &mut upstream(), &mut host());
@@ -137,7 +142,7 @@ fn date_in(ms: i64) -> String {
 fn waits() -> Vec<(&'static str, String, Option<i64>)> {
     let after = |text: &str, wait_ms| ("retry-after", text.to_owned(), wait_ms);
     let reset = |text: &str, wait_ms| ("x-ratelimit-reset", text.to_owned(), wait_ms);
-    // The upstream's clock advances until the answer.
+    // The upstream's clock advances until the response.
     let around = |ms: i64| ("retry-after", date_in(ms), Some(ms - 60_000));
     vec![
         after("0", None),
@@ -180,7 +185,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
         for (header, value, wait_ms) in waits() {
             // How long a quota lasts says nothing about when a server works again.
             let wait_ms = wait_ms.filter(|_| status == 429 || header == "retry-after");
-            let answer = Answer::with(status, &[(header, &value)], "");
+            let response = MockResponse::with(status, &[(header, &value)], "");
             for part in ["/oauth/token", "/cg?", "get-audit", "files.test"] {
                 // With an instance for each poll there is only the checkpoint to go by.
                 for fresh in [false, true].iter().take(if status == 429 { 2 } else { 1 }) {
@@ -190,7 +195,7 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
                     let what = format!("{status} {header}: {value:?}, {part}, {fresh}");
                     assert_wait_is_kept(
                         &what,
-                        (part, &answer),
+                        (part, &response),
                         wait_ms,
                         (&mut upstream(), &mut host),
                     );
@@ -199,7 +204,12 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
             for part in ["discover-authentication", "get-siem-logs"] {
                 let what = format!("{status} {header}: {value:?}, {part}");
                 let (mut upstream, mut host) = (legacy_upstream(), legacy_host());
-                assert_wait_is_kept(&what, (part, &answer), wait_ms, (&mut upstream, &mut host));
+                assert_wait_is_kept(
+                    &what,
+                    (part, &response),
+                    wait_ms,
+                    (&mut upstream, &mut host),
+                );
             }
         }
     }
@@ -209,11 +219,11 @@ fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
 /// What fails has to be left alone for the wait, and to be asked for again after it.
 fn assert_wait_is_kept(
     what: &str,
-    (part, answer): (&str, &Answer),
+    (part, response): (&str, &MockResponse),
     wait_ms: Option<i64>,
     (upstream, host): (&mut Upstream, &mut Host),
 ) {
-    upstream.always.push((part.to_owned(), answer.clone()));
+    upstream.always.push((part.to_owned(), response.clone()));
     let end = upstream.now.plus_ms(8 * DAY_MS);
     let mut asked: Vec<i64> = Vec::new();
     let mut polls = 0;
@@ -270,19 +280,19 @@ pub(super) fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
 
 #[test]
 fn a_wait_of_the_quota_outlives_a_restart() {
-    // A refusal, and an answer that says that it was the last one.
+    // A refusal, and a response that says that it was the last one.
     let quota = [
         ("x-ratelimit-remaining", "0"),
         ("x-ratelimit-reset", "600000"),
     ];
     let empty = r#"{"value":[],"@nextPage":"0","isCaughtUp":true}"#;
-    for answer in [
+    for response in [
         throttled("retry-after", "600"),
-        Answer::with(200, &quota, empty),
+        MockResponse::with(200, &quota, empty),
     ] {
         let (mut upstream, mut host) = (upstream(), host());
         host.fresh_each_poll = true;
-        upstream.script.push_back(("/cg?".to_owned(), answer));
+        upstream.script.push_back(("/cg?".to_owned(), response));
         host.limits.max_requests = 2;
         host.poll(&mut upstream).unwrap();
         assert_eq!(upstream.quota_calls.len(), 0);
@@ -303,13 +313,15 @@ fn a_wait_of_the_quota_outlives_a_restart() {
 fn a_clock_that_is_set_back_does_not_make_a_wait_longer_than_it_was() {
     for (back_ms, most_ms) in [(DAY_MS, 700_000), (300 * DAY_MS, 700_000)] {
         let (mut upstream, mut host) = (upstream(), host());
-        let answer = throttled("retry-after", "600");
-        upstream.script.push_back(("get-audit".to_owned(), answer));
+        let response = throttled("retry-after", "600");
+        upstream
+            .script
+            .push_back(("get-audit".to_owned(), response));
         host.collect(&mut upstream);
         let before = upstream.now;
         upstream.script.push_back((
             "get-audit".to_owned(),
-            Answer::with(503, &[("retry-after", "600")], ""),
+            MockResponse::with(503, &[("retry-after", "600")], ""),
         ));
         upstream.now = upstream.now.plus_ms(120_000);
         host.poll(&mut upstream).unwrap();
@@ -328,11 +340,11 @@ fn a_clock_that_is_set_back_does_not_make_a_wait_longer_than_it_was() {
 
 /// Runs for an hour, or until the host would end.
 fn assert_requests_per_hour(
-    (fault, part, answer, most): FailureCase,
+    (fault, part, response, most): FailureCase,
     upstream: &mut Upstream,
     host: &mut Host,
 ) {
-    upstream.always.push((part.to_owned(), answer));
+    upstream.always.push((part.to_owned(), response));
     let end = upstream.now.plus_ms(3_600_000);
     while upstream.now < end {
         let result = host.poll(upstream);

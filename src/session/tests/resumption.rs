@@ -3,7 +3,7 @@
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S};
-use crate::testing::{Answer, Host, Upstream, wait_ms};
+use crate::testing::{Host, MockResponse, Upstream, wait_ms};
 use crate::time::Timestamp;
 
 const AUDIT: &str = "get-audit-events";
@@ -120,8 +120,11 @@ fn a_backoff_and_its_count_of_tries_outlive_the_session() {
     let mut upstream = Upstream::new();
     let mut host = host(r#""streams":["audit"]"#);
     let ask = [("retry-after", "600")];
-    for answer in [Answer::with(503, &ask, ""), Answer::json(503, "")] {
-        upstream.script.push_back((AUDIT.to_owned(), answer));
+    for response in [
+        MockResponse::with(503, &ask, ""),
+        MockResponse::json(503, ""),
+    ] {
+        upstream.script.push_back((AUDIT.to_owned(), response));
     }
     let failed_at = upstream.now;
     host.poll(&mut upstream).unwrap();
@@ -143,7 +146,7 @@ fn a_backoff_and_its_count_of_tries_outlive_the_session() {
 fn a_failing_server_is_not_asked_again_before_its_retry_after() {
     let mut upstream = Upstream::new();
     let mut host = host(r#""streams":["audit"]"#);
-    let failure = Answer::with(503, &[("retry-after", "120")], "");
+    let failure = MockResponse::with(503, &[("retry-after", "120")], "");
     upstream.script.push_back((AUDIT.to_owned(), failure));
     let failed_at = upstream.now;
     let batch = host.poll(&mut upstream).unwrap();
@@ -166,7 +169,7 @@ fn a_listing_that_used_the_last_call_holds_back_every_siem_stream_and_no_other()
         ("x-ratelimit-reset", "30000"),
     ];
     let empty = r#"{"value":[],"@nextPage":"0","isCaughtUp":true}"#;
-    let listing = Answer::with(200, &last, empty);
+    let listing = MockResponse::with(200, &last, empty);
     upstream
         .script
         .push_back(("type=receipt".to_owned(), listing));
@@ -186,7 +189,7 @@ fn a_page_without_a_token_is_the_last_one() {
     let mut host = host(r#""streams":["siem.receipt"]"#);
     let page =
         r#"{"value":[{"url":"https://files.test/receipt/0?X-Amz-Signature=sig-1","size":1}]}"#;
-    let listing = ("type=receipt".to_owned(), Answer::json(200, page));
+    let listing = ("type=receipt".to_owned(), MockResponse::json(200, page));
     upstream.always.push(listing);
     let listed_at = upstream.now;
     let batch = host.poll(&mut upstream).unwrap();
@@ -245,7 +248,7 @@ fn a_refused_page_token_lists_again_from_an_hour_before_the_newest_event() {
     upstream.add_file("receipt", 3);
     upstream.now = read_at;
     let mut host = host(r#""streams":["siem.receipt"],"start":"3d""#);
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
     upstream
         .script
         .push_back(("nextPage=1".to_owned(), refused));
@@ -263,7 +266,7 @@ fn a_refused_page_token_lists_again_from_an_hour_before_the_newest_event() {
 #[test]
 fn a_poll_of_a_slow_upstream_ends_after_5_seconds_with_what_it_has() {
     let mut upstream = Upstream::new();
-    upstream.answer_ms = 1_000;
+    upstream.response_ms = 1_000;
     for n in 0..300 {
         let at = upstream.now.plus_ms(-n * 280_000);
         upstream.add_audit(&format!("a{n}"), at);
@@ -289,7 +292,7 @@ fn a_success_ends_a_backoff_and_its_count_of_tries() {
     let mut upstream = Upstream::new();
     let mut host = host(r#""streams":["audit"]"#);
     for _ in 0..2 {
-        let failure = (AUDIT.to_owned(), Answer::json(503, ""));
+        let failure = (AUDIT.to_owned(), MockResponse::json(503, ""));
         upstream.script.push_back(failure.clone());
         let failed = host.poll(&mut upstream).unwrap();
         assert!(
@@ -310,12 +313,12 @@ fn a_success_ends_a_backoff_and_its_count_of_tries() {
 }
 
 #[test]
-fn no_more_of_an_answer_is_read_than_its_bound() {
+fn no_more_of_a_response_is_read_than_its_bound() {
     for (status, bytes, bytes_max) in [(503, 1 << 20, 64 * 1024), (200, 9 << 20, 8 * 1024 * 1024)] {
         let mut upstream = Upstream::new();
         let mut host = host(r#""streams":["audit"]"#);
-        let answer = Answer::json(status, &" ".repeat(bytes));
-        upstream.script.push_back((AUDIT.to_owned(), answer));
+        let response = MockResponse::json(status, &" ".repeat(bytes));
+        upstream.script.push_back((AUDIT.to_owned(), response));
         let batch = host.poll(&mut upstream).unwrap();
         let read: u64 = batch
             .stats

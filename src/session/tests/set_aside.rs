@@ -4,7 +4,7 @@
 use crate::batch::{NextPoll, NoticeKind};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use crate::response::TransportError;
-use crate::testing::{Answer, Host, Upstream, gzip, wait_ms};
+use crate::testing::{Host, MockResponse, Upstream, gzip, wait_ms};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -23,14 +23,14 @@ fn host() -> Host {
     host
 }
 
-fn failing(part: &str, answer: Answer) -> (Upstream, Host) {
+fn failing(part: &str, response: MockResponse) -> (Upstream, Host) {
     let mut upstream = upstream();
-    upstream.always.push((part.to_owned(), answer));
+    upstream.always.push((part.to_owned(), response));
     (upstream, host())
 }
 
-fn refused(status: u16) -> Answer {
-    Answer::json(status, "<Error><Code>AccessDenied</Code></Error>")
+fn refused(status: u16) -> MockResponse {
+    MockResponse::json(status, "<Error><Code>AccessDenied</Code></Error>")
 }
 
 /// Polls until nothing but files that are set aside is left, and returns the wait.
@@ -70,24 +70,24 @@ fn request_count(upstream: &Upstream, part: &str) -> usize {
 
 #[test]
 fn a_file_that_is_refused_is_set_aside_while_the_others_are_read() {
-    for answer in [
+    for response in [
         refused(400),
         refused(403),
         refused(404),
         refused(410),
         refused(302),
-        Answer::json(200, "<html>"),
-        Answer::json(200, ""),
-        Answer::Cut(gzip("{}"), 5),
-        Answer::NoResponse(TransportError::Failed("connection refused".to_owned())),
+        MockResponse::json(200, "<html>"),
+        MockResponse::json(200, ""),
+        MockResponse::Truncated(gzip("{}"), 5),
+        MockResponse::TransportError(TransportError::Failed("connection refused".to_owned())),
         refused(503),
         refused(429),
     ] {
-        let (mut upstream, mut host) = failing("files.test/receipt/1", answer.clone());
+        let (mut upstream, mut host) = failing("files.test/receipt/1", response.clone());
         let began = upstream.now;
         collect_others(&mut host, &mut upstream);
-        assert!(upstream.now < began.plus_ms(10 * 60_000), "{answer:?}");
-        assert_eq!(host.delivered.len(), 25 - 4, "{answer:?}");
+        assert!(upstream.now < began.plus_ms(10 * 60_000), "{response:?}");
+        assert_eq!(host.delivered.len(), 25 - 4, "{response:?}");
         assert!(gaps(&host).is_empty() && host.rejected.is_empty());
         let last = &host.notices.last().unwrap().detail;
         assert!(last.contains("1 file is set aside"), "{last}");
@@ -149,7 +149,7 @@ fn a_file_that_is_not_there_is_tried_a_few_times_over_hours() {
 #[test]
 fn a_broken_file_is_rejected_with_its_first_bytes_after_spaced_tries() {
     let page = "<html>not a file</html>";
-    let (mut upstream, mut host) = failing("files.test/receipt/1", Answer::json(200, page));
+    let (mut upstream, mut host) = failing("files.test/receipt/1", MockResponse::json(200, page));
     run_for(&mut host, &mut upstream, HOUR_MS);
     assert_eq!(host.rejected.len(), 1);
     let rejected = &host.rejected[0];
@@ -158,7 +158,7 @@ fn a_broken_file_is_rejected_with_its_first_bytes_after_spaced_tries() {
     // What is complete of a file that is cut is delivered, and the rest is shown.
     let (mut upstream, mut host) = (self::upstream(), self::host());
     let whole = gzip(&upstream.files["receipt"][2]);
-    let cut = Answer::Whole(200, Vec::new(), whole[..whole.len() - 4].to_vec());
+    let cut = MockResponse::Complete(200, Vec::new(), whole[..whole.len() - 4].to_vec());
     upstream
         .always
         .push(("files.test/receipt/2".to_owned(), cut));
@@ -174,7 +174,7 @@ fn a_file_that_is_half_read_is_resumed_at_its_line() {
     let mut upstream = upstream();
     upstream.add_file("receipt", 400);
     let body = gzip(&upstream.files["receipt"][5]);
-    let half = Answer::Cut(body.clone(), body.len() / 2);
+    let half = MockResponse::Truncated(body.clone(), body.len() / 2);
     upstream
         .always
         .push(("files.test/receipt/5".to_owned(), half));
@@ -192,7 +192,7 @@ fn a_file_that_has_fewer_lines_than_were_read_is_not_done() {
     upstream.add_file("receipt", 400);
     let text = upstream.files["receipt"][5].clone();
     let body = gzip(&text);
-    let half = Answer::Cut(body.clone(), body.len() / 2);
+    let half = MockResponse::Truncated(body.clone(), body.len() / 2);
     let part = "files.test/receipt/5".to_owned();
     upstream.always.push((part.clone(), half));
     let mut host = host();
@@ -201,7 +201,7 @@ fn a_file_that_has_fewer_lines_than_were_read_is_not_done() {
     // Another response of the storage may look like a file of one line.
     let first = text.split_inclusive('\n').next().unwrap();
     for short in [gzip(first), first.as_bytes().to_vec()] {
-        upstream.always = vec![(part.clone(), Answer::Whole(200, Vec::new(), short))];
+        upstream.always = vec![(part.clone(), MockResponse::Complete(200, Vec::new(), short))];
         run_for(&mut host, &mut upstream, 10 * HOUR_MS);
         assert!(gaps(&host).is_empty());
     }
@@ -272,7 +272,7 @@ fn files_whose_page_token_is_refused_are_searched_for_by_day() {
     let mut host = host();
     collect_others(&mut host, &mut upstream);
     upstream.always.clear();
-    let token_ended = Answer::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    let token_ended = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
     upstream
         .script
         .push_back(("nextPage=2".to_owned(), token_ended));
@@ -291,7 +291,7 @@ fn a_retry_whose_listing_fails_does_not_hold_the_stream_back() {
     collect_others(&mut host, &mut upstream);
     upstream
         .always
-        .push(("nextPage=2".to_owned(), Answer::json(500, "")));
+        .push(("nextPage=2".to_owned(), MockResponse::json(500, "")));
     for _ in 0..4 {
         run_for(&mut host, &mut upstream, HOUR_MS);
         upstream.add_file("receipt", 2);
@@ -306,13 +306,13 @@ fn files_with_the_same_path_and_another_query_are_two() {
     let page = r#"{"value":[{"url":"https://files.test/download?file=0&sig=sig-a"},{"url":"https://files.test/download?file=1&sig=sig-b"}],"@nextPage":"0","isCaughtUp":true}"#;
     upstream
         .script
-        .push_back(("/cg?".to_owned(), Answer::json(200, page)));
+        .push_back(("/cg?".to_owned(), MockResponse::json(200, page)));
     for file in 0..2 {
         let line = format!(r#"{{"type":"receipt","aggregateId":"f{file}","timestamp":1}}"#);
-        let answer = Answer::Whole(200, Vec::new(), gzip(&line));
+        let response = MockResponse::Complete(200, Vec::new(), gzip(&line));
         upstream
             .always
-            .push((format!("download?file={file}"), answer));
+            .push((format!("download?file={file}"), response));
     }
     let mut host = host();
     host.collect(&mut upstream);
@@ -336,7 +336,7 @@ fn a_body_that_was_inflated_on_the_way_is_read_as_lines() {
         };
         upstream.always.push((
             "files.test/receipt/1".to_owned(),
-            Answer::Whole(200, Vec::new(), body),
+            MockResponse::Complete(200, Vec::new(), body),
         ));
         let mut host = host();
         host.collect(&mut upstream);
@@ -355,7 +355,7 @@ fn a_byte_order_mark_before_a_page_is_skipped() {
     );
     upstream
         .script
-        .push_back(("get-audit".to_owned(), Answer::json(200, &page)));
+        .push_back(("get-audit".to_owned(), MockResponse::json(200, &page)));
     let mut host = Host::new(r#","streams":["audit"]"#);
     host.collect(&mut upstream);
     assert!(
@@ -366,7 +366,7 @@ fn a_byte_order_mark_before_a_page_is_skipped() {
 }
 
 #[test]
-fn a_page_of_many_thousand_files_is_one_answer_of_linear_work() {
+fn a_page_of_many_thousand_files_is_one_response_of_linear_work() {
     let mut upstream = Upstream::new();
     let item = |n: usize| format!(r#"{{"url":"https://files.test/receipt/{n}"}}"#);
     let items: Vec<String> = (0..150_000).map(item).collect();
@@ -374,7 +374,7 @@ fn a_page_of_many_thousand_files_is_one_answer_of_linear_work() {
     assert!(page.len() < 8 * 1024 * 1024);
     upstream
         .always
-        .push(("/cg?".to_owned(), Answer::json(200, &page)));
+        .push(("/cg?".to_owned(), MockResponse::json(200, &page)));
     upstream
         .always
         .push(("files.test".to_owned(), refused(403)));

@@ -1,7 +1,7 @@
 //! The event endpoint, through a session against the scripted upstream.
 
 use crate::batch::{NextPoll, NoticeKind};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 use crate::time::Timestamp;
 
 #[test]
@@ -114,7 +114,7 @@ fn late_events_are_delivered_after_the_page_token_was_refused() {
         upstream.now = now.plus_ms(-hours(late_by));
         upstream.add_file("receipt", 2);
         upstream.now = now;
-        let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+        let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
         let request = "/siem/v1/events/cg".to_owned();
         upstream.script.push_back((request, refused));
         host.collect(&mut upstream);
@@ -211,7 +211,7 @@ fn a_record_has_one_id_whichever_endpoint_it_comes_from() {
 
 #[test]
 fn a_file_that_is_set_aside_does_not_hold_the_event_endpoint_back() {
-    let refused = Answer::json(403, "<Error><Code>AccessDenied</Code></Error>");
+    let refused = MockResponse::json(403, "<Error><Code>AccessDenied</Code></Error>");
     let mut upstream = upstream_of(30);
     let file = "files.test/receipt/20?".to_owned();
     upstream.always.push((file, refused));
@@ -256,7 +256,7 @@ fn a_file_that_is_set_aside_does_not_hold_the_event_endpoint_back() {
 #[test]
 fn a_quiet_type_without_page_tokens_asks_for_no_day_that_the_endpoint_does_not_serve() {
     let mut upstream = Upstream::new();
-    let empty = Answer::json(200, r#"{"value":[],"isCaughtUp":true}"#);
+    let empty = MockResponse::json(200, r#"{"value":[],"isCaughtUp":true}"#);
     upstream.always.push(("/siem/v1/events".to_owned(), empty));
     let mut host = host("events", "1h");
     for _ in 0..60 {

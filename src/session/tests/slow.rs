@@ -1,4 +1,4 @@
-//! Slow and silent answers delay only their own stream.
+//! Slow and silent responses delay only their own stream.
 
 use crate::batch::Limits;
 use crate::session::PollError;
@@ -103,7 +103,7 @@ fn a_silent_body_does_not_stop_the_other_streams() {
 }
 
 #[test]
-fn an_answer_that_takes_longer_than_a_poll_is_still_read() {
+fn a_response_that_takes_longer_than_a_poll_is_still_read() {
     for fresh_each_poll in [false, true] {
         let (mut upstream, mut host) = (upstream(), host());
         host.fresh_each_poll = fresh_each_poll;

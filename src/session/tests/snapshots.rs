@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::Stream;
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Host, MockResponse, Upstream};
 
 #[test]
 fn held_messages_are_reported_when_they_appear_and_when_they_are_gone() {
@@ -408,7 +408,7 @@ fn a_campaign_that_is_refused_does_not_hold_up_the_others() {
         campaign("gone", YOUNG, 2, "sent"),
         campaign("two", YOUNG, 2, "sent"),
     ];
-    let refused = Answer::json(400, r#"{"fail":[{"code":"err_validation_invalid_id"}]}"#);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_validation_invalid_id"}]}"#);
     upstream
         .script
         .push_back((r#""data":[{"id":"gone"}]"#.to_owned(), refused));
@@ -433,10 +433,10 @@ fn campaigns_that_may_not_be_read_do_not_hold_up_the_others() {
         let mut campaigns = vec![campaign("good", YOUNG, 2, "sent")];
         for id in ["a", "b", "c", "d"] {
             campaigns.push(campaign(id, YOUNG, 2, "sent"));
-            let answer = Answer::json(status, r#"{"fail":[{"code":"err_no"}]}"#);
+            let response = MockResponse::json(status, r#"{"fail":[{"code":"err_no"}]}"#);
             upstream
                 .always
-                .push((format!(r#""data":[{{"id":"{id}"}}]"#), answer));
+                .push((format!(r#""data":[{{"id":"{id}"}}]"#), response));
         }
         upstream.other_streams.campaigns = campaigns;
         let mut host = Host::new(r#","streams":["training.phishing"]"#);

@@ -52,7 +52,7 @@ const SIGNATURE_PARAMETERS: [&str; 23] = [
 /// Prefixes of further such parameters.
 const SIGNATURE_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
 
-/// The answer to a call for a page. An optional member that cannot be read counts as missing: it is no
+/// The response to a call for a page. An optional member that cannot be read counts as missing: it is no
 /// reason to drop the files.
 pub(super) struct Listing {
     /// The files; `None` for one without a usable link.

@@ -1,4 +1,4 @@
-//! Checks whose records an answer holds.
+//! Checks whose records a response holds.
 
 use crate::batch::{Builder, NoticeKind, RawRecord, RecordProcessor};
 use crate::decode::log_files::{LogFileDecoder, ReadResult};
@@ -37,7 +37,7 @@ fn account_in(stream: Stream, text: &str, processor: &mut RecordProcessor) -> Op
     (!account.text.is_empty()).then(|| sanitize(account.text))
 }
 
-/// Returns the account of the first record of an answer, where that has one.
+/// Returns the account of the first record of a response, where that has one.
 #[must_use]
 pub fn account_in_response(
     head: &Head,

@@ -1,4 +1,4 @@
-//! The call for log files, and parsers for the head of the answer and for a body without files.
+//! The call for log files, and parsers for the head of the response and for a body without files.
 
 use serde::Deserialize;
 
@@ -26,22 +26,22 @@ struct Meta {
     is_last_token: Optional<bool>,
 }
 
-/// Parses the body of an answer without files. Returns the name of an optional member
+/// Parses the body of a response without files. Returns the name of an optional member
 /// that cannot be read.
 pub(super) fn parse_response_without_files(
     body: &[u8],
 ) -> Result<Option<&'static str>, InvalidResponse> {
     let response: Envelope = serde_json::from_slice(body)
-        .map_err(|_| InvalidResponse("the answer is neither a file nor JSON".to_owned()))?;
+        .map_err(|_| InvalidResponse("the response is neither a file nor JSON".to_owned()))?;
     if response.meta.is_last_token == Optional::Present(false) {
         return Err(InvalidResponse(
-            "the answer holds no file but says that there are more".to_owned(),
+            "the response holds no file but says that there are more".to_owned(),
         ));
     }
     Ok(response.meta.is_last_token.unreadable("isLastToken"))
 }
 
-/// Returns the file name in the head of an answer that is a file; empty where it is not named. The
+/// Returns the file name in the head of a response that is a file; empty where it is not named. The
 /// name of an archive has no meaning.
 pub(super) fn file_name(head: &Head) -> Option<String> {
     let given = head.header("content-disposition").and_then(|text| {

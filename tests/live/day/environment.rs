@@ -1,5 +1,5 @@
 //! The systems around the host on the scripted day: an upstream for all tenants, which gives the time
-//! of the next request in its answers, and two receivers, one of which can be down.
+//! of the next request in its responses, and two receivers, one of which can be down.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::mock_upstream::{
-    audit_event, bearer, is_in_window, page_token, respond, respond_token, serve,
+    audit_event, bearer, is_in_window, json_response, page_token, serve, token_response,
 };
 
 /// Records on a page.
@@ -68,7 +68,7 @@ impl DayEnvironment {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::clone(&state);
         runtime.spawn(serve(listener, move |request| {
-            std::future::ready(answer(&request, &shared))
+            std::future::ready(respond(&request, &shared))
         }));
         Self {
             port,
@@ -140,7 +140,7 @@ impl DayEnvironment {
         records.all(|number| state.received.contains_key(&id(tenant, number)))
     }
 
-    /// Returns the longest time from the answer with a record of the day to its receipt.
+    /// Returns the longest time from the response with a record of the day to its receipt.
     pub(crate) fn delivery_delay_max(&self, tenant: &str) -> Option<Duration> {
         let state = self.lock();
         let answered = state.tenants[tenant].answered.iter();
@@ -175,7 +175,7 @@ fn id(tenant: &str, number: usize) -> String {
     format!("{tenant}-{number}")
 }
 
-fn answer(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Bytes>> {
     let mut state = state.lock().unwrap();
     let body = request.body();
     match (request.uri().path(), bearer(request)) {
@@ -188,7 +188,7 @@ fn answer(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Bytes
 impl State {
     fn receive(&mut self, path: &str, body: &[u8]) -> Response<Full<Bytes>> {
         if self.is_receiver_down && path == "/down" {
-            return respond(StatusCode::SERVICE_UNAVAILABLE, &json!({}));
+            return json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({}));
         }
         let text = std::str::from_utf8(body).unwrap();
         for line in text.lines() {
@@ -196,7 +196,7 @@ impl State {
             let id = event["record"]["id"].as_str().unwrap().to_owned();
             self.received.entry(id).or_insert_with(Instant::now);
         }
-        respond(StatusCode::OK, &json!({}))
+        json_response(StatusCode::OK, &json!({}))
     }
 
     fn token(&mut self, form: &[u8]) -> Response<Full<Bytes>> {
@@ -207,7 +207,7 @@ impl State {
             return refused();
         }
         let token = format!("{tenant}.{rotations}");
-        respond_token(&token)
+        token_response(&token)
     }
 
     fn page(&mut self, token: &str, body: &[u8]) -> Response<Full<Bytes>> {
@@ -219,12 +219,12 @@ impl State {
         }
         if tenant.is_refusing {
             let unavailable = json!({"fail": [{"code": "unavailable", "message": "maintenance"}]});
-            return respond(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
+            return json_response(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
         }
         let query: Value = serde_json::from_slice(body).unwrap();
         if !is_in_window(&query) {
             let nothing = json!({"meta": {"status": 200}, "data": []});
-            return respond(StatusCode::OK, &nothing);
+            return json_response(StatusCode::OK, &nothing);
         }
         let now = Instant::now();
         if let Some(due) = tenant.due {
@@ -248,7 +248,7 @@ impl State {
         }
         tenant.answered.entry(page).or_insert(now);
         let body = json!({"meta": {"status": 200, "pagination": pagination}, "data": records});
-        respond(StatusCode::OK, &body)
+        json_response(StatusCode::OK, &body)
     }
 }
 
@@ -267,7 +267,7 @@ fn interval_after(tenant: &str, page: usize) -> Duration {
 /// The refusal of a call before it is due.
 fn too_early(left: Duration) -> Response<Full<Bytes>> {
     let body = json!({"fail": [{"code": "too_many_requests", "message": "slow down"}]});
-    let mut response = respond(StatusCode::TOO_MANY_REQUESTS, &body);
+    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
     let left_ms = (left.as_millis() + 1).to_string();
     let headers = response.headers_mut();
     headers.insert("x-ratelimit-reset", left_ms.parse().unwrap());
@@ -276,5 +276,5 @@ fn too_early(left: Duration) -> Response<Full<Bytes>> {
 
 fn refused() -> Response<Full<Bytes>> {
     let body = json!({"fail": [{"code": "InvalidClientIdentifier", "message": "no"}]});
-    respond(StatusCode::UNAUTHORIZED, &body)
+    json_response(StatusCode::UNAUTHORIZED, &body)
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
 use crate::random::Random;
 use crate::records::{LogRecordBuilder, PEOPLE, ip};
+use crate::response::SimulatedResponse;
 use crate::time::UtcTime;
 
 /// Generates an audit event.
@@ -39,7 +39,7 @@ pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Returns the categories, as `get-categories` lists them.
-pub(crate) fn categories() -> Answer {
+pub(crate) fn categories() -> SimulatedResponse {
     let mut codes: Vec<&str> = TYPES.iter().map(|(_, category, _)| *category).collect();
     codes.sort_unstable();
     codes.dedup();
@@ -49,7 +49,7 @@ pub(crate) fn categories() -> Answer {
     };
     let categories: Vec<Value> = codes.iter().map(category).collect();
     let meta = json!({"status": 200, "pagination": {"pageSize": categories.len()}});
-    Answer::json(
+    SimulatedResponse::json(
         200,
         &json!({"meta": meta, "data": [{"categories": categories}], "fail": []}),
     )

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::answer::Answer;
 use crate::config::Config;
 use crate::fault::{FailShape, fail_body};
 use crate::random::Random;
 use crate::request::{Request, find, parse_form};
+use crate::response::SimulatedResponse;
 
 /// Tokens, credentials and quotas of the API.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Auth {
     }
 
     /// Answers a request for an access token.
-    pub(crate) fn grant(&mut self, request: &Request, now_ms: i64) -> Answer {
+    pub(crate) fn grant(&mut self, request: &Request, now_ms: i64) -> SimulatedResponse {
         let form = parse_form(&String::from_utf8_lossy(&request.body));
         let (id, secret) = basic(request.authorization.as_deref()).unwrap_or_else(|| {
             let value = |name| find(&form, name).unwrap_or_default().to_owned();
@@ -59,7 +59,7 @@ impl Auth {
                 "unsupported_grant_type",
                 "Grant type is not valid",
             );
-            return Answer::json(400, &body);
+            return SimulatedResponse::json(400, &body);
         }
         if id != self.client_id || secret != self.client_secret {
             let code = match self.shape {
@@ -67,14 +67,14 @@ impl Auth {
                 FailShape::Nested => "invalid_client_identifier",
             };
             let body = fail_body(401, self.shape, code, "Client credentials are invalid");
-            return Answer::json(401, &body);
+            return SimulatedResponse::json(401, &body);
         }
         let token = self.random.token(64);
         let lifetime_ms =
             i64::try_from(self.token_lifetime_s.saturating_mul(1000)).unwrap_or(i64::MAX);
         self.tokens
             .insert(token.clone(), now_ms.saturating_add(lifetime_ms));
-        Answer::json(
+        SimulatedResponse::json(
             200,
             &json!({"access_token": token, "token_type": "Bearer", "expires_in": self.token_lifetime_s,
                 "scope": ""}),
@@ -82,7 +82,7 @@ impl Auth {
     }
 
     /// Returns the refusal of a request without a valid access token.
-    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<Answer> {
+    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<SimulatedResponse> {
         let token = request
             .authorization
             .as_deref()
@@ -96,7 +96,7 @@ impl Auth {
             ),
             None => ("unauthorized", "Access token is missing"),
         };
-        Some(Answer::json(
+        Some(SimulatedResponse::json(
             401,
             &fail_body(401, self.shape, code, message),
         ))
@@ -142,11 +142,11 @@ impl Quota {
         }
     }
 
-    /// Counts a call. Returns the headers of its answer, and the refusal if it exceeds the quota.
+    /// Counts a call. Returns the headers of its response, and the refusal if it exceeds the quota.
     pub(crate) fn count_call(
         &mut self,
         now_ms: i64,
-    ) -> (Vec<(&'static str, String)>, Option<Answer>) {
+    ) -> (Vec<(&'static str, String)>, Option<SimulatedResponse>) {
         if now_ms.saturating_sub(self.window_start_ms) >= self.window_ms {
             self.window_start_ms = now_ms;
             self.used = 0;
@@ -170,7 +170,7 @@ impl Quota {
     }
 
     /// Refuses a call in one of several forms, in turn.
-    fn refusal(&mut self, reset_ms: i64) -> Answer {
+    fn refusal(&mut self, reset_ms: i64) -> SimulatedResponse {
         self.refused_count = self.refused_count.wrapping_add(1);
         let text = json!({"detail": format!("Over throttling limit ({} per window)", self.limit)});
         let fail = fail_body(
@@ -179,7 +179,7 @@ impl Quota {
             "too_many_requests",
             "Rate limit is exceeded",
         );
-        let answer = Answer::json(
+        let response = SimulatedResponse::json(
             429,
             if self.refused_count.is_multiple_of(2) {
                 &fail
@@ -188,8 +188,8 @@ impl Quota {
             },
         );
         if self.refused_count.is_multiple_of(3) {
-            return answer;
+            return response;
         }
-        answer.with("retry-after", (reset_ms / 1000 + 1).to_string())
+        response.with("retry-after", (reset_ms / 1000 + 1).to_string())
     }
 }

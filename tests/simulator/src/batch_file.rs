@@ -69,9 +69,9 @@ pub(crate) struct BatchFile {
     /// Generates its records.
     pub(crate) record_generator: RecordGenerator,
     content: OnceLock<Content>,
-    /// Set by the first answer and never changed after it: the modified file if a fault added a
+    /// Set by the first response and never changed after it: the modified file if a fault added a
     /// line, else `None`.
-    first_answer: OnceLock<Option<ModifiedFile>>,
+    first_response: OnceLock<Option<ModifiedFile>>,
     served: AtomicU64,
     faults: AtomicU64,
     deleted: AtomicBool,
@@ -105,7 +105,7 @@ impl BatchFile {
             spec,
             record_generator: generator,
             content: OnceLock::new(),
-            first_answer: OnceLock::new(),
+            first_response: OnceLock::new(),
             served: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
@@ -120,10 +120,10 @@ impl BatchFile {
         })
     }
 
-    /// Returns the bytes of an answer. If the effect of the first one adds a line to
-    /// the file, it stays there for all later answers.
+    /// Returns the bytes of a response. If the effect of the first one adds a line to
+    /// the file, it stays there for all later responses.
     pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
-        let modified = self.first_answer.get_or_init(|| {
+        let modified = self.first_response.get_or_init(|| {
             let line = line::for_effect(effect?, self.record_generator.event_type)?;
             Some(ModifiedFile {
                 gzip: line.insert_into(&self.content().gzip).into(),
@@ -136,21 +136,21 @@ impl BatchFile {
 
     /// Returns whether the file was answered before, so that its lines can no longer change.
     pub(crate) fn was_answered(&self) -> bool {
-        self.first_answer.get().is_some()
+        self.first_response.get().is_some()
     }
 
     /// Returns the kind of the line that a fault has added to it.
     pub(crate) fn injected_line(&self) -> Option<&LineKind> {
-        let modified = self.first_answer.get()?.as_ref()?;
+        let modified = self.first_response.get()?.as_ref()?;
         Some(&modified.line_kind)
     }
 
-    /// Notes that a fault applies to an answer.
+    /// Notes that a fault applies to a response.
     pub(crate) fn note_fault(&self) {
         self.faults.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns the number of answers that a fault applied to.
+    /// Returns the number of responses that a fault applied to.
     pub(crate) fn fault_count(&self) -> u64 {
         self.faults.load(Ordering::SeqCst)
     }

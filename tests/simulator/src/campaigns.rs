@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
 use crate::items::Item;
 use crate::log::{Log, RequestContext, View, invalid};
 use crate::post::PostEndpoint;
+use crate::response::SimulatedResponse;
 
-/// The members of a campaign that a collector adds to a person's row; answers do not have them.
+/// The members of a campaign that a collector adds to a person's row; responses do not have them.
 const CAMPAIGN_FIELDS: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 
 /// Answers with all campaigns on one page: no paging is documented. With odd shapes one is still to
 /// be launched.
-pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
+pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> SimulatedResponse {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
     for item in log.items().iter().filter(|item| !item.is_removed) {
         let Some(id) = campaign_of(item) else {
@@ -47,7 +47,7 @@ pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
         data.push(json!({"id": "campaign-pending", "name": "Not yet", "numSent": 0}));
     }
     let meta = json!({"status": 200, "pagination": {"pageSize": data.len()}});
-    Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
+    SimulatedResponse::json(200, &json!({"meta": meta, "data": data, "fail": []}))
 }
 
 /// Answers with a page of the people of one campaign.
@@ -56,7 +56,7 @@ pub(crate) fn people(
     row: &PostEndpoint,
     body: &[u8],
     context: &RequestContext<'_>,
-) -> Answer {
+) -> SimulatedResponse {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = request.pointer("/data/0/id").and_then(Value::as_str);
     let includes = |item: &Item| id.is_some() && campaign_of(item) == id;
@@ -74,7 +74,7 @@ pub(crate) fn people(
         includes: &includes,
         show: &show,
     };
-    log.answer_for(row, body, context, &view)
+    log.response_for(row, body, context, &view)
 }
 
 fn campaign_of(item: &Item) -> Option<&str> {

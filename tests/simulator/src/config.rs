@@ -72,7 +72,7 @@ pub struct Config {
     pub gzip_level: u32,
     /// When the files are generated.
     pub generate: Generate,
-    /// The form of the error answers.
+    /// The form of the error responses.
     pub fail_shape: FailShape,
     /// The client id of the application; made from the seed when empty.
     pub client_id: String,

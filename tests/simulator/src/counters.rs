@@ -10,7 +10,7 @@ use crate::tenant_state::lock;
 /// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// How many requests to each endpoint are finished: answered, or closed without an answer.
+    /// How many requests to each endpoint are finished: answered, or closed without a response.
     pub finished_by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many requests have come to each endpoint, also those that are not finished.
     pub begun_by_endpoint: BTreeMap<Endpoint, u64>,
@@ -20,13 +20,13 @@ pub struct Requests {
     pub bearer_violations: u64,
     /// How many connections were open at once, at most.
     pub connections_peak: u64,
-    /// Every request in order: endpoint, stream and status; 0 where no answer was sent.
+    /// Every request in order: endpoint, stream and status; 0 where no response was sent.
     pub log: Vec<(Endpoint, String, u16)>,
 }
 
 impl Requests {
-    /// Returns how many requests to an endpoint are finished: answered, or closed without an
-    /// answer.
+    /// Returns how many requests to an endpoint are finished: answered, or closed without a
+    /// response.
     #[must_use]
     pub fn finished_at(&self, endpoint: Endpoint) -> u64 {
         self.finished_by_endpoint

@@ -5,24 +5,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::answer::Answer;
 use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
 use crate::feed::RewrittenRecord;
 use crate::identity::is_log_position_key;
 use crate::items::identity_of;
 use crate::request::Request;
+use crate::response::SimulatedResponse;
 use crate::siem::{FileList, bad_parameter};
 use crate::time::{DAY_MS, parse_date_time};
 
 /// Answers a request for a page of events.
-pub(crate) fn answer(
+pub(crate) fn respond(
     list: &FileList,
     request: &Request,
     (now_ms, odd_shapes): (i64, bool),
     effect: Option<&Effect>,
-) -> (Answer, Vec<RewrittenRecord>) {
-    let refused = |answer| (answer, Vec::new());
+) -> (SimulatedResponse, Vec<RewrittenRecord>) {
+    let refused = |response| (response, Vec::new());
     let size = match request.parameter("pageSize").map(str::parse::<usize>) {
         None => PAGE_EVENTS_MAX,
         Some(Ok(size)) if (1..=PAGE_EVENTS_MAX).contains(&size) => size,
@@ -38,7 +38,7 @@ pub(crate) fn answer(
         },
         None => match since(request, now_ms) {
             Ok(since_ms) => (first_near(&records, since_ms), since_ms),
-            Err(answer) => return refused(answer),
+            Err(response) => return refused(response),
         },
     };
     let mut page = Page::default();
@@ -69,7 +69,10 @@ pub(crate) fn answer(
     }
     body.insert("pageSize".to_owned(), json!(size));
     body.insert("isCaughtUp".to_owned(), json!(to >= records.len()));
-    (Answer::json(200, &Value::Object(body)), page.rewritten)
+    (
+        SimulatedResponse::json(200, &Value::Object(body)),
+        page.rewritten,
+    )
 }
 
 /// A page under construction.
@@ -125,7 +128,7 @@ fn first_near(records: &[(u64, RecordRange)], since_ms: i64) -> usize {
 }
 
 /// Returns the start of the window; the last 24 hours are served.
-fn since(request: &Request, now_ms: i64) -> Result<i64, Answer> {
+fn since(request: &Request, now_ms: i64) -> Result<i64, SimulatedResponse> {
     let Some(text) = request.parameter("dateRangeStartsAt") else {
         return Ok(now_ms - DAY_MS);
     };
@@ -133,7 +136,7 @@ fn since(request: &Request, now_ms: i64) -> Result<i64, Answer> {
     if since_ms < now_ms - DAY_MS {
         let message = "dateRangeStartsAt must be within the last 24 hours";
         let error = json!({"error": {"code": "bad_request", "message": message}});
-        return Err(Answer::json(400, &error));
+        return Err(SimulatedResponse::json(400, &error));
     }
     Ok(since_ms)
 }

@@ -1,11 +1,11 @@
-//! Faults: which requests they apply to, and their effects on each part of an answer.
+//! Faults: which requests they apply to, and their effects on each part of a response.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Ending};
 use crate::batch_file::{BatchFile, gzip, inflate};
 use crate::random::Random;
+use crate::response::{Ending, SimulatedResponse};
 use crate::siem::Page;
 use crate::time::UtcTime;
 
@@ -55,11 +55,11 @@ pub enum When {
     First(u64),
     /// One of them; 1 is the first after the fault was scripted.
     Nth(u64),
-    /// This many of a thousand answers, chosen by the seed.
+    /// This many of a thousand responses, chosen by the seed.
     PerMille(u32),
 }
 
-/// The two forms of `fail` in an answer.
+/// The two forms of `fail` in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailShape {
     /// `fail[].code`.
@@ -71,11 +71,11 @@ pub enum FailShape {
 /// The effect of a fault.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Another answer, whatever the request is.
-    Answer {
+    /// Another response, whatever the request is.
+    Respond {
         /// The status.
         status: u16,
-        /// Headers beside those that every answer has.
+        /// Headers beside those that every response has.
         headers: Vec<(&'static str, String)>,
         /// The body.
         body: String,
@@ -87,16 +87,16 @@ pub enum Effect {
         /// How far ahead.
         ms: i64,
     },
-    /// The connection ends without an answer.
+    /// The connection ends without a response.
     CloseBeforeHeaders,
     /// The connection ends after half of the body.
     CloseMidBody,
-    /// The header `Date` of the answer is ahead of the upstream's clock, or behind it.
+    /// The header `Date` of the response is ahead of the upstream's clock, or behind it.
     DateAhead {
         /// How far ahead; negative is behind.
         ms: i64,
     },
-    /// The header `Date` of the answer is this text.
+    /// The header `Date` of the response is this text.
     DateText(&'static str),
     /// The file is empty.
     EmptyFile,
@@ -107,7 +107,7 @@ pub enum Effect {
     /// The page lists every file twice.
     FilesListedTwice,
     /// The file has one more line, which is not UTF-8. Like every added line, it is added with the
-    /// first answer and stays.
+    /// first response and stays.
     InvalidUtf8Line,
     /// The file has one more line, which is longer than any record.
     LongLine,
@@ -128,7 +128,7 @@ pub enum Effect {
         /// For how long.
         for_ms: u64,
     },
-    /// The answer is delayed.
+    /// The response is delayed.
     Stall {
         /// For how long.
         ms: u64,
@@ -140,7 +140,7 @@ pub enum Effect {
     },
     /// Bytes follow the end of the gzip stream.
     TrailingGarbage,
-    /// The gzip stream ends early, and the answer with it.
+    /// The gzip stream ends early, and the response with it.
     TruncatedGzip,
     /// The file is two gzip members, one after another.
     TwoMembers,
@@ -154,7 +154,7 @@ impl Effect {
     /// Creates a status with an HTML body, as a gateway in front of the API answers.
     #[must_use]
     pub fn html(status: u16) -> Self {
-        Self::Answer {
+        Self::Respond {
             status,
             headers: vec![("content-type", "text/html".to_owned())],
             body: format!("<html><head><title>{status}</title></head><body>{status}</body></html>"),
@@ -164,14 +164,14 @@ impl Effect {
     /// Creates an error in one of the two forms, with any status; 200 is a real one.
     #[must_use]
     pub fn fail(status: u16, shape: FailShape, code: &str, message: &str) -> Self {
-        Self::Answer {
+        Self::Respond {
             status,
             headers: vec![("content-type", "application/json".to_owned())],
             body: fail_body(status, shape, code, message).to_string(),
         }
     }
 
-    /// Creates the answer that the access token has expired.
+    /// Creates the response that the access token has expired.
     #[must_use]
     pub fn token_expired() -> Self {
         Self::fail(
@@ -182,29 +182,29 @@ impl Effect {
         )
     }
 
-    /// Creates the answer that a product or a permission is missing.
+    /// Creates the response that a product or a permission is missing.
     #[must_use]
     pub fn app_forbidden() -> Self {
         Self::fail(403, FailShape::Flat, "app_forbidden", FORBIDDEN)
     }
 
-    /// Creates the answer to too many requests, with `Retry-After` if given.
+    /// Creates the response to too many requests, with `Retry-After` if given.
     #[must_use]
     pub fn throttled(retry_after_s: Option<u32>) -> Self {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
         let body = json!({"detail": "Over throttling limit (50/15 min)"}).to_string();
-        Self::Answer {
+        Self::Respond {
             status: 429,
             headers,
             body,
         }
     }
 
-    /// Creates the storage's answer for a file that does not exist.
+    /// Creates the storage's response for a file that does not exist.
     #[must_use]
     pub fn file_gone() -> Self {
-        Self::Answer {
+        Self::Respond {
             status: 404,
             headers: vec![("content-type", "application/xml".to_owned())],
             body:
@@ -335,13 +335,13 @@ impl Faults {
 /// What to do before a request is processed.
 #[derive(Debug)]
 pub(crate) enum RequestAction {
-    /// Sends this answer instead of the real one.
-    Answer(Answer),
-    /// Closes the connection without an answer.
+    /// Sends this response instead of the real one.
+    Respond(SimulatedResponse),
+    /// Closes the connection without a response.
     Close,
-    /// Sends the real answer.
+    /// Sends the real response.
     Proceed,
-    /// Sends the real answer after this many milliseconds.
+    /// Sends the real response after this many milliseconds.
     Wait(u64),
 }
 
@@ -355,22 +355,22 @@ pub(crate) fn request_action(
     match effect {
         Effect::RetryAfterDate { status, ms } => {
             let until = UtcTime::new(now_ms.saturating_add(*ms)).http();
-            RequestAction::Answer(Answer::new(*status, "").with("retry-after", until))
+            RequestAction::Respond(SimulatedResponse::new(*status, "").with("retry-after", until))
         }
-        Effect::Answer {
+        Effect::Respond {
             status,
             headers,
             body,
         } => {
-            let mut answer = Answer::new(*status, body.clone());
-            answer.headers.clone_from(headers);
-            RequestAction::Answer(answer)
+            let mut response = SimulatedResponse::new(*status, body.clone());
+            response.headers.clone_from(headers);
+            RequestAction::Respond(response)
         }
         Effect::CloseBeforeHeaders => RequestAction::Close,
         Effect::ExpiredLinks if endpoint == Endpoint::File => {
-            RequestAction::Answer(crate::storage::denied("Request has expired"))
+            RequestAction::Respond(crate::storage::denied("Request has expired"))
         }
-        Effect::PageTokenRefused if has_page_token => RequestAction::Answer(page_token_refused()),
+        Effect::PageTokenRefused if has_page_token => RequestAction::Respond(page_token_refused()),
         Effect::Stall { ms } => RequestAction::Wait(*ms),
         Effect::CloseMidBody
         | Effect::DateAhead { .. }
@@ -418,7 +418,7 @@ pub(crate) fn apply_to_page(effect: &Effect, page: &mut Page) {
     }
 }
 
-/// Applies an effect to the bytes of a file, for one answer.
+/// Applies an effect to the bytes of a file, for one response.
 pub(crate) fn apply_to_file(effect: &Effect, file: Bytes) -> Bytes {
     if let Effect::EmptyFile = effect {
         Bytes::new()
@@ -437,25 +437,25 @@ pub(crate) fn apply_to_file(effect: &Effect, file: Bytes) -> Bytes {
     }
 }
 
-/// Applies an effect to how the answer is sent.
-pub(crate) fn apply_to_answer(effect: &Effect, answer: &mut Answer) {
+/// Applies an effect to how the response is sent.
+pub(crate) fn apply_to_response(effect: &Effect, response: &mut SimulatedResponse) {
     if let Effect::CloseMidBody = effect {
-        answer.ending = Ending::CloseAfterHalf;
+        response.ending = Ending::CloseAfterHalf;
     } else if let Effect::Slow {
         bytes_per_s,
         for_ms,
     } = effect
     {
-        answer.ending = Ending::Slow {
+        response.ending = Ending::Slow {
             bytes_per_s: *bytes_per_s,
             for_ms: *for_ms,
         };
     } else if let Effect::StallMidBody { ms } = effect {
-        answer.ending = Ending::StallAfterHalf(*ms);
+        response.ending = Ending::StallAfterHalf(*ms);
     }
 }
 
-/// Returns the header `Date` of an answer.
+/// Returns the header `Date` of a response.
 pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
     if let Some(Effect::DateText(text)) = effect {
         return (*text).to_owned();
@@ -467,15 +467,15 @@ pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
     UtcTime::new(now_ms.saturating_add(ahead_ms)).http()
 }
 
-/// Returns the error answer for a page token that is not one.
-pub(crate) fn page_token_refused() -> Answer {
+/// Returns the error response for a page token that is not one.
+pub(crate) fn page_token_refused() -> SimulatedResponse {
     let body = fail_body(
         400,
         FailShape::Flat,
         "invalid_page_token",
         "Page token is not valid",
     );
-    Answer::json(400, &body)
+    SimulatedResponse::json(400, &body)
 }
 
 /// Returns an error in one of the two forms.

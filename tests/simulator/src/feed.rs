@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
 use crate::fault::{Effect, page_token_refused};
 use crate::identity::Identity;
 use crate::items::{Item, identity_of};
 use crate::log::{Log, RequestContext};
+use crate::response::SimulatedResponse;
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;
 
@@ -16,12 +16,12 @@ use crate::zip;
 pub(crate) type RewrittenRecord = (Identity, Identity);
 
 /// Answers a request for the next file.
-pub(crate) fn answer(
+pub(crate) fn respond(
     log: &mut Log,
     stream: &str,
     body: &[u8],
     context: &RequestContext<'_>,
-) -> (Answer, Vec<RewrittenRecord>) {
+) -> (SimulatedResponse, Vec<RewrittenRecord>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let request = body.pointer("/data/0").cloned().unwrap_or_default();
     let mut items = log.by_arrival();
@@ -70,7 +70,7 @@ pub(crate) fn answer(
         (format!("{name}.{extension}"), content.into_bytes())
     };
     let disposition = format!("attachment; filename=\"{name}\"");
-    let answer = Answer::new(200, bytes)
+    let response = SimulatedResponse::new(200, bytes)
         .with("content-type", "application/octet-stream")
         .with("content-disposition", disposition);
     // Without anything new the token stays the same; with odd shapes it is then sometimes omitted.
@@ -78,9 +78,12 @@ pub(crate) fn answer(
     let is_repeated = matches!(context.effect, Some(Effect::PageRepeated));
     let next = token(if is_repeated { from } else { to });
     match context.effect {
-        Some(Effect::NoPageToken) => (answer, rewritten),
-        _ if omits_token => (answer, rewritten),
-        _ => (answer.with("x-mc-threat-feed-next-token", next), rewritten),
+        Some(Effect::NoPageToken) => (response, rewritten),
+        _ if omits_token => (response, rewritten),
+        _ => (
+            response.with("x-mc-threat-feed-next-token", next),
+            rewritten,
+        ),
     }
 }
 

@@ -12,7 +12,6 @@
 //! served, by an identity that is computed here and not by the code under test. Faults are scripted
 //! ([`Fault`]).
 
-mod answer;
 mod audit;
 mod auth;
 mod batch_file;
@@ -35,6 +34,7 @@ mod post;
 mod random;
 mod records;
 mod request;
+mod response;
 mod sample_records;
 mod server;
 mod siem;

@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
 use crate::fault::{Effect, FailShape, fail_body, page_token_refused};
 use crate::items::Item;
 use crate::post::{ItemsLocation, PostEndpoint};
 use crate::random::Random;
+use crate::response::SimulatedResponse;
 use crate::time::parse_date_time;
 
 /// The items of one endpoint, newest first.
@@ -28,7 +28,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) effect: Option<&'a Effect>,
 }
 
-/// Which items an answer has, and how it shows their records.
+/// Which items a response has, and how it shows their records.
 pub(crate) struct View<'a> {
     pub(crate) includes: &'a dyn Fn(&Item) -> bool,
     pub(crate) show: &'a dyn Fn(&Value) -> Value,
@@ -84,30 +84,30 @@ impl Log {
 
     /// Answers a request for a page. With odd shapes, some windows end in an empty page with a
     /// `next` that leads nowhere.
-    pub(crate) fn answer(
+    pub(crate) fn respond(
         &mut self,
         row: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
-    ) -> Answer {
+    ) -> SimulatedResponse {
         let all = View {
             includes: &|_| true,
             show: &Value::clone,
         };
-        self.answer_for(row, body, context, &all)
+        self.response_for(row, body, context, &all)
     }
 
     /// Answers a request for a page of some of the items, each in another form.
-    pub(crate) fn answer_for(
+    pub(crate) fn response_for(
         &mut self,
         row: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
         view: &View<'_>,
-    ) -> Answer {
+    ) -> SimulatedResponse {
         let query = match Query::parse(row, body, context) {
             Ok(query) => query,
-            Err(answer) => return answer,
+            Err(response) => return response,
         };
         let mut matching = self.matching_items(&query);
         matching.retain(|item| (view.includes)(item));
@@ -136,7 +136,7 @@ impl Log {
             ItemsLocation::ListInObject(list) => json!({ list: items }),
         };
         let meta = json!({"status": 200, "pagination": pagination});
-        Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
+        SimulatedResponse::json(200, &json!({"meta": meta, "data": data, "fail": []}))
     }
 
     /// Returns the items that a request may see, in its order.
@@ -157,7 +157,7 @@ impl Query {
         row: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
-    ) -> Result<Self, Answer> {
+    ) -> Result<Self, SimulatedResponse> {
         let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
         let data = body
             .get("data")
@@ -226,9 +226,9 @@ fn number(value: &Value) -> Option<usize> {
     }
 }
 
-pub(crate) fn invalid(field: &str) -> Answer {
+pub(crate) fn invalid(field: &str) -> SimulatedResponse {
     let message = format!("{field} is missing or not valid");
-    Answer::json(
+    SimulatedResponse::json(
         400,
         &fail_body(400, FailShape::Nested, "err_validation_null", &message),
     )

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::Answer;
 use crate::config::Config;
 use crate::fault::{FORBIDDEN, FailShape, fail_body};
+use crate::response::SimulatedResponse;
 
 /// How the API refuses a stream that may not be read. All three have been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,17 @@ impl Permissions {
         };
     }
 
-    /// Returns the answer for a stream that may not be read.
-    pub(crate) fn refusal(&self, stream: &str, shape: FailShape) -> Option<Answer> {
+    /// Returns the response for a stream that may not be read.
+    pub(crate) fn refusal(&self, stream: &str, shape: FailShape) -> Option<SimulatedResponse> {
         self.refused
             .get(stream)
-            .map(|refusal| refusal.answer(shape))
+            .map(|refusal| refusal.response(shape))
     }
 }
 
 impl StreamRefusal {
-    /// Returns the answer, with `fail` in one of its two forms.
-    pub(crate) fn answer(self, shape: FailShape) -> Answer {
+    /// Returns the response, with `fail` in one of its two forms.
+    pub(crate) fn response(self, shape: FailShape) -> SimulatedResponse {
         let (status, code, message) = match self {
             Self::Forbidden => (403, "app_forbidden", FORBIDDEN),
             Self::FailWithStatus200 => (200, "app_forbidden", FORBIDDEN),
@@ -66,6 +66,6 @@ impl StreamRefusal {
                 "Endpoint does not exist",
             ),
         };
-        Answer::json(status, &fail_body(status, shape, code, message))
+        SimulatedResponse::json(status, &fail_body(status, shape, code, message))
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct PostEndpoint {
     pub(crate) kind: Kind,
     /// The names of the bounds of the window, in `data[0]` of the request, where it has one.
     pub(crate) window: Option<(&'static str, &'static str)>,
-    /// Where the items are in the answer.
+    /// Where the items are in the response.
     pub(crate) items_location: ItemsLocation,
     /// Whether all items are shown only to requests with `admin`.
     pub(crate) for_admin: bool,
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Pages,
 }
 
-/// Where the items are in an answer.
+/// Where the items are in a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ItemsLocation {
     /// `data` is the list of items.

@@ -1,4 +1,4 @@
-//! The two origins: from a connection to an answer.
+//! The two origins: from a connection to a response.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
 use crate::fault::{
-    Effect, Endpoint, FaultTarget, RequestAction, apply_to_answer, apply_to_file, date,
+    Effect, Endpoint, FaultTarget, RequestAction, apply_to_file, apply_to_response, date,
     request_action,
 };
 use crate::permissions::StreamRefusal;
 use crate::post::Kind;
 use crate::request::Request;
+use crate::response::{Closed, Payload, SimulatedResponse};
 use crate::tenant_state::TenantState;
 use crate::{audit, campaigns, events, feed, post, siem, storage};
 
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection(state: Arc<TenantState>, origin: Origin, stream: TcpStream) {
-    // Small answers must not wait for each other; where this fails they do.
+    // Small responses must not wait for each other; where this fails they do.
     let _ = stream.set_nodelay(true);
     state.counters.note_opened();
     let service = service_fn(|request| respond(&state, origin, request));
@@ -87,8 +87,8 @@ async fn respond(
     let action = effect.as_ref().map_or(RequestAction::Proceed, |effect| {
         request_action(effect, endpoint, has_page_token, state.clock.now_ms())
     });
-    let (fault_answer, wait_ms) = match action {
-        RequestAction::Answer(answer) => (Some(answer), 0),
+    let (fault_response, wait_ms) = match action {
+        RequestAction::Respond(response) => (Some(response), 0),
         RequestAction::Close => {
             state.counters.note_finished(endpoint, &stream, 0);
             return Err(Closed);
@@ -99,25 +99,25 @@ async fn respond(
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
-    let mut answer = match origin {
-        Origin::Api => api(state, &request, endpoint, fault_answer, effect.clone()).await,
-        Origin::Storage => match fault_answer {
-            Some(answer) => answer,
-            None => storage_answer(state, &request, file, effect.clone()).await,
+    let mut response = match origin {
+        Origin::Api => api(state, &request, endpoint, fault_response, effect.clone()).await,
+        Origin::Storage => match fault_response {
+            Some(response) => response,
+            None => storage_response(state, &request, file, effect.clone()).await,
         },
     };
     if let Some(effect) = &effect {
-        apply_to_answer(effect, &mut answer);
+        apply_to_response(effect, &mut response);
     }
     state
         .counters
-        .note_finished(endpoint, &stream, answer.status);
+        .note_finished(endpoint, &stream, response.status);
     let date = date(effect.as_ref(), state.clock.now_ms());
     let id = match origin {
         Origin::Api => "x-request-id",
         Origin::Storage => "x-amz-request-id",
     };
-    Ok(answer
+    Ok(response
         .with("date", date)
         .with(id, state.request_id())
         .into_response())
@@ -153,9 +153,9 @@ async fn api(
     state: &Arc<TenantState>,
     request: &Request,
     endpoint: Endpoint,
-    fault_answer: Option<Answer>,
+    fault_response: Option<SimulatedResponse>,
     effect: Option<Effect>,
-) -> Answer {
+) -> SimulatedResponse {
     let now_ms = state.clock.now_ms();
     let quota = match endpoint {
         Endpoint::Batch => state.batch_quota(),
@@ -165,32 +165,36 @@ async fn api(
         }
     };
     let (headers, throttled) = { quota }.count_call(now_ms);
-    let refused = fault_answer.or_else(|| match endpoint {
+    let refused = fault_response.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
             state.auth().refusal(request, now_ms)
         }
     });
-    let mut answer = match refused.or(throttled) {
-        Some(answer) => answer,
+    let mut response = match refused.or(throttled) {
+        Some(response) => response,
         None => match endpoint {
             Endpoint::Batch => batch(state, request, effect).await,
             Endpoint::Events => single_events(state, request, effect.as_ref()),
             Endpoint::File | Endpoint::Other => endpoint_missing(state),
-            Endpoint::Post => post_answer(state, request, effect.as_ref()),
+            Endpoint::Post => post_response(state, request, effect.as_ref()),
             Endpoint::Token => state.auth().grant(request, now_ms),
         },
     };
-    answer.headers.extend(headers);
-    answer
+    response.headers.extend(headers);
+    response
 }
 
-async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effect>) -> Answer {
+async fn batch(
+    state: &Arc<TenantState>,
+    request: &Request,
+    effect: Option<Effect>,
+) -> SimulatedResponse {
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("type");
     };
-    if let Some(answer) = refusal(state, event_type.stream()) {
-        return answer;
+    if let Some(response) = refusal(state, event_type.stream()) {
+        return response;
     }
     let now_ms = state.clock.now_ms();
     let page = match state.file_lists().get(&event_type) {
@@ -199,7 +203,7 @@ async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effec
     };
     let mut page = match page {
         Ok(page) => page,
-        Err(answer) => return answer,
+        Err(response) => return response,
     };
     let requested_size = request
         .parameter("pageSize")
@@ -207,31 +211,39 @@ async fn batch(state: &Arc<TenantState>, request: &Request, effect: Option<Effec
     page.list_twice(&state.config, requested_size);
     page.apply_effect(effect.as_ref());
     let state = Arc::clone(state);
-    blocking(move || page.answer(&state.bucket, now_ms)).await
+    blocking(move || page.response(&state.bucket, now_ms)).await
 }
 
-fn single_events(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
+fn single_events(
+    state: &TenantState,
+    request: &Request,
+    effect: Option<&Effect>,
+) -> SimulatedResponse {
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("types");
     };
-    if let Some(answer) = refusal(state, event_type.stream()) {
-        return answer;
+    if let Some(response) = refusal(state, event_type.stream()) {
+        return response;
     }
     let (now_ms, odd_shapes) = (state.clock.now_ms(), state.config.odd_shapes);
-    let answer = match state.file_lists().get(&event_type) {
-        Some(list) => events::answer(list, request, (now_ms, odd_shapes), effect),
+    let response = match state.file_lists().get(&event_type) {
+        Some(list) => events::respond(list, request, (now_ms, odd_shapes), effect),
         None => (siem::bad_parameter("types"), Vec::new()),
     };
-    state.note_rewritten(event_type.stream(), answer.1);
-    answer.0
+    state.note_rewritten(event_type.stream(), response.1);
+    response.0
 }
 
-fn post_answer(state: &TenantState, request: &Request, effect: Option<&Effect>) -> Answer {
+fn post_response(
+    state: &TenantState,
+    request: &Request,
+    effect: Option<&Effect>,
+) -> SimulatedResponse {
     let Some(row) = post::row_of(&request.path, &request.body) else {
         return endpoint_missing(state);
     };
-    if let Some(answer) = refusal(state, row.stream) {
-        return answer;
+    if let Some(response) = refusal(state, row.stream) {
+        return response;
     }
     let context = state.request_context(effect);
     let mut logs = state.logs();
@@ -243,25 +255,25 @@ fn post_answer(state: &TenantState, request: &Request, effect: Option<&Effect>) 
         Kind::Campaigns => campaigns::list(log, &context),
         Kind::Categories => audit::categories(),
         Kind::Feed => {
-            let (answer, rewritten) = feed::answer(log, row.stream, &request.body, &context);
+            let (response, rewritten) = feed::respond(log, row.stream, &request.body, &context);
             state.note_rewritten(row.stream, rewritten);
-            answer
+            response
         }
-        Kind::Pages => log.answer(row, &request.body, &context),
+        Kind::Pages => log.respond(row, &request.body, &context),
     }
 }
 
-async fn storage_answer(
+async fn storage_response(
     state: &Arc<TenantState>,
     request: &Request,
     file: Option<Arc<BatchFile>>,
     effect: Option<Effect>,
-) -> Answer {
+) -> SimulatedResponse {
     let Some(file) = file.filter(|file| !file.is_deleted()) else {
         return storage::not_found();
     };
-    if let Some(answer) = state.bucket.refusal(request, state.clock.now_ms()) {
-        return answer;
+    if let Some(response) = state.bucket.refusal(request, state.clock.now_ms()) {
+        return response;
     }
     blocking(move || {
         let whole = file.bytes(effect.as_ref());
@@ -269,27 +281,28 @@ async fn storage_answer(
             Some(effect) => apply_to_file(effect, whole),
             None => whole,
         };
-        let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
+        let mut response =
+            SimulatedResponse::new(200, bytes).with("content-type", "application/gzip");
         let corrupted = effect.as_ref().is_some_and(Effect::corrupts_file);
-        answer.file = (!corrupted).then(|| Arc::clone(&file));
-        answer
+        response.file = (!corrupted).then(|| Arc::clone(&file));
+        response
     })
     .await
 }
 
 /// Runs slow work on another thread than those of the connections.
-async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+async fn blocking(work: impl FnOnce() -> SimulatedResponse + Send + 'static) -> SimulatedResponse {
     match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(_) => Answer::new(500, "the simulator itself has failed"),
+        Ok(response) => response,
+        Err(_) => SimulatedResponse::new(500, "the simulator itself has failed"),
     }
 }
 
-/// Returns the answer for a stream that may not be read.
-fn refusal(state: &TenantState, stream: &str) -> Option<Answer> {
+/// Returns the response for a stream that may not be read.
+fn refusal(state: &TenantState, stream: &str) -> Option<SimulatedResponse> {
     state.permissions().refusal(stream, state.config.fail_shape)
 }
 
-fn endpoint_missing(state: &TenantState) -> Answer {
-    StreamRefusal::EndpointMissing.answer(state.config.fail_shape)
+fn endpoint_missing(state: &TenantState) -> SimulatedResponse {
+    StreamRefusal::EndpointMissing.response(state.config.fail_shape)
 }

@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::answer::Answer;
 use crate::batch_file::{BatchFile, FileSpec, RecordRange};
 use crate::config::Config;
 use crate::event_type::EventType;
@@ -14,6 +13,7 @@ use crate::fault::{Effect, FailShape, apply_to_page, fail_body, page_token_refus
 use crate::random::Random;
 use crate::records::RecordGenerator;
 use crate::request::Request;
+use crate::response::SimulatedResponse;
 use crate::storage::Bucket;
 use crate::time::{DAY_MS, UtcTime, parse_date};
 
@@ -26,14 +26,14 @@ pub(crate) struct FileList {
     next_record: u64,
 }
 
-/// One answer of the endpoint, before it is written.
+/// One response of the endpoint, before it is written.
 #[derive(Debug)]
 pub(crate) struct Page {
     /// The files in the order of listing.
     pub(crate) files: Vec<Arc<BatchFile>>,
     /// The position of the page.
     pub(crate) position: u64,
-    /// The position of the next page, if the answer has one.
+    /// The position of the next page, if the response has one.
     pub(crate) next: Option<u64>,
     /// Whether there is no more now.
     pub(crate) caught_up: bool,
@@ -140,7 +140,7 @@ impl FileList {
         config: &Config,
         request: &Request,
         now_ms: i64,
-    ) -> Result<Page, Answer> {
+    ) -> Result<Page, SimulatedResponse> {
         let (from_ms, to_ms) = (
             day(request, "dateRangeStartsAt")?,
             day(request, "dateRangeEndsAt")?,
@@ -199,7 +199,7 @@ impl Page {
     }
 
     /// Returns the page as the endpoint writes it. Generates the files that are listed.
-    pub(crate) fn answer(&self, bucket: &Bucket, now_ms: i64) -> Answer {
+    pub(crate) fn response(&self, bucket: &Bucket, now_ms: i64) -> SimulatedResponse {
         let expiry_ms = now_ms.saturating_add(self.link_lifetime_ms);
         let expiry = UtcTime::new(expiry_ms).iso_ms();
         let mut urls: Vec<(&str, String)> = Vec::new();
@@ -219,7 +219,7 @@ impl Page {
             body.insert("@nextPage".to_owned(), Value::String(self.token(next)));
         }
         body.insert("isCaughtUp".to_owned(), Value::Bool(self.caught_up));
-        Answer::json(200, &Value::Object(body))
+        SimulatedResponse::json(200, &Value::Object(body))
     }
 
     fn token(&self, position: u64) -> String {
@@ -266,16 +266,16 @@ pub(crate) fn event_type(request: &Request) -> Option<EventType> {
     Some(event_type).filter(|event_type| Some(event_type.product()) == product)
 }
 
-/// Returns the error answer for a parameter.
-pub(crate) fn bad_parameter(name: &str) -> Answer {
+/// Returns the error response for a parameter.
+pub(crate) fn bad_parameter(name: &str) -> SimulatedResponse {
     let message = format!("Parameter {name} is not valid");
-    Answer::json(
+    SimulatedResponse::json(
         400,
         &fail_body(400, FailShape::Flat, "bad_request", &message),
     )
 }
 
-fn day(request: &Request, name: &str) -> Result<Option<i64>, Answer> {
+fn day(request: &Request, name: &str) -> Result<Option<i64>, SimulatedResponse> {
     let Some(text) = request.parameter(name) else {
         return Ok(None);
     };
@@ -284,7 +284,7 @@ fn day(request: &Request, name: &str) -> Result<Option<i64>, Answer> {
         .ok_or_else(|| bad_parameter(name))
 }
 
-fn page_size(request: &Request, files_per_page: u32) -> Result<u64, Answer> {
+fn page_size(request: &Request, files_per_page: u32) -> Result<u64, SimulatedResponse> {
     let Some(text) = request.parameter("pageSize") else {
         return Ok(u64::from(files_per_page));
     };

@@ -1,9 +1,9 @@
 //! The storage origin: signed links, and the files behind them.
 
-use crate::answer::Answer;
 use crate::identity::hex;
 use crate::random::Random;
 use crate::request::Request;
+use crate::response::SimulatedResponse;
 use crate::time::UtcTime;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ impl Bucket {
     }
 
     /// Returns the refusal of a request whose link is not valid, or that has another authorization.
-    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<Answer> {
+    pub(crate) fn refusal(&self, request: &Request, now_ms: i64) -> Option<SimulatedResponse> {
         if request.authorization.is_some() {
             return Some(error(
                 400,
@@ -84,20 +84,20 @@ impl Bucket {
     }
 }
 
-/// Returns the answer to a link that has expired.
-pub(crate) fn denied(message: &str) -> Answer {
+/// Returns the response to a link that has expired.
+pub(crate) fn denied(message: &str) -> SimulatedResponse {
     error(403, "AccessDenied", message)
 }
 
-/// Returns the answer to a path without a file.
-pub(crate) fn not_found() -> Answer {
+/// Returns the response to a path without a file.
+pub(crate) fn not_found() -> SimulatedResponse {
     error(404, "NoSuchKey", "The specified key does not exist")
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+fn error(status: u16, code: &str, message: &str) -> SimulatedResponse {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
-    Answer::new(status, body).with("content-type", "application/xml")
+    SimulatedResponse::new(status, body).with("content-type", "application/xml")
 }

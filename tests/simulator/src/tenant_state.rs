@@ -44,7 +44,7 @@ pub(crate) struct TenantState {
     permissions: Mutex<Permissions>,
     /// Records sent in another form, with their original identity and how often they were sent.
     rewritten_records: Mutex<RewrittenRecords>,
-    answer_count: AtomicU64,
+    response_count: AtomicU64,
 }
 
 /// By stream and by the identity of a rewritten record: its original identity, and how often it
@@ -85,7 +85,7 @@ impl TenantState {
             record_counts: Mutex::new(record_counts),
             permissions: Mutex::new(permissions),
             rewritten_records: Mutex::new(BTreeMap::new()),
-            answer_count: AtomicU64::new(0),
+            response_count: AtomicU64::new(0),
             config,
         }
     }
@@ -264,9 +264,9 @@ impl TenantState {
         ledger
     }
 
-    /// Returns the id of the next answer.
+    /// Returns the id of the next response.
     pub(crate) fn request_id(&self) -> String {
-        let number = self.answer_count.fetch_add(1, Ordering::SeqCst);
+        let number = self.response_count.fetch_add(1, Ordering::SeqCst);
         Random::new(self.config.seed, "request", &[number]).uuid()
     }
 }

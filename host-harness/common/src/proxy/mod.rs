@@ -244,7 +244,7 @@ impl fmt::Display for ProxyError {
             ),
             Self::Closed(proxy) => write!(
                 f,
-                "the proxy {proxy} closed the connection before its answer was complete; see the log of the proxy"
+                "the proxy {proxy} closed the connection before its response was complete; see the log of the proxy"
             ),
             Self::NotHttp(proxy) => write!(
                 f,
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_refusal_suggests_the_setting() {
-        let answer = |url: &str, status: u16, offers: &[&str]| {
+        let refusal_text = |url: &str, status: u16, offers: &[&str]| {
             let proxies = Proxies::from_setting(url, &|_| None).unwrap();
             let proxy = proxies.proxy_for("https", "x", None).unwrap().clone();
             let mut headers = HeaderMap::new();
@@ -409,33 +409,33 @@ mod tests {
             let refusal = proxy.refusal("x:443", status, &headers);
             refusal.map(|error| error.to_string()).unwrap_or_default()
         };
-        assert_eq!(answer("http://p:1", 200, &[]), "");
+        assert_eq!(refusal_text("http://p:1", 200, &[]), "");
         for (text, part) in [
             (
-                answer("http://p:1", 407, &["Basic realm=\"x\""]),
+                refusal_text("http://p:1", 407, &["Basic realm=\"x\""]),
                 "write it in `proxy` as http://USER:PASSWORD@p:1",
             ),
             (
-                answer("http://p:1", 407, &[]),
+                refusal_text("http://p:1", 407, &[]),
                 "asks for a login (HTTP 407)",
             ),
             (
-                answer("http://a:b@p:1", 407, &["Basic realm=\"x\""]),
+                refusal_text("http://a:b@p:1", 407, &["Basic realm=\"x\""]),
                 "refuses the user name and password",
             ),
             (
-                answer("http://p:1", 407, &["Negotiate", "NTLM"]),
+                refusal_text("http://p:1", 407, &["Negotiate", "NTLM"]),
                 "by Negotiate, NTLM (HTTP 407), and only Basic",
             ),
             (
-                answer("http://p:1", 407, &["Negotiate", "Basic realm=\"x\""]),
+                refusal_text("http://p:1", 407, &["Negotiate", "Basic realm=\"x\""]),
                 "write it in",
             ),
             (
-                answer("http://p:1", 403, &[]),
+                refusal_text("http://p:1", 403, &[]),
                 "refuses to connect to x:443 (HTTP 403 Forbidden); allow it there",
             ),
-            (answer("http://p:1", 302, &[]), "HTTP 302 Found"),
+            (refusal_text("http://p:1", 302, &[]), "HTTP 302 Found"),
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_other_answer_is_an_error_that_names_the_proxy() {
+    async fn every_other_response_is_an_error_that_names_the_proxy() {
         let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(RESPONSE_BYTES_MAX));
         for (response, part) in [
-            ("", "closed the connection before its answer was complete"),
+            ("", "closed the connection before its response was complete"),
             (
                 "HTTP/1.1 200 OK\r\nx: ",
-                "closed the connection before its answer was complete",
+                "closed the connection before its response was complete",
             ),
             ("SSH-2.0-x\r\n\r\n", "does not speak HTTP"),
             ("HTTP/1.1 100 Continue\r\n\r\n", "does not speak HTTP"),

@@ -18,7 +18,7 @@ pub(super) fn json_response(value: &impl Serialize) -> Response {
         Ok(body) => response_with_content_type(StatusCode::OK, JSON, body),
         Err(error) => ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the answer cannot be written: {error}; report this"),
+            format!("the response cannot be written: {error}; report this"),
         )
         .into_response(),
     }

@@ -187,7 +187,7 @@ fn outcomes_to_text(outcomes: &[StreamOutcome<'_>]) -> String {
     table.render_within(terminal_width())
 }
 
-/// Formats the account and the clock skew, where an answer had them.
+/// Formats the account and the clock skew, where a response had them.
 fn account_and_clock(report: &CheckReport) -> String {
     let mut text = String::new();
     if let Some(account) = &report.account {

@@ -310,7 +310,7 @@ impl TenantLease {
         }
     }
 
-    /// Requests an extension from the server. Only an answer that came before the deadline counts:
+    /// Requests an extension from the server. Only a response that came before the deadline counts:
     /// after it, the server would extend the lease of the host that has the tenant by then.
     async fn renew(&self) -> bool {
         let is_same_connection = || self.fleet_client.connection_number() == self.connection_number;
@@ -395,7 +395,7 @@ impl TenantLease {
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
                 Err(error) => return Err(unavailable(&error)),
             }
-            // The revision in the bucket may be of a commit of this host whose answer was lost.
+            // The revision in the bucket may be of a commit of this host whose response was lost.
             let found = bucket.entry(&*self.tenant).await;
             let Some(found) = found.map_err(|error| unavailable(&error))? else {
                 return Err(StoreError::Superseded);

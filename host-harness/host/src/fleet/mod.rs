@@ -8,7 +8,7 @@
 //! ```
 //!
 //! JetStream gives the leases, the timers and the balancing. It does not check whether the lease of
-//! an answer has expired, so a host does nothing after its own deadline, and each checkpoint is
+//! a response has expired, so a host does nothing after its own deadline, and each checkpoint is
 //! fenced by the [`tenant_value::LeaseEpoch`] of the lease.
 
 pub(crate) mod cache;

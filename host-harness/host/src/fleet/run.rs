@@ -373,9 +373,9 @@ async fn take_due_tenants(
     let fetch = fetch.max_messages(permits.len()).expires(wait).messages();
     let fetched = timeout(fleet_client.lease_duration / 3, fetch).await;
     let mut messages = fetched
-        .map_err(|_| "no answer".to_owned())?
+        .map_err(|_| "no response".to_owned())?
         .map_err(|error| error.to_string())?;
-    // The server ends its answer, unless it was restarted.
+    // The server ends its response, unless it was restarted.
     let until = tokio::time::Instant::now() + wait + wait;
     while let Ok(Some(message)) = tokio::time::timeout_at(until, messages.next()).await {
         let message = message.map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::http_receiver::{Answer, HttpServer, reply};
+use crate::http_receiver::{HttpResult, HttpServer, text_response};
 use crate::receiver::{ReceiverState, Treatment};
 
 /// One request in this many is refused in part.
@@ -42,7 +42,7 @@ impl BulkReceiver {
         let answering = (state.clone(), Arc::clone(&store));
         let server = HttpServer::start(move |request| {
             let (state, store) = answering.clone();
-            answer(request, state, store).boxed()
+            respond(request, state, store).boxed()
         });
         Self {
             server: server.await,
@@ -63,11 +63,11 @@ impl BulkReceiver {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     state: ReceiverState,
     store: Arc<Mutex<Store>>,
-) -> Answer {
+) -> HttpResult {
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
     if state.take_mid_request_reset() {
@@ -78,27 +78,30 @@ async fn answer(
     state.wait_until_released().await;
     let treatment = state.next_treatment();
     match treatment {
-        Treatment::Accept | Treatment::HalfAnswer | Treatment::AcceptAndReset => {}
+        Treatment::Accept | Treatment::RespondHalf | Treatment::AcceptAndReset => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
-        Treatment::Refuse => return Ok(reply(500, "no")),
+        Treatment::Refuse => return Ok(text_response(500, "no")),
         Treatment::ResetMidRequest | Treatment::Reset => return reset(),
-        Treatment::Answer(status, headers, text) => {
-            let mut answer = reply(status, text);
+        Treatment::Respond(status, headers, text) => {
+            let mut response = text_response(status, text);
             for (name, value) in headers {
-                answer.headers_mut().insert(name, value.parse().unwrap());
+                response.headers_mut().insert(name, value.parse().unwrap());
             }
-            return Ok(answer);
+            return Ok(response);
         }
     }
     let answered = store.lock().unwrap().store_events(&body, &state);
-    if matches!(treatment, Treatment::HalfAnswer | Treatment::AcceptAndReset) {
+    if matches!(
+        treatment,
+        Treatment::RespondHalf | Treatment::AcceptAndReset
+    ) {
         return reset();
     }
-    Ok(reply(200, answered.to_string()))
+    Ok(text_response(200, answered.to_string()))
 }
 
 impl Store {
-    /// Stores the events of a request that are new, and returns the answer, which has each event of
+    /// Stores the events of a request that are new, and returns the response, which has each event of
     /// the request in order.
     fn store_events(&mut self, body: &[u8], state: &ReceiverState) -> Value {
         let text = std::str::from_utf8(body).unwrap();

@@ -35,7 +35,7 @@ pub(crate) fn endpoint_faults() -> Vec<EndpointFault> {
         .map(|(name, effect)| (*name, Endpoint::File, *effect))
         .chain(PAGES.iter().copied())
         .collect::<Vec<EndpointFault>>();
-    for (name, effect) in ANSWERS {
+    for (name, effect) in RESPONSES {
         faults.extend(at(&FAULTED_ENDPOINTS, name, effect));
     }
     for (name, effect) in CALLS {
@@ -48,7 +48,7 @@ pub(crate) fn endpoint_faults() -> Vec<EndpointFault> {
 }
 
 /// What anything can be answered with.
-const ANSWERS: [NamedEffect; 14] = [
+const RESPONSES: [NamedEffect; 14] = [
     ("a Date a month ahead", || Effect::DateAhead {
         ms: 30 * DAY_MS,
     }),
@@ -61,7 +61,7 @@ const ANSWERS: [NamedEffect; 14] = [
         for_ms: 1_500,
     }),
     ("503 with a Retry-After of 4 s", || {
-        answer(503, &[("retry-after", "4")], "")
+        response(503, &[("retry-after", "4")], "")
     }),
     ("503 with a Retry-After that is a date", || {
         Effect::RetryAfterDate {
@@ -72,25 +72,25 @@ const ANSWERS: [NamedEffect; 14] = [
     ("500 with HTML", || Effect::html(500)),
     ("502 with HTML", || Effect::html(502)),
     ("503 with Retry-After", || {
-        answer(503, &[("retry-after", "1")], "")
+        response(503, &[("retry-after", "1")], "")
     }),
     ("429 with Retry-After", || Effect::throttled(Some(1))),
-    ("no answer", || Effect::CloseBeforeHeaders),
+    ("no response", || Effect::CloseBeforeHeaders),
     ("a reset in the body", || Effect::CloseMidBody),
-    ("a late answer", || Effect::Stall { ms: 900 }),
+    ("a late response", || Effect::Stall { ms: 900 }),
     ("a body that rests", || Effect::StallMidBody { ms: 700 }),
 ];
 
 /// What a call of the API can be answered with.
 const CALLS: [NamedEffect; 6] = [
     ("429 with a reset in milliseconds", || {
-        // Every answer of the API has one.
-        answer(429, &[], "{}")
+        // Every response of the API has one.
+        response(429, &[], "{}")
     }),
     ("401, the token has expired", Effect::token_expired),
     ("200 with HTML", || Effect::html(200)),
-    ("200 with nothing", || answer(200, &[], "")),
-    ("200 with an empty object", || answer(200, &[], "{}")),
+    ("200 with nothing", || response(200, &[], "")),
+    ("200 with an empty object", || response(200, &[], "{}")),
     ("200 with `fail`", || {
         Effect::fail(200, FailShape::Nested, "err_unknown", "Try again")
     }),
@@ -116,7 +116,7 @@ const PAGES: [EndpointFault; 6] = [
 const FILES: [NamedEffect; 14] = [
     ("403 for a file", || Effect::ExpiredLinks),
     ("404 for a file", Effect::file_gone),
-    ("410 for a file", || answer(410, &[], "")),
+    ("410 for a file", || response(410, &[], "")),
     ("200 with HTML for a file", || Effect::html(200)),
     ("an empty file", || Effect::EmptyFile),
     ("not gzip", || Effect::NotGzip),
@@ -130,11 +130,11 @@ const FILES: [NamedEffect; 14] = [
     ("a record without a timestamp", || Effect::UntimedLine),
 ];
 
-fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Effect {
+fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> Effect {
     let headers = headers
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()));
-    Effect::Answer {
+    Effect::Respond {
         status,
         headers: headers.collect(),
         body: body.to_owned(),

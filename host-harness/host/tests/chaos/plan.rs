@@ -51,7 +51,7 @@ pub(crate) enum Action {
     Down(usize, Duration, bool),
     /// Every access token expires.
     ExpireTokens,
-    /// The receivers hold back their answers.
+    /// The receivers hold back their responses.
     Hold(Duration),
     /// SIGKILL, a little later.
     Kill(Duration),
@@ -61,7 +61,7 @@ pub(crate) enum Action {
     Terminate,
     /// How the receivers treat a request.
     Treat(Treatment),
-    /// A fault applies to the next answer of its endpoint.
+    /// A fault applies to the next response of its endpoint.
     Upstream(EndpointFault),
 }
 
@@ -179,10 +179,10 @@ fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
 fn treatment(random: &mut Rng) -> Treatment {
     let retry = &[("retry-after", "1")];
     match random.u8(..8) {
-        0 => Treatment::Answer(429, retry.to_vec(), "slowly"),
-        1 => Treatment::Answer(503, retry.to_vec(), "later"),
+        0 => Treatment::Respond(429, retry.to_vec(), "slowly"),
+        1 => Treatment::Respond(503, retry.to_vec(), "later"),
         2 => Treatment::ResetMidRequest,
-        3 => Treatment::HalfAnswer,
+        3 => Treatment::RespondHalf,
         4 => Treatment::Late(Duration::from_millis(random.u64(0..3_000))),
         5 => Treatment::Refuse,
         6 => Treatment::Reset,

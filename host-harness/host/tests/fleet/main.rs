@@ -48,7 +48,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the collection of a tenant takes without interruptions.
 const COLLECTION_DURATION: Duration = Duration::from_secs(60);
-/// Shorter than a lease, as a real answer of the upstream is.
+/// Shorter than a lease, as a real response of the upstream is.
 const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 
@@ -89,12 +89,12 @@ impl Fleet {
         lines: &str,
     ) -> Self {
         let folder = TempDir::new().unwrap();
-        // One machine answers some pages a second, and an answer takes only a part of a lease.
-        let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
-        let answer_after = answer_after.min(ANSWER_AFTER_MAX);
-        let pages = work.as_millis() / answer_after.as_millis();
+        // One machine answers some pages a second, and a response takes only a part of a lease.
+        let response_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
+        let response_after = response_after.min(ANSWER_AFTER_MAX);
+        let pages = work.as_millis() / response_after.as_millis();
         let events_per_tenant = usize::try_from(pages).unwrap() * RECORDS_PER_PAGE;
-        let upstream = Upstream::start(HOSTS, events_per_tenant, answer_after).await;
+        let upstream = Upstream::start(HOSTS, events_per_tenant, response_after).await;
         // Two hosts can have all of them, and one more, so that none waits for its turn.
         let leases = (tenants + 1).div_ceil(2);
         let lines = format!("leases = {leases}\n{lines}");
@@ -505,25 +505,28 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
         .connect(format!("nats://127.0.0.1:{port}"))
         .await
         .unwrap();
-    let mut answers = client.subscribe("$JS.ACK.TENANTS.hosts.>").await.unwrap();
+    let mut responses = client.subscribe("$JS.ACK.TENANTS.hosts.>").await.unwrap();
     let context = async_nats::jetstream::new(client.clone());
     let stream = context.get_stream("TENANTS").await.unwrap();
     let begun = Instant::now();
     // The host may have given the tenant back before the NAK comes.
     while begun.elapsed() < DEADLINE {
         // A renewal: its tenant is being worked on.
-        let answer = answers.next().await.unwrap();
-        if &*answer.payload != b"+WPI" {
+        let response = responses.next().await.unwrap();
+        if &*response.payload != b"+WPI" {
             continue;
         }
-        let sequence = answer.subject.split('.').nth(5).unwrap().parse().unwrap();
+        let sequence = response.subject.split('.').nth(5).unwrap().parse().unwrap();
         let Ok(message) = stream.get_raw_message(sequence).await else {
             continue; // it was changed
         };
         let tenant = message.subject.strip_prefix("tenant.").unwrap().to_owned();
         fleet.expect_interruption_of(&tenant);
         let before = fleet.stopped_work_count(&tenant);
-        client.publish(answer.subject, "-NAK".into()).await.unwrap();
+        client
+            .publish(response.subject, "-NAK".into())
+            .await
+            .unwrap();
         client.flush().await.unwrap();
         let sent = Instant::now();
         while sent.elapsed() < LEASE_DURATION {

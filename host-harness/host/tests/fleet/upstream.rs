@@ -1,6 +1,6 @@
 //! An audit log for any number of tenants, which monitors the hosts that request it: each host has
-//! an address of its own, and no host may send a request for a tenant while another waits for an
-//! answer.
+//! an address of its own, and no host may send a request for a tenant while another waits for a
+//! response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::mock_upstream::{audit_page, bearer, client_id, respond, respond_token, serve};
+use crate::mock_upstream::{audit_page, bearer, client_id, json_response, serve, token_response};
 
 /// Records on a page.
 pub(crate) const RECORDS_PER_PAGE: usize = 10;
@@ -36,17 +36,17 @@ struct OverlapMonitor {
 
 #[derive(Default)]
 struct Tenant {
-    /// Hosts that wait for an answer.
+    /// Hosts that wait for a response.
     waiting: Vec<usize>,
     /// Which host sent the last request, and when.
     last_request: Option<(usize, Instant)>,
 }
 
 impl Upstream {
-    /// Starts the upstream with an address for each host. Each tenant has `events` events, and an
-    /// answer about them takes `answer_after`, so that polls of one tenant by two hosts would
+    /// Starts the upstream with an address for each host. Each tenant has `events` events, and a
+    /// response about them takes `response_after`, so that polls of one tenant by two hosts would
     /// overlap here.
-    pub(crate) async fn start(hosts: usize, events: usize, answer_after: Duration) -> Self {
+    pub(crate) async fn start(hosts: usize, events: usize, response_after: Duration) -> Self {
         let monitor = Arc::<Mutex<OverlapMonitor>>::default();
         let mut ports = Vec::new();
         for host in 0..hosts {
@@ -54,7 +54,12 @@ impl Upstream {
             ports.push(listener.local_addr().unwrap().port());
             let monitor = Arc::clone(&monitor);
             tokio::spawn(serve(listener, move |request| {
-                answer(request, host, (events, answer_after), Arc::clone(&monitor))
+                respond(
+                    request,
+                    host,
+                    (events, response_after),
+                    Arc::clone(&monitor),
+                )
             }));
         }
         Self { ports, monitor }
@@ -70,7 +75,7 @@ impl Upstream {
         monitor.overlap_allowed.insert(tenant.to_owned());
     }
 
-    /// Returns the tenants for which a host waits for an answer.
+    /// Returns the tenants for which a host waits for a response.
     pub(crate) fn tenants_of(&self, host: usize) -> BTreeSet<String> {
         let monitor = self.monitor.lock().unwrap();
         let tenants = monitor.tenants.iter();
@@ -99,7 +104,7 @@ impl Upstream {
     }
 }
 
-/// A request whose answer is waited for, until it is dropped.
+/// A request whose response is waited for, until it is dropped.
 struct PendingRequest {
     monitor: Arc<Mutex<OverlapMonitor>>,
     tenant: String,
@@ -138,21 +143,21 @@ impl Drop for PendingRequest {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Bytes>,
     host: usize,
-    (events, answer_after): (usize, Duration),
+    (events, response_after): (usize, Duration),
     monitor: Arc<Mutex<OverlapMonitor>>,
 ) -> Response<Full<Bytes>> {
     let Some(tenant) = bearer(&request) else {
         let id = client_id(request.body());
         let _waiting = PendingRequest::begin(&monitor, &id, host);
-        return respond_token(&id);
+        return token_response(&id);
     };
     let _waiting = PendingRequest::begin(&monitor, &tenant, host);
-    tokio::time::sleep(answer_after).await;
+    tokio::time::sleep(response_after).await;
     let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    respond(
+    json_response(
         StatusCode::OK,
         &audit_page(&tenant, events, RECORDS_PER_PAGE, &body),
     )

@@ -60,7 +60,7 @@ async fn run(mut receiver: Receiver) {
         let begin = accepted * EVENTS_PER_BATCH;
         let test_delivery = TestDelivery::new(begin..begin + EVENTS_PER_BATCH);
         let delivery = test_delivery.delivery();
-        // Answers that take a while, so that there are instants to be hit.
+        // Responses that take a while, so that there are instants to be hit.
         state.script((0..5).map(|_| Treatment::Late(Duration::from_millis(random.u64(0..6)))));
         let requests = state.requests().len() + random.usize(0..3);
         let events = state.count() + random.usize(0..EVENTS_PER_BATCH * 2);

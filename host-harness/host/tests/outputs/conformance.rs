@@ -37,9 +37,9 @@ async fn never_accepts_early_and_bounds_what_is_in_flight(peer: &mut impl Peer) 
     let mut accepting = output.accept(&delivery);
     if is_held {
         let early = async {
-            // As many as there can be: no answer has been given.
+            // As many as there can be: no response has been given.
             peer.wait_for_parts(before + CONNECTIONS).await;
-            // Everything that can go on without an answer does so.
+            // Everything that can go on without a response does so.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }

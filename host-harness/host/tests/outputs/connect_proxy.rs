@@ -20,8 +20,8 @@ pub(crate) enum Behaviour {
     /// Serves those with this `Proxy-Authorization`.
     ServeWith(&'static str),
     /// Answers this and closes.
-    Answer(&'static str),
-    /// Leads to the target, passes on this many bytes of its answer, and closes.
+    Respond(&'static str),
+    /// Leads to the target, passes on this many bytes of its response, and closes.
     Cut(u64),
 }
 
@@ -58,8 +58,8 @@ async fn serve(mut client: TcpStream, behaviour: Behaviour, heads: Arc<Mutex<Vec
     }
     let text = String::from_utf8(head).unwrap();
     heads.lock().unwrap().push(text.clone());
-    let answer = match behaviour {
-        Behaviour::Answer(answer) => Some(answer),
+    let response = match behaviour {
+        Behaviour::Respond(response) => Some(response),
         Behaviour::ServeWith(login) => {
             let line = format!("proxy-authorization: {login}\r\n");
             (!text
@@ -72,8 +72,8 @@ async fn serve(mut client: TcpStream, behaviour: Behaviour, heads: Arc<Mutex<Vec
         }
         Behaviour::Serve | Behaviour::Cut(_) => None,
     };
-    if let Some(answer) = answer {
-        let _ = client.write_all(answer.as_bytes()).await;
+    if let Some(response) = response {
+        let _ = client.write_all(response.as_bytes()).await;
         return;
     }
     let mut words = text.split(' ');

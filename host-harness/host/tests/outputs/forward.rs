@@ -91,7 +91,7 @@ async fn a_frame_that_was_read_in_part_comes_again_whole() {
 #[tokio::test]
 async fn half_an_acknowledgement_is_none() {
     let receiver = ForwardReceiver::start(ForwardReceiverConfig::default()).await;
-    receiver.state.script([Treatment::HalfAnswer]);
+    receiver.state.script([Treatment::RespondHalf]);
     let mut output = open(&receiver.settings("connections = 1")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..5))
         .await

@@ -139,7 +139,7 @@ async fn serve(
             accepted = listener.accept() => accepted.unwrap(),
             _ = paused.wait_for(|paused| *paused) => continue,
         };
-        // Answers are written in two pieces; the second is not to wait.
+        // Responses are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
         let (state, config, paused) = (state.clone(), config.clone(), paused.clone());
         let open_connection = OpenConnection::new(open_connections.clone());
@@ -203,7 +203,7 @@ async fn serve_stream(
         let ack = Value::Map(vec![("ack".into(), chunk.into())]);
         match state.next_treatment() {
             Treatment::Accept => state.record_accepted(events),
-            Treatment::HalfAnswer => {
+            Treatment::RespondHalf => {
                 state.record_accepted(events);
                 let bytes = encoded(&ack);
                 drop(stream.write_all(&bytes[..bytes.len() / 2]).await);
@@ -213,7 +213,7 @@ async fn serve_stream(
                 state.record_accepted(events);
                 tokio::time::sleep(wait).await;
             }
-            Treatment::Refuse | Treatment::Answer(..) => {
+            Treatment::Refuse | Treatment::Respond(..) => {
                 write(&mut stream, &Value::Map(Vec::new())).await;
                 return End::Closed;
             }

@@ -46,7 +46,7 @@ async fn refused_credentials_block_the_output_until_they_are_accepted() {
     for status in [401, 403, 407] {
         receiver
             .state
-            .script([Treatment::Answer(status, Vec::new(), "who are you")]);
+            .script([Treatment::Respond(status, Vec::new(), "who are you")]);
         let error = accept(&mut *output, &test_delivery).await.unwrap_err();
         assert!(
             matches!(&error, OutputError::ActionRequired(said) if said.contains("credentials are refused")),
@@ -87,7 +87,7 @@ async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
         let receiver = HttpReceiver::start().await;
         receiver
             .state
-            .script([Treatment::Answer(status, Vec::new(), body)]);
+            .script([Treatment::Respond(status, Vec::new(), body)]);
         let mut output = open(&receiver.settings(kind, "connections = 1")).await;
         let test_delivery = TestDelivery::new(0..2);
         let error = accept(&mut *output, &test_delivery).await.unwrap_err();
@@ -101,12 +101,12 @@ async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn half_a_bulk_answer_accepts_half_of_the_events() {
+async fn half_a_bulk_response_accepts_half_of_the_events() {
     let receiver = HttpReceiver::start().await;
     let items = r#"{"took":1,"errors":false,"items":[{"create":{"_id":"id-3","status":201}},{"create":{"_id":"id-1","status":503}},{"create":{"_id":"id-0","status":409}},{"create":{"_id":"of-another-request","status":201}}]}"#;
     receiver
         .state
-        .script([Treatment::Answer(200, Vec::new(), items)]);
+        .script([Treatment::Respond(200, Vec::new(), items)]);
     let mut output = open(&receiver.settings("elasticsearch", "")).await;
     let test_delivery = TestDelivery::new(0..4);
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();
@@ -124,8 +124,8 @@ async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accept
     let invalid = r#"{"text":"Invalid data format","code":6,"invalid-event-number":3}"#;
     // With a status of success, as for the whole; then for the one alone.
     receiver.state.script([
-        Treatment::Answer(200, Vec::new(), invalid),
-        Treatment::Answer(400, Vec::new(), invalid),
+        Treatment::Respond(200, Vec::new(), invalid),
+        Treatment::Respond(400, Vec::new(), invalid),
     ]);
     let mut output = open(&receiver.settings("splunk", "connections = 1")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..6))
@@ -145,7 +145,7 @@ async fn a_retry_after_is_respected() {
     let headers = vec![("retry-after", "7")];
     receiver
         .state
-        .script([Treatment::Answer(429, headers, "slow down")]);
+        .script([Treatment::Respond(429, headers, "slow down")]);
     let mut output = open(&receiver.settings("http", "bearer_token = \"t0ken\"")).await;
     let test_delivery = TestDelivery::new(0..2);
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();
@@ -163,7 +163,7 @@ async fn a_retry_after_is_respected() {
 #[tokio::test]
 async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
     let receiver = HttpReceiver::start().await;
-    let wrong_type = || Treatment::Answer(400, Vec::new(), "invalid 'Content-Type'");
+    let wrong_type = || Treatment::Respond(400, Vec::new(), "invalid 'Content-Type'");
     receiver.state.script((0..20).map(|_| wrong_type()));
     let mut output = open(&receiver.settings("http", "format = \"ndjson\"")).await;
     let error = accept(&mut *output, &TestDelivery::new(0..4))
@@ -175,19 +175,19 @@ async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
     );
     // Repaired there.
     let state = &receiver.state;
-    while matches!(state.next_treatment(), Treatment::Answer(..)) {}
+    while matches!(state.next_treatment(), Treatment::Respond(..)) {}
     accept(&mut *output, &TestDelivery::new(0..4))
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn a_request_whose_answer_is_too_long_is_sent_again_in_halves() {
+async fn a_request_whose_response_is_too_long_is_sent_again_in_halves() {
     let receiver = HttpReceiver::start().await;
     let long: &'static str = "x".repeat(17 * 1024 * 1024).leak();
-    let answer = |status| [Treatment::Answer(status, Vec::new(), long)];
+    let response = |status| [Treatment::Respond(status, Vec::new(), long)];
     let mut output = open(&receiver.settings("elasticsearch", "connections = 1")).await;
-    receiver.state.script(answer(200));
+    receiver.state.script(response(200));
     accept(&mut *output, &TestDelivery::new(0..4))
         .await
         .unwrap();
@@ -195,14 +195,14 @@ async fn a_request_whose_answer_is_too_long_is_sent_again_in_halves() {
     assert_eq!(receiver.state.requests().len(), 3);
     // A single event has no halves, and is not to blame.
     let single = TestDelivery::new(4..5);
-    receiver.state.script(answer(200));
+    receiver.state.script(response(200));
     let error = accept(&mut *output, &single).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::Retry(said) if said.contains("larger than 16 MiB")),
         "{error:?}"
     );
     // Where it is no success, the status decides.
-    receiver.state.script(answer(401));
+    receiver.state.script(response(401));
     let error = accept(&mut *output, &single).await.unwrap_err();
     assert!(
         matches!(&error, OutputError::ActionRequired(said) if said.contains("credentials are refused")),
@@ -232,7 +232,7 @@ async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     let items = r#"{"took":1,"errors":true,"items":[{"create":{"_id":"id-0","status":201}},{"create":{"_id":"id-1","status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"_id":"id-2","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
     receiver
         .state
-        .script([Treatment::Answer(200, Vec::new(), items)]);
+        .script([Treatment::Respond(200, Vec::new(), items)]);
     let mut output = open(&receiver.settings("elasticsearch", "token = \"key\"")).await;
     let test_delivery = TestDelivery::new(0..3);
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();

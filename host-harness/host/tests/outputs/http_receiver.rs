@@ -38,7 +38,7 @@ impl HttpReceiver {
     pub(crate) async fn with(state: ReceiverState) -> Self {
         let answering = state.clone();
         let server =
-            HttpServer::start(move |request| answer(request, answering.clone()).boxed()).await;
+            HttpServer::start(move |request| respond(request, answering.clone()).boxed()).await;
         Self {
             address: server.address,
             server,
@@ -65,25 +65,25 @@ impl HttpReceiver {
 /// A server that can be killed and restarted at its address.
 pub(crate) struct HttpServer {
     pub(crate) address: SocketAddr,
-    answer: Arc<Handler>,
+    handler: Arc<Handler>,
     task: JoinHandle<()>,
 }
 
-type Handler = dyn Fn(Request<Incoming>) -> BoxFuture<'static, Answer> + Send + Sync;
+type Handler = dyn Fn(Request<Incoming>) -> BoxFuture<'static, HttpResult> + Send + Sync;
 
 /// An error resets the connection.
-pub(crate) type Answer = io::Result<Response<Full<Bytes>>>;
+pub(crate) type HttpResult = io::Result<Response<Full<Bytes>>>;
 
 impl HttpServer {
     pub(crate) async fn start(
-        answer: impl Fn(Request<Incoming>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+        handler: impl Fn(Request<Incoming>) -> BoxFuture<'static, HttpResult> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let answer: Arc<Handler> = Arc::new(answer);
+        let handler: Arc<Handler> = Arc::new(handler);
         Self {
             address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, Arc::clone(&answer))),
-            answer,
+            task: tokio::spawn(serve(listener, Arc::clone(&handler))),
+            handler,
         }
     }
 
@@ -95,7 +95,7 @@ impl HttpServer {
 
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
-        self.task = tokio::spawn(serve(listener, Arc::clone(&self.answer)));
+        self.task = tokio::spawn(serve(listener, Arc::clone(&self.handler)));
     }
 }
 
@@ -105,13 +105,13 @@ impl Drop for HttpServer {
     }
 }
 
-async fn serve(listener: TcpListener, answer: Arc<Handler>) {
+async fn serve(listener: TcpListener, handler: Arc<Handler>) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let answer = Arc::clone(&answer);
+        let handler = Arc::clone(&handler);
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request));
+            let service = service_fn(|request| handler(request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
             // A reset is how some of these connections are meant to end.
@@ -120,7 +120,7 @@ async fn serve(listener: TcpListener, answer: Arc<Handler>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
+async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult {
     let path = request.uri().path().to_owned();
     let header = |name| {
         let value = request.headers().get(name)?;
@@ -144,37 +144,37 @@ async fn answer(request: Request<Incoming>, state: ReceiverState) -> Answer {
     match state.next_treatment() {
         Treatment::Accept => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
-        Treatment::Refuse => return Ok(reply(500, "no")),
+        Treatment::Refuse => return Ok(text_response(500, "no")),
         Treatment::ResetMidRequest | Treatment::Reset => return reset(),
-        Treatment::HalfAnswer | Treatment::AcceptAndReset => {
+        Treatment::RespondHalf | Treatment::AcceptAndReset => {
             state.record_accepted(events(&path, &kind, &body));
             return reset();
         }
-        Treatment::Answer(status, headers, text) => {
-            let mut answer = reply(status, text);
+        Treatment::Respond(status, headers, text) => {
+            let mut response = text_response(status, text);
             for (name, value) in headers {
-                answer.headers_mut().insert(name, value.parse().unwrap());
+                response.headers_mut().insert(name, value.parse().unwrap());
             }
-            return Ok(answer);
+            return Ok(response);
         }
     }
     let events = events(&path, &kind, &body);
     // As Vector: one event that it cannot use, and it takes none of them.
     if events.iter().any(|event| event.get("poison").is_some()) {
-        return Ok(reply(400, "cannot decode"));
+        return Ok(text_response(400, "cannot decode"));
     }
     let created = created(&events);
     state.record_accepted(events);
     Ok(match path.as_str() {
-        "/_bulk" => reply(200, created),
-        "/services/collector/event" => reply(200, "{\"text\":\"Success\",\"code\":0}"),
+        "/_bulk" => text_response(200, created),
+        "/services/collector/event" => text_response(200, "{\"text\":\"Success\",\"code\":0}"),
         // As Fluent Bit: 201, and nothing in it.
-        "/v1/logs" => reply(201, ""),
-        _ => reply(200, ""),
+        "/v1/logs" => text_response(201, ""),
+        _ => text_response(200, ""),
     })
 }
 
-/// The answer of `_bulk` that every event was created.
+/// The response of `_bulk` that every event was created.
 fn created(events: &[Value]) -> String {
     let items: Vec<Value> = events
         .iter()
@@ -183,10 +183,10 @@ fn created(events: &[Value]) -> String {
     json!({ "took": 1, "errors": false, "items": items }).to_string()
 }
 
-pub(crate) fn reply(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(text.into()));
-    *answer.status_mut() = status.try_into().unwrap();
-    answer
+pub(crate) fn text_response(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status.try_into().unwrap();
+    response
 }
 
 fn decompress(encoding: Option<&str>, body: &[u8]) -> Vec<u8> {

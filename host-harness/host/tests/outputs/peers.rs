@@ -50,10 +50,10 @@ pub(crate) trait Peer: Send + Sync {
     /// Returns the numbers of the events that it has accepted, in order.
     async fn numbers(&self) -> Vec<usize>;
 
-    /// Holds back all answers; returns `false` if it cannot.
+    /// Holds back all responses; returns `false` if it cannot.
     async fn hold(&mut self) -> bool;
 
-    /// Releases the answers.
+    /// Releases the responses.
     async fn release(&mut self);
 
     /// Returns how many parts of deliveries have arrived; `None` where there are no
@@ -147,7 +147,7 @@ impl<R: ScriptedReceiver> Peer for Scripted<R> {
             Treatment::Refuse,
             Treatment::Reset,
             Treatment::ResetMidRequest,
-            Treatment::HalfAnswer,
+            Treatment::RespondHalf,
             Treatment::AcceptAndReset,
             Treatment::Late(Duration::from_millis(50)),
             Treatment::Reset,

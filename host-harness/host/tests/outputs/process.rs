@@ -358,8 +358,8 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
     receiver.state.script([
-        Treatment::Answer(401, Vec::new(), "no"),
-        Treatment::Answer(403, Vec::new(), "no"),
+        Treatment::Respond(401, Vec::new(), "no"),
+        Treatment::Respond(403, Vec::new(), "no"),
     ]);
     let output = receiver.settings("http", "connections = 1\nbearer_token = \"a-token\"");
     let file = write_settings(
@@ -386,7 +386,7 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
-    let refused = || Treatment::Answer(401, Vec::new(), "no");
+    let refused = || Treatment::Respond(401, Vec::new(), "no");
     receiver.state.script((0..100).map(|_| refused()));
     let output = format!(
         "[[output]]\ntype = \"http\"\nendpoint = \"http://{}/hook/ZaVnC4dhaV1?key=QueryMark\"\nconnections = 1",
@@ -412,11 +412,11 @@ async fn a_line_of_the_json_log_has_kind_and_status_of_what_an_output_did_not_ac
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
-    let answer = |status| Treatment::Answer(status, Vec::new(), "no");
-    let throttled = Treatment::Answer(429, vec![("retry-after", "1")], "no");
+    let response = |status| Treatment::Respond(status, Vec::new(), "no");
+    let throttled = Treatment::Respond(429, vec![("retry-after", "1")], "no");
     receiver
         .state
-        .script([answer(401), answer(503), throttled, Treatment::Reset]);
+        .script([response(401), response(503), throttled, Treatment::Reset]);
     let output = receiver.settings("http", "connections = 1");
     let output = format!("[[output]]\n{output}");
     let file = write_settings(directory.path(), &simulator, &output);
@@ -465,7 +465,7 @@ async fn assert_used_at_next_try(setting: &str, scheme: &str) {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
-    let refused = || Treatment::Answer(401, Vec::new(), "no");
+    let refused = || Treatment::Respond(401, Vec::new(), "no");
     receiver.state.script([refused()]);
     let token = directory.path().join("token");
     std::fs::write(&token, format!("{scheme}the-first-secret\n")).unwrap();

@@ -84,7 +84,7 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
 async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
     for (behaviour, part) in [
         (
-            Behaviour::Answer("HTTP/1.1 403 Forbidden\r\n\r\n"),
+            Behaviour::Respond("HTTP/1.1 403 Forbidden\r\n\r\n"),
             "refuses to connect to localhost:",
         ),
         // Whether it is an end or a reset depends on what has not been read.
@@ -109,7 +109,7 @@ async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_named_with_its_answer() {
+async fn a_proxy_that_refuses_is_named_with_its_response() {
     let receiver = HttpReceiver::start().await;
     let asking = ConnectProxy::start(Behaviour::ServeWith("Basic other")).await;
     let setting = format!("proxy = \"http://ann:s3cr3t-mark@{}\"\n", asking.address);

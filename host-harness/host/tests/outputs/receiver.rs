@@ -26,12 +26,12 @@ pub(crate) enum Treatment {
     Reset,
     /// Reads a part of it and resets the connection.
     ResetMidRequest,
-    /// Accepts it, and resets the connection before the answer.
+    /// Accepts it, and resets the connection before the response.
     AcceptAndReset,
-    /// Accepts it, and ends the connection within the answer.
-    HalfAnswer,
+    /// Accepts it, and ends the connection within the response.
+    RespondHalf,
     /// Answers with this, and accepts nothing.
-    Answer(u16, Vec<(&'static str, &'static str)>, &'static str),
+    Respond(u16, Vec<(&'static str, &'static str)>, &'static str),
 }
 
 /// What a receiver has accepted, and how it treats the next requests. Shared by a test and its
@@ -173,7 +173,7 @@ impl ReceiverState {
         numbers
     }
 
-    /// Holds back every answer, or releases them.
+    /// Holds back every response, or releases them.
     pub(crate) fn hold(&self, on: bool) {
         self.held.send_replace(on);
     }

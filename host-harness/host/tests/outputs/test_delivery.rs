@@ -116,7 +116,7 @@ pub(crate) async fn accept(
 ) -> Result<(), OutputError> {
     tokio::time::timeout(DEADLINE, output.accept(&test_delivery.delivery()))
         .await
-        .expect("an answer comes in time")
+        .expect("a response comes in time")
 }
 
 /// Prints that a test was skipped, bypassing the harness's capture.

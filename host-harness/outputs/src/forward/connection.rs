@@ -189,12 +189,12 @@ impl Connection {
                 return Ok(value);
             }
             if self.unread.len() > RESPONSE_BYTES_MAX {
-                return Err(ForwardError::Retry("its answer is too long".to_owned()));
+                return Err(ForwardError::Retry("its response is too long".to_owned()));
             }
             let mut buffer = [0; READ_BYTES];
             let count = self.stream.read(&mut buffer).await?;
             if count == 0 {
-                let reason = "the receiver has closed the connection without an answer";
+                let reason = "the receiver has closed the connection without a response";
                 return Err(ForwardError::Retry(reason.to_owned()));
             }
             self.unread
@@ -212,7 +212,7 @@ impl Connection {
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
             Err(_) => Err(ForwardError::Retry(
-                "its answer is not MessagePack; is it a Forward receiver?".to_owned(),
+                "its response is not MessagePack; is it a Forward receiver?".to_owned(),
             )),
         }
     }

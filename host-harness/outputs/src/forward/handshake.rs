@@ -98,10 +98,10 @@ fn check(
 ) -> Result<(), ForwardError> {
     let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
     else {
-        return Err(action_required("its answer to PING is not a PONG"));
+        return Err(action_required("its response to PING is not a PONG"));
     };
     if text(word) != Some("PONG") {
-        return Err(action_required("its answer to PING is not a PONG"));
+        return Err(action_required("its response to PING is not a PONG"));
     }
     if success.as_bool() != Some(true) {
         let reason = text(reason).filter(|reason| !reason.is_empty());

@@ -279,8 +279,9 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
     /// them is shorter. A single event is not the cause of it, and is retried.
     fn too_long_response_error(&self, part: &[Event<'_>]) -> SendError {
         let name = &self.config.request.name;
-        let reason =
-            format!("{name}: the answer is larger than {RESPONSE_MIB_MAX} MiB; check the endpoint");
+        let reason = format!(
+            "{name}: the response is larger than {RESPONSE_MIB_MAX} MiB; check the endpoint"
+        );
         if part.len() > 1 {
             return SendError::PartRejected {
                 reason,

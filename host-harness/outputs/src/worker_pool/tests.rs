@@ -4,7 +4,7 @@ use super::*;
 
 /// Answers from a script, then accepts.
 struct Scripted {
-    answers: VecDeque<SendError>,
+    responses: VecDeque<SendError>,
     rejected: &'static str,
     /// The place of the event that it names.
     suspect: Option<usize>,
@@ -21,7 +21,7 @@ fn rejected(reason: &str, suspect: Option<usize>) -> SendError {
 impl Worker for Scripted {
     async fn send(&mut self, _: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         self.requests += 1;
-        if let Some(refusal) = self.answers.pop_front() {
+        if let Some(refusal) = self.responses.pop_front() {
             return Err(refusal);
         }
         if part.iter().any(|event| event.body == self.rejected) {
@@ -33,9 +33,9 @@ impl Worker for Scripted {
     }
 }
 
-fn output(answers: Vec<SendError>, rejected: &'static str) -> WorkerPool<Scripted> {
+fn output(responses: Vec<SendError>, rejected: &'static str) -> WorkerPool<Scripted> {
     let worker = Scripted {
-        answers: answers.into(),
+        responses: responses.into(),
         rejected,
         suspect: None,
         requests: 0,
@@ -111,7 +111,7 @@ async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
 async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     let mut output = output(Vec::new(), "");
     output.workers[0].rejected = "5";
-    output.workers[0].answers = VecDeque::from([SendError::EventErrors {
+    output.workers[0].responses = VecDeque::from([SendError::EventErrors {
         undeliverable_events: Vec::new(),
         unsent: 0,
         retry_events: vec![1],
@@ -177,11 +177,11 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
         "test refuses every event of this source: bad content type"
     );
     // Corrected there: all of it is accepted.
-    refusing.workers[0].answers.clear();
+    refusing.workers[0].responses.clear();
     accept(&mut refusing, EVENTS).await.unwrap();
     assert_eq!(accepted(&refusing), "0123456789");
     // Once it has accepted something of the source, the events are to blame.
-    refusing.workers[0].answers = always().collect();
+    refusing.workers[0].responses = always().collect();
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 10));
 }
@@ -243,10 +243,10 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
     let always = || (0..30).map(|_| rejected("400", None));
     // Before and after the other one has delivered.
     for _ in 0..2 {
-        shared.workers[0].answers = always().collect();
+        shared.workers[0].responses = always().collect();
         let error = accept_of("hostile", &mut shared, EVENTS).await.unwrap_err();
         assert!(matches!(error, OutputError::ActionRequired(_)), "{error:?}");
-        shared.workers[0].answers.clear();
+        shared.workers[0].responses.clear();
         accept_of("honest", &mut shared, EVENTS).await.unwrap();
     }
     assert_eq!(accepted(&shared), "01234567890123456789");
@@ -255,7 +255,7 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
 #[tokio::test]
 async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     let mut output = output(Vec::new(), "");
-    output.workers[0].answers = VecDeque::from([
+    output.workers[0].responses = VecDeque::from([
         SendError::EventErrors {
             undeliverable_events: Vec::new(),
             unsent: 0,

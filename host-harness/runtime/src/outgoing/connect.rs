@@ -181,7 +181,7 @@ impl GatedConnector {
         let stream = connect_any(addresses, self.connect_timeout)
             .await
             .map_err(ConnectError::Tcp)?;
-        // Requests are small and wait for their answer.
+        // Requests are small and wait for their response.
         stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
         Ok((stream, permit))
     }

@@ -65,7 +65,7 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// A request is to be sent. Does nothing by default.
     fn begun(&self) {}
 
-    /// A request that had begun has an answer, has failed or is given up. Does nothing by default.
+    /// A request that had begun has a response, has failed or is given up. Does nothing by default.
     fn ended(&self) {}
 
     /// The outcome of a request: the HTTP status of its response, or `None` if it failed. Requests

@@ -1,4 +1,4 @@
-//! What a request over a loopback upstream becomes: an answer, or the error
+//! What a request over a loopback upstream becomes: a response, or the error
 //! that `wasi:http` has for it.
 
 use std::pin::Pin;
@@ -16,9 +16,9 @@ use super::*;
 mod connect_proxy;
 mod proxy;
 
-/// An upstream that reads a request head and writes `answer`; then it closes the connection, or
+/// An upstream that reads a request head and writes `response`; then it closes the connection, or
 /// keeps it open without sending more.
-async fn upstream(answer: &'static str, keeps_open: bool) -> String {
+async fn upstream(response: &'static str, keeps_open: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -33,7 +33,7 @@ async fn upstream(answer: &'static str, keeps_open: bool) -> String {
                         Ok(count) => head.extend_from_slice(&piece[..count]),
                     }
                 }
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(response.as_bytes()).await.unwrap();
                 if keeps_open {
                     std::future::pending::<()>().await;
                 }
@@ -199,8 +199,9 @@ async fn a_user_name_in_the_uri_is_refused() {
 
 #[tokio::test]
 async fn a_redirect_is_returned_like_any_other_response() {
-    let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-    let origin = upstream(answer, false).await;
+    let response =
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+    let origin = upstream(response, false).await;
     let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
     assert_eq!(response.status(), 302);
 }
@@ -223,8 +224,8 @@ async fn a_connection_that_closes_before_the_head_is_terminated() {
 
 #[tokio::test]
 async fn a_body_that_ends_too_early_is_incomplete() {
-    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
-    let origin = upstream(answer, false).await;
+    let response = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
+    let origin = upstream(response, false).await;
     let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
     let error = body(response).await.unwrap_err();
     assert!(
@@ -234,7 +235,7 @@ async fn a_body_that_ends_too_early_is_incomplete() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_http_is_a_protocol_error() {
+async fn a_response_that_is_not_http_is_a_protocol_error() {
     let origin = upstream("220 smtp.example.com ESMTP\r\n\r\n", true).await;
     let error = send(&outgoing(&[&origin]), &origin).await.unwrap_err();
     assert!(matches!(error, HttpError::HttpProtocolError), "{error}");
@@ -353,10 +354,10 @@ async fn a_request_that_waits_is_sent_when_another_has_ended() {
     assert_eq!(waiting.await.unwrap(), "hello");
 }
 
-/// An answer that was read, that was dropped half read, and that has no body
+/// A response that was read, that was dropped half read, and that has no body
 /// all give their place back; one that is kept unread does not.
 #[tokio::test]
-async fn the_place_of_a_request_is_free_when_its_answer_is_complete_or_dropped() {
+async fn the_place_of_a_request_is_free_when_its_response_is_complete_or_dropped() {
     let origin = upstream(HELLO, false).await;
     let half = upstream("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", true).await;
     let empty = upstream("HTTP/1.1 204 No Content\r\n\r\n", false).await;
@@ -438,8 +439,8 @@ async fn sources_that_may_reach_the_same_origins_share_connections_and_others_do
     let second = source("second", &same);
     let other = source("other", &[origin.as_str(), "https://api.example.com"]);
     for (outgoing, opened) in [(&first, 1), (&second, 1), (&first, 1), (&other, 2)] {
-        let answer = body(send(outgoing, &origin).await.unwrap()).await;
-        assert_eq!(answer.unwrap(), "hello");
+        let response = body(send(outgoing, &origin).await.unwrap()).await;
+        assert_eq!(response.unwrap(), "hello");
         assert_eq!(connections.load(Ordering::Relaxed), opened);
         // On this one thread the connection goes back to its pool meanwhile.
         for _ in 0..100 {

@@ -57,8 +57,8 @@ fn refusals_of_the_keys_say_what_to_do() {
 fn an_unknown_application_is_asked_once_more() {
     let (mut upstream, mut host) = (upstream(), host(""));
     for part in ["get-siem-logs", "get-audit", "discover"] {
-        let answer = refusal(200, "err_developer_key");
-        upstream.script.push_back((part.to_owned(), answer));
+        let response = refusal(200, "err_developer_key");
+        upstream.script.push_back((part.to_owned(), response));
     }
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);

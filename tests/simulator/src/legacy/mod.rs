@@ -44,7 +44,7 @@ pub struct LegacyConfig {
     pub skew_ms: i64,
     /// By how much the date of a signature may be off.
     pub window_ms: i64,
-    /// How long each answer takes.
+    /// How long each response takes.
     pub delay_ms: u64,
 }
 
@@ -82,8 +82,8 @@ pub struct LegacyKeys {
 /// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyRequests {
-    /// How many answers had each path and status.
-    pub answers: BTreeMap<(String, u16), u64>,
+    /// How many responses had each path and status.
+    pub responses: BTreeMap<(String, u16), u64>,
     /// How many calls came with a request id that was used before. Must stay 0.
     pub reused_ids: u64,
     /// How many signatures were refused, for their date or for themselves.
@@ -110,10 +110,10 @@ struct LegacyState {
     audit: Vec<Value>,
     /// Tokens of another generation are refused.
     token_generation: u32,
-    /// The next answers to a path: status and code, or a body that is no answer.
+    /// The next responses to a path: status and code, or a body that is no response.
     faults: VecDeque<(String, u16, String)>,
     requests: LegacyRequests,
-    answers: u64,
+    responses: u64,
 }
 
 impl LegacySimulator {
@@ -220,7 +220,7 @@ impl LegacyState {
             token_generation: 0,
             faults: VecDeque::new(),
             requests: LegacyRequests::default(),
-            answers: 0,
+            responses: 0,
             config,
         };
         state.add_files(state.config.files);
@@ -236,10 +236,10 @@ impl LegacyState {
         }
     }
 
-    /// Returns the id of the next answer.
+    /// Returns the id of the next response.
     fn request_id(&mut self) -> String {
-        self.answers += 1;
-        Random::new(self.config.seed, "legacy request", &[self.answers]).uuid()
+        self.responses += 1;
+        Random::new(self.config.seed, "legacy request", &[self.responses]).uuid()
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a connection to an answer.
+//! From a connection to a response.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -29,7 +29,7 @@ const AUDIT: &str = "/api/audit/get-audit-events";
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What is answered: status, headers and body.
-type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+type RawResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 /// Serves until the sender is dropped.
 pub(super) async fn run(
@@ -53,7 +53,7 @@ async fn accept(state: &Arc<Mutex<LegacyState>>, listener: &tokio::net::TcpListe
             tokio::task::yield_now().await;
             continue;
         };
-        // Small answers must not wait for each other; where this fails they do.
+        // Small responses must not wait for each other; where this fails they do.
         let _ = stream.set_nodelay(true);
         let state = Arc::clone(state);
         tokio::spawn(async move {
@@ -87,9 +87,9 @@ async fn respond(
     let delay_ms = lock(state).config.delay_ms;
     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     let mut state = lock(state);
-    let (status, headers, body) = state.answer(path, &call_headers, &body);
+    let (status, headers, body) = state.respond(path, &call_headers, &body);
     let counted = (path.to_owned(), status);
-    *state.requests.answers.entry(counted).or_default() += 1;
+    *state.requests.responses.entry(counted).or_default() += 1;
     let date = UtcTime::new(state.clock.now_ms()).http();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
@@ -105,25 +105,25 @@ async fn respond(
 }
 
 impl LegacyState {
-    fn answer(&mut self, path: &str, call_headers: &CallHeaders, body: &[u8]) -> Answer {
+    fn respond(&mut self, path: &str, call_headers: &CallHeaders, body: &[u8]) -> RawResponse {
         let fault = self
             .faults
             .iter()
             .position(|(end, ..)| path.ends_with(end.as_str()));
         if let Some((_, status, code)) = fault.and_then(|at| self.faults.remove(at)) {
-            return error_answer(status, &code, "scripted");
+            return error_response(status, &code, "scripted");
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.window_ms);
         match self.auth.refusal(call_headers, signed, times) {
             Some(AuthRefusal::App) => {
                 let message = format!("App ID is invalid: {}", call_headers.app_id);
-                return error_answer(200, "err_developer_key", &message);
+                return error_response(200, "err_developer_key", &message);
             }
             Some(refusal) => {
                 self.requests.reused_ids += u64::from(refusal == AuthRefusal::Reused);
                 self.requests.refused_signatures += 1;
-                return error_answer(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
+                return error_response(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
             }
             None => {}
         }
@@ -132,21 +132,21 @@ impl LegacyState {
             DISCOVERY => self.discovery(&body),
             SIEM => self.logs(&body),
             AUDIT => self.audit(&body),
-            _ => error_answer(404, "err_no_such_endpoint", "Endpoint does not exist"),
+            _ => error_response(404, "err_no_such_endpoint", "Endpoint does not exist"),
         }
     }
 
-    fn discovery(&self, body: &Value) -> Answer {
+    fn discovery(&self, body: &Value) -> RawResponse {
         let is_known = text(body, "/data/0/emailAddress") == Some(&self.auth.keys.email);
         // An unknown address has no region.
         let region = is_known.then(|| json!({"code": "local", "api": self.url}));
         let account = json!({"authenticate": ["Basic-Cloud"], "region": region});
-        json_answer(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))
+        json_response(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))
     }
 
-    fn logs(&self, body: &Value) -> Answer {
+    fn logs(&self, body: &Value) -> RawResponse {
         if text(body, "/data/0/type") != Some("MTA") {
-            return error_answer(400, "err_validation_null", "type");
+            return error_response(400, "err_validation_null", "type");
         }
         let from = match text(body, "/data/0/token") {
             None => Some(0),
@@ -156,11 +156,11 @@ impl LegacyState {
             }),
         };
         let Some(from) = from else {
-            return error_answer(400, "err_audit_siem_invalid_token", "The token is invalid");
+            return error_response(400, "err_audit_siem_invalid_token", "The token is invalid");
         };
         let left = self.files.get(from..).unwrap_or_default();
         let Some(first) = left.first() else {
-            return json_answer(
+            return json_response(
                 &json!({"meta": {"isLastToken": true, "status": 200}, "data": [], "fail": []}),
             );
         };
@@ -194,13 +194,13 @@ impl LegacyState {
     }
 
     /// Answers with audit events, newest first, page by page.
-    fn audit(&self, body: &Value) -> Answer {
+    fn audit(&self, body: &Value) -> RawResponse {
         let time = |value: &Value, at: &str| text(value, at).and_then(parse_date_time);
         let (Some(from), Some(to)) = (
             time(body, "/data/0/startDateTime"),
             time(body, "/data/0/endDateTime"),
         ) else {
-            return error_answer(400, "err_validation_null", "startDateTime");
+            return error_response(400, "err_validation_null", "startDateTime");
         };
         let size = body
             .pointer("/meta/pagination/pageSize")
@@ -219,7 +219,7 @@ impl LegacyState {
         } else {
             (offset + size).to_string()
         };
-        json_answer(&json!({
+        json_response(&json!({
             "meta": {"status": 200, "pagination": {"pageSize": page.len(), "next": next}},
             "data": page,
             "fail": [],
@@ -231,7 +231,7 @@ fn text<'a>(value: &'a Value, at: &str) -> Option<&'a str> {
     value.pointer(at)?.as_str()
 }
 
-fn json_answer(body: &Value) -> Answer {
+fn json_response(body: &Value) -> RawResponse {
     let media_type = "application/json;charset=utf-8".to_owned();
     (
         200,
@@ -240,13 +240,13 @@ fn json_answer(body: &Value) -> Answer {
     )
 }
 
-fn error_answer(status: u16, code: &str, message: &str) -> Answer {
+fn error_response(status: u16, code: &str, message: &str) -> RawResponse {
     let error = json!({"code": code, "message": message, "retryable": false});
     let body = json!({
         "meta": {"status": status},
         "data": [],
         "fail": [{"errors": [error]}],
     });
-    let (_, headers, body) = json_answer(&body);
+    let (_, headers, body) = json_response(&body);
     (status, headers, body)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{LogRecordBuilder, words};
 use crate::time::{DAY_MS, UtcTime};
 
-/// Generates the answers of a person to training questions.
+/// Generates the responses of a person to training questions.
 pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
     let person = person(builder, "email");
     let count = builder.random.below(9);

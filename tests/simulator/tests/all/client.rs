@@ -1,4 +1,4 @@
-//! A client of a few lines, so that the answers are seen as they are.
+//! A client of a few lines, so that the responses are seen as they are.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// An answer as it came.
+/// A response as it came.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
@@ -18,7 +18,7 @@ pub(crate) struct Reply {
     pub(crate) whole: bool,
 }
 
-impl Reply {
+impl Response {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -48,13 +48,13 @@ pub(crate) fn small_config() -> Config {
     }
 }
 
-/// Sends one request on a connection of its own; `None` when it closes without an answer.
+/// Sends one request on a connection of its own; `None` when it closes without a response.
 pub(crate) async fn send(
     method: &str,
     url: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Option<Reply> {
+) -> Option<Response> {
     let rest = url.strip_prefix("http://").unwrap();
     let at = rest.find('/').unwrap();
     let (host, path) = rest.split_at(at);
@@ -80,7 +80,7 @@ pub(crate) async fn send(
     let whole = headers
         .get("content-length")
         .is_some_and(|length| *length == body.len().to_string());
-    Some(Reply {
+    Some(Response {
         status,
         headers,
         body,
@@ -92,21 +92,21 @@ pub(crate) async fn send(
 pub(crate) async fn token(simulator: &Simulator) -> String {
     let (id, secret) = (simulator.client_id(), simulator.client_secret());
     let form = format!("client_id={id}&client_secret={secret}&grant_type=client_credentials");
-    let reply = send(
+    let response = send(
         "POST",
         &format!("{}/oauth/token", simulator.api_url()),
         &[],
         &form,
     )
     .await;
-    reply.unwrap().json()["access_token"]
+    response.unwrap().json()["access_token"]
         .as_str()
         .unwrap()
         .to_owned()
 }
 
 /// Asks for a page of files; `query` begins with the type.
-pub(crate) async fn list(simulator: &Simulator, token: &str, query: &str) -> Reply {
+pub(crate) async fn list(simulator: &Simulator, token: &str, query: &str) -> Response {
     let name = query.split('&').next().unwrap().replace('+', " ");
     let product = EventType::from_name(&name.replace("%20", " ")).map_or("cg", EventType::product);
     let url = format!(
@@ -120,12 +120,12 @@ pub(crate) async fn list(simulator: &Simulator, token: &str, query: &str) -> Rep
 }
 
 /// Asks for audit events.
-pub(crate) async fn audit(simulator: &Simulator, token: &str, body: &Value) -> Reply {
+pub(crate) async fn audit(simulator: &Simulator, token: &str, body: &Value) -> Response {
     post(simulator, token, "/api/audit/get-audit-events", body).await
 }
 
 /// Asks a POST endpoint.
-pub(crate) async fn post(simulator: &Simulator, token: &str, path: &str, body: &Value) -> Reply {
+pub(crate) async fn post(simulator: &Simulator, token: &str, path: &str, body: &Value) -> Response {
     let url = format!("{}{path}", simulator.api_url());
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str())];
@@ -135,7 +135,7 @@ pub(crate) async fn post(simulator: &Simulator, token: &str, path: &str, body: &
 }
 
 /// Asks for single events; `query` begins with the types.
-pub(crate) async fn events(simulator: &Simulator, token: &str, query: &str) -> Reply {
+pub(crate) async fn events(simulator: &Simulator, token: &str, query: &str) -> Response {
     let url = format!("{}/siem/v1/events/{query}", simulator.api_url());
     let bearer = format!("Bearer {token}");
     send("GET", &url, &[("authorization", &bearer)], "")
@@ -144,7 +144,7 @@ pub(crate) async fn events(simulator: &Simulator, token: &str, query: &str) -> R
 }
 
 /// The links of a page.
-pub(crate) fn links(page: &Reply) -> Vec<String> {
+pub(crate) fn links(page: &Response) -> Vec<String> {
     let page = page.json();
     let files = page["value"].as_array().unwrap();
     files
@@ -154,7 +154,7 @@ pub(crate) fn links(page: &Reply) -> Vec<String> {
 }
 
 /// Gets a file.
-pub(crate) async fn file(url: &str) -> Reply {
+pub(crate) async fn file(url: &str) -> Response {
     send("GET", url, &[], "").await.unwrap()
 }
 

@@ -35,9 +35,9 @@ async fn a_token_ends_after_its_life() {
     let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     simulator.advance_ms(1_799_000);
-    let reply = list(&simulator, &token, "av").await;
+    let response = list(&simulator, &token, "av").await;
     assert_eq!(
-        (reply.status, reply.code().as_str()),
+        (response.status, response.code().as_str()),
         (401, "token_expired")
     );
     assert_eq!(
@@ -47,7 +47,7 @@ async fn a_token_ends_after_its_life() {
 }
 
 #[tokio::test]
-async fn every_answer_has_the_headers_of_the_api() {
+async fn every_response_has_the_headers_of_the_api() {
     let simulator = Simulator::start(Config {
         skew_ms: 3_600_000,
         ..small_config()
@@ -55,15 +55,17 @@ async fn every_answer_has_the_headers_of_the_api() {
     .await
     .unwrap();
     let token = token(&simulator).await;
-    let reply = list(&simulator, &token, "receipt").await;
+    let response = list(&simulator, &token, "receipt").await;
     assert!(
-        reply.header("date").starts_with("Sun, 22 Nov 2026 08:05:"),
-        "{reply:?}"
+        response
+            .header("date")
+            .starts_with("Sun, 22 Nov 2026 08:05:"),
+        "{response:?}"
     );
-    assert_eq!(reply.header("x-request-id").len(), 36);
-    assert_eq!(reply.header("x-ratelimit-limit"), "50");
-    assert_eq!(reply.header("x-ratelimit-remaining"), "49");
-    let reset_ms: u64 = reply.header("x-ratelimit-reset").parse().unwrap();
+    assert_eq!(response.header("x-request-id").len(), 36);
+    assert_eq!(response.header("x-ratelimit-limit"), "50");
+    assert_eq!(response.header("x-ratelimit-remaining"), "49");
+    let reset_ms: u64 = response.header("x-ratelimit-reset").parse().unwrap();
     assert!((800_000..=900_000).contains(&reset_ms));
 }
 
@@ -154,10 +156,10 @@ async fn a_link_changes_each_time_and_its_path_does_not() {
     assert_eq!(one.split('?').next(), two.split('?').next());
     assert!(one.starts_with(&simulator.storage_url()));
     assert_ne!(simulator.storage_url(), simulator.api_url());
-    let reply = file(&one).await;
-    assert_eq!((reply.status, reply.whole), (200, true));
-    assert_eq!(page.json()["value"][0]["size"], reply.body.len());
-    assert!(inflate(&reply.body).unwrap().len() > 40 * 400);
+    let response = file(&one).await;
+    assert_eq!((response.status, response.whole), (200, true));
+    assert_eq!(page.json()["value"][0]["size"], response.body.len());
+    assert!(inflate(&response.body).unwrap().len() > 40 * 400);
 }
 
 #[tokio::test]
@@ -167,19 +169,19 @@ async fn storage_refuses_what_it_should() {
     let url = links(&list(&simulator, &token, "receipt").await)[0].clone();
     let bearer = format!("Bearer {token}");
     assert_eq!(simulator.requests().bearer_violations, 0);
-    let reply = send("GET", &url, &[("authorization", &bearer)], "")
+    let response = send("GET", &url, &[("authorization", &bearer)], "")
         .await
         .unwrap();
-    assert_eq!(reply.status, 400);
+    assert_eq!(response.status, 400);
     assert_eq!(simulator.requests().bearer_violations, 1);
     let unknown = file(&url.replace(".json.gz?", ".gone.gz?")).await;
     assert_eq!(unknown.status, 404);
     let unsigned = file(&url.replace("X-Amz-Signature=", "X-Amz-Signature=0")).await;
     assert_eq!(unsigned.status, 403);
     simulator.advance_ms(900_000);
-    let reply = file(&url).await;
-    assert_eq!(reply.status, 403);
-    assert!(String::from_utf8_lossy(&reply.body).contains("Request has expired"));
+    let response = file(&url).await;
+    assert_eq!(response.status, 403);
+    assert!(String::from_utf8_lossy(&response.body).contains("Request has expired"));
 }
 
 #[tokio::test]
@@ -194,12 +196,12 @@ async fn the_quota_is_shared_by_all_event_types() {
     for name in ["av", "spam", "journal"] {
         assert_eq!(list(&simulator, &token, name).await.status, 200);
     }
-    let reply = list(&simulator, &token, "receipt").await;
+    let response = list(&simulator, &token, "receipt").await;
     assert_eq!(
-        (reply.status, reply.header("x-ratelimit-remaining")),
+        (response.status, response.header("x-ratelimit-remaining")),
         (429, "0")
     );
-    assert!(reply.header("x-ratelimit-reset").parse::<u64>().unwrap() > 800_000);
+    assert!(response.header("x-ratelimit-reset").parse::<u64>().unwrap() > 800_000);
     let day = json!({"data": [{"startDateTime": "2026-11-22T00:00:00Z", "endDateTime": "2026-11-22T07:00:00Z"}]});
     assert_eq!(audit(&simulator, &token, &day).await.status, 200);
     simulator.advance_ms(900_000);
@@ -217,9 +219,9 @@ async fn a_missing_permission_concerns_one_stream() {
     .unwrap();
     let token = token(&simulator).await;
     assert_eq!(list(&simulator, &token, "receipt").await.status, 200);
-    let reply = list(&simulator, &token, "process").await;
+    let response = list(&simulator, &token, "process").await;
     assert_eq!(
-        (reply.status, reply.code().as_str()),
+        (response.status, response.code().as_str()),
         (403, "app_forbidden")
     );
     assert_eq!(audit(&simulator, &token, &json!({})).await.status, 403);
@@ -241,9 +243,9 @@ async fn audit_events_come_newest_first_and_all_of_them() {
         let mut ids = BTreeSet::new();
         let mut last = "9".to_owned();
         for page in 0..20 {
-            let reply = audit(&simulator, &token, &body).await.json();
-            assert_eq!(reply["fail"], json!([]));
-            let items = reply["data"].as_array().unwrap();
+            let response = audit(&simulator, &token, &body).await.json();
+            assert_eq!(response["fail"], json!([]));
+            let items = response["data"].as_array().unwrap();
             assert!(items.len() <= if page == 0 { 10 } else { 50 });
             for item in items {
                 let time = item["eventTime"].as_str().unwrap().replace("T7:", "T07:");
@@ -256,7 +258,7 @@ async fn audit_events_come_newest_first_and_all_of_them() {
                 }
                 last = time;
             }
-            let next = &reply["meta"]["pagination"]["next"];
+            let next = &response["meta"]["pagination"]["next"];
             if items.is_empty() || next.is_null() {
                 break;
             }
@@ -278,8 +280,8 @@ async fn a_window_of_audit_events_has_both_its_ends() {
     let token = token(&simulator).await;
     let second = "2026-11-22T07:05:31+0000";
     let body = json!({"data": [{"startDateTime": second, "endDateTime": second}]});
-    let reply = audit(&simulator, &token, &body).await.json();
-    assert_eq!(reply["data"].as_array().unwrap().len(), 3);
+    let response = audit(&simulator, &token, &body).await.json();
+    assert_eq!(response["data"].as_array().unwrap().len(), 3);
     assert_eq!(simulator.ledger().expected("audit").len(), 3);
     let bad = json!({"data": [{"startDateTime": "yesterday", "endDateTime": second}]});
     assert_eq!(audit(&simulator, &token, &bad).await.status, 400);

@@ -34,15 +34,15 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_ot
         );
         let mut ids = Vec::new();
         for page in 0.. {
-            let reply = events(&simulator, &token, &query).await.json();
-            let value = reply["value"].as_array().unwrap();
+            let response = events(&simulator, &token, &query).await.json();
+            let value = response["value"].as_array().unwrap();
             assert!(page == 0 || value.iter().all(|event| event["type"].is_null()));
             let records = value.iter().map(as_batch_file_record);
             ids.extend(records.filter_map(|record| identity(stream, &record)));
-            if reply["isCaughtUp"] == true {
+            if response["isCaughtUp"] == true {
                 break;
             }
-            let next = reply["@nextPage"].as_str().unwrap().replace('=', "%3D");
+            let next = response["@nextPage"].as_str().unwrap().replace('=', "%3D");
             query = format!("{product}?types={name}&pageSize=50&nextPage={next}");
         }
         let ledger = simulator.ledger();
@@ -54,9 +54,9 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_ot
         assert!(ledger.unexpected(stream, &ids).is_empty());
     }
     let old = "cg?types=av&dateRangeStartsAt=2026-11-21T07:00:00.000Z";
-    let reply = events(&simulator, &token, old).await;
-    assert_eq!(reply.status, 400);
-    assert!(reply.json()["error"]["message"].is_string());
+    let response = events(&simulator, &token, old).await;
+    assert_eq!(response.status, 400);
+    assert!(response.json()["error"]["message"].is_string());
     for wrong in [
         "cg?types=entities",
         "ci?types=av",

@@ -18,7 +18,7 @@ fn at(endpoint: Endpoint, when: When, effect: Effect) -> Fault {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_replaced() {
+async fn a_response_can_be_replaced() {
     let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     for (effect, status) in [
@@ -39,11 +39,11 @@ async fn an_answer_can_be_replaced() {
         simulator.clear_faults();
         simulator.script(at(Endpoint::Batch, When::Nth(2), effect));
         assert!(links(&list(&simulator, &token, "av").await).len() > 1);
-        let reply = list(&simulator, &token, "av").await;
-        assert_eq!(reply.status, status);
-        assert!(reply.json().get("value").is_none());
+        let response = list(&simulator, &token, "av").await;
+        assert_eq!(response.status, status);
+        assert!(response.json().get("value").is_none());
         assert_eq!(
-            reply.header("retry-after"),
+            response.header("retry-after"),
             if status == 429 { "7" } else { "" }
         );
         assert!(links(&list(&simulator, &token, "av").await).len() > 1);

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use crate::client::{Reply, list, post, small_config, token};
+use crate::client::{Response, list, post, small_config, token};
 use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, Simulator, StreamRefusal, When, identity,
     streams,
 };
 use serde_json::{Value, json};
 
-/// Where the items of each log and list stand: path, bounds of the window, list in the answer.
+/// Where the items of each log and list stand: path, bounds of the window, list in the response.
 const LOGS: &[(&str, &str, [&str; 2], &str)] = &[
     (
         "audit",
@@ -133,13 +133,13 @@ async fn pull(
     let mut body = json!({"data": window(bounds), "meta": {"pagination": {"pageSize": 10}}});
     let mut items = Vec::new();
     for _ in 0..20 {
-        let reply = post(simulator, token, path, &body).await;
-        assert_eq!(reply.status, 200, "{path} {reply:?}");
-        let reply = reply.json();
-        let page = reply["data"].pointer(at).unwrap().as_array().unwrap();
+        let response = post(simulator, token, path, &body).await;
+        assert_eq!(response.status, 200, "{path} {response:?}");
+        let response = response.json();
+        let page = response["data"].pointer(at).unwrap().as_array().unwrap();
         assert!(page.len() <= 10);
         items.extend(page.iter().cloned());
-        match reply["meta"]["pagination"].get("next") {
+        match response["meta"]["pagination"].get("next") {
             Some(next) if !page.is_empty() => {
                 body["meta"]["pagination"]["pageToken"] = next.clone()
             }
@@ -179,8 +179,8 @@ async fn every_campaign_lists_its_people_without_the_members_of_the_campaign() {
     let simulator = Simulator::start(with_logs()).await.unwrap();
     let token = token(&simulator).await;
     let all = json!({"data": [], "meta": {"pagination": {"pageSize": 10}}});
-    let reply = post(&simulator, &token, CAMPAIGNS, &all).await.json();
-    let campaigns = reply["data"].as_array().unwrap();
+    let response = post(&simulator, &token, CAMPAIGNS, &all).await.json();
+    let campaigns = response["data"].as_array().unwrap();
     assert!(campaigns.len() > 1, "{campaigns:?}");
     let mut ids = BTreeSet::new();
     // One without a date is still to be launched.
@@ -190,10 +190,10 @@ async fn every_campaign_lists_its_people_without_the_members_of_the_campaign() {
             json!({"data": [{"id": campaign["id"]}], "meta": {"pagination": {"pageSize": 10}}});
         let mut people = 0;
         loop {
-            let reply = post(&simulator, &token, PEOPLE, &body).await;
-            assert_eq!(reply.status, 200, "{reply:?}");
-            let reply = reply.json();
-            let page = reply["data"][0]["items"].as_array().unwrap();
+            let response = post(&simulator, &token, PEOPLE, &body).await;
+            assert_eq!(response.status, 200, "{response:?}");
+            let response = response.json();
+            let page = response["data"][0]["items"].as_array().unwrap();
             people += page.len();
             for person in page {
                 let mut person = person.clone();
@@ -203,7 +203,7 @@ async fn every_campaign_lists_its_people_without_the_members_of_the_campaign() {
                 person["launchDate"] = campaign["launchDate"].clone();
                 ids.extend(identity("training.phishing", &person));
             }
-            match reply["meta"]["pagination"].get("next") {
+            match response["meta"]["pagination"].get("next") {
                 Some(next) if !page.is_empty() => {
                     body["meta"]["pagination"]["pageToken"] = next.clone();
                 }
@@ -340,11 +340,11 @@ async fn a_window_of_exactly_one_page_ends_with_nothing_or_with_a_next_that_lead
 }
 
 /// How many indicators are in a file, zipped or not, STIX or CSV.
-fn indicator_count(reply: &Reply) -> usize {
-    let mut plain = reply.body.clone();
+fn indicator_count(response: &Response) -> usize {
+    let mut plain = response.body.clone();
     if plain.starts_with(b"PK") {
         let name = usize::from(u16::from_le_bytes([plain[26], plain[27]]));
-        let data = &reply.body[30 + name..];
+        let data = &response.body[30 + name..];
         plain.clear();
         flate2::read::DeflateDecoder::new(data)
             .read_to_end(&mut plain)
@@ -379,10 +379,14 @@ async fn a_feed_continues_after_its_token_as_stix_and_as_csv() {
             "compress": zipped, "start": START, "end": END}]});
         let mut counts = Vec::new();
         for _ in 0..4 {
-            let reply = post(&simulator, &token, FEED, &body).await;
-            assert!(reply.header("content-disposition").contains("malware_grid"));
-            counts.push(indicator_count(&reply));
-            let next = reply.header("x-mc-threat-feed-next-token");
+            let response = post(&simulator, &token, FEED, &body).await;
+            assert!(
+                response
+                    .header("content-disposition")
+                    .contains("malware_grid")
+            );
+            counts.push(indicator_count(&response));
+            let next = response.header("x-mc-threat-feed-next-token");
             body = json!({"data": [{"feedType": "malware_grid", "fileType": kind,
                 "compress": zipped, "token": next}]});
         }
@@ -424,21 +428,25 @@ async fn every_stream_can_be_refused_in_each_of_three_ways() {
     for stream in streams() {
         for (refusal, status, code) in refusals {
             simulator.refuse(stream, refusal);
-            let reply = ask(&simulator, &token, stream).await;
+            let response = ask(&simulator, &token, stream).await;
             assert_eq!(
-                (reply.status, reply.code().as_str()),
+                (response.status, response.code().as_str()),
                 (status, code),
                 "{stream}"
             );
         }
         simulator.permit(stream, true);
-        let reply = ask(&simulator, &token, stream).await;
-        assert_eq!((reply.status, reply.code().as_str()), (200, ""), "{stream}");
+        let response = ask(&simulator, &token, stream).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (200, ""),
+            "{stream}"
+        );
     }
 }
 
 /// Asks a stream for something.
-async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Reply {
+async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Response {
     if let Some(event_type) = EventType::from_stream(stream) {
         return list(simulator, token, &event_type.name().replace(' ', "+")).await;
     }
@@ -449,7 +457,7 @@ async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Reply {
         return post(simulator, token, CAMPAIGNS, &json!({"data": []})).await;
     }
     let feed = stream.replace("threat-intel.", "malware_");
-    let mut reply = post(
+    let mut response = post(
         simulator,
         token,
         FEED,
@@ -457,10 +465,10 @@ async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Reply {
     )
     .await;
     // A file is no envelope.
-    if reply.body.starts_with(b"Creation") {
-        reply.body = b"{}".to_vec();
+    if response.body.starts_with(b"Creation") {
+        response.body = b"{}".to_vec();
     }
-    reply
+    response
 }
 
 #[tokio::test]
@@ -468,10 +476,10 @@ async fn the_categories_of_audit_events_are_listed() {
     let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let path = "/api/audit/get-categories";
-    let reply = post(&simulator, &token, path, &json!({"data": []}))
+    let response = post(&simulator, &token, path, &json!({"data": []}))
         .await
         .json();
-    let categories = reply["data"][0]["categories"].as_array().unwrap();
+    let categories = response["data"][0]["categories"].as_array().unwrap();
     assert!(categories.len() >= 9);
     assert!(
         categories

@@ -172,7 +172,7 @@ impl Scrape {
         writer.counter(
             "source_host_requests",
             "Requests to the upstream since the start of the host, by HTTP status; `none` where \
-             no answer came.",
+             no response came.",
             None,
             samples,
         )

@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-/** No answer came. */
+/** No response came. */
 export class Unreachable extends Error {}
 
 let askForToken = async () => null;
@@ -39,10 +39,10 @@ export function read(path, signal) {
 export async function call(method, path, { body, headers = {}, signal, seconds = 20, isBackground = false } = {}) {
   for (;;) {
     const used = sessionStorage.getItem(KEY);
-    const answer = await send(method, path, { body, headers, signal, seconds, token: used });
-    if (answer.status !== 401) {
-      if (answer.ok) return answer.body;
-      throw new Refused(answer.status, messages(answer));
+    const response = await send(method, path, { body, headers, signal, seconds, token: used });
+    if (response.status !== 401) {
+      if (response.ok) return response.body;
+      throw new Refused(response.status, messages(response));
     }
     // Another request may have brought a new token meanwhile.
     if (sessionStorage.getItem(KEY) !== used) continue;
@@ -78,7 +78,7 @@ async function send(method, path, { body, headers, signal, seconds, token }) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Unreachable(timeout.aborted ? `No answer within ${seconds} s.` : "The host does not answer.");
+    throw new Unreachable(timeout.aborted ? `No response within ${seconds} s.` : "The host does not answer.");
   }
   return { status: response.status, ok: response.ok, body: parse(text) };
 }

@@ -20,7 +20,7 @@ let currentPath = "";
 let timer = 0;
 let loading = null;
 let hasLoaded = false;
-let lastAnswer = null;
+let lastResponse = null;
 let failure = null;
 
 /** What views may do with the frame. */
@@ -111,11 +111,11 @@ function banner() {
 }
 
 function showConnection() {
-  const age = lastAnswer === null ? null : (Date.now() - lastAnswer) / 1000;
+  const age = lastResponse === null ? null : (Date.now() - lastResponse) / 1000;
   const isLost = failure instanceof Unreachable;
   const text = isLost
     ? age === null ? "Not connected" : `Connection lost: data is ${duration(age)} old`
-    : lastAnswer === null || !view.refreshes ? "" : document.hidden ? "Updates paused" : "Live";
+    : lastResponse === null || !view.refreshes ? "" : document.hidden ? "Updates paused" : "Live";
   if (connection.textContent !== text) connection.textContent = text;
   connection.className = `connection ${isLost ? "bad" : "good"}`;
 }
@@ -133,7 +133,7 @@ async function refresh() {
     if (failure instanceof Unreachable) announce("Connected again.");
     failure = null;
     hasLoaded = true;
-    lastAnswer = Date.now();
+    lastResponse = Date.now();
   } catch (error) {
     if (mine.signal.aborted || current !== view) return;
     if (!(error instanceof Refused || error instanceof Unreachable)) console.error(error);

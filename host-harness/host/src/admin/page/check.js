@@ -10,9 +10,9 @@ const OUTCOMES = {
   failing: { word: "Failing", tone: "bad", icon: "cross" },
 };
 
-/** Brings the answer of `POST …/check` into the form that is shown. */
-export function checkResult(answer) {
-  const rows = (answer.streams ?? []).map((row) => ({
+/** Brings the response of `POST …/check` into the form that is shown. */
+export function checkResult(response) {
+  const rows = (response.streams ?? []).map((row) => ({
     stream: row.stream,
     ...(OUTCOMES[row.outcome] ?? { word: String(row.outcome), tone: "calm", icon: "dots" }),
     detail: row.detail ?? "",
@@ -20,10 +20,10 @@ export function checkResult(answer) {
     product: row.product ?? "",
   }));
   const facts = [];
-  if (typeof answer.seconds === "number") facts.push(answer.seconds < 1 ? `${answer.seconds.toFixed(1)} s` : duration(answer.seconds));
-  if (answer.account) facts.push(`account ${answer.account}`);
-  if (typeof answer.clock_skew_ms === "number" && Math.abs(answer.clock_skew_ms) >= 2000) {
-    facts.push(`this host's clock is ${duration(Math.abs(answer.clock_skew_ms) / 1000)} ${answer.clock_skew_ms > 0 ? "ahead" : "behind"}`);
+  if (typeof response.seconds === "number") facts.push(response.seconds < 1 ? `${response.seconds.toFixed(1)} s` : duration(response.seconds));
+  if (response.account) facts.push(`account ${response.account}`);
+  if (typeof response.clock_skew_ms === "number" && Math.abs(response.clock_skew_ms) >= 2000) {
+    facts.push(`this host's clock is ${duration(Math.abs(response.clock_skew_ms) / 1000)} ${response.clock_skew_ms > 0 ? "ahead" : "behind"}`);
   }
-  return { isGood: answer.successful === true, at: stamp(answer.at), detail: answer.detail ?? "", rows, facts };
+  return { isGood: response.successful === true, at: stamp(response.at), detail: response.detail ?? "", rows, facts };
 }

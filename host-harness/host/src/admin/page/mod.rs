@@ -5,7 +5,7 @@
 //! The files hold no data. Everything that the page shows comes from the JSON
 //! API, and what it reads there is this; unknown members are ignored:
 //!
-//! | request | what the page reads of the answer |
+//! | request | what the page reads of the response |
 //! |---|---|
 //! | `GET /api/v1/sources?search=&state=&limit=&offset=` | `at` (the host's time), `host` and `outputs` as in `/api/v1/status`, `total` (sources that match), `states` (number by state of those that match `search`), `sources`: rows, with or without `streams`; without them the sums `received`, `events`, `rejected`, `duplicates`, `gaps`; in a fleet `fleet` as in `/api/v1/status` |
 //! | `GET /api/v1/sources/NAME` | a source of `/api/v1/status`; 404 where there is none |

@@ -13,9 +13,9 @@ export function outputs() {
     title: () => "Outputs",
     refreshes: true,
     async load(signal) {
-      const answer = await read("/api/v1/sources?limit=1&offset=0", signal);
-      setHostTime(answer.at);
-      data = answer;
+      const response = await read("/api/v1/sources?limit=1&offset=0", signal);
+      setHostTime(response.at);
+      data = response;
     },
     render: () => [
       el("h1", { id: "heading", tabindex: "-1" }, "Outputs"),

@@ -56,8 +56,8 @@ export function source(app, name, query) {
     message = null;
     app.show();
     try {
-      const answer = await request();
-      message = { tone: "good", texts: [done(answer)] };
+      const response = await request();
+      message = { tone: "good", texts: [done(response)] };
     } catch (error) {
       message = { tone: "bad", texts: error.messages ?? [error.message] };
     } finally {

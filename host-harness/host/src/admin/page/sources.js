@@ -36,13 +36,13 @@ export function sources(app, _, query) {
     const query = new URLSearchParams({ limit: String(PAGE_SIZE), offset: String(filter.offset) });
     if (filter.search) query.set("search", filter.search);
     if (filter.state) query.set("state", filter.state);
-    const answer = await read(`/api/v1/sources?${query}`, signal);
-    setHostTime(answer.at);
-    data = answer;
-    if (filter.search || filter.state) announce(`${counted(answer.total, "source")} found`);
+    const response = await read(`/api/v1/sources?${query}`, signal);
+    setHostTime(response.at);
+    data = response;
+    if (filter.search || filter.state) announce(`${counted(response.total, "source")} found`);
     // A page that has become too high a number, because sources were removed.
-    if (answer.total > 0 && filter.offset >= answer.total) {
-      go({ offset: Math.floor((answer.total - 1) / PAGE_SIZE) * PAGE_SIZE });
+    if (response.total > 0 && filter.offset >= response.total) {
+      go({ offset: Math.floor((response.total - 1) / PAGE_SIZE) * PAGE_SIZE });
     }
   }
 

@@ -37,7 +37,7 @@ async fn connections_that_send_nothing_keep_no_others_out_for_long() {
     let closed = timeout(DEADLINE, slow.read_to_end(&mut rest))
         .await
         .unwrap();
-    // With an answer or without, but not with that of the request.
+    // With a response or without, but not with that of the request.
     assert!(
         closed.is_err() || !rest.starts_with(b"HTTP/1.1 200"),
         "{rest:?}"

@@ -87,8 +87,8 @@ async fn wait_for(address: SocketAddr, path: &str, is_wanted: impl Fn(&Value) ->
     let mut last = Value::Null;
     while begun.elapsed() < DEADLINE {
         if TcpStream::connect(address).await.is_ok() {
-            let answer = get(address, path).await;
-            last = serde_json::from_str(&answer.body).unwrap_or_default();
+            let response = get(address, path).await;
+            last = serde_json::from_str(&response.body).unwrap_or_default();
             if is_wanted(&last) {
                 return last;
             }
@@ -131,17 +131,17 @@ async fn an_alert_fires_when_a_source_stops() {
     let _prometheus = Prometheus(prometheus);
 
     let query = "/api/v1/query?query=source_host_events_total";
-    let results = |answer: &Value| answer["data"]["result"].as_array().map_or(0, Vec::len);
-    let found = wait_for(address, query, |answer| results(answer) == 2).await;
+    let results = |response: &Value| response["data"]["result"].as_array().map_or(0, Vec::len);
+    let found = wait_for(address, query, |response| results(response) == 2).await;
     let first = &found["data"]["result"][0];
     assert_eq!(first["metric"]["source"], "acme", "{found}");
     assert_eq!(first["value"][1], "7", "{found}");
-    let targets = wait_for(address, "/api/v1/targets", |answer| {
-        answer["data"]["activeTargets"][0]["health"] == "up"
+    let targets = wait_for(address, "/api/v1/targets", |response| {
+        response["data"]["activeTargets"][0]["health"] == "up"
     });
     targets.await;
-    let firing = |answer: &Value, name: &str, source: &str| {
-        let alerts = answer["data"]["alerts"].as_array();
+    let firing = |response: &Value, name: &str, source: &str| {
+        let alerts = response["data"]["alerts"].as_array();
         alerts.is_some_and(|alerts| {
             alerts.iter().any(|alert| {
                 alert["labels"]["alertname"] == name
@@ -150,15 +150,15 @@ async fn an_alert_fires_when_a_source_stops() {
             })
         })
     };
-    let before = wait_for(address, "/api/v1/alerts", |answer| {
-        answer["status"] == "success"
+    let before = wait_for(address, "/api/v1/alerts", |response| {
+        response["status"] == "success"
     })
     .await;
     assert!(!firing(&before, "SourceHostStopped", "acme"), "{before}");
 
     acme.set_run_state(RunState::Ended);
-    let after = wait_for(address, "/api/v1/alerts", |answer| {
-        firing(answer, "SourceHostStopped", "acme")
+    let after = wait_for(address, "/api/v1/alerts", |response| {
+        firing(response, "SourceHostStopped", "acme")
     });
     let after = after.await;
     assert!(!firing(&after, "SourceHostStopped", "beta"), "{after}");

@@ -107,8 +107,8 @@ async fn plain_requests_go_to_the_proxy_themselves() {
     let uri = format!("http://{HOST}:{port}");
     let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
     let outgoing = outgoing_through(proxies, &[&uri]);
-    let answer = send(&outgoing, &format!("{uri}/a?b=c")).await.unwrap();
-    assert_eq!(body(answer).await.unwrap(), "hello");
+    let response = send(&outgoing, &format!("{uri}/a?b=c")).await.unwrap();
+    assert_eq!(body(response).await.unwrap(), "hello");
     let heads = proxy.heads();
     assert!(
         heads[0].starts_with(&format!("GET {uri}/a?b=c HTTP/1.1\r\n")),
@@ -157,8 +157,8 @@ async fn an_address_that_only_the_component_describes_is_not_requested_through_a
     assert_eq!(proxy.heads().len(), 0);
 
     // One that the settings name.
-    let answer = send(&outgoing_to(&[&here]), &here).await.unwrap();
-    assert_eq!(body(answer).await.unwrap(), "hello");
+    let response = send(&outgoing_to(&[&here]), &here).await.unwrap();
+    assert_eq!(body(response).await.unwrap(), "hello");
     assert_eq!(proxy.heads().len(), 1);
 }
 
@@ -186,11 +186,11 @@ async fn no_proxy_exempts_a_target() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
+async fn a_proxy_that_gives_no_connection_is_named_with_its_response() {
     let uri = format!("https://{HOST}");
     for (behaviour, part) in [
         (
-            Behaviour::Answer("HTTP/1.1 403 Forbidden\r\n\r\nno"),
+            Behaviour::Respond("HTTP/1.1 403 Forbidden\r\n\r\nno"),
             "refuses to connect to api.example.test:443 (HTTP 403 Forbidden); allow it there",
         ),
         (
@@ -198,11 +198,11 @@ async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
             "refuses the user name and password (HTTP 407); correct them in `proxy`",
         ),
         (
-            Behaviour::Answer(""),
-            "closed the connection before its answer was complete",
+            Behaviour::Respond(""),
+            "closed the connection before its response was complete",
         ),
         (
-            Behaviour::Answer("220 smtp ESMTP\r\n\r\n"),
+            Behaviour::Respond("220 smtp ESMTP\r\n\r\n"),
             "does not speak HTTP",
         ),
     ] {

@@ -18,7 +18,7 @@ use crate::batch_file::BatchFile;
 
 /// The response to one request.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct SimulatedResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
@@ -45,8 +45,8 @@ pub(crate) enum Ending {
     Whole,
 }
 
-impl Answer {
-    /// Creates an answer without headers of its own.
+impl SimulatedResponse {
+    /// Creates a response without headers of its own.
     pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         let headers = Vec::new();
         Self {
@@ -58,7 +58,7 @@ impl Answer {
         }
     }
 
-    /// Creates an answer in JSON.
+    /// Creates a response in JSON.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::new(status, body.to_string()).with("content-type", "application/json")
     }
@@ -69,7 +69,7 @@ impl Answer {
         self
     }
 
-    /// Returns the answer as HTTP.
+    /// Returns the response as HTTP.
     pub(crate) fn into_response(self) -> Response<Payload> {
         let length = self.body.len();
         let half = match self.ending {
