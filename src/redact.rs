@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
+use crate::decode::unescape::unescape_into;
 use crate::stream::Stream;
 
-/// The members of a remediation incident that permit its messages to be restored
-/// (`mimecast-api.md` §15.1), as their keys end in the text.
-const CODES: [&[u8]; 2] = [b"unremediateCode\"", b"restoreCode\""];
+/// The keys of the members of a remediation incident that permit its messages to be restored
+/// (`mimecast-api.md` §15.1), or their ends.
+const CODE_KEYS: [&str; 2] = ["unremediateCode", "restoreCode"];
 
-/// The text that replaces a code.
-const REDACTED: &[u8] = b"\"[redacted]\"";
+/// The text that replaces a code, without its quotes.
+const REDACTED: &[u8] = b"[redacted]";
 
 /// Returns the record without codes. It need not be valid JSON: a rejected record is delivered as
 /// well.
@@ -19,10 +20,13 @@ const REDACTED: &[u8] = b"\"[redacted]\"";
 pub fn redact(stream: Stream, record: &[u8]) -> Cow<'_, [u8]> {
     let mut redacted = Cow::Borrowed(record);
     if stream == Stream::Remediation {
-        for code in CODES {
-            if let Some(without_code) = without_member(&redacted, code) {
+        for key in CODE_KEYS {
+            if let Some(without_code) = without_member(&redacted, key.as_bytes()) {
                 redacted = Cow::Owned(without_code);
             }
+        }
+        if let Some(without_code) = without_escaped_keys(&redacted) {
+            redacted = Cow::Owned(without_code);
         }
     }
     redacted
@@ -35,16 +39,7 @@ fn without_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     while let Some(at) = memmem::find(rest, key) {
         let (before, after) = rest.split_at_checked(at.saturating_add(key.len()))?;
         out.extend_from_slice(before);
-        let value = after.trim_ascii_start();
-        let value = value.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        match value {
-            Some(value) if !value.starts_with(b"null") => {
-                out.push(b':');
-                out.extend_from_slice(REDACTED);
-                rest = value.get(value_len(value)..).unwrap_or_default();
-            }
-            Some(_) | None => rest = after,
-        }
+        rest = push_without_value(after, &mut out);
     }
     if out.is_empty() {
         return None;
@@ -53,25 +48,115 @@ fn without_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the length of the value that the text begins with: of a string up to its closing quote, of
-/// any other value up to the delimiter after it.
-fn value_len(text: &[u8]) -> usize {
-    let Some(string) = text.strip_prefix(b"\"") else {
-        let end = text.iter().position(|byte| b",}]\n".contains(byte));
-        return end.unwrap_or(text.len());
+/// Returns the text without the values of members whose keys are written with escapes; `None` where it
+/// has no such member.
+fn without_escaped_keys(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = memmem::find(rest, b"\"") {
+        let string = rest.get(at.saturating_add(1)..)?;
+        let Some(end) = quote_in(string, 0) else {
+            break;
+        };
+        let (string, after) = string.split_at_checked(end)?;
+        let is_code = string.contains(&b'\\') && {
+            let mut key = String::new();
+            unescape_into(&String::from_utf8_lossy(string), &mut key);
+            CODE_KEYS.iter().any(|code| key.ends_with(code))
+        };
+        let before = rest.len().saturating_sub(after.len());
+        out.extend_from_slice(rest.get(..before)?);
+        rest = if is_code {
+            push_without_value(after, &mut out)
+        } else {
+            out.extend_from_slice(b"\"");
+            after.get(1..)?
+        };
+    }
+    if out.len() == text.len().saturating_sub(rest.len()) {
+        return None;
+    }
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
+/// Appends what follows a key, from its closing quote on, without the value. Returns what comes after
+/// the value, or after the key where no value follows. The quotes of JSON that is wrapped into a string
+/// are escaped.
+fn push_without_value<'t>(after_key: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
+    let backslashes = after_key.iter().take_while(|byte| **byte == b'\\').count();
+    let quote = after_key.get(..=backslashes).unwrap_or_default();
+    let colon = after_key.get(quote.len()..).unwrap_or_default();
+    let value = colon.trim_ascii_start().strip_prefix(b":");
+    let value = value.map(<[u8]>::trim_ascii_start);
+    let is_key = quote.ends_with(b"\"");
+    let Some(value) = value.filter(|value| is_key && !value.starts_with(b"null")) else {
+        return after_key;
     };
-    let mut is_escaped = false;
-    let end = string.iter().position(|byte| {
-        let is_end = *byte == b'"' && !is_escaped;
-        is_escaped = *byte == b'\\' && !is_escaped;
+    for piece in [quote, b":", quote, REDACTED] {
+        out.extend_from_slice(piece);
+    }
+    let (length, is_complete) = value_len(value, quote);
+    if is_complete {
+        out.extend_from_slice(quote);
+    }
+    value.get(length..).unwrap_or_default()
+}
+
+/// Returns the length of the value that the text begins with, and whether it is complete. `quote` is how
+/// a quote is written there.
+fn value_len(text: &[u8], quote: &[u8]) -> (usize, bool) {
+    let backslashes = quote.len().saturating_sub(1);
+    let string_end = |start: usize| {
+        let end = quote_in(text.get(start..)?, backslashes)?;
+        Some(start.saturating_add(end).saturating_add(1))
+    };
+    if text.starts_with(quote) {
+        return string_end(quote.len()).map_or((text.len(), false), |end| (end, true));
+    }
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let is_quote = *byte == b'"';
+        match byte {
+            b'[' | b'{' => depth = depth.saturating_add(1),
+            b']' | b'}' | b',' | b'\n' if depth == 0 => return (at, true),
+            b']' | b'}' if depth == 1 => return (at.saturating_add(1), true),
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at = if is_quote {
+            let Some(end) = string_end(at.saturating_add(1)) else {
+                break;
+            };
+            end
+        } else {
+            at.saturating_add(1)
+        };
+    }
+    (text.len(), depth == 0)
+}
+
+/// Returns the position of the first quote that is written with this many backslashes before it. One that
+/// is inside a string of that level has more.
+fn quote_in(text: &[u8], backslashes: usize) -> Option<usize> {
+    let cycle = backslashes.saturating_add(1).saturating_mul(2);
+    let mut run = 0_usize;
+    text.iter().position(|byte| {
+        let is_end = *byte == b'"' && run.checked_rem(cycle) == Some(backslashes);
+        run = if *byte == b'\\' {
+            run.saturating_add(1)
+        } else {
+            0
+        };
         is_end
-    });
-    end.map_or(text.len(), |end| end.saturating_add(2))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn redacted(record: &str) -> String {
         String::from_utf8(redact(Stream::Remediation, record.as_bytes()).into_owned()).unwrap()
@@ -89,13 +174,55 @@ mod tests {
                 r#"[{"restoreCode":"[redacted]"},{"restoreCode":null},{"restoreCode":"[redacted]"}]"#,
             ),
             // What is cut or broken is redacted as far as it goes.
-            (r#"{"restoreCode":"RE-3"#, r#"{"restoreCode":"[redacted]""#),
+            (r#"{"restoreCode":"RE-3"#, r#"{"restoreCode":"[redacted]"#),
+            (r#"{"restoreCode":["RE-3"#, r#"{"restoreCode":"[redacted]"#),
+            (
+                r#"{"restoreCode":["RE-1","RE-2]",{"x":"}"}],"from":"b"}"#,
+                r#"{"restoreCode":"[redacted]","from":"b"}"#,
+            ),
+            (
+                r#"{"restoreCode":{"a":"RE-1","b":["RE-2"]},"b":["restoreCode","unremediateCode"]}"#,
+                r#"{"restoreCode":"[redacted]","b":["restoreCode","unremediateCode"]}"#,
+            ),
+            (
+                r#"{"restore\u0043ode":"RE-1","a\n":"b\\","\u0075nremediateCode":[1,2]}"#,
+                r#"{"restore\u0043ode":"[redacted]","a\n":"b\\","\u0075nremediateCode":"[redacted]"}"#,
+            ),
+            (
+                r#"{"searchCriteria":"{\"restoreCode\": \"RE\\\"1\\\\\",\"from\":\"b\"}","c":1}"#,
+                r#"{"searchCriteria":"{\"restoreCode\":\"[redacted]\",\"from\":\"b\"}","c":1}"#,
+            ),
             (
                 r#"{"reason":"a restoreCode"}"#,
                 r#"{"reason":"a restoreCode"}"#,
             ),
         ] {
             assert_eq!(redacted(record), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_code_is_left_wherever_it_is(code in "RE-[a-z0-9\"\\\\,\\]}é]{1,9}", levels in 0_usize..3) {
+            let hidden = serde_json::json!({ "restoreCode": code, "other": code.len() });
+            let mut criteria = hidden.to_string();
+            for _ in 0..levels {
+                criteria = serde_json::Value::String(criteria).to_string();
+            }
+            let record = redacted(&format!("{{\"id\":\"a\",\"searchCriteria\":{criteria}}}"));
+            let mut value: serde_json::Value = serde_json::from_str(&record).unwrap();
+            value = value["searchCriteria"].take();
+            for _ in 0..levels {
+                value = serde_json::from_str(value.as_str().unwrap()).unwrap();
+            }
+            prop_assert_eq!(value, serde_json::json!({ "restoreCode": "[redacted]", "other": code.len() }));
+        }
+
+        #[test]
+        fn any_text_is_redacted_or_unchanged(text in "([\\[\\]{}:,\"\\\\ ]|restoreCode|null|é){0,30}") {
+            let once = redacted(&text);
+            prop_assert_eq!(&redacted(&once), &once);
+            prop_assert!(text.contains("restoreCode") || once == text);
         }
     }
 
