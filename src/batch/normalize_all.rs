@@ -1,14 +1,15 @@
-//! Normalizes lines that were not polled.
+//! Normalizes records that a host passes in, one a line.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{Builder, Entry, Limits, RawRecord, RecordProcessor, Rejected};
+use super::{Builder, Entry, Limits, OfferResult, RawRecord, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
 use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::record::legacy;
+use crate::redact::redact;
 use crate::seen_ids::Deduplication;
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -24,8 +25,9 @@ pub struct Normalized {
     pub rejected: Vec<Rejected>,
 }
 
-/// Normalizes lines that were not polled. Empty lines are skipped, and so is a byte order mark at the
-/// beginning of a line.
+/// Normalizes records that a host passes in, one a line. Empty lines are skipped, and so is a byte order
+/// mark at the beginning of a line. A record whose event makes the events too large for one result is
+/// rejected.
 #[must_use]
 pub fn normalize_all(
     processor: &mut RecordProcessor,
@@ -33,9 +35,19 @@ pub fn normalize_all(
     records: &[u8],
     now: Timestamp,
 ) -> Normalized {
-    let mut batch = Builder::new(NO_LIMITS);
+    normalize_within(MAX_LIMITS, processor, stream, records, now)
+}
+
+fn normalize_within(
+    limits: Limits,
+    processor: &mut RecordProcessor,
+    stream: Stream,
+    records: &[u8],
+    now: Timestamp,
+) -> Normalized {
+    let mut batch = Builder::new(limits);
     let mut start = 0;
-    let mut object = String::new();
+    let mut object_buffer = String::new();
     for (index, end) in memchr::memchr_iter(b'\n', records)
         .chain([records.len()])
         .enumerate()
@@ -50,7 +62,7 @@ pub fn normalize_all(
             offer_line(
                 &mut batch,
                 processor,
-                &mut object,
+                &mut object_buffer,
                 (stream, bytes),
                 now,
                 &locator,
@@ -68,7 +80,7 @@ pub fn normalize_all(
 pub struct RecordNormalizer {
     processor: RecordProcessor,
     batch: Builder,
-    object: String,
+    object_buffer: String,
 }
 
 impl RecordNormalizer {
@@ -77,8 +89,8 @@ impl RecordNormalizer {
     pub fn new(processor: RecordProcessor) -> Self {
         Self {
             processor,
-            batch: Builder::new(NO_LIMITS),
-            object: String::new(),
+            batch: Builder::new(MAX_LIMITS),
+            object_buffer: String::new(),
         }
     }
 
@@ -96,14 +108,14 @@ impl RecordNormalizer {
         let Self {
             processor,
             batch,
-            object,
+            object_buffer,
         } = self;
         batch.events.clear();
         batch.index.clear();
         batch.rejected.clear();
         batch.rejected_bytes = 0;
         let line = (stream, record.trim_ascii());
-        offer_line(batch, processor, object, line, now, &String::new);
+        offer_line(batch, processor, object_buffer, line, now, &String::new);
         match batch.rejected.first() {
             None => Ok(batch.events.trim_ascii_end()),
             Some(rejected) => Err(&rejected.reason),
@@ -111,7 +123,8 @@ impl RecordNormalizer {
     }
 }
 
-const NO_LIMITS: Limits = Limits {
+/// [`Builder::new`] lowers the bytes to what a batch can have.
+const MAX_LIMITS: Limits = Limits {
     max_events: u32::MAX,
     max_bytes: u64::MAX,
     max_requests: 0,
@@ -121,18 +134,32 @@ const NO_LIMITS: Limits = Limits {
 fn offer_line(
     batch: &mut Builder,
     processor: &mut RecordProcessor,
-    object: &mut String,
+    object_buffer: &mut String,
     (stream, bytes): (Stream, &[u8]),
     now: Timestamp,
     locator: &dyn Fn() -> String,
 ) {
-    object.clear();
+    object_buffer.clear();
     let unwrapped = unwrapped(bytes);
     let (record_stream, bytes) =
-        stream_and_record(stream, unwrapped.as_deref().unwrap_or(bytes), object);
+        stream_and_record(stream, unwrapped.as_deref().unwrap_or(bytes), object_buffer);
     let record = RawRecord::new(record_stream, bytes);
     let deduplication = Deduplication::default();
-    batch.offer_as(stream, processor, record, deduplication, now, locator);
+    match batch.offer_as(stream, processor, record, deduplication, now, locator) {
+        OfferResult::Consumed => {}
+        OfferResult::BatchFull => {
+            let reason = format!(
+                "the events are larger than {} bytes together; pass fewer records at a time",
+                batch.limits.max_bytes
+            );
+            batch.reject(
+                stream,
+                locator(),
+                reason,
+                &redact(record.stream, record.bytes),
+            );
+        }
+    }
 }
 
 /// Returns the record that an event push wraps in a member, `{"mimecast_body":{…}}`, with the members
@@ -180,4 +207,32 @@ fn stream_and_record<'a>(
         stream
     };
     (record_stream, record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalize::{Format, Options};
+
+    #[test]
+    fn records_that_no_longer_fit_are_rejected_and_none_is_lost() {
+        let records = (0..50).map(|n| format!("{{\"id\":\"{n}\",\"restoreCode\":\"hush\"}}\n"));
+        let records: String = records.collect();
+        let mut processor = RecordProcessor::new(Format::Ecs, Options::default());
+        let limits = Limits {
+            max_bytes: 4096,
+            ..MAX_LIMITS
+        };
+        let now = Timestamp::from_millis(1_770_000_000_000);
+        let stream = Stream::Remediation;
+        let result = normalize_within(limits, &mut processor, stream, records.as_bytes(), now);
+        assert!(result.events.len() <= 4096 && !result.index.is_empty());
+        assert_eq!(result.index.len() + result.rejected.len(), 50);
+        for rejected in &result.rejected {
+            assert!(rejected.reason.contains("pass fewer records at a time"));
+            assert!(!rejected.original.windows(4).any(|part| part == b"hush"));
+        }
+        let last = result.rejected.last().unwrap();
+        assert_eq!(last.locator, "remediation line 50");
+    }
 }
