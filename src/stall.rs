@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// (`mimecast-api.md` §5.1).
 pub const EMPTY_PAGES_MAX: u32 = 3;
 
-/// Pages in a row without a new record before the stream backs off. What is remembered of a stream
-/// fits on a few pages of the size that is requested.
+/// Pages in a row without a new record before the stream backs off. A stream remembers no more
+/// identities than fit on a few pages, so this many pages of known records cannot be an overlap.
 pub const PAGES_WITHOUT_NEW_MAX: u32 = 20;
 
 /// How often the same page may come again before the reading counts as a cycle. Small pages of equal
@@ -86,6 +86,7 @@ impl StallDetector {
         } else if self.pages.is_power_of_two() {
             // Brent's algorithm: however long the cycle is, one page is enough to find it.
             digest.clone_into(&mut self.anchor);
+            self.repeats = 0;
         }
         let stall = if self.repeats >= REPEATS_MAX {
             Stall::Cycle
@@ -158,8 +159,16 @@ mod tests {
             let pages = (0..100 * length).map(|n| ((n % length).to_string(), true));
             let (at, stall) = stalls_at(pages).unwrap();
             assert_eq!(stall, Stall::Cycle);
-            assert!(at <= 8 * length, "length {length}: found at page {at}");
+            assert!(at <= 9 * length, "length {length}: found at page {at}");
         }
+    }
+
+    #[test]
+    fn repeats_of_different_pages_are_no_cycle() {
+        let mut pages = (0..100_000).map(|n: u32| ((n / 2).to_string(), true));
+        assert_eq!(stalls_at(&mut pages), None, "each page comes twice");
+        let twice_at_anchors = "aabccxxdd".chars().map(|page| (page.to_string(), true));
+        assert_eq!(stalls_at(twice_at_anchors), None);
     }
 
     #[test]
