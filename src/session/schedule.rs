@@ -170,8 +170,8 @@ impl Session {
             let first = calls.len().saturating_sub(CALLS_MAX);
             calls.split_off(first)
         };
-        checkpoint.batch_calls = latest(self.batch_quota.recent_calls(now));
-        checkpoint.event_calls = latest(self.events_quota.recent_calls(now));
+        checkpoint.batch_calls = latest(self.batch_quota.recent_call_times_s(now));
+        checkpoint.event_calls = latest(self.events_quota.recent_call_times_s(now));
         checkpoint.batch_blocked = self.batch_quota.blocked(now);
         checkpoint.events_blocked = self.events_quota.blocked(now);
         checkpoint.region = self.client.discovered_region().map(str::to_owned);

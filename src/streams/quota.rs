@@ -25,7 +25,7 @@ pub struct Quota {
     calls_max: usize,
     window_s: i64,
     /// When calls were made, in seconds, the oldest first.
-    calls_made_s: VecDeque<i64>,
+    call_times_s: VecDeque<i64>,
     /// The wait during which the upstream allows no call.
     blocked: Option<Wait>,
 }
@@ -38,7 +38,7 @@ impl Quota {
         Self {
             calls_max,
             window_s,
-            calls_made_s: made.iter().copied().collect(),
+            call_times_s: made.iter().copied().collect(),
             blocked,
         }
     }
@@ -46,21 +46,14 @@ impl Quota {
     /// Returns when the next call may be made; `now` or earlier means at once.
     #[must_use]
     pub fn free_at(&self, now: Timestamp) -> Timestamp {
-        let now_s = now.millis().div_euclid(1000);
-        // A call that lies in the future was made by a clock that has since been set back.
-        let recent = |made: &&i64| (now_s.saturating_sub(self.window_s)..=now_s).contains(*made);
-        let used = self.calls_made_s.iter().filter(recent).count();
-        let by_calls = if used < self.calls_max {
+        let used = self.counted_call_times_s(now);
+        let by_calls = if used.len() < self.calls_max {
             now
         } else {
-            let oldest = self
-                .calls_made_s
-                .iter()
-                .filter(recent)
-                .nth(used.saturating_sub(self.calls_max));
+            let oldest = used.get(used.len().saturating_sub(self.calls_max));
             let free_s = oldest
                 .copied()
-                .unwrap_or(now_s)
+                .unwrap_or_else(|| now.millis().div_euclid(1000))
                 .saturating_add(self.window_s.saturating_add(1));
             Timestamp::from_millis(free_s.saturating_mul(1000))
         };
@@ -74,21 +67,21 @@ impl Quota {
         if self.blocked(now).is_some() {
             return 0;
         }
-        let used = self.recent_calls(now).len();
+        let used = self.counted_call_times_s(now).len();
         u32::try_from(self.calls_max.saturating_sub(used)).unwrap_or(u32::MAX)
     }
 
     /// Counts a call.
     pub fn count(&mut self, now: Timestamp) {
         let now_s = now.millis().div_euclid(1000);
-        self.calls_made_s.push_back(now_s);
-        while self.calls_made_s.len() > self.calls_max
+        self.call_times_s.push_back(now_s);
+        while self.call_times_s.len() > self.calls_max
             || self
-                .calls_made_s
+                .call_times_s
                 .front()
                 .is_some_and(|made| *made < now_s.saturating_sub(self.window_s))
         {
-            self.calls_made_s.pop_front();
+            self.call_times_s.pop_front();
         }
     }
 
@@ -106,15 +99,21 @@ impl Quota {
             .filter(|wait| now < wait.until)
     }
 
-    /// Returns the calls that still count, for a checkpoint.
+    /// Returns the times of the calls that still count, or will, in seconds, for a checkpoint.
     #[must_use]
-    pub fn recent_calls(&self, now: Timestamp) -> Vec<i64> {
+    pub fn recent_call_times_s(&self, now: Timestamp) -> Vec<i64> {
         let since = now.millis().div_euclid(1000).saturating_sub(self.window_s);
-        self.calls_made_s
-            .iter()
-            .copied()
-            .filter(|made| *made >= since)
-            .collect()
+        let times = self.call_times_s.iter().copied();
+        times.filter(|made| *made >= since).collect()
+    }
+
+    /// Returns the times of the calls that count at `now`, in seconds. A call that lies in the future was
+    /// made by a clock that has since been set back, and does not count.
+    fn counted_call_times_s(&self, now: Timestamp) -> Vec<i64> {
+        let now_s = now.millis().div_euclid(1000);
+        let mut times = self.recent_call_times_s(now);
+        times.retain(|made| *made <= now_s);
+        times
     }
 }
 
@@ -162,9 +161,13 @@ mod tests {
         let mut quota = Quota::new(2, BATCH_WINDOW_S, &[], None);
         quota.count(at(0));
         quota.count(at(10));
-        let again = Quota::new(2, BATCH_WINDOW_S, &quota.recent_calls(at(20)), None);
+        let again = Quota::new(2, BATCH_WINDOW_S, &quota.recent_call_times_s(at(20)), None);
         assert_eq!(again.free_at(at(20)), at(901));
         assert_eq!(again.free_at(at(-5000)), at(-5000));
+        assert_eq!(
+            (again.remaining(at(20)), again.remaining(at(-5000))),
+            (0, 2)
+        );
     }
 
     #[test]
