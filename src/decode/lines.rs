@@ -208,8 +208,12 @@ impl LineReader {
             let pending = self.filled.saturating_sub(self.line_at);
             if pending >= LINE_BYTES_MAX || (self.skipping && pending > 0) {
                 let start = self.line_at;
+                let is_beginning = !self.skipping;
                 self.line_at = self.filled;
                 self.scanned = self.filled;
+                if is_beginning && !self.verify_line(&(start..self.filled)) {
+                    return Line::Broken(BrokenBody::NotGzip);
+                }
                 if !core::mem::replace(&mut self.skipping, true) {
                     let beginning = start
                         ..start
@@ -585,6 +589,12 @@ mod tests {
         let (lines, end) = read(&gzip(&text), 64);
         assert_eq!(lines, [&b"TOO LONG xxxx"[..], b"next"]);
         assert_eq!(end, Ok(()));
+        // A body that is not compressed must begin with a record, which may be too long as well.
+        assert_eq!(read(&text, 64), (vec![], Err(BrokenBody::NotGzip)));
+        for after in [&b"\n"[..], b"\nnext\n"] {
+            let text = [b"{\"type\":\"receipt\",\"x\":\"", &*text, after].concat();
+            assert_eq!(read(&text, 64).1, Ok(()));
+        }
     }
 
     #[test]
