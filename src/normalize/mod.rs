@@ -162,6 +162,8 @@ impl Normalizer {
         self.tenant = tenant.map(|name| {
             let mut quoted = String::new();
             push_quoted(&mut quoted, name);
+            // The text of a record decides whether its event is searched for line breaks.
+            escape_line_breaks(&mut quoted, 0);
             quoted
         });
         self
