@@ -44,6 +44,7 @@ pub fn scan_object_with<'t>(
     let mut scanner = Scanner::new(text)?;
     scanner.skip_whitespace();
     scanner.compact = true;
+    scanner.multiline = false;
     let start = scanner.position;
     scanner.expect(b'{', "expected an object")?;
     let mut canonical = true;
