@@ -325,6 +325,20 @@ impl Builder {
             .saturating_add(self.rejected_bytes)
     }
 
+    /// Returns the number of events so far.
+    #[must_use]
+    pub const fn events_len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Returns the time of the last event, if there are more than `events_before`; `None` also where it is
+    /// that at which the record was read, or later.
+    #[must_use]
+    pub fn last_occurred_at(&self, events_before: usize, now: Timestamp) -> Option<Timestamp> {
+        let added = self.index.get(events_before..)?.last()?;
+        Some(added.occurred_at).filter(|at| *at < now)
+    }
+
     /// Returns the counts of a stream, which are created if there are none.
     pub fn stats(&mut self, stream: Stream) -> &mut Stats {
         self.stats.entry(stream).or_default()

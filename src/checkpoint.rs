@@ -374,6 +374,13 @@ pub struct PageProgress {
 pub struct EventsPosition {
     /// Where reading begins where there is no token.
     pub since: Timestamp,
+    /// Whether reading goes on after an outage, so that records from before `since` were delivered.
+    #[serde(
+        rename = "continues",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub is_continuation: bool,
     /// The time of the oldest record that is taken from the endpoint; `since` where there is none.
     #[serde(rename = "begin", default, skip_serializing_if = "Option::is_none")]
     pub oldest_accepted: Option<Timestamp>,
@@ -784,7 +791,7 @@ mod tests {
         "window":{"bound":1,"to":2,"page_token":"t","read_at":3,"first":true,
         "page_done":DONE,"answered_at":4,"begun_at":5,"dead_token":"t","empty_at":6,
         "read_twice":true,"certain":7,"behind":true,"forgotten":8,"paging":STALLS,"remembered":"r"},
-        "events":{"since":1,"begin":1,"until":2,"handed_over":true,"page_token":"t",
+        "events":{"since":1,"continues":true,"begin":1,"until":2,"handed_over":true,"page_token":"t",
         "page_done":DONE,"read_at":3,
         "behind":true,"covered":4,"covered_next":5,"paging":STALLS,"remembered":"r"},
         "feed":{"read_to":1,"since":2,"token":"t","page_done":DONE,"read_at":3,"asked_at":4,

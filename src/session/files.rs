@@ -73,11 +73,9 @@ impl Session {
             return;
         };
         let stream = slot.stream;
-        let oldest = poll.batch.stats(stream).oldest;
         let Some((batch_files, _)) = slot.reader.batch_files() else {
             return;
         };
-        batch_files.note_oldest(oldest);
         let after = batch_files.handle_failure(failure, context, &mut poll.batch);
         let mut stream_failure = stream_failure(format!("{stream}: {what}"));
         let tries = match after {

@@ -5,6 +5,7 @@ use crate::batch::{OfferResult, RawRecord};
 use crate::checkpoint::FileFailureCause;
 use crate::decode::lines::Line;
 use crate::streams::Context;
+use crate::streams::siem_events::LineSelection;
 
 /// The number of bytes of lines that become events before the clock is checked.
 const BYTES_PER_STEP: usize = 256 * 1024;
@@ -42,9 +43,14 @@ impl Session {
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
                     let record = RawRecord::new(stream, bytes);
-                    if filter.leaves_to_endpoint(record, &mut self.processor) {
+                    let selection = filter.select(record, &mut self.processor);
+                    let mut occurred_at = None;
+                    if selection == LineSelection::FromEndpoint {
                         poll.batch.count_duplicate(stream);
+                    } else if selection == LineSelection::BeforeStart {
+                        poll.batch.count_before_start(stream);
                     } else if !bytes.is_empty() {
+                        let events_before = poll.batch.events_len();
                         let name = &lines.name;
                         let line = batch_files.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
@@ -55,15 +61,16 @@ impl Session {
                             lines.reader.put_back();
                             return Step::Stop;
                         }
+                        occurred_at = poll.batch.last_occurred_at(events_before, now);
                     }
-                    batch_files.finish_line();
+                    batch_files.finish_line(occurred_at);
                 }
                 Line::TooLong(start) => {
                     let line = batch_files.lines_done().saturating_add(1);
                     let locator = format!("{stream} {} line {line}", lines.name);
                     let why = "the line is longer than 1 MiB".to_owned();
                     poll.batch.reject(stream, locator, why, start);
-                    batch_files.finish_line();
+                    batch_files.finish_line(None);
                 }
                 Line::NeedsInput => return Step::Read,
                 Line::End if lines.skip > 0 => {
@@ -75,7 +82,6 @@ impl Session {
                     return Step::LoopAgain;
                 }
                 Line::End => {
-                    batch_files.note_oldest(poll.batch.stats(stream).oldest);
                     batch_files.finish_file(context);
                     slot.backoff = None;
                     slot.interrupted_responses = 0;
@@ -91,7 +97,6 @@ impl Session {
                 }
             }
         }
-        batch_files.note_oldest(poll.batch.stats(stream).oldest);
         Step::Stop
     }
 }

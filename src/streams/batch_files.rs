@@ -351,7 +351,7 @@ impl BatchFilesReader {
             }
             let mut is_other = is_other.into_iter();
             waiting.retain(|_| is_other.next().unwrap_or(true));
-            let since = self.restart_from(context);
+            let since = self.restart_time(context);
             let page = (self.position.page_token.as_ref(), since);
             let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
             set_aside::regroup(&mut self.position.set_aside, is_listed, page);
@@ -443,12 +443,11 @@ impl BatchFilesReader {
         self.finish_retry_if_done(context);
     }
 
-    /// Returns the day from which files that are not done are listed where there is no usable
-    /// token. A file may hold events of the hours before it; an hour back costs repeats, not
-    /// records.
-    fn restart_from(&self, context: Context<'_>) -> Timestamp {
-        let newest = self.position.relist_from.unwrap_or(self.position.since);
-        newest
+    /// Returns the time from which files that are not done are listed where no token is usable: an hour
+    /// before the newest file, because going back repeats records and loses none.
+    fn restart_time(&self, context: Context<'_>) -> Timestamp {
+        let relist_from = self.position.relist_from.unwrap_or(self.position.since);
+        relist_from
             .plus_ms(-3_600_000)
             .max(self.position.since)
             .min(context.now)
@@ -524,18 +523,15 @@ impl BatchFilesReader {
         self.current_position_mut().map_or(0, |file| file.line)
     }
 
-    /// Counts one more finished line of the current file and resets its tries.
-    pub fn finish_line(&mut self) {
+    /// Counts one more finished line of the current file and resets its tries. `occurred_at` is the time
+    /// of the line's event, if it has one.
+    pub fn finish_line(&mut self, occurred_at: Option<Timestamp>) {
         if let Some(file) = self.current_position_mut() {
             file.line = file.line.saturating_add(1);
             file.tries = 0;
-        }
-    }
-
-    /// Notes the time of the oldest event of this poll.
-    pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
-        if let (Some(file), Some(oldest)) = (self.current_position_mut(), oldest) {
-            file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
+            if let Some(at) = occurred_at {
+                file.oldest = Some(file.oldest.map_or(at, |oldest| oldest.min(at)));
+            }
         }
     }
 
@@ -613,7 +609,7 @@ impl BatchFilesReader {
         failure: &FileFailure,
         context: Context<'_>,
     ) -> bool {
-        let since = self.restart_from(context);
+        let since = self.restart_time(context);
         let file = SetAsideFile {
             position: FilePosition { tries: 0, ..file },
             since: context.now,
@@ -841,16 +837,16 @@ impl StreamReader for BatchFilesReader {
         if self.position.page_token.is_none() {
             return false;
         }
-        let since = self.restart_from(context);
+        let since = self.restart_time(context);
         let detail = format!(
             "Mimecast refused the page token; listing begins again at {} and repeats events with the same ids",
             since.to_day()
         );
         batch.notice(self.stream, NoticeKind::Adjusted, detail);
-        let newest = self.position.relist_from;
+        let relist_from = self.position.relist_from;
         self.position = FilesPosition {
             since,
-            relist_from: newest,
+            relist_from,
             listed_at: Some(context.now),
             set_aside: core::mem::take(&mut self.position.set_aside),
             retry_after: self.position.retry_after,

@@ -166,7 +166,9 @@ impl SiemEvents {
         };
         // No line of a file that is set aside is too old.
         let has_set_aside = !files.set_aside.is_empty();
+        let was_read = events.position.collected_until.is_some();
         events.position = EventsPosition {
+            is_continuation: was_read || events.position.is_continuation,
             since: if has_set_aside {
                 Timestamp::default()
             } else {
@@ -306,6 +308,7 @@ impl StreamReader for SiemEvents {
         };
         let filter = LineFilter {
             bounds: handover.map(|handover| (begin, handover)),
+            is_continuation: events.position.is_continuation,
             seen_ids: Some(&events.seen_ids),
         };
         Some((self.files.as_mut()?, filter))
@@ -543,28 +546,42 @@ fn handover_time(context: Context<'_>) -> Timestamp {
         .floor_second()
 }
 
-/// Selects the lines of batch files that become events: those before the handover that were not read
-/// from the endpoint. Without bounds every line does.
+/// Selects the lines of batch files that become events: those between the start and the handover that
+/// were not read from the endpoint. Without bounds every line does.
 #[derive(Default)]
 pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
+    /// Whether records from before the first bound were delivered.
+    is_continuation: bool,
     seen_ids: Option<&'a SeenIds>,
 }
 
+/// What becomes of a line of a batch file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineSelection {
+    /// It is left out, because it is older than the start of the stream.
+    BeforeStart,
+    /// It is a duplicate: the event endpoint has it, and it was or will be read there.
+    FromEndpoint,
+    /// It becomes an event.
+    Selected,
+}
+
 impl LineFilter<'_> {
-    /// Returns whether the line is left to the event endpoint or was already read from it.
-    pub fn leaves_to_endpoint(
-        &self,
-        record: RawRecord<'_>,
-        processor: &mut RecordProcessor,
-    ) -> bool {
+    /// Returns what becomes of a line.
+    pub fn select(&self, record: RawRecord<'_>, processor: &mut RecordProcessor) -> LineSelection {
         let Some((since, handover)) = self.bounds else {
-            return false;
+            return LineSelection::Selected;
         };
-        let outside = |at: Timestamp| at < since || at >= handover;
         let is_known = |id: RecordId| self.seen_ids.is_some_and(|known| known.contains(&id));
-        processor.time(record).is_some_and(outside)
-            || batch_file_id(record, processor).is_some_and(is_known)
+        match processor.time(record) {
+            Some(at) if at < since && !self.is_continuation => LineSelection::BeforeStart,
+            Some(at) if at < since || at >= handover => LineSelection::FromEndpoint,
+            _ if batch_file_id(record, processor).is_some_and(is_known) => {
+                LineSelection::FromEndpoint
+            }
+            _ => LineSelection::Selected,
+        }
     }
 }
 

@@ -377,3 +377,35 @@ fn a_redirect_of_the_token_endpoint_says_nothing_about_the_credentials() {
         assert!(matches!(error, PollError::Protocol(_)), "{error:?}");
     }
 }
+
+#[test]
+fn one_record_with_a_wrong_time_does_not_move_where_a_refused_page_token_begins_again() {
+    let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+    host.limits.max_events = 100;
+    upstream.page_files = 1;
+    let mut last = upstream.now;
+    for _ in 0..3 {
+        upstream.now = upstream.now.plus_ms(24 * 60 * 60_000);
+        last = upstream.now;
+        upstream.add_file("receipt", 3);
+    }
+    let file = &mut upstream.files.get_mut("receipt").unwrap()[0];
+    file.push_str("\n{\"type\":\"receipt\",\"aggregateId\":\"0-old\",\"timestamp\":1600000000000}");
+    // All are read in one poll, and the token after them is refused.
+    host.limits.max_requests = 20;
+    host.collect(&mut upstream);
+    let refused = MockResponse::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    upstream
+        .script
+        .push_back(("nextPage=3".to_owned(), refused));
+    upstream.now = upstream.now.plus_ms(20 * 60_000);
+    upstream.requests.clear();
+    host.collect(&mut upstream);
+    host.assert_at_least_once(&upstream);
+    let again = upstream
+        .requests
+        .iter()
+        .rfind(|request| request.contains("dateRangeStartsAt="))
+        .expect("it begins again by date");
+    assert!(again.contains(&last.to_day()), "{again}");
+}
