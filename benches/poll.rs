@@ -75,7 +75,7 @@ fn checkpoint(held: u32) -> String {
     checkpoint
         .streams
         .insert(Stream::HeldMessages.name().to_owned(), position);
-    checkpoint.to_text()
+    checkpoint.into_bounded_text()
 }
 
 /// One poll of a session of its own, which asks for a token and for one empty page.

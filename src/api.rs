@@ -14,7 +14,7 @@ use crate::auth::{Auth, AuthError, SigningContext};
 use crate::poll_error::{Failure, PollError};
 use crate::request::{Call, Request};
 use crate::response::{Head, TransportError};
-use crate::retry::{self, RetryCause, Wait};
+use crate::retry::{self, RetryPolicy, Wait};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
 use incoming::RESPONSE_BYTES_MAX;
@@ -66,7 +66,8 @@ impl ApiClient {
         }
     }
 
-    /// Copies the token, region and skew of another client with the same credentials.
+    /// Takes over the state of another client with the same credentials, except its clock and random
+    /// numbers.
     pub fn inherit(&mut self, other: Self) {
         *self = Self {
             random: self.random,
@@ -241,7 +242,7 @@ impl ApiClient {
                 Err(AuthError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
                     let requested_ms = self.retry_after_ms(head);
-                    PollError::Protocol(self.failure(what, RetryCause::Protocol, requested_ms))
+                    PollError::Protocol(self.failure(what, RetryPolicy::Protocol, requested_ms))
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
@@ -252,7 +253,7 @@ impl ApiClient {
             // Not from the endpoint that knows the credentials: a redirect, for one.
             ResponseKind::Refused if !matches!(head.status, 200 | 400) => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Protocol(self.failure(detail, RetryCause::Protocol, requested_ms))
+                PollError::Protocol(self.failure(detail, RetryPolicy::Protocol, requested_ms))
             }
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
@@ -266,11 +267,11 @@ impl ApiClient {
             }
             ResponseKind::Throttled => {
                 let requested_ms = self.requested_wait_ms(head);
-                PollError::Throttled(self.failure(detail, RetryCause::Throttled, requested_ms))
+                PollError::Throttled(self.failure(detail, RetryPolicy::Throttled, requested_ms))
             }
             ResponseKind::Unavailable => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Unavailable(self.failure(detail, RetryCause::Unavailable, requested_ms))
+                PollError::Unavailable(self.failure(detail, RetryPolicy::Unavailable, requested_ms))
             }
         };
         self.remember_failure(&error);
@@ -285,7 +286,7 @@ impl ApiClient {
             TransportError::Failed(why) => why,
         };
         let what = format!("{}: {why}", self.auth.messages().request_name);
-        let error = PollError::Unavailable(self.failure(what, RetryCause::Unavailable, None));
+        let error = PollError::Unavailable(self.failure(what, RetryPolicy::Unavailable, None));
         self.remember_failure(&error);
         error
     }
@@ -299,7 +300,12 @@ impl ApiClient {
     }
 
     /// Returns a failure with its wait: that of the retry table, or that the upstream asks for.
-    fn failure(&mut self, detail: String, cause: RetryCause, requested_ms: Option<i64>) -> Failure {
+    fn failure(
+        &mut self,
+        detail: String,
+        cause: RetryPolicy,
+        requested_ms: Option<i64>,
+    ) -> Failure {
         let random = self.next_random();
         let wait_ms = retry::wait_ms(cause, self.preflight_failures, requested_ms, random);
         self.preflight_failures = self.preflight_failures.saturating_add(1);

@@ -466,7 +466,7 @@ impl Builder {
                 return OfferResult::Consumed;
             }
             let fields = repaired.map(|repaired| repaired_fields(&parsed, repaired));
-            let source = OriginalRecord {
+            let original = OriginalRecord {
                 text: parsed.text(),
                 repaired: fields.as_deref().unwrap_or_default(),
             };
@@ -483,8 +483,13 @@ impl Builder {
             let joined = joined.unwrap_or(parsed);
             let start = self.events.len();
             let event_id = base.to_event_id(occurrence, tenant.as_deref());
-            let at =
-                normalizer.write_with_original(&source, &joined, &event_id, now, &mut self.events);
+            let at = normalizer.write_with_original(
+                &original,
+                &joined,
+                &event_id,
+                now,
+                &mut self.events,
+            );
             if self.bytes() > self.limits.max_bytes {
                 let is_only_record = self.index.is_empty() && self.rejected.is_empty();
                 self.events.truncate(start);
@@ -504,7 +509,7 @@ impl Builder {
             if let Some(seen_ids) = seen_ids {
                 seen_ids.insert(&id, at);
             }
-            self.accept((counted_stream, record.stream), at, now);
+            self.add_event((counted_stream, record.stream), at, now);
             OfferResult::Consumed
         })
     }
@@ -517,7 +522,7 @@ impl Builder {
     }
 
     /// Counts the event that was just written.
-    fn accept(
+    fn add_event(
         &mut self,
         (counted_stream, stream): (Stream, Stream),
         occurred_at: Timestamp,

@@ -199,8 +199,9 @@ pub struct SetAsidePage {
     /// The token that lists the page; none where it is listed by its day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
-    /// The day that lists it where there is no token, or the token is refused.
-    pub since: Timestamp,
+    /// The day from which it is listed where there is no token, or the token is refused.
+    #[serde(rename = "since")]
+    pub list_from: Timestamp,
     /// Whether the token was refused: then the pages from the day on are searched for the files.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub searching: bool,
@@ -346,7 +347,7 @@ pub struct WindowPosition {
     pub begun_by_wrong_clock: bool,
     /// How many records of the last window will come again and could not be remembered.
     #[serde(rename = "forgotten", default, skip_serializing_if = "is_zero_u32")]
-    pub dropped_needed: u32,
+    pub evicted_overlap_ids: u32,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -646,9 +647,9 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Returns the text form: JSON, and a line for the items of each list.
-    #[must_use]
-    pub fn to_text(&mut self) -> String {
+    /// Returns the text form: JSON, and a line for the items of each list. Sets the members that describe
+    /// the form.
+    fn set_version_and_write(&mut self) -> String {
         let items = |position: &StreamPosition| {
             let list = position.list.as_ref();
             list.map_or(0, |list| list.items.len())
@@ -670,9 +671,9 @@ impl Checkpoint {
     /// Returns the text form within [`CHECKPOINT_BYTES_MAX`]. Where it is too long, remembered
     /// identities are dropped, the oldest first. Their records may come again with the same ids.
     #[must_use]
-    pub fn to_bounded_text(&mut self) -> String {
+    pub fn into_bounded_text(mut self) -> String {
         for _ in 0..16 {
-            let text = self.to_text();
+            let text = self.set_version_and_write();
             if text.len() <= CHECKPOINT_BYTES_MAX {
                 return text;
             }
@@ -684,7 +685,7 @@ impl Checkpoint {
         for list in self.streams.values_mut().filter_map(|at| at.list.as_mut()) {
             list.items.clear();
         }
-        self.to_text()
+        self.set_version_and_write()
     }
 }
 
@@ -771,7 +772,7 @@ mod tests {
             ..StreamPosition::default()
         };
         checkpoint.streams.insert("siem.receipt".into(), position);
-        let text = checkpoint.clone().to_text();
+        let text = checkpoint.clone().set_version_and_write();
         checkpoint.version = VERSION;
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint));
     }
@@ -816,7 +817,7 @@ mod tests {
                 r#"{"empty":1,"old":2,"pages":3,"repeats":1,"anchor":"a","stalls":1}"#,
             );
         let mut read = Checkpoint::parse(&text).unwrap();
-        assert_eq!(read.to_text(), text);
+        assert_eq!(read.set_version_and_write(), text);
     }
 
     #[test]
@@ -836,8 +837,8 @@ mod tests {
             });
             checkpoint.streams.insert(name.into(), position);
         }
-        assert!(checkpoint.to_text().len() > CHECKPOINT_BYTES_MAX);
-        let text = checkpoint.to_bounded_text();
+        assert!(checkpoint.set_version_and_write().len() > CHECKPOINT_BYTES_MAX);
+        let text = checkpoint.into_bounded_text();
         assert!(text.len() <= CHECKPOINT_BYTES_MAX);
         let read = Checkpoint::parse(&text).unwrap();
         for (name, position) in &read.streams {
@@ -864,9 +865,12 @@ mod tests {
             };
             checkpoint.streams.insert(name.into(), position);
         }
-        let text = checkpoint.to_text();
+        let text = checkpoint.set_version_and_write();
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint.clone()));
-        assert_eq!(Checkpoint::parse(&text).unwrap().to_text(), text);
+        assert_eq!(
+            Checkpoint::parse(&text).unwrap().set_version_and_write(),
+            text
+        );
         for length in 0..text.len() {
             let cut = text.get(..length).unwrap();
             assert_eq!(Checkpoint::parse(cut), Err(CheckpointError::Unreadable));

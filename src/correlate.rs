@@ -10,9 +10,9 @@ use crate::field::{self, FieldName};
 use crate::record::Record;
 use crate::stream::Stream;
 
-/// By stream: the other stream, and the members of this stream that its records get.
+/// By stream: the other stream, and the members copied to the records of the other.
 #[rustfmt::skip]
-const SHARED_FIELDS: [(Stream, Stream, &[FieldName]); 2] = [
+const COPIED_FIELDS: [(Stream, Stream, &[FieldName]); 2] = [
     (Stream::CiEntities, Stream::CiMailflow,
         &[field::DIRECTION, field::RECIPIENT, field::RECIPIENTS, field::SENDER_ENVELOPE, field::SENDER_HEADER, field::SENDER_IP, field::SUBJECT]),
     (Stream::CiMailflow, Stream::CiEntities,
@@ -47,10 +47,10 @@ impl Default for Correlation {
 }
 
 impl Correlation {
-    /// Stores the members that a record shares with its counterpart, and returns those that the
-    /// counterpart has left, if any.
+    /// Stores the members of a record that its counterpart will need, and returns those that the
+    /// counterpart has stored, if any.
     pub fn exchange_members(&mut self, record: &Record<'_>) -> Option<&str> {
-        let (stream, other, names) = SHARED_FIELDS
+        let (stream, other, names) = COPIED_FIELDS
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
         let id = record.get(field::AGGREGATE_ID)?;

@@ -1,11 +1,11 @@
 //! Pieces of single-line JSON.
 
-use crate::scan::plain_prefix;
+use crate::scan::plain_prefix_len;
 
 /// Appends text as the contents of a JSON string, escaped the way `serde_json` does it.
 pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some((plain, tail)) = rest.split_at_checked(plain_prefix(rest.as_bytes()).0) {
+    while let Some((plain, tail)) = rest.split_at_checked(plain_prefix_len(rest.as_bytes()).0) {
         out.push_str(plain);
         if tail.is_empty() {
             return;
@@ -37,7 +37,7 @@ pub fn push_escaped(out: &mut String, text: &str) {
 }
 
 /// Appends text with ASCII letters in lower case.
-pub fn push_lowercase(out: &mut String, text: &str) {
+pub fn push_ascii_lowercase(out: &mut String, text: &str) {
     let start = out.len();
     out.push_str(text);
     if let Some(written) = out.get_mut(start..) {
@@ -61,7 +61,7 @@ pub fn push_quoted(out: &mut String, text: &str) {
 
 /// Appends JSON text as part of a line: line breaks between tokens become spaces. In strings there
 /// are none, since JSON has escapes for them.
-pub fn push_line(out: &mut String, json: &str) {
+pub fn push_single_line(out: &mut String, json: &str) {
     if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none() {
         out.push_str(json);
         return;

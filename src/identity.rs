@@ -138,7 +138,7 @@ impl Record<'_> {
     /// members with one name the last counts.
     #[must_use]
     pub fn id(&self) -> RecordId {
-        let hash = if self.outline().canonical {
+        let hash = if self.scanned_object().canonical {
             let [a, b, c] = self.parts_without_transport();
             hash_pieces([self.stream().name(), "\n", a, b, c])
         } else {
@@ -149,7 +149,7 @@ impl Record<'_> {
             let (input, members) = (self.input(), self.members());
             match self.canonical_order() {
                 // White space or nested objects only: no member has to move.
-                _ if self.outline().sorted => {
+                _ if self.scanned_object().sorted => {
                     let transport = FieldName::TRANSPORT.map(|name| self.position(name));
                     let members = members.iter().enumerate();
                     let others = members.filter(|(at, _)| !transport.contains(&Some(*at)));
@@ -171,8 +171,8 @@ impl Record<'_> {
         let (input, members) = (self.input(), self.members());
         // The position of a name's opening quote; a comma or the brace is before it.
         let quote_at = |member: &Member| member.key.start().saturating_sub(1);
-        let end = self.outline().span.start() + self.text().len();
-        let mut start = self.outline().span.start();
+        let end = self.scanned_object().span.start() + self.text().len();
+        let mut start = self.scanned_object().span.start();
         let mut parts_without_transport = [""; 3];
         for (part, name) in parts_without_transport.iter_mut().zip(FieldName::TRANSPORT) {
             let Some(at) = self.position(name) else {
@@ -305,7 +305,7 @@ fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
             let mut members = Vec::new();
             // It has been scanned before, as part of the record.
             match json::scan_object(text, &mut members) {
-                Ok(outline) if outline.sorted => {
+                Ok(scanned_object) if scanned_object.sorted => {
                     push_sorted_object(out, text, members.iter().copied())
                 }
                 Ok(_) => push_object(out, text, &members, false),

@@ -3,7 +3,7 @@
 use crate::field::{FieldName, NAMES};
 use core::fmt;
 
-use crate::decode::json::{self, Kind, Member, Outline};
+use crate::decode::json::{self, Kind, Member, ScannedObject};
 use crate::stream::Stream;
 use dictionary::{KeyPredictor, KeyReader, SORTED_NAMES};
 
@@ -39,15 +39,15 @@ pub struct Record<'a> {
     stream: Stream,
     /// The text that was parsed; the members are ranges of it.
     input: &'a str,
-    outline: Outline,
+    scanned_object: ScannedObject,
     members: &'a [Member],
     names: &'a [Option<FieldName>],
-    member_indexes: &'a MemberIndexes,
+    member_positions: &'a MemberPositionsFromOne,
     canonical_order: Option<&'a [u16]>,
 }
 
-/// For every known name one more than the index of its last member, or zero.
-type MemberIndexes = [u16; NAMES.len()];
+/// For every known name the position of its last member, counted from one, or zero.
+type MemberPositionsFromOne = [u16; NAMES.len()];
 
 /// Why a text is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Parser {
     predictor: KeyPredictor,
     members: Vec<Member>,
     names: Vec<Option<FieldName>>,
-    member_indexes: MemberIndexes,
+    member_positions: MemberPositionsFromOne,
     canonical_order: CanonicalOrder,
 }
 
@@ -91,7 +91,11 @@ struct CanonicalOrder {
 
 impl CanonicalOrder {
     /// Returns the indexes of the members of a record whose names are all known.
-    fn of(&mut self, names: &[Option<FieldName>], member_indexes: &MemberIndexes) -> &[u16] {
+    fn of(
+        &mut self,
+        names: &[Option<FieldName>],
+        member_positions: &MemberPositionsFromOne,
+    ) -> &[u16] {
         if self.names != names {
             self.names.clear();
             self.names.extend(names);
@@ -99,9 +103,9 @@ impl CanonicalOrder {
             let ranked = SORTED_NAMES
                 .iter()
                 .filter(|name| !FieldName::TRANSPORT.contains(name));
-            let member_indexes = ranked.filter_map(|name| member_indexes.get(name.index()));
+            let member_positions = ranked.filter_map(|name| member_positions.get(name.index()));
             self.indexes
-                .extend(member_indexes.filter_map(|slot| slot.checked_sub(1)));
+                .extend(member_positions.filter_map(|slot| slot.checked_sub(1)));
         }
         &self.indexes
     }
@@ -125,7 +129,7 @@ impl Parser {
             predictor: KeyPredictor::new(),
             members: Vec::new(),
             names: Vec::new(),
-            member_indexes: [0; NAMES.len()],
+            member_positions: [0; NAMES.len()],
             canonical_order: CanonicalOrder::default(),
         }
     }
@@ -136,9 +140,9 @@ impl Parser {
         stream: Stream,
         input: &'a str,
     ) -> Result<Record<'a>, ParseError> {
-        let (names, member_indexes) = (&mut self.names, &mut self.member_indexes);
-        let mut reader = KeyReader::new(stream, &mut self.predictor, names, member_indexes);
-        let outline =
+        let (names, member_positions) = (&mut self.names, &mut self.member_positions);
+        let mut reader = KeyReader::new(stream, &mut self.predictor, names, member_positions);
+        let scanned_object =
             json::scan_object_with(input, &mut self.members, &mut reader).map_err(ParseError)?;
         let are_all_known = reader.are_all_known();
         let is_ambiguous = reader.is_ambiguous();
@@ -158,18 +162,18 @@ impl Parser {
                 input,
                 &self.members,
                 &mut self.names,
-                &mut self.member_indexes,
+                &mut self.member_positions,
             );
         }
-        let canonical_order = (are_all_known && !outline.sorted)
-            .then(|| self.canonical_order.of(&self.names, &self.member_indexes));
+        let canonical_order = (are_all_known && !scanned_object.sorted)
+            .then(|| self.canonical_order.of(&self.names, &self.member_positions));
         Ok(Record {
             stream,
             input,
-            outline,
+            scanned_object,
             members: &self.members,
             names: &self.names,
-            member_indexes: &self.member_indexes,
+            member_positions: &self.member_positions,
             canonical_order,
         })
     }
@@ -184,8 +188,8 @@ pub struct Rewriter {
 
 impl Rewriter {
     /// Returns the record without escapes that JSON does not need; nothing where it has none.
-    pub fn simplify<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
-        if !record.outline.has_needless_escapes {
+    pub fn without_needless_escapes<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
+        if !record.scanned_object.has_needless_escapes {
             return None;
         }
         self.text = json::without_needless_escapes(record.text())?;
@@ -227,13 +231,13 @@ impl<'a> Record<'a> {
     /// Returns the object from brace to brace, byte for byte.
     #[must_use]
     pub fn text(&self) -> &'a str {
-        self.outline.span.of(self.input)
+        self.scanned_object.span.of(self.input)
     }
 
     /// Returns whether there is a line break between two tokens.
     #[must_use]
     pub const fn is_multiline(&self) -> bool {
-        self.outline.multiline
+        self.scanned_object.multiline
     }
 
     /// Returns the value of a known name; of the last, if it occurs more than once.
@@ -246,7 +250,7 @@ impl<'a> Record<'a> {
 
     /// Returns the index of the last member of a known name among all members.
     pub(crate) fn position(&self, name: FieldName) -> Option<usize> {
-        usize::from(*self.member_indexes.get(name.index())?).checked_sub(1)
+        usize::from(*self.member_positions.get(name.index())?).checked_sub(1)
     }
 
     /// Returns all members in the order of the record. Of members with one known name only
@@ -272,7 +276,7 @@ impl<'a> Record<'a> {
         let name = *self.names.get(at)?;
         if let Some(known) = name {
             let is_last = self
-                .member_indexes
+                .member_positions
                 .get(known.index())
                 .is_some_and(|s| usize::from(*s) == at + 1);
             if !is_last || is_skipped(known) {
@@ -287,9 +291,9 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Returns whether no name can occur twice in [`Record::fields`], as far as the names are known.
+    /// Returns `true` only if it is certain that no name occurs twice in [`Record::fields`].
     pub(crate) const fn has_unique_names(&self) -> bool {
-        self.outline.sorted || self.canonical_order.is_some()
+        self.scanned_object.sorted || self.canonical_order.is_some()
     }
 
     /// Returns the indexes of the members in the order of their names, as a canonical form has them,
@@ -298,8 +302,8 @@ impl<'a> Record<'a> {
         self.canonical_order
     }
 
-    pub(crate) const fn outline(&self) -> Outline {
-        self.outline
+    pub(crate) const fn scanned_object(&self) -> ScannedObject {
+        self.scanned_object
     }
 
     pub(crate) const fn members(&self) -> &'a [Member] {
@@ -341,8 +345,12 @@ mod tests {
             let expected = new.parse(Stream::Audit, line).unwrap();
             let actual = used.parse(Stream::Audit, line).unwrap();
             assert_eq!(actual.names, expected.names, "{line}");
-            assert_eq!(actual.member_indexes, expected.member_indexes, "{line}");
-            assert_eq!(actual.outline().sorted, expected.outline().sorted, "{line}");
+            assert_eq!(actual.member_positions, expected.member_positions, "{line}");
+            assert_eq!(
+                actual.scanned_object().sorted,
+                expected.scanned_object().sorted,
+                "{line}"
+            );
             let keys = |record: Record<'_>| {
                 let fields = record.fields();
                 fields.map(|field| field.key.to_owned()).collect::<Vec<_>>()
@@ -350,7 +358,7 @@ mod tests {
             assert_eq!(keys(actual), keys(expected), "{line}");
             let names: Vec<_> = actual.members().iter().map(|m| m.key.of(line)).collect();
             assert_eq!(
-                actual.outline().sorted,
+                actual.scanned_object().sorted,
                 names.is_sorted_by(|a, b| a < b),
                 "{line}"
             );

@@ -40,7 +40,7 @@ pub struct Body {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The path and the query.
-    path: String,
+    path_and_query: String,
     /// The JSON text of a `POST`; a `GET` has none.
     json: Option<String>,
 }
@@ -48,15 +48,18 @@ pub struct Call {
 impl Call {
     /// Creates a `GET` of this path and query.
     #[must_use]
-    pub const fn get(path: String) -> Self {
-        Self { path, json: None }
+    pub const fn get(path_and_query: String) -> Self {
+        Self {
+            path_and_query,
+            json: None,
+        }
     }
 
     /// Creates a `POST` of a JSON text.
     #[must_use]
-    pub const fn post(path: String, json: String) -> Self {
+    pub const fn post(path_and_query: String, json: String) -> Self {
         Self {
-            path,
+            path_and_query,
             json: Some(json),
         }
     }
@@ -64,13 +67,13 @@ impl Call {
     /// Returns the path, which a signature covers.
     #[must_use]
     pub fn path_without_query(&self) -> &str {
-        path(&self.path)
+        path(&self.path_and_query)
     }
 
     /// Returns the request at this origin, without credentials.
     #[must_use]
     pub fn at(self, origin: &str) -> Request {
-        let url = format!("{origin}{}", self.path);
+        let url = format!("{origin}{}", self.path_and_query);
         match self.json {
             None => Request::get(url),
             Some(json) => Request::post_json(url, json),

@@ -52,12 +52,12 @@ impl Wait {
     }
 }
 
-/// Why something is retried.
+/// How the waits before retries grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryCause {
+pub enum RetryPolicy {
     /// The connection failed, the body stalled or the server answered with 5xx.
     Unavailable,
-    /// The server answered with 429 and did not say how long to wait.
+    /// The server answered with 429.
     Throttled,
     /// The credentials are good and do not permit the stream; the permission may be granted later.
     NotPermitted,
@@ -68,12 +68,12 @@ pub enum RetryCause {
 }
 
 /// One row: the first wait and the greatest, in milliseconds; each try doubles the wait.
-const TABLE: [(RetryCause, i64, i64); 5] = [
-    (RetryCause::Unavailable, 1_000, 5 * 60_000),
-    (RetryCause::Throttled, 15_000, 15 * 60_000),
-    (RetryCause::NoProgress, 60_000, 15 * 60_000),
-    (RetryCause::NotPermitted, 60 * 60_000, 60 * 60_000),
-    (RetryCause::Protocol, 5_000, 10 * 60_000),
+const TABLE: [(RetryPolicy, i64, i64); 5] = [
+    (RetryPolicy::Unavailable, 1_000, 5 * 60_000),
+    (RetryPolicy::Throttled, 15_000, 15 * 60_000),
+    (RetryPolicy::NoProgress, 60_000, 15 * 60_000),
+    (RetryPolicy::NotPermitted, 60 * 60_000, 60 * 60_000),
+    (RetryPolicy::Protocol, 5_000, 10 * 60_000),
 ];
 
 /// Returns the wait before try `tries + 1`, in milliseconds: what the table says, and no less than
@@ -85,9 +85,9 @@ const TABLE: [(RetryCause, i64, i64); 5] = [
 /// `jitter` is a number from the driver's randomness; the wait is spread by up to a quarter, so
 /// that sources that failed together do not retry together.
 #[must_use]
-pub fn wait_ms(cause: RetryCause, tries: u32, requested_ms: Option<i64>, jitter: u64) -> i64 {
+pub fn wait_ms(cause: RetryPolicy, tries: u32, requested_ms: Option<i64>, jitter: u64) -> i64 {
     let cause = match (cause, requested_ms) {
-        (RetryCause::Throttled, Some(_)) => RetryCause::Unavailable,
+        (RetryPolicy::Throttled, Some(_)) => RetryPolicy::Unavailable,
         (cause, _) => cause,
     };
     let row = TABLE.iter().find(|row| row.0 == cause);
@@ -106,30 +106,30 @@ mod tests {
 
     #[test]
     fn a_wait_doubles_up_to_its_bound() {
-        assert_eq!(wait_ms(RetryCause::Unavailable, 0, None, 0), 1_000);
-        assert_eq!(wait_ms(RetryCause::Unavailable, 3, None, 0), 8_000);
+        assert_eq!(wait_ms(RetryPolicy::Unavailable, 0, None, 0), 1_000);
+        assert_eq!(wait_ms(RetryPolicy::Unavailable, 3, None, 0), 8_000);
         assert_eq!(
-            wait_ms(RetryCause::Unavailable, 4_000_000, None, 0),
+            wait_ms(RetryPolicy::Unavailable, 4_000_000, None, 0),
             300_000
         );
     }
 
     #[test]
     fn what_the_upstream_asks_for_is_enough_once() {
-        assert_eq!(wait_ms(RetryCause::Throttled, 0, None, 0), 15_000);
-        assert_eq!(wait_ms(RetryCause::Throttled, 0, Some(4_851), 0), 4_851);
-        assert_eq!(wait_ms(RetryCause::Throttled, 0, Some(0), 0), 1_000);
-        assert_eq!(wait_ms(RetryCause::Throttled, 9, Some(0), 0), 300_000);
+        assert_eq!(wait_ms(RetryPolicy::Throttled, 0, None, 0), 15_000);
+        assert_eq!(wait_ms(RetryPolicy::Throttled, 0, Some(4_851), 0), 4_851);
+        assert_eq!(wait_ms(RetryPolicy::Throttled, 0, Some(0), 0), 1_000);
+        assert_eq!(wait_ms(RetryPolicy::Throttled, 9, Some(0), 0), 300_000);
     }
 
     #[test]
     fn no_wait_is_longer_than_the_bound() {
         for asked in [WAIT_MS_MAX, WAIT_MS_MAX + 1, i64::MAX] {
-            let wait = wait_ms(RetryCause::Unavailable, 0, Some(asked), 7);
+            let wait = wait_ms(RetryPolicy::Unavailable, 0, Some(asked), 7);
             assert_eq!(wait, WAIT_MS_MAX, "{asked}");
         }
         assert_eq!(
-            wait_ms(RetryCause::Unavailable, 0, Some(i64::MIN), 0),
+            wait_ms(RetryPolicy::Unavailable, 0, Some(i64::MIN), 0),
             1_000
         );
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_jitter_adds_less_than_a_quarter() {
         for jitter in [1, 249, 250, u64::MAX] {
-            assert!((1_000..1_250).contains(&wait_ms(RetryCause::Unavailable, 0, None, jitter)));
+            assert!((1_000..1_250).contains(&wait_ms(RetryPolicy::Unavailable, 0, None, jitter)));
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn rewind(
         };
         streams::open(stream, None, (from, &settings)).save(&mut position);
         if let Some(events) = position.events.as_mut().filter(|_| !set_aside.is_empty()) {
-            // Files come before the endpoint, and none of their lines is too old.
+            // Files that are set aside are read before the event endpoint, whatever the time of their
+            // lines.
             events.since = Timestamp::default();
             position.files = Some(FilesPosition {
                 since: from,
@@ -75,7 +76,7 @@ pub fn rewind(
             .streams
             .insert(stream.name().to_owned(), position);
     }
-    Ok(checkpoint.to_bounded_text())
+    Ok(checkpoint.into_bounded_text())
 }
 
 /// Returns the selected stream of that name.

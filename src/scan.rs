@@ -17,7 +17,7 @@ struct BlockMask {
 /// and whether they may contain more than ASCII.
 #[inline]
 #[must_use]
-pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
+pub fn plain_prefix_len(text: &[u8]) -> (usize, bool) {
     let mut rest = text;
     let mut has_high = false;
     loop {

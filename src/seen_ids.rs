@@ -26,7 +26,7 @@ pub struct SeenIds {
     /// Entries between these times are forgotten first.
     evictable: Option<(Timestamp, Timestamp)>,
     /// How many identities were dropped although their records will come again.
-    dropped_needed: u32,
+    evicted_overlap_ids: u32,
 }
 
 impl SeenIds {
@@ -71,8 +71,8 @@ impl SeenIds {
 
     /// Returns how many identities of windows were dropped although their records will come again, and
     /// resets the count.
-    pub fn take_dropped_needed(&mut self) -> u32 {
-        core::mem::take(&mut self.dropped_needed)
+    pub fn take_evicted_overlap_ids(&mut self) -> u32 {
+        core::mem::take(&mut self.evicted_overlap_ids)
     }
 
     /// Forgets one entry: of windows the oldest one that is not needed again, otherwise the newest.
@@ -86,7 +86,7 @@ impl SeenIds {
         let evictable = self.entries.iter().position(is_evictable);
         let last = self.evictable.map(|_| self.entries.len().saturating_sub(1));
         if evictable.is_none() && last.is_some() {
-            self.dropped_needed = self.dropped_needed.saturating_add(1);
+            self.evicted_overlap_ids = self.evicted_overlap_ids.saturating_add(1);
         }
         let evicted_index = evictable.or(last).unwrap_or(0);
         if let Some((_, key)) = self.entries.remove(evicted_index) {
@@ -112,7 +112,7 @@ impl SeenIds {
         });
     }
 
-    /// Returns the set as text: 24 characters an entry, the time in seconds and the identity in
+    /// Returns the set as text: 24 characters an entry: the time in milliseconds and the identity, in
     /// base64.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -225,7 +225,10 @@ mod tests {
         assert!(set.contains(&id(1)) && set.contains(&id(3)) && !set.contains(&id(4)));
         assert_eq!(set.len(), 2);
         assert_eq!(
-            (set.take_dropped_needed(), set.take_dropped_needed()),
+            (
+                set.take_evicted_overlap_ids(),
+                set.take_evicted_overlap_ids()
+            ),
             (1, 0)
         );
     }

@@ -30,7 +30,9 @@ use crate::saved_session::SavedSession;
 use crate::settings::Settings;
 use crate::stall::Stall;
 use crate::stream::Stream;
-use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Quota, QuotaKind};
+use crate::streams::quota::{
+    BATCH_FILES_QUOTA_WINDOW_S, EVENT_ENDPOINT_QUOTA_WINDOW_S, Quota, QuotaKind,
+};
 use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{self, Context, ReaderAction, StreamReader};
 use crate::time::Timestamp;
@@ -66,11 +68,11 @@ enum Purpose {
     /// To get what the credentials need first: a token, or the region.
     Preflight,
     Call {
-        slot: usize,
+        slot_index: usize,
         is_retry: bool,
     },
     File {
-        slot: usize,
+        slot_index: usize,
     },
 }
 
@@ -113,8 +115,8 @@ pub struct Session {
     slots: Vec<StreamSlot>,
     /// Positions of streams that the settings do not select.
     unselected: Vec<(String, StreamPosition)>,
-    batch_quota: Quota,
-    events_quota: Quota,
+    batch_files_quota: Quota,
+    event_endpoint_quota: Quota,
     processor: RecordProcessor,
     in_flight: Option<InFlight>,
     /// The slot whose call is retried, with a fresh token for example.
@@ -195,15 +197,15 @@ impl Session {
         }
         Ok(Self {
             processor,
-            batch_quota: Quota::new(
+            batch_files_quota: Quota::new(
                 settings.siem_calls_per_15_min,
-                BATCH_WINDOW_S,
+                BATCH_FILES_QUOTA_WINDOW_S,
                 &checkpoint.batch_calls,
                 checkpoint.batch_blocked,
             ),
-            events_quota: Quota::new(
+            event_endpoint_quota: Quota::new(
                 CALLS_PER_HOUR,
-                EVENTS_WINDOW_S,
+                EVENT_ENDPOINT_QUOTA_WINDOW_S,
                 &checkpoint.event_calls,
                 checkpoint.events_blocked,
             ),
@@ -218,7 +220,8 @@ impl Session {
         })
     }
 
-    /// Copies token and clock skew of another session with the same settings.
+    /// Takes over the state of the API client (token, region, clock skew, waits) of another session with
+    /// the same settings.
     pub fn inherit(&mut self, other: Self) {
         self.client.inherit(other.client);
     }
@@ -279,9 +282,9 @@ impl Session {
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(must_continue),
             Some(Purpose::Preflight) => false,
-            Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
+            Some(Purpose::Call { slot_index, .. } | Purpose::File { slot_index }) => self
                 .slots
-                .get(slot)
+                .get(slot_index)
                 .is_none_or(|slot| slot.interrupted_responses < INTERRUPTED_RESPONSES_MAX),
         }
     }
@@ -382,7 +385,7 @@ impl Session {
                 match self.client.authorize(call) {
                     Some(request) => self.send(
                         Purpose::Call {
-                            slot: index,
+                            slot_index: index,
                             is_retry,
                         },
                         request,
@@ -390,7 +393,9 @@ impl Session {
                     None => self.preflight(),
                 }
             }
-            ReaderAction::Download(request) => self.send(Purpose::File { slot: index }, request),
+            ReaderAction::Download(request) => {
+                self.send(Purpose::File { slot_index: index }, request)
+            }
         }
     }
 
@@ -417,11 +422,13 @@ impl Session {
         poll.requests = poll.requests.saturating_add(1);
         self.turns = self.turns.saturating_add(1);
         let slot = match purpose {
-            Purpose::Call { slot, .. } | Purpose::File { slot } => self.slots.get_mut(slot),
+            Purpose::Call { slot_index, .. } | Purpose::File { slot_index } => {
+                self.slots.get_mut(slot_index)
+            }
             Purpose::Preflight => None,
         };
-        if let Purpose::Call { slot, .. } | Purpose::File { slot } = purpose {
-            poll.last_slot = Some(slot);
+        if let Purpose::Call { slot_index, .. } | Purpose::File { slot_index } = purpose {
+            poll.last_slot = Some(slot_index);
         }
         if let Some(slot) = slot {
             slot.turn = self.turns;
@@ -444,15 +451,15 @@ impl Session {
 
     const fn quota(&self, kind: QuotaKind) -> &Quota {
         match kind {
-            QuotaKind::Batch => &self.batch_quota,
-            QuotaKind::Events => &self.events_quota,
+            QuotaKind::BatchFiles => &self.batch_files_quota,
+            QuotaKind::EventEndpoint => &self.event_endpoint_quota,
         }
     }
 
     const fn quota_mut(&mut self, kind: QuotaKind) -> &mut Quota {
         match kind {
-            QuotaKind::Batch => &mut self.batch_quota,
-            QuotaKind::Events => &mut self.events_quota,
+            QuotaKind::BatchFiles => &mut self.batch_files_quota,
+            QuotaKind::EventEndpoint => &mut self.event_endpoint_quota,
         }
     }
 
@@ -480,7 +487,7 @@ impl Session {
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = failure.tries.unwrap_or(tries);
         let wait_ms = retry::wait_ms(
-            failure.retry_cause,
+            failure.retry_policy,
             tries,
             failure.requested_wait_ms,
             random,
@@ -518,7 +525,7 @@ enum Step {
 
 /// The failure of one stream.
 struct StreamFailure {
-    retry_cause: retry::RetryCause,
+    retry_policy: retry::RetryPolicy,
     backoff_cause: BackoffCause,
     notice: NoticeKind,
     detail: String,

@@ -166,7 +166,7 @@ impl SettingsErrors {
     }
 
     /// Returns the value, or all errors.
-    fn finish<T>(&mut self, value: Option<T>) -> Result<T, SettingsError> {
+    fn take_result<T>(&mut self, value: Option<T>) -> Result<T, SettingsError> {
         match (self.0.take(), value) {
             (Some(errors), _) => Err(errors),
             (None, Some(value)) => Ok(value),
@@ -275,7 +275,7 @@ impl Settings {
             [("2.0", Api::V2), ("1.0", Api::V1)],
         ));
         // The other checks depend on it.
-        let api = errors.finish(api)?;
+        let api = errors.take_result(api)?;
         errors.note(legacy::refuse_settings_of_other_api(&raw, api));
         let base_url = raw.base_url.take();
         let is_set = base_url.is_some();
@@ -329,7 +329,7 @@ impl Settings {
             })
         };
         let settings = settings();
-        errors.finish(settings)
+        errors.take_result(settings)
     }
 
     /// Returns the version of the API.

@@ -49,8 +49,8 @@ pub struct StreamInfo {
     pub order: Order,
     /// What identifies a record.
     pub identity: &'static str,
-    /// The stream's share of the space in a checkpoint: of that for items where it is a list, otherwise
-    /// of that for identities.
+    /// A list's share of the space for items in a checkpoint, or any other stream's share of the space
+    /// for identities.
     pub budget_share: u32,
 }
 

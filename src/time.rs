@@ -270,15 +270,15 @@ fn offset_ms(zone: &str) -> Option<i64> {
 fn date(day: i64) -> (u32, u32, u32) {
     const DAYS_IN_400_YEARS: u32 = 146_097;
     /// From 400 years before the first of March of year 0.
-    const DAYS_BEFORE: i64 = 719_468 + 146_097;
-    let days = u32::try_from(day + DAYS_BEFORE).unwrap_or_default();
-    let in_400_years = days % DAYS_IN_400_YEARS;
-    let leap_days = in_400_years / 1460 - in_400_years / 36_524 + in_400_years / 146_096;
-    let year = (in_400_years - leap_days) / 365;
-    let in_year = in_400_years - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * from_march + 2) / 5 + 1;
-    let month = (from_march + 2) % 12 + 1;
+    const EPOCH_OFFSET_DAYS: i64 = 719_468 + 146_097;
+    let days = u32::try_from(day + EPOCH_OFFSET_DAYS).unwrap_or_default();
+    let day_of_cycle = days % DAYS_IN_400_YEARS;
+    let leap_days = day_of_cycle / 1460 - day_of_cycle / 36_524 + day_of_cycle / 146_096;
+    let year = (day_of_cycle - leap_days) / 365;
+    let day_of_year = day_of_cycle - (365 * year + year / 4 - year / 100);
+    let months_since_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months_since_march + 2) / 5 + 1;
+    let month = (months_since_march + 2) % 12 + 1;
     let year = year + days / DAYS_IN_400_YEARS * 400 + u32::from(month <= 2);
     (year.saturating_sub(400), month, day)
 }

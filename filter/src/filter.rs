@@ -80,7 +80,7 @@ impl Filter {
     fn normalize(&mut self, tag: &[u8], now: Timestamp, record: &[u8]) {
         let tag_stream = stream_of_tag(tag);
         let envelope =
-            (tag_stream.is_none() || starts_with_line(record)).then(|| Envelope::of(record));
+            (tag_stream.is_none() || may_be_unparsed_line(record)).then(|| Envelope::of(record));
         let envelope = envelope.unwrap_or_default();
         let result = match tag_stream.map_or(envelope.stream, Ok) {
             Ok(stream) => {
@@ -104,7 +104,7 @@ fn stream_of_tag(tag: &[u8]) -> Option<Stream> {
 }
 
 /// Returns whether the record may be a line that no parser has read.
-fn starts_with_line(record: &[u8]) -> bool {
+fn may_be_unparsed_line(record: &[u8]) -> bool {
     let members = record.strip_prefix(b"{").unwrap_or_default();
     members.trim_ascii_start().starts_with(b"\"log\"")
 }
@@ -129,8 +129,8 @@ impl Default for Envelope {
 impl Envelope {
     fn of(record: &[u8]) -> Self {
         let mut members = Vec::new();
-        // A record that needs a repair is repaired here, so its event does not name the repaired
-        // fields; its envelope is recognized.
+        // Repaired first, so that its envelope is recognized. Its event then does not list the repaired
+        // fields in `parse_errors`.
         let Some(text) = scan_repaired(record, &mut members) else {
             return Self::default();
         };

@@ -154,7 +154,7 @@ impl OAuth2 {
                 "the token response holds no usable token".to_owned(),
             ));
         };
-        let unreadable = response.expires_in.unreadable("expires_in");
+        let unreadable = response.expires_in.name_if_unreadable("expires_in");
         let lifetime_s = response
             .expires_in
             .value()

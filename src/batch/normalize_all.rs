@@ -162,8 +162,8 @@ fn offer_line(
     }
 }
 
-/// Returns the record that an event push wraps in a member, `{"mimecast_body":{…}}`, with the members
-/// beside it; `None` where the line is no such push.
+/// Returns the record that a webhook wraps in a member, `{"mimecast_body":{…}}`, with the members
+/// beside it; `None` where the line has no such member.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
     // Building a finder costs as much as searching many records.

@@ -3,14 +3,14 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
-use crate::scan::plain_prefix;
+use crate::scan::plain_prefix_len;
 
 use deep_values::stringify_deep_values;
 pub use escapes::without_needless_escapes;
 use keys::KeyOrder;
 pub use keys::KeyTracker;
 pub use nesting::{Nesting, nested_prefix_len};
-pub use parts::{Element, Error, Kind, Member, Outline, Span};
+pub use parts::{Element, Error, Kind, Member, ScannedObject, Span};
 pub use repair::{Repaired, repair, repair_response, scan_repaired};
 
 mod deep_values;
@@ -30,7 +30,7 @@ const LONE_SURROGATE: &str = "half of a surrogate pair";
 
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
-pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Error> {
+pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<ScannedObject, Error> {
     scan_object_with(text, members, &mut KeyOrder::default())
 }
 
@@ -39,7 +39,7 @@ pub fn scan_object_with<'t>(
     text: &'t str,
     members: &mut Vec<Member>,
     keys: &mut impl KeyTracker<'t>,
-) -> Result<Outline, Error> {
+) -> Result<ScannedObject, Error> {
     members.clear();
     let mut scanner = Scanner::new(text)?;
     scanner.skip_whitespace();
@@ -56,12 +56,12 @@ pub fn scan_object_with<'t>(
     let compact = scanner.compact;
     scanner.finish()?;
     let sorted = keys.is_sorted();
-    Ok(Outline {
+    Ok(ScannedObject {
         span,
         sorted,
         canonical: canonical && compact && sorted,
         multiline: scanner.multiline,
-        plain: !scanner.has_non_ascii && !scanner.has_escapes,
+        is_unescaped_ascii: !scanner.has_non_ascii && !scanner.has_escapes,
         has_needless_escapes: scanner.has_needless_escapes,
     })
 }
@@ -91,7 +91,7 @@ struct Scanner<'a> {
     /// A string may have characters that are not ASCII.
     has_non_ascii: bool,
     has_escapes: bool,
-    /// A string has an escape that JSON does not need.
+    /// A string has `\/` or a `\u` escape, which may be needless.
     has_needless_escapes: bool,
     compact: bool,
     multiline: bool,
@@ -246,7 +246,7 @@ impl<'a> Scanner<'a> {
         let key = self.string()?;
         self.skip_whitespace();
         self.expect(b':', "expected a colon")?;
-        keys.push_found(key.span.of(self.text), key.escaped);
+        keys.push_unexpected(key.span.of(self.text), key.escaped);
         Ok((key.span, key.escaped))
     }
 
@@ -442,12 +442,12 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn skip_plain(&mut self) {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let (length, has_non_ascii) = plain_prefix(rest);
+        let (length, has_non_ascii) = plain_prefix_len(rest);
         self.position += length;
         self.has_non_ascii |= has_non_ascii;
     }
 
-    /// Scans one escape. Returns whether canonical JSON would write the same.
+    /// Scans one escape. Returns whether canonical JSON certainly writes the same.
     fn escape(&mut self) -> Result<bool, Error> {
         self.position += 1;
         match self.peek() {

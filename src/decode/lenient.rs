@@ -85,7 +85,7 @@ impl<T> Optional<T> {
 
     /// Returns the name of the member, where it cannot be read.
     #[must_use]
-    pub const fn unreadable(&self, name: &'static str) -> Option<&'static str> {
+    pub const fn name_if_unreadable(&self, name: &'static str) -> Option<&'static str> {
         match self {
             Self::Unreadable => Some(name),
             Self::Absent | Self::Present(_) => None,
@@ -192,7 +192,10 @@ mod tests {
         let empty: Envelope = serde_json::from_str("{}").unwrap();
         assert!(empty.flag.is_absent() && empty.number.is_absent() && empty.text.is_absent());
         assert!(read("flag", "null").flag.is_absent());
-        assert_eq!(read("flag", "[7]").flag.unreadable("flag"), Some("flag"));
-        assert_eq!(read("flag", "true").flag.unreadable("flag"), None);
+        assert_eq!(
+            read("flag", "[7]").flag.name_if_unreadable("flag"),
+            Some("flag")
+        );
+        assert_eq!(read("flag", "true").flag.name_if_unreadable("flag"), None);
     }
 }

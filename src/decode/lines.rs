@@ -71,7 +71,7 @@ pub enum Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenBody {
     /// It begins neither like gzip nor like lines of records.
-    NotGzip,
+    UnknownFormat,
     /// The compressed data or its checksum is wrong.
     Corrupt,
     /// The body is empty although the file has a size.
@@ -87,7 +87,7 @@ impl BrokenBody {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::NotGzip => "the body is neither gzip nor lines of records",
+            Self::UnknownFormat => "the body is neither gzip nor lines of records",
             Self::Empty => "the body is empty, although the page lists the file as not empty",
             Self::Corrupt => "the gzip data or its checksum is wrong",
             Self::Truncated => "the body ended in the middle of the gzip data",
@@ -201,7 +201,7 @@ impl LineReader {
                     continue; // the rest of a line that was returned as too long
                 }
                 if !self.verify_line(&range) {
-                    return Line::Broken(BrokenBody::NotGzip);
+                    return Line::Broken(BrokenBody::UnknownFormat);
                 }
                 return Line::Whole(self.window.get(range).unwrap_or_default());
             }
@@ -212,7 +212,7 @@ impl LineReader {
                 self.line_at = self.filled;
                 self.scanned = self.filled;
                 if is_beginning && !self.verify_line(&(start..self.filled)) {
-                    return Line::Broken(BrokenBody::NotGzip);
+                    return Line::Broken(BrokenBody::UnknownFormat);
                 }
                 if !core::mem::replace(&mut self.skipping, true) {
                     let beginning = start
@@ -279,11 +279,11 @@ impl LineReader {
         self.last_at = start;
         let range = self.without_byte_order_mark(start..self.filled);
         if !self.verify_line(&range) {
-            return Line::Broken(BrokenBody::NotGzip);
+            return Line::Broken(BrokenBody::UnknownFormat);
         }
         match self.window.get(range) {
             Some(line) if !line.is_empty() => Line::Whole(line),
-            _ if self.is_unverified => Line::Broken(BrokenBody::NotGzip),
+            _ if self.is_unverified => Line::Broken(BrokenBody::UnknownFormat),
             _ => Line::End,
         }
     }
@@ -322,7 +322,7 @@ impl LineReader {
         let is_record = RECORD_MEMBERS.iter().any(is_in_line) && !is_error;
         if !is_record {
             self.line_at = range.start;
-            self.stage = Stage::Broken(BrokenBody::NotGzip);
+            self.stage = Stage::Broken(BrokenBody::UnknownFormat);
         }
         is_record
     }
@@ -436,7 +436,7 @@ fn stage_at_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
         [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..] if first => Some(Stage::Plain),
         [..] if first && input.starts_with(BYTE_ORDER_MARK) => Some(Stage::Plain),
         [..] if first && !finished && input.len() < SAMPLE_BYTES => None,
-        [..] if first => Some(Stage::Broken(BrokenBody::NotGzip)),
+        [..] if first => Some(Stage::Broken(BrokenBody::UnknownFormat)),
         [..] => Some(Stage::Done),
     }
 }
@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_gzip_or_has_a_wrong_checksum_is_broken() {
-        assert_eq!(read(b"<html>", 3), (vec![], Err(BrokenBody::NotGzip)));
+        assert_eq!(read(b"<html>", 3), (vec![], Err(BrokenBody::UnknownFormat)));
         let mut body = gzip(b"a\nb\n");
         let at = body.len() - 6;
         body[at] ^= 1;
@@ -560,7 +560,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(other.as_bytes(), 1).1,
-                Err(BrokenBody::NotGzip),
+                Err(BrokenBody::UnknownFormat),
                 "{other}"
             );
         }
@@ -590,7 +590,7 @@ mod tests {
         assert_eq!(lines, [&b"TOO LONG xxxx"[..], b"next"]);
         assert_eq!(end, Ok(()));
         // A body that is not compressed must begin with a record, which may be too long as well.
-        assert_eq!(read(&text, 64), (vec![], Err(BrokenBody::NotGzip)));
+        assert_eq!(read(&text, 64), (vec![], Err(BrokenBody::UnknownFormat)));
         for after in [&b"\n"[..], b"\nnext\n"] {
             let text = [b"{\"type\":\"receipt\",\"x\":\"", &*text, after].concat();
             assert_eq!(read(&text, 64).1, Ok(()));

@@ -1,11 +1,11 @@
 //! Reads the SIEM files of API 1.0 in chunks as they arrive: an archive of files or one file, JSON or
 //! key=value, to records, with bounded memory (`mimecast-api.md` §7.3, §7.4).
 
-mod scan;
+mod data_list;
 
 use core::ops::Range;
 
-use scan::{ListStart, list_at};
+use data_list::{ListStart, find_data_list};
 
 use super::json::Nesting;
 use super::key_value;
@@ -62,7 +62,7 @@ pub struct LogFileDecoder {
     is_reported_broken: bool,
     name: String,
     /// The line of pairs that was read last, as a JSON object.
-    object: String,
+    converted_line: String,
     /// Where the record is that was returned last.
     last: RecordSource,
     /// Whether that record is to be returned once more.
@@ -82,7 +82,7 @@ struct Scan {
 /// Where a record is.
 #[derive(Clone)]
 enum RecordSource {
-    Object,
+    ConvertedLine,
     Window(Range<usize>),
 }
 
@@ -127,15 +127,15 @@ enum Stage {
 
 /// The result of one scan of the window.
 enum ScanResult {
-    /// Something was skipped.
-    Skipped,
+    /// The window may hold more; scan again.
+    Continue,
     Broken(&'static str),
     /// There are no further records in the file.
     EndOfRecords,
     NeedsInput,
     NotARecord(Range<usize>),
-    /// A record of a line, in `object`.
-    Object,
+    /// A record of a line, in `converted_line`.
+    ConvertedLine,
     Record(Range<usize>),
     TooLong(Range<usize>),
 }
@@ -156,8 +156,8 @@ impl LogFileDecoder {
             complete: false,
             is_reported_broken: false,
             name: name.to_owned(),
-            object: String::new(),
-            last: RecordSource::Object,
+            converted_line: String::new(),
+            last: RecordSource::ConvertedLine,
             is_put_back: false,
         }
     }
@@ -187,7 +187,7 @@ impl LogFileDecoder {
         }
         loop {
             match self.scan_next() {
-                ScanResult::Skipped => continue,
+                ScanResult::Continue => continue,
                 ScanResult::Broken(why) => {
                     self.stage = Stage::Skipping;
                     self.is_reported_broken = true;
@@ -199,8 +199,8 @@ impl LogFileDecoder {
                 }
                 ScanResult::NeedsInput => {}
                 ScanResult::NotARecord(range) => return ReadResult::NotARecord(self.part(range)),
-                ScanResult::Object => {
-                    self.last = RecordSource::Object;
+                ScanResult::ConvertedLine => {
+                    self.last = RecordSource::ConvertedLine;
                     return self.record();
                 }
                 ScanResult::Record(range) => {
@@ -259,7 +259,7 @@ impl LogFileDecoder {
 
     fn record(&self) -> ReadResult<'_> {
         match &self.last {
-            RecordSource::Object => ReadResult::Record(self.object.as_bytes()),
+            RecordSource::ConvertedLine => ReadResult::Record(self.converted_line.as_bytes()),
             RecordSource::Window(range) => ReadResult::Record(self.part(range.clone())),
         }
     }
@@ -372,23 +372,23 @@ impl LogFileDecoder {
             None => ScanResult::NeedsInput,
             Some(b'{') => {
                 self.stage = Stage::Head;
-                ScanResult::Skipped
+                ScanResult::Continue
             }
             Some(_) => {
                 self.stage = Stage::Lines { first: true };
-                ScanResult::Skipped
+                ScanResult::Continue
             }
         }
     }
 
     fn head(&mut self) -> ScanResult {
         let rest = self.rest();
-        match list_at(rest) {
+        match find_data_list(rest) {
             ListStart::At(at) => {
                 self.at = self.at.saturating_add(at);
                 self.scan.at = self.at;
                 self.stage = Stage::Elements;
-                ScanResult::Skipped
+                ScanResult::Continue
             }
             ListStart::NeedsInput if rest.len() < HEAD_BYTES_MAX => ScanResult::NeedsInput,
             ListStart::NeedsInput | ListStart::None => ScanResult::Broken(NO_DATA),
@@ -421,7 +421,7 @@ impl LogFileDecoder {
                 let is_rest = core::mem::take(&mut scan.skipping);
                 self.scan = scan;
                 return if is_rest {
-                    ScanResult::Skipped
+                    ScanResult::Continue
                 } else {
                     ScanResult::Record(range)
                 };
@@ -446,19 +446,19 @@ impl LogFileDecoder {
         self.at = end.saturating_add(1).min(self.window.len());
         self.scan.at = self.at;
         if core::mem::take(&mut self.scan.skipping) {
-            return ScanResult::Skipped;
+            return ScanResult::Continue;
         }
         let bytes = self.window.get(range.clone()).unwrap_or_default();
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.is_empty() {
-            return ScanResult::Skipped;
+            return ScanResult::Continue;
         }
         // Bytes that are no text cost no more than themselves.
         let text = String::from_utf8_lossy(bytes);
-        self.object.clear();
-        if key_value::push_object(&text, &mut self.object) {
+        self.converted_line.clear();
+        if key_value::push_object(&text, &mut self.converted_line) {
             self.stage = Stage::Lines { first: false };
-            ScanResult::Object
+            ScanResult::ConvertedLine
         } else if first {
             self.at = range.start;
             ScanResult::Broken(UNKNOWN_FORMAT)

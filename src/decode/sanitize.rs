@@ -18,7 +18,7 @@ pub fn sanitize_within(text: &str, chars_max: usize) -> String {
 
 /// Sanitizes untrusted text to at most so many bytes.
 #[must_use]
-pub fn sanitize_bytes(text: &str, bytes_max: usize) -> String {
+pub fn sanitize_within_bytes(text: &str, bytes_max: usize) -> String {
     let cut = text.floor_char_boundary(bytes_max);
     sanitize_within(text.get(..cut).unwrap_or_default(), bytes_max)
 }
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(sanitize("héllo – 日本 😀"), "héllo – 日本 😀");
         assert_eq!(sanitize(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
         assert_eq!(sanitize_within("é\nx", 2), "é ");
-        assert_eq!(sanitize_bytes("éé\nx", 3), "é");
-        assert_eq!(sanitize_bytes("é\u{2028}x", 99), "é x");
+        assert_eq!(sanitize_within_bytes("éé\nx", 3), "é");
+        assert_eq!(sanitize_within_bytes("é\u{2028}x", 99), "é x");
     }
 }

@@ -33,18 +33,18 @@ struct Fail<'a> {
 }
 
 #[derive(Deserialize)]
-struct Flat {
+struct ErrorObject {
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
     code: Option<String>,
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
     message: Option<String>,
 }
 
-impl From<Flat> for UpstreamError {
-    fn from(flat: Flat) -> Self {
+impl From<ErrorObject> for UpstreamError {
+    fn from(error: ErrorObject) -> Self {
         Self {
-            code: sanitize(&flat.code.unwrap_or_default()),
-            message: sanitize(&flat.message.unwrap_or_default()),
+            code: sanitize(&error.code.unwrap_or_default()),
+            message: sanitize(&error.message.unwrap_or_default()),
         }
     }
 }
@@ -55,11 +55,11 @@ impl From<Flat> for UpstreamError {
 #[must_use]
 pub fn read(body: &[u8]) -> Option<UpstreamError> {
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
-    let named = |value: &&RawValue| !matches!(value.get(), "{}" | "\"\"" | "false");
-    if let Some(first) = body.fail.filter(named).and_then(first) {
+    let is_not_empty = |value: &&RawValue| !matches!(value.get(), "{}" | "\"\"" | "false");
+    if let Some(first) = body.fail.filter(is_not_empty).and_then(first) {
         return Some(error_from_fail(first));
     }
-    if let Some(error) = body.error.filter(named) {
+    if let Some(error) = body.error.filter(is_not_empty) {
         return Some(error_from_value(error));
     }
     body.detail.map(|text| UpstreamError {
@@ -92,7 +92,7 @@ fn error_from_value(value: &RawValue) -> UpstreamError {
             message: sanitize(&text),
         };
     }
-    serde_json::from_str::<Flat>(value.get())
+    serde_json::from_str::<ErrorObject>(value.get())
         .map_or_else(|_| UpstreamError::without_details(), Into::into)
 }
 

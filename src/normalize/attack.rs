@@ -4,7 +4,9 @@
 //! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
 //! did not finish name no technique.
 
-use super::ecs::logs::{ALLOW, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::ecs::logs::{
+    ALLOW, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL, MALICIOUS_WORDS, REJECTED_BY,
+};
 use super::ecs::threats::CLICK_ALLOWED;
 use super::table::Test;
 use crate::field;
@@ -111,7 +113,7 @@ pub const ROWS: &[TechniqueRule] = &[
     row(Stream::CiEntities, &[IS_PHISHING],                               &[ANY_PHISHING],  "phishing"),
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
-    row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
+    row(Stream::TtpAttachment, &[Test::Is(field::RESULT, MALICIOUS_WORDS)],         &[ATTACHMENT],    "malicious or unsafe"),
     row(Stream::SiemInternalEmailProtect, &[Test::IsOrMissing(field::DIRECTION, INSIDE), Test::IsOrMissing(field::ROUTE, INSIDE)],
                                                                       &[INTERNAL],      "internal, or without a direction"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),

@@ -5,7 +5,7 @@ use super::prose::{self, ProsePart};
 use super::table::Related;
 use super::values::UnescapedText;
 use super::writer::EventWriter;
-use crate::encode::push_lowercase;
+use crate::encode::push_ascii_lowercase;
 
 /// Writes a part of the prose in quotes.
 fn part(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, part: ProsePart) -> bool {
@@ -40,7 +40,7 @@ pub(super) fn file_extension(writer: &mut EventWriter<'_, '_>, plain: UnescapedT
         return false;
     };
     writer.out.push('"');
-    push_lowercase(writer.out, found);
+    push_ascii_lowercase(writer.out, found);
     writer.out.push('"');
     true
 }

@@ -123,14 +123,18 @@ pub(super) fn user(text: &str) -> &str {
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
 fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, part: Part) {
     let mut buffers = [const { String::new() }; 3];
-    let [user_text, prose, kind] = texts(writer, row, &mut buffers);
+    let [user_text, prose, audit_type] = texts(writer, row, &mut buffers);
     let user = user(user_text);
-    let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(kind));
+    let is_one_of = |types: &[&str]| {
+        types
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(audit_type))
+    };
     let cache = &mut writer.buffers.prose_cache;
-    let (named, by) = prose::target_and_actor(cache, prose, user);
-    let target = || named.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
+    let (prose_target, prose_actor) = prose::target_and_actor(cache, prose, user);
+    let target = || prose_target.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
     let actor = || {
-        let fallback_actor = || named.filter(|_| is_one_of(LOGONS)).or(by);
+        let fallback_actor = || prose_target.filter(|_| is_one_of(LOGONS)).or(prose_actor);
         Some(user)
             .filter(|user| !user.is_empty())
             .or_else(fallback_actor)
@@ -176,10 +180,10 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
 /// second.
 pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }; 2];
-    let [prose, kind] = texts(writer, row, &mut buffers);
+    let [prose, audit_type] = texts(writer, row, &mut buffers);
     let mut find = |part| prose::find(&mut writer.buffers.prose_cache, prose, part);
     let found = find(ProsePart::Object).or_else(|| find(ProsePart::File));
-    let name = found.unwrap_or(kind);
+    let name = found.unwrap_or(audit_type);
     if !name.is_empty() {
         push_text(writer, &row.key, name);
     }
@@ -189,8 +193,8 @@ pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 /// the category in the third says that it is about one.
 pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut buffers = [const { String::new() }; 3];
-    let [prose, kind, category] = texts(writer, row, &mut buffers);
-    let is_group = kind.eq_ignore_ascii_case("Folder Log Entry")
+    let [prose, audit_type, category] = texts(writer, row, &mut buffers);
+    let is_group = audit_type.eq_ignore_ascii_case("Folder Log Entry")
         || category.eq_ignore_ascii_case("profile_group_logs");
     let found =
         is_group.then(|| prose::find(&mut writer.buffers.prose_cache, prose, ProsePart::Object));

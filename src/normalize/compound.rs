@@ -13,7 +13,7 @@ use super::writer::EventWriter;
 use super::{files, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
-use crate::encode::{lowercase, push_line, push_lowercase};
+use crate::encode::{lowercase, push_ascii_lowercase, push_single_line};
 use crate::record::Value;
 
 /// How many times a JSON text may be wrapped into a JSON string.
@@ -25,17 +25,17 @@ pub(super) const AUTH_METHODS: [&str; 3] = ["spf", "dkim", "dmarc"];
 /// Returns the text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at
 /// the most. Valid JSON, but there may be line breaks between its tokens.
 pub(super) fn decode<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Option<&'v str> {
-    decode_members(value, buffers, &mut Vec::new())
+    unwrap_object(value, buffers, &mut Vec::new())
 }
 
-/// Like [`decode`]. Fills `members` only if the object came as text; for an object that was not
-/// wrapped, `members` stays empty.
-fn decode_members<'v>(
+/// Like [`decode`]. Fills `wrapped_members` with the members of an object that came as text; it stays
+/// empty for an object that was not wrapped.
+fn unwrap_object<'v>(
     value: Value<'v>,
     buffers: &'v mut [String; 2],
-    members: &mut Vec<Member>,
+    wrapped_members: &mut Vec<Member>,
 ) -> Option<&'v str> {
-    members.clear();
+    wrapped_members.clear();
     match value.kind {
         Kind::Object => return Some(value.text),
         Kind::String => {}
@@ -48,8 +48,8 @@ fn decode_members<'v>(
         if text.trim_ascii_start().starts_with('{') {
             // Members are found from the brace on.
             let text = text.trim_ascii_start();
-            let outline = json::scan_object(text, members).ok()?;
-            return Some(outline.span.of(text));
+            let scanned = json::scan_object(text, wrapped_members).ok()?;
+            return Some(scanned.span.of(text));
         }
         let element = json::scan_value(text).ok()?;
         if element.kind != Kind::String {
@@ -65,10 +65,10 @@ fn decode_members<'v>(
 /// Writes the object, and its verdicts as `auth` after it.
 pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     with_object(writer, value, |writer, object, members| {
-        push_line(writer.out, object);
+        push_single_line(writer.out, object);
         let start = writer.out.len();
         writer.out.push_str(",\"auth\":{");
-        if verdicts(writer, object, members) {
+        if push_object_verdicts(writer, object, members) {
             writer.out.pop();
             writer.out.push('}');
         } else {
@@ -80,24 +80,24 @@ pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
 /// Writes the verdicts of such an object as members, each with a comma after it.
 pub(super) fn push_verdicts(writer: &mut EventWriter<'_, '_>, value: Value<'_>) {
     with_object(writer, value, |writer, object, members| {
-        verdicts(writer, object, members);
+        push_object_verdicts(writer, object, members);
     });
 }
 
-/// Calls `each` with the object in a value and its members, if there is one.
+/// Calls `write` with the object in a value and its members, if there is one.
 fn with_object<'r, 'b>(
     writer: &mut EventWriter<'r, 'b>,
     value: Value<'_>,
-    each: impl FnOnce(&mut EventWriter<'r, 'b>, &str, &[Member]),
+    write: impl FnOnce(&mut EventWriter<'r, 'b>, &str, &[Member]),
 ) -> bool {
     let mut decoded = core::mem::take(&mut writer.buffers.decoded);
     let mut members = core::mem::take(&mut writer.buffers.members);
-    let object = decode_members(value, &mut decoded, &mut members).filter(|object| {
+    let object = unwrap_object(value, &mut decoded, &mut members).filter(|object| {
         // An object that was not wrapped was validated with its record: only its members are read here.
         value.kind != Kind::Object || json::scan_object(object, &mut members).is_ok()
     });
     if let Some(object) = object {
-        each(writer, object, &members);
+        write(writer, object, &members);
     }
     let is_object = object.is_some();
     writer.buffers.decoded = decoded;
@@ -105,20 +105,24 @@ fn with_object<'r, 'b>(
     is_object
 }
 
-fn verdicts(writer: &mut EventWriter<'_, '_>, object: &str, members: &[Member]) -> bool {
+fn push_object_verdicts(
+    writer: &mut EventWriter<'_, '_>,
+    object: &str,
+    members: &[Member],
+) -> bool {
     let before = writer.out.len();
     for check in AUTH_METHODS {
         let found = members
             .iter()
             .rfind(|member| member.key.of(object) == check);
         if let Some(member) = found.filter(|member| member.kind == Kind::Object) {
-            verdict(writer, check, member.value.of(object));
+            push_check_verdict(writer, check, member.value.of(object));
         }
     }
     writer.out.len() > before
 }
 
-fn verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &str) {
+fn push_check_verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &str) {
     let mut members = core::mem::take(&mut writer.buffers.nested_members);
     let mut text = core::mem::take(&mut writer.buffers.plain);
     text.clear();
@@ -217,7 +221,7 @@ fn push_attachment(writer: &mut EventWriter<'_, '_>, name: &str, _is_repeat: boo
 pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key: &str, name: &str) {
     if let Some(extension) = files::extension(name) {
         writer.out.push_str(key);
-        push_lowercase(writer.out, extension);
+        push_ascii_lowercase(writer.out, extension);
         writer.out.push_str("\",");
     }
 }
@@ -245,7 +249,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
         writer.out.push_str(",\"full\":\"");
         plain.push(text, writer.out);
         writer.out.push_str("\",\"scheme\":\"");
-        push_lowercase(writer.out, parts.scheme);
+        push_ascii_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"domain\":");
         quoted_host(writer, plain, parts.host);
         let extension = parts.extension.to_ascii_lowercase();

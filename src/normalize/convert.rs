@@ -7,7 +7,7 @@ use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{address, compound};
 use crate::decode::json::{self, Kind};
-use crate::encode::{lowercase, push_escaped, push_lowercase};
+use crate::encode::{lowercase, push_ascii_lowercase, push_escaped};
 use crate::record::Value;
 
 /// Writes text unchanged.
@@ -86,7 +86,7 @@ pub(super) fn hash<const DIGITS: usize>(
 
 /// Writes the name of the tenant; where none is set, the text of the field.
 pub(super) fn tenant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    if let Some(tenant) = writer.tenant {
+    if let Some(tenant) = writer.tenant_json {
         writer.out.push_str(&row.key);
         writer.out.push_str(tenant);
         writer.out.push(',');
@@ -154,23 +154,23 @@ pub(super) fn quoted_and_related(
     true
 }
 
-/// Writes the word of the row.
+/// Writes the constant of the row.
 pub(super) fn push_constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push('"');
-    writer.out.push_str(row.convert.word);
+    writer.out.push_str(row.convert.constant);
     writer.out.push_str("\",");
 }
 
-/// Writes the word of the row, and marks a field with the same word as used.
-pub(super) fn constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+/// Writes the constant of the row, and marks a field with the same text as used.
+pub(super) fn push_constant_and_mark_used(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     push_constant(writer, row);
-    let word = row.convert.word;
+    let constant = row.convert.constant;
     for name in row.from {
         if writer
             .record
             .get(*name)
-            .is_some_and(|value| value.text.eq_ignore_ascii_case(word))
+            .is_some_and(|value| value.text.eq_ignore_ascii_case(constant))
         {
             writer.mark_used(*name);
         }
@@ -230,7 +230,7 @@ pub(super) fn push_hash(writer: &mut EventWriter<'_, '_>, text: &str, digits: us
     }
     writer.out.push('"');
     let start = writer.out.len();
-    push_lowercase(writer.out, text);
+    push_ascii_lowercase(writer.out, text);
     writer.add_related(Related::Hash, start);
     writer.out.push('"');
     true
@@ -317,7 +317,7 @@ pub(super) fn push_object(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
     let Some(object) = compound::decode(value, &mut writer.buffers.decoded) else {
         return false;
     };
-    crate::encode::push_line(writer.out, object);
+    crate::encode::push_single_line(writer.out, object);
     true
 }
 

@@ -28,8 +28,7 @@ impl OutputText for (usize, usize) {
     }
 }
 
-/// Values in the order in which they came, each once. The time to add one does not grow with
-/// their number.
+/// Values in the order in which they came, each once. Adding one takes logarithmic time.
 pub(super) struct Distinct<T> {
     values: Vec<T>,
     /// Their texts, where there are more than [`LINEAR_SEARCH_MAX`].

@@ -157,8 +157,8 @@ fn values(out: &mut String, stream: Stream) {
     let actions = tables.rows.iter().copied().flatten();
     let actions = actions.filter(|row| row.path == "event.action");
     let action = actions.map(|row| match (row.from, row.output) {
-        (from, RowOutput::Field(convert)) if !convert.word.is_empty() => {
-            format!("the word of {}, or `{}`", cell_of(from), convert.word)
+        (from, RowOutput::Field(convert)) if !convert.constant.is_empty() => {
+            format!("the word of {}, or `{}`", cell_of(from), convert.constant)
         }
         (from, RowOutput::Field(_)) => format!("the word of {}", cell_of(from)),
         (_, RowOutput::Json(json)) => format!("`{}`", json.trim_matches('"')),

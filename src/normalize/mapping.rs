@@ -22,7 +22,7 @@ pub(super) struct CompiledMapping {
     /// How each known field is written that no row has used, by the index of its name.
     pub(super) unmapped: [UnmappedOutput; NAMES.len()],
     /// One more than the place of a field in [`OBSERVABLE_FIELDS`], or zero, by the index of its name.
-    pub(super) observable_fields: [u8; NAMES.len()],
+    pub(super) observable_positions_from_one: [u8; NAMES.len()],
     /// Whether the event has observables, and not related values.
     pub(super) writes_observables: bool,
     /// Names that no unknown field may have, since rows write members of these names into the object of the
@@ -79,14 +79,17 @@ pub(super) struct StreamOptions<'s> {
     pub(super) severity: SeverityOverride<'s>,
     /// The test that turns a success into a failure.
     pub(super) failure_test: Option<Test>,
-    /// The stream, where its events are to name techniques of MITRE ATT&CK.
-    pub(super) technique_stream: Option<Stream>,
+    /// The stream; `None` if its events name no techniques of MITRE ATT&CK.
+    pub(super) stream_with_techniques: Option<Stream>,
 }
 
 impl StreamOptions<'_> {
     /// Returns the rules for techniques, with the techniques as JSON.
     pub(super) fn technique_rules(&self, write: fn(&[Technique]) -> String) -> Vec<RuleInput> {
-        let rows = self.technique_stream.into_iter().flat_map(attack::rows);
+        let rows = self
+            .stream_with_techniques
+            .into_iter()
+            .flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
     }
@@ -116,8 +119,10 @@ pub(super) struct FieldStep {
     pub(super) from: &'static [FieldName],
     /// How it is read and written.
     pub(super) convert: Convert,
-    /// The path in the event, and the type of the observable there; 0 is none.
-    pub(super) observable: (&'static str, u8),
+    /// The path in the event.
+    pub(super) path: &'static str,
+    /// The type of the observable at that path; 0 is none.
+    pub(super) observable_type: u8,
 }
 
 /// The tests of a rule, and the JSON to write where all of them hold.
@@ -136,7 +141,7 @@ pub(super) struct MappingInputs<'t> {
     /// The object into which the fields are written that no row uses.
     pub(super) unmapped_object: &'static str,
     /// Returns the type of the observable at a path; 0 is none.
-    pub(super) observable: fn(&str) -> u8,
+    pub(super) observable_type: fn(&str) -> u8,
 }
 
 impl CompiledMapping {
@@ -172,7 +177,7 @@ impl CompiledMapping {
             classification_rules: rules.collect(),
             technique_rules: options.technique_rules(attack::ecs),
             unmapped_object: "mimecast",
-            observable: |_| 0,
+            observable_type: |_| 0,
         })
     }
 
@@ -180,7 +185,7 @@ impl CompiledMapping {
     pub(super) fn build(tables: MappingInputs<'_>) -> Self {
         // The unused fields are known when everything else has been written. Three passes and no sort:
         // the code of a stable sort is twenty times as long.
-        let place = |row: &FieldMapping| match row.path.split('.').next() {
+        let pass_of = |row: &FieldMapping| match row.path.split('.').next() {
             Some(object) if object == tables.unmapped_object => 1,
             Some("related" | "observables") => 2,
             _ => 0,
@@ -191,11 +196,11 @@ impl CompiledMapping {
             |row: &&FieldMapping| matches!(row.output, RowOutput::Computed(Computed::Message));
         let has_message = rows().any(|row| row.path == "message" && !is_computed_message(&row));
         let all = || rows().filter(|row| !(has_message && is_computed_message(row)));
-        let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
+        let rows = (0..3).flat_map(|pass| all().filter(move |row| pass_of(row) == pass));
         let rows: Vec<&FieldMapping> = rows.collect();
         let mut steps = Vec::new();
         let paths: Vec<_> = rows.iter().map(|row| (row.path, *row)).collect();
-        push_steps(&mut steps, &paths, tables.observable);
+        push_steps(&mut steps, &paths, tables.observable_type);
         let steps = merge_constants(steps);
         let mut unmapped = [UnmappedOutput::Text; NAMES.len()];
         for (field, output) in &tables.unmapped {
@@ -203,10 +208,10 @@ impl CompiledMapping {
                 *slot = *output;
             }
         }
-        let mut observable_fields = [0; NAMES.len()];
-        for (at, (field, ..)) in (1_u8..).zip(OBSERVABLE_FIELDS) {
-            if let Some(slot) = observable_fields.get_mut(field.index()) {
-                *slot = at;
+        let mut observable_positions_from_one = [0; NAMES.len()];
+        for (position, (field, ..)) in (1_u8..).zip(OBSERVABLE_FIELDS) {
+            if let Some(slot) = observable_positions_from_one.get_mut(field.index()) {
+                *slot = position;
             }
         }
         let reserved = rows
@@ -220,7 +225,7 @@ impl CompiledMapping {
         Self {
             steps,
             unmapped,
-            observable_fields,
+            observable_positions_from_one,
             writes_observables: tables.unmapped_object == "unmapped",
             reserved,
             writes_related: rows
@@ -231,7 +236,7 @@ impl CompiledMapping {
         }
     }
 
-    /// Returns the techniques that a record names, as JSON.
+    /// Returns the techniques that the rules find for a record, as JSON.
     pub(super) fn techniques(
         &self,
         record: &Record<'_>,
@@ -322,7 +327,9 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::ActionIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
                 prose::action_is(cache, text, words)
             }),
-            Test::NamesRole(_) => prose_holds(prose_cache, value, &prose::names_role),
+            Test::NamesRoleAndTarget(_) => {
+                prose_holds(prose_cache, value, &prose::names_role_and_target)
+            }
             Test::Says(_, words) => prose_holds(prose_cache, value, &|cache, text| {
                 prose::says(cache, text, words)
             }),
@@ -363,7 +370,7 @@ fn has_value(value: Value<'_>) -> bool {
 fn push_steps(
     steps: &mut Vec<MappingStep>,
     rows: &[(&'static str, &FieldMapping)],
-    observable: fn(&str) -> u8,
+    observable_type: fn(&str) -> u8,
 ) {
     let mut done: Vec<&str> = Vec::new();
     for (path, row) in rows {
@@ -380,7 +387,8 @@ fn push_steps(
                     key,
                     from: row.from,
                     convert,
-                    observable: (row.path, observable(row.path)),
+                    path: row.path,
+                    observable_type: observable_type(row.path),
                 }),
             });
             continue;
@@ -401,7 +409,7 @@ fn push_steps(
                 (first == object).then_some((rest, *row))
             })
             .collect();
-        push_steps(steps, &inner, observable);
+        push_steps(steps, &inner, observable_type);
         steps.push(MappingStep::EndOrDrop(close));
     }
 }

@@ -35,7 +35,7 @@ use writer::{Buffers, CollectionTime, EventWriter};
 
 use crate::decode::unescape::unescape_into;
 use crate::encode::escape_line_breaks;
-use crate::encode::{push_line, push_quoted};
+use crate::encode::{push_quoted, push_single_line};
 use crate::identity::EventId;
 use crate::record::{Record, Rewriter};
 use crate::stream::{STREAMS, Stream};
@@ -86,7 +86,8 @@ impl Default for Options {
 /// The text that a record was parsed from.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginalRecord<'a> {
-    /// What the upstream sent, for `event.original` or `raw_data`.
+    /// The record before members were added to it, and after its repair if it needed one, for
+    /// `event.original` or `raw_data`.
     pub text: &'a str,
     /// The names of the fields that had to be repaired to be read, as they stand in the record.
     pub repaired: &'a [&'a str],
@@ -96,7 +97,7 @@ pub struct OriginalRecord<'a> {
 pub struct Normalizer {
     options: Options,
     /// The name of the tenant as a JSON string.
-    tenant: Option<String>,
+    tenant_json: Option<String>,
     tables: CompiledTables,
     buffers: Buffers,
     collected: CollectionTime,
@@ -143,7 +144,7 @@ impl Normalizer {
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
             options,
-            tenant: None,
+            tenant_json: None,
             tables: CompiledTables {
                 format,
                 severities: severities.clone(),
@@ -159,7 +160,7 @@ impl Normalizer {
     /// Puts the name of the tenant into every event.
     #[must_use]
     pub fn with_tenant(mut self, tenant: Option<&str>) -> Self {
-        self.tenant = tenant.map(|name| {
+        self.tenant_json = tenant.map(|name| {
             let mut quoted = String::new();
             push_quoted(&mut quoted, name);
             // The text of a record decides whether its event is searched for line breaks.
@@ -198,7 +199,7 @@ impl Normalizer {
         self.buffers.prose_cache.clear();
         let original_record = record;
         let simplified = match self.tables.format {
-            Format::Ecs | Format::Ocsf => self.rewriter.simplify(original_record),
+            Format::Ecs | Format::Ocsf => self.rewriter.without_needless_escapes(original_record),
             Format::Raw => None,
         };
         let record = simplified.as_ref().unwrap_or(original_record);
@@ -212,7 +213,13 @@ impl Normalizer {
             choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose_cache))
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
-            write_raw(original_record, id, occurred, self.tenant.as_deref(), out);
+            write_raw(
+                original_record,
+                id,
+                occurred,
+                self.tenant_json.as_deref(),
+                out,
+            );
             return occurred;
         };
         let start = out.len();
@@ -236,12 +243,12 @@ impl Normalizer {
             }
             None => record.stream().info().time_fields.first().copied(),
         };
-        writer.tenant = self.tenant.as_deref();
+        writer.tenant_json = self.tenant_json.as_deref();
         if let Some(name) = time_field {
             writer.mark_used(name);
         }
         writer.write();
-        if !record.outline().plain {
+        if !record.scanned_object().is_unescaped_ascii {
             escape_line_breaks(out, start);
         }
         occurred
@@ -275,7 +282,7 @@ impl StreamMappings {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
             failure_test: (stream == Stream::Audit)
                 .then_some(Test::ReportsFailure(field::EVENT_INFO)),
-            technique_stream: tables.attack.then_some(stream),
+            stream_with_techniques: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
             Format::Ecs => vec![ConditionalMapping {
@@ -320,7 +327,7 @@ fn write_raw(
     record: &Record<'_>,
     id: &EventId,
     occurred: Timestamp,
-    tenant: Option<&str>,
+    tenant_json: Option<&str>,
     out: &mut String,
 ) {
     out.push_str("{\"id\":\"");
@@ -328,7 +335,7 @@ fn write_raw(
     out.push_str("\",\"stream\":\"");
     out.push_str(record.stream().name());
     out.push('"');
-    if let Some(tenant) = tenant {
+    if let Some(tenant) = tenant_json {
         out.push_str(",\"tenant\":");
         out.push_str(tenant);
     }
@@ -336,7 +343,7 @@ fn write_raw(
     occurred.write_rfc3339(out);
     out.push_str("\",\"record\":");
     if record.is_multiline() {
-        push_line(out, record.text());
+        push_single_line(out, record.text());
     } else {
         out.push_str(record.text());
     }

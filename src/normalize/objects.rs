@@ -1,4 +1,4 @@
-//! Objects that are written whole or not at all: files, verdicts, parts of other objects.
+//! Files, verdicts, and members taken from other objects.
 
 use super::convert::{self, push_number, push_text_member, push_verdict};
 use super::mapping::FieldStep;
@@ -8,7 +8,7 @@ use super::writer::EventWriter;
 use super::{compound, files, people};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
-use crate::encode::push_lowercase;
+use crate::encode::push_ascii_lowercase;
 use crate::field::FieldName;
 use crate::record::Value;
 
@@ -48,7 +48,7 @@ pub(super) fn extension(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         if let Some(extension) = read(&text).filter(is_extension) {
             writer.out.push_str(&row.key);
             writer.out.push('"');
-            push_lowercase(writer.out, extension);
+            push_ascii_lowercase(writer.out, extension);
             writer.out.push_str("\",");
             writer.finish_field(*name);
             return;
@@ -75,11 +75,11 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     else {
         return;
     };
-    let (name_path, hash_path) = match row.observable.0 {
+    let (name_path, hash_path) = match row.path {
         "email.files" => ("email.files[].name", "email.files[].hashes[].value"),
         _ => ("evidences[].file.name", "evidences[].file.hashes[].value"),
     };
-    let is_list = row.observable.0 == "email.files";
+    let is_list = row.path == "email.files";
     writer.out.push_str(&row.key);
     writer.out.push_str(if is_list { "[{" } else { "{" });
     let start = writer.out.len() + "\"name\":\"".len();

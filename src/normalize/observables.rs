@@ -3,7 +3,7 @@
 use super::distinct::{Distinct, OutputText};
 use super::mapping::FieldStep;
 use super::writer::EventWriter;
-use crate::scan::plain_prefix;
+use crate::scan::plain_prefix_len;
 
 /// A value that was written: its type, its path in the event, and its range in the text.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ impl OutputText for Observable {
 
 /// Records the text, or the texts of the list, that a row has written from `start` on.
 pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usize) {
-    let (path, type_id) = row.observable;
+    let (path, type_id) = (row.path, row.observable_type);
     let first = start + row.key.len();
     let end = writer.out.len().saturating_sub(1);
     let bytes = writer.out.as_bytes();
@@ -85,7 +85,7 @@ fn push(observed: &mut Distinct<Observable>, new: Observable, out: &str) {
 fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        at += plain_prefix(bytes.get(at..)?).0;
+        at += plain_prefix_len(bytes.get(at..)?).0;
         match bytes.get(at)? {
             b'"' => return Some(at),
             b'\\' => at += 2,

@@ -15,14 +15,14 @@ const MEMBERS: [&str; 3] = ["emailAddress", "email", "address"];
 
 /// Calls `each` for every text that may contain addresses. Returns whether the value contains nothing
 /// else.
-fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
+fn for_each_text(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
     match value.kind {
         Kind::String => {
             each(value);
             true
         }
         Kind::Array => {
-            let mut is_all = true;
+            let mut has_nothing_else = true;
             let _already_validated = json::scan_array(value.text, |element| {
                 let inner = Value {
                     kind: element.kind,
@@ -30,12 +30,12 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
                     escaped: element.escaped,
                 };
                 if inner.kind != Kind::Array {
-                    is_all &= is_absent(&inner) || texts(inner, each);
+                    has_nothing_else &= is_absent(&inner) || for_each_text(inner, each);
                 } else {
-                    is_all = false;
+                    has_nothing_else = false;
                 }
             });
-            is_all
+            has_nothing_else
         }
         Kind::Object => {
             let mut members = Vec::new();
@@ -61,35 +61,35 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
 }
 
 /// Calls `each` for every address in the value. Returns whether the value contains nothing else.
-fn addresses(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
-    let mut is_all = true;
+fn for_each_address(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
+    let mut has_nothing_else = true;
     let mut buffer = String::new();
-    is_all &= texts(value, &mut |text| {
+    has_nothing_else &= for_each_text(value, &mut |text| {
         let Some(plain) = UnescapedText::new(text, &mut buffer) else {
             return;
         };
         if let Some(found) = address::bare(plain.text) {
-            is_all &= address::is_alone(found, plain.text);
+            has_nothing_else &= address::is_alone(found, plain.text);
             each(found);
             return;
         }
         for part in address::split(plain.text) {
             match address::bare(part) {
                 Some(found) => {
-                    is_all &= address::is_alone(found, part);
+                    has_nothing_else &= address::is_alone(found, part);
                     each(found);
                 }
-                None => is_all &= is_placeholder(part),
+                None => has_nothing_else &= is_placeholder(part),
             }
         }
     });
-    is_all
+    has_nothing_else
 }
 
 /// Returns whether the value has an address.
 pub(super) fn has_email(value: Value<'_>) -> bool {
     let mut found = false;
-    addresses(value, &mut |_| found = true);
+    for_each_address(value, &mut |_| found = true);
     found
 }
 
@@ -97,13 +97,13 @@ pub(super) fn has_email(value: Value<'_>) -> bool {
 fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let mut count = 0_u32;
     let mut is_verbatim = true;
-    let is_all = addresses(value, &mut |address| {
+    let has_nothing_else = for_each_address(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 {
             is_verbatim &= quote(writer, address, form);
         }
     });
-    writer.is_partial |= !is_all || !is_verbatim || count > 1;
+    writer.is_partial |= !has_nothing_else || !is_verbatim || count > 1;
     count > 0
 }
 
@@ -124,13 +124,13 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     seen.clear();
     writer.out.push('[');
     let mut is_verbatim = true;
-    let is_all = addresses(value, &mut |address| {
+    let has_nothing_else = for_each_address(value, &mut |address| {
         push_once(writer, &mut seen, |writer| {
             is_verbatim &= quote(writer, address, form);
         });
     });
     writer.out.push(']');
-    writer.is_partial |= !is_all || !is_verbatim;
+    writer.is_partial |= !has_nothing_else || !is_verbatim;
     let is_written = !seen.values().is_empty();
     writer.buffers.list = seen;
     is_written
@@ -206,7 +206,7 @@ pub(super) fn all_ascii_addresses(writer: &mut EventWriter<'_, '_>, value: Value
 pub(super) fn first_if_not_ascii(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut count = 0_u32;
     let mut is_written = false;
-    addresses(value, &mut |address| {
+    for_each_address(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 && address::with_ascii_domain(address).is_some() {
             writer.out.push('"');
@@ -235,7 +235,7 @@ pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> b
     writer.out.push('[');
     let start = writer.out.len();
     let mut count = 0_usize;
-    addresses(value, &mut |address| {
+    for_each_address(value, &mut |address| {
         count = count.saturating_add(1);
         if count > VALUES_MAX {
             writer.is_truncated = true;

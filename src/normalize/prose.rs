@@ -28,7 +28,7 @@ pub(super) enum ProsePart {
     Application,
     /// The name of a file.
     File,
-    /// The extension of that name, in lower case.
+    /// The extension of that name, as it stands.
     FileExtension,
     /// The size of a file in bytes.
     FileSize,
@@ -409,7 +409,7 @@ pub(super) fn names_target(cache: &mut ProseCache, text: &str) -> bool {
 }
 
 /// Returns whether the sentence names a role and a person who did not act.
-pub(super) fn names_role(cache: &mut ProseCache, text: &str) -> bool {
+pub(super) fn names_role_and_target(cache: &mut ProseCache, text: &str) -> bool {
     find(cache, text, ProsePart::Role).is_some() && names_target(cache, text)
 }
 

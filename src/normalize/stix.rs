@@ -95,7 +95,7 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(Cow<'p, str>, &'p str
             .trim_start()
             .strip_prefix('=')
             .and_then(|tail| tail.trim_start().strip_prefix('\''));
-        let Some((value, after)) = literal.and_then(literal_end) else {
+        let Some((value, after)) = literal.and_then(split_literal) else {
             continue;
         };
         let value = value.trim();
@@ -117,7 +117,7 @@ fn without_key(text: &str) -> &str {
 }
 
 /// Splits at the quote that ends a literal. One after a backslash does not.
-fn literal_end(text: &str) -> Option<(&str, &str)> {
+fn split_literal(text: &str) -> Option<(&str, &str)> {
     let mut is_escaped = false;
     let end = text.bytes().position(|byte| {
         let is_end = byte == b'\'' && !is_escaped;

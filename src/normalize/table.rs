@@ -87,7 +87,7 @@ pub struct Convert {
     /// Writes the value where no field has one that fits.
     pub(super) otherwise: Option<fn(&mut EventWriter<'_, '_>, &FieldStep)>,
     /// The constant that the row writes, or writes where no field has a value that fits.
-    pub(super) word: &'static str,
+    pub(super) constant: &'static str,
 }
 
 /// The function of a row, by its argument. Functions that write one value return whether it fits.
@@ -108,7 +108,7 @@ impl Convert {
         Self {
             function,
             otherwise: None,
-            word: "",
+            constant: "",
         }
     }
 
@@ -153,7 +153,7 @@ pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> C
 /// no value.
 pub(super) const fn verbatim_or(other: &'static str) -> Convert {
     let convert = Convert {
-        word: other,
+        constant: other,
         ..any_text(convert::verbatim)
     };
     if other.is_empty() {
@@ -163,11 +163,11 @@ pub(super) const fn verbatim_or(other: &'static str) -> Convert {
     }
 }
 
-/// Returns a conversion that always writes that word, and marks a field with the same word as used.
-pub(super) const fn always(word: &'static str) -> Convert {
+/// Returns a conversion that always writes that constant, and marks a field with the same text as used.
+pub(super) const fn always(constant: &'static str) -> Convert {
     Convert {
-        word,
-        ..by_row(convert::constant)
+        constant,
+        ..by_row(convert::push_constant_and_mark_used)
     }
 }
 
@@ -240,7 +240,7 @@ pub enum Test {
     /// The prose of an audit event names a person.
     NamesPerson(FieldName),
     /// The prose of an audit event names a role and a person who did not act.
-    NamesRole(FieldName),
+    NamesRoleAndTarget(FieldName),
     /// The prose of an audit event names a person who did not act.
     NamesTarget(FieldName),
     /// The user of an audit event has a name.
@@ -268,7 +268,7 @@ impl Test {
             | Self::IsOrMissing(field, _)
             | Self::NamesPerson(field)
             | Self::NullSender(field)
-            | Self::NamesRole(field)
+            | Self::NamesRoleAndTarget(field)
             | Self::NamesTarget(field)
             | Self::NamesUser(field)
             | Self::ActionIs(field, _)

@@ -12,7 +12,7 @@ use super::table::{Computed, ConvertFn, Related, UnmappedOutput};
 use super::unmapped::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::values::{UnescapedText, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
-use crate::encode::{push_escaped, push_line, push_quoted};
+use crate::encode::{push_escaped, push_quoted, push_single_line};
 use crate::identity::EventId;
 use crate::record::{Field, Record, Value};
 use crate::time::Timestamp;
@@ -87,7 +87,7 @@ pub(super) struct EventWriter<'r, 'b> {
     /// As in [`OriginalRecord`](super::OriginalRecord).
     pub(super) repaired: &'b [&'b str],
     /// The name of the tenant as a JSON string.
-    pub(super) tenant: Option<&'b str>,
+    pub(super) tenant_json: Option<&'b str>,
     unparsed: Vec<Field<'r>>,
     /// The fields whose lists end before their values do.
     truncated: Vec<FieldName>,
@@ -128,7 +128,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             is_partial: false,
             is_truncated: false,
             repaired: &[],
-            tenant: None,
+            tenant_json: None,
             unparsed: Vec::new(),
             truncated: Vec::new(),
         }
@@ -237,7 +237,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         {
             otherwise(self, row);
         }
-        if row.observable.1 != 0 {
+        if row.observable_type != 0 {
             super::observables::add_written(self, row, start);
         }
     }
@@ -393,7 +393,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// Writes every field that no row has used.
     fn write_unmapped(&mut self) {
         let record = self.record;
-        if !record.has_unique_names() && self.write_unmapped_without_repeats() {
+        if !record.has_unique_names() && self.write_unmapped_if_repeated() {
             return;
         }
         for at in 0..record.len() {
@@ -409,7 +409,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Writes unmapped fields where unknown names occur twice: the last counts. Returns whether any
     /// name occurs twice; nothing is written if not.
-    fn write_unmapped_without_repeats(&mut self) -> bool {
+    fn write_unmapped_if_repeated(&mut self) -> bool {
         let record = self.record;
         let mut last = BTreeMap::new();
         let mut repeats = false;
@@ -480,9 +480,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Records the unmapped text that was just written, if it is an observable.
     fn note_observable_field(&mut self, name: FieldName, value: Value<'_>) {
-        let at = self.mapping.observable_fields.get(name.index()).copied();
-        let place = at.and_then(|at| usize::from(at).checked_sub(1));
-        let Some((_, type_id)) = place.and_then(|place| OBSERVABLE_FIELDS.get(place)) else {
+        let positions = self.mapping.observable_positions_from_one;
+        let position = positions.get(name.index()).copied();
+        let index = position.and_then(|position| usize::from(position).checked_sub(1));
+        let Some((_, type_id)) = index.and_then(|index| OBSERVABLE_FIELDS.get(index)) else {
             return;
         };
         let end = self.out.len().saturating_sub(1);
@@ -517,7 +518,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             let quote = element.kind.quote();
             if element.kind != Kind::Null {
                 self.out.push_str(quote);
-                push_line(self.out, element.value.of(value.text));
+                push_single_line(self.out, element.value.of(value.text));
                 self.out.push_str(quote);
                 self.out.push(',');
             }
@@ -557,7 +558,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.out.push('"');
             }
             Kind::Array | Kind::Object if self.record.is_multiline() => {
-                push_line(self.out, value.text);
+                push_single_line(self.out, value.text);
             }
             Kind::Array | Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => {
                 self.out.push_str(value.text)

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{MemberIndexes, feed};
+use super::{MemberPositionsFromOne, feed};
 use crate::decode::json::{KeyTracker, Kind, Member};
 use crate::field::{FieldName, NAMES, NameSet};
 use crate::legacy_keys;
@@ -191,7 +191,7 @@ pub(super) struct KeyReader<'p, 't> {
     stream: Stream,
     predictor: &'p mut KeyPredictor,
     names: &'p mut Vec<Option<FieldName>>,
-    member_indexes: &'p mut MemberIndexes,
+    member_positions: &'p mut MemberPositionsFromOne,
     /// The place in the predictor of the name seen last.
     place: usize,
     /// The name seen last and its rank, if it is known.
@@ -207,16 +207,16 @@ impl<'p> KeyReader<'p, '_> {
         stream: Stream,
         predictor: &'p mut KeyPredictor,
         names: &'p mut Vec<Option<FieldName>>,
-        member_indexes: &'p mut MemberIndexes,
+        member_positions: &'p mut MemberPositionsFromOne,
     ) -> Self {
         names.clear();
-        member_indexes.fill(0);
+        member_positions.fill(0);
         Self {
             dictionary: &DICTIONARY,
             stream,
             predictor,
             names,
-            member_indexes,
+            member_positions,
             place: NAMES.len(),
             previous: ("", None),
             is_sorted: true,
@@ -239,7 +239,7 @@ impl<'p> KeyReader<'p, '_> {
     fn push_name(&mut self, name: Option<FieldName>) {
         self.names.push(name);
         self.place = name.map_or(NAMES.len(), FieldName::index);
-        if let Some(slot) = self.member_indexes.get_mut(self.place) {
+        if let Some(slot) = self.member_positions.get_mut(self.place) {
             self.is_ambiguous |= *slot != 0 && !self.are_all_known;
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
@@ -267,7 +267,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
     }
 
     #[cold]
-    fn push_found(&mut self, key: &'t str, escaped: bool) {
+    fn push_unexpected(&mut self, key: &'t str, escaped: bool) {
         if let Some(name) = alias(self.stream, key).filter(|_| !escaped) {
             // Its spelling is not that of its name: whether the members are sorted can no longer be decided.
             self.is_sorted = false;
@@ -332,9 +332,9 @@ pub(super) fn resolve_spellings(
     input: &str,
     members: &[Member],
     names: &mut [Option<FieldName>],
-    member_indexes: &mut MemberIndexes,
+    member_positions: &mut MemberPositionsFromOne,
 ) {
-    let known_spelling = |member: &Member| {
+    let name_and_key = |member: &Member| {
         let key = member.key.of(input);
         let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
         name.filter(|_| !member.key_escaped).map(|name| (name, key))
@@ -342,7 +342,7 @@ pub(super) fn resolve_spellings(
     let mut has_value = NameSet::default();
     let mut aliases: Vec<(FieldName, &str)> = Vec::new();
     for member in members {
-        let Some((name, key)) = known_spelling(member) else {
+        let Some((name, key)) = name_and_key(member) else {
             continue;
         };
         if key != name.spelling() {
@@ -355,14 +355,15 @@ pub(super) fn resolve_spellings(
             has_value.insert(name);
         }
     }
-    member_indexes.fill(0);
+    member_positions.fill(0);
     for ((at, member), to) in (1..).zip(members).zip(names) {
-        *to = known_spelling(member).and_then(|(name, key)| {
-            let mut counted = aliases.iter().filter(|_| !has_value.contains(name));
-            let counted = counted.find(|(known, _)| *known == name);
-            (key == counted.map_or_else(|| name.spelling(), |(_, alias)| alias)).then_some(name)
+        *to = name_and_key(member).and_then(|(name, key)| {
+            let mut unset_aliases = aliases.iter().filter(|_| !has_value.contains(name));
+            let preferred_alias = unset_aliases.find(|(known, _)| *known == name);
+            (key == preferred_alias.map_or_else(|| name.spelling(), |(_, alias)| alias))
+                .then_some(name)
         });
-        if let Some(slot) = to.and_then(|name| member_indexes.get_mut(name.index())) {
+        if let Some(slot) = to.and_then(|name| member_positions.get_mut(name.index())) {
             *slot = at;
         }
     }

@@ -17,12 +17,11 @@ impl Session {
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::File { slot }, BodyReader::Lines(lines)) =
+        let (Purpose::File { slot_index: index }, BodyReader::Lines(lines)) =
             (in_flight.purpose, &mut in_flight.body_reader)
         else {
             return Step::Stop;
         };
-        let index = slot;
         let Some(slot) = self.slots.get_mut(index) else {
             return Step::Stop;
         };

@@ -11,8 +11,12 @@ impl Session {
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::Call { slot: index, .. }, BodyReader::LogFiles(reader)) =
-            (in_flight.purpose, &mut in_flight.body_reader)
+        let (
+            Purpose::Call {
+                slot_index: index, ..
+            },
+            BodyReader::LogFiles(reader),
+        ) = (in_flight.purpose, &mut in_flight.body_reader)
         else {
             return Step::Stop;
         };

@@ -52,8 +52,8 @@ impl Machine for Session {
             self.client.handle_head(&head);
         }
         match (in_flight.purpose, head.status) {
-            (Purpose::Call { slot, .. }, 200) => {
-                if let Some(slot) = self.slots.get_mut(slot) {
+            (Purpose::Call { slot_index, .. }, 200) => {
+                if let Some(slot) = self.slots.get_mut(slot_index) {
                     let reader = slot
                         .reader
                         .log_files()
@@ -61,10 +61,10 @@ impl Machine for Session {
                     in_flight.body_reader = reader.map_or(BodyReader::Whole, BodyReader::LogFiles);
                 }
             }
-            (Purpose::File { slot }, 200) => {
+            (Purpose::File { slot_index }, 200) => {
                 if let Some((batch_files, _)) = self
                     .slots
-                    .get_mut(slot)
+                    .get_mut(slot_index)
                     .and_then(|slot| slot.reader.batch_files())
                 {
                     let file = batch_files.begin_or_resume_file();
@@ -91,9 +91,9 @@ impl Machine for Session {
             return;
         };
         in_flight.incoming.end_wait(now, chunk.len());
-        if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
+        if let (Some(poll), Purpose::Call { slot_index, .. } | Purpose::File { slot_index }) =
             (&mut self.poll, in_flight.purpose)
-            && let Some(slot) = self.slots.get(slot)
+            && let Some(slot) = self.slots.get(slot_index)
         {
             let stats = poll.batch.stats(slot.stream);
             let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);

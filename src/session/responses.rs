@@ -5,7 +5,7 @@ use crate::batch::NoticeKind;
 use crate::checkpoint::BackoffCause;
 use crate::decode::lenient;
 use crate::response::{Head, TransportError};
-use crate::retry::RetryCause;
+use crate::retry::RetryPolicy;
 use crate::session::{PollError, Purpose, Session, StreamFailure};
 use crate::streams::quota::QuotaKind;
 use crate::streams::{Context, InvalidResponse};
@@ -23,10 +23,11 @@ impl Session {
                 Ok(Some(member)) => self.add_unreadable_notice(member),
                 Err(error) => self.fail(error),
             },
-            Purpose::Call { slot, is_retry } => {
-                self.handle_call_response(slot, is_retry, &head, body)
-            }
-            Purpose::File { slot } => self.handle_file_refusal(slot, &head),
+            Purpose::Call {
+                slot_index,
+                is_retry,
+            } => self.handle_call_response(slot_index, is_retry, &head, body),
+            Purpose::File { slot_index } => self.handle_file_refusal(slot_index, &head),
         }
     }
 
@@ -53,7 +54,7 @@ impl Session {
             .client
             .classify_response(stream.name(), (head, &body), is_retry);
         if outcome.kind != ResponseKind::TooLong {
-            self.apply_remaining_calls(head, quota_kind);
+            self.block_exhausted_quota(head, quota_kind);
         }
         if outcome.may_retry {
             self.retry_slot = Some(index);
@@ -116,7 +117,7 @@ impl Session {
     }
 
     /// Blocks the quota where the response has no calls left: the next one would be refused.
-    fn apply_remaining_calls(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
+    fn block_exhausted_quota(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
@@ -137,7 +138,8 @@ impl Session {
             .handle_response((head, body), context, &mut poll.batch)
         {
             Ok(()) => {
-                // After a broken file the backoff outlasts the listing that fetches it again.
+                // Also after a broken file: it keeps its own count of tries, from which its next
+                // backoff grows.
                 slot.backoff = None;
                 if !slot.reader.has_buffered_response() {
                     slot.interrupted_responses = 0;
@@ -173,14 +175,14 @@ impl Session {
             (Purpose::Call { .. }, TransportError::Denied(origin)) => {
                 self.fail(PollError::Denied(origin));
             }
-            (Purpose::Call { slot, .. }, why) => {
-                let Some(stream) = self.slots.get(slot).map(|slot| slot.stream) else {
+            (Purpose::Call { slot_index, .. }, why) => {
+                let Some(stream) = self.slots.get(slot_index).map(|slot| slot.stream) else {
                     return;
                 };
                 let what = format!("{stream}: {why}");
-                self.back_off(slot, StreamFailure::unavailable(what, None));
+                self.back_off(slot_index, StreamFailure::unavailable(what, None));
             }
-            (Purpose::File { slot }, why) => self.handle_file_failure(slot, &why),
+            (Purpose::File { slot_index }, why) => self.handle_file_failure(slot_index, &why),
         }
     }
 }
@@ -188,7 +190,7 @@ impl Session {
 impl StreamFailure {
     const fn not_permitted(detail: String) -> Self {
         Self {
-            retry_cause: RetryCause::NotPermitted,
+            retry_policy: RetryPolicy::NotPermitted,
             backoff_cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
@@ -199,7 +201,7 @@ impl StreamFailure {
 
     const fn protocol(detail: String) -> Self {
         Self {
-            retry_cause: RetryCause::Protocol,
+            retry_policy: RetryPolicy::Protocol,
             backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -210,7 +212,7 @@ impl StreamFailure {
 
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
-            retry_cause: RetryCause::NoProgress,
+            retry_policy: RetryPolicy::NoProgress,
             backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -221,7 +223,7 @@ impl StreamFailure {
 
     pub(super) const fn throttled(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
-            retry_cause: RetryCause::Throttled,
+            retry_policy: RetryPolicy::Throttled,
             backoff_cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
@@ -232,7 +234,7 @@ impl StreamFailure {
 
     pub(super) const fn unavailable(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
-            retry_cause: RetryCause::Unavailable,
+            retry_policy: RetryPolicy::Unavailable,
             backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,

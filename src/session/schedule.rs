@@ -21,7 +21,7 @@ enum WaitReason {
     Throttled,
 }
 
-/// The most calls of a quota in a checkpoint: ten times what Mimecast allows.
+/// The most calls of one quota in a checkpoint. Mimecast allows 50 or 300 in a window.
 const CALLS_MAX: usize = 500;
 
 /// The longest interval between two polls, even while every stream waits longer: meanwhile a permission
@@ -170,10 +170,10 @@ impl Session {
             let first = calls.len().saturating_sub(CALLS_MAX);
             calls.split_off(first)
         };
-        checkpoint.batch_calls = latest(self.batch_quota.recent_call_times_s(now));
-        checkpoint.event_calls = latest(self.events_quota.recent_call_times_s(now));
-        checkpoint.batch_blocked = self.batch_quota.blocked(now);
-        checkpoint.events_blocked = self.events_quota.blocked(now);
+        checkpoint.batch_calls = latest(self.batch_files_quota.recent_call_times_s(now));
+        checkpoint.event_calls = latest(self.event_endpoint_quota.recent_call_times_s(now));
+        checkpoint.batch_blocked = self.batch_files_quota.blocked(now);
+        checkpoint.events_blocked = self.event_endpoint_quota.blocked(now);
         checkpoint.region = self.client.discovered_region().map(str::to_owned);
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
         checkpoint.last_stream = last.map(|slot| slot.stream.name().to_owned());
@@ -181,7 +181,9 @@ impl Session {
         for (index, slot) in self.slots.iter().enumerate() {
             let is_of_slot = |in_flight: &InFlight| match in_flight.purpose {
                 Purpose::Preflight => false,
-                Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
+                Purpose::Call { slot_index, .. } | Purpose::File { slot_index } => {
+                    slot_index == index
+                }
             };
             let is_interrupted = self.in_flight.as_ref().is_some_and(is_of_slot)
                 || slot.reader.has_buffered_response();
@@ -196,6 +198,6 @@ impl Session {
                 .streams
                 .insert(slot.stream.name().to_owned(), position);
         }
-        checkpoint.to_bounded_text()
+        checkpoint.into_bounded_text()
     }
 }

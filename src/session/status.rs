@@ -135,8 +135,10 @@ impl Session {
     fn exhausted_limit(&self, quota_kind: Option<QuotaKind>) -> String {
         const SETTING: &str = "siem_calls_per_15_min";
         let (calls, minutes, what) = match quota_kind {
-            Some(QuotaKind::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),
-            Some(QuotaKind::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
+            Some(QuotaKind::BatchFiles) => {
+                (self.settings.siem_calls_per_15_min, 15, "SIEM batch files")
+            }
+            Some(QuotaKind::EventEndpoint) => (CALLS_PER_HOUR, 60, "SIEM events"),
             None => return "Mimecast asked for fewer requests".to_owned(),
         };
         let limit =
@@ -146,7 +148,7 @@ impl Session {
                     "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
                 ),
             };
-        if quota_kind == Some(QuotaKind::Batch) {
+        if quota_kind == Some(QuotaKind::BatchFiles) {
             format!("{limit}; lower {SETTING} only where other programs share Mimecast's limit")
         } else {
             limit

@@ -123,7 +123,7 @@ impl LegacySettings {
             })
         };
         let legacy = legacy();
-        errors.finish(legacy)
+        errors.take_result(legacy)
     }
 }
 

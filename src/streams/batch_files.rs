@@ -228,7 +228,7 @@ impl BatchFilesReader {
             return Some(ReaderAction::Download(Request::get(file.url.clone())));
         }
         if let Some(page) = self.position.set_aside.get(retry.page_index) {
-            let (token, since) = (page.page_token.as_ref(), page.since);
+            let (token, since) = (page.page_token.as_ref(), page.list_from);
             return Some(ReaderAction::Call(self.listing(token, since, context)));
         }
         self.retry = None;
@@ -295,7 +295,7 @@ impl BatchFilesReader {
     /// Counts a page that lists files without a usable link. It is listed again after its other files,
     /// because it may have been incomplete; when that does not help, these files are a gap. Returns
     /// whether the page is to be listed again.
-    fn count_without_link(
+    fn check_missing_links(
         &mut self,
         without_link: usize,
         waiting: &VecDeque<File>,
@@ -340,17 +340,17 @@ impl BatchFilesReader {
         let set_aside = pages.flat_map(|page| &page.files);
         let names: Vec<String> = set_aside.map(|file| file.position.name.clone()).collect();
         let found = find_all(&waiting, &names);
-        let is_found = |(name, at): (&String, &Option<usize>)| at.map(|_| name.clone());
-        let listed: Vec<String> = names.iter().zip(&found).filter_map(is_found).collect();
+        let name_if_found = |(name, at): (&String, &Option<usize>)| at.map(|_| name.clone());
+        let listed: Vec<String> = names.iter().zip(&found).filter_map(name_if_found).collect();
         if !listed.is_empty() {
-            let mut is_other = vec![true; waiting.len()];
+            let mut keep = vec![true; waiting.len()];
             for at in found.into_iter().flatten() {
-                if let Some(is_other) = is_other.get_mut(at) {
-                    *is_other = false;
+                if let Some(keep) = keep.get_mut(at) {
+                    *keep = false;
                 }
             }
-            let mut is_other = is_other.into_iter();
-            waiting.retain(|_| is_other.next().unwrap_or(true));
+            let mut keep = keep.into_iter();
+            waiting.retain(|_| keep.next().unwrap_or(true));
             let since = self.restart_time(context);
             let page = (self.position.page_token.as_ref(), since);
             let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
@@ -779,7 +779,7 @@ impl StreamReader for BatchFilesReader {
     }
 
     fn quota_kind(&self) -> Option<QuotaKind> {
-        Some(QuotaKind::Batch)
+        Some(QuotaKind::BatchFiles)
     }
 
     fn handle_response(
@@ -809,7 +809,7 @@ impl StreamReader for BatchFilesReader {
             waiting
         };
         self.fresh_links_only = false;
-        let must_relist = self.count_without_link(without_link, &waiting, batch)?;
+        let must_relist = self.check_missing_links(without_link, &waiting, batch)?;
         self.position.collected_until = self.collected_until(context);
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;

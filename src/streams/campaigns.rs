@@ -74,22 +74,22 @@ struct Row<'a> {
 pub struct Campaigns {
     stream: Stream,
     /// The request for the people of a campaign, and its path.
-    people: (&'static PostEndpoint, &'static str),
+    people_request: (&'static PostEndpoint, &'static str),
     interval_minutes: u32,
     position: ListPosition,
     campaigns_position: CampaignsPosition,
     /// The campaigns of the current page of the list that are to be read.
     selected: Vec<Campaign>,
-    /// The campaigns that are left of `selected` once the page is read, in reverse order. An instance
-    /// that begins in the middle reads the page again.
+    /// The campaigns that are left of `selected` once the page is read, in reverse order; `None` while a
+    /// page of the list is read. An instance that begins in the middle reads the page again.
     unread_campaigns: Option<Vec<Campaign>>,
     /// The token of the page of the list after the current one.
     next_list_token: Option<String>,
-    /// The progress in a page of the list, which is in no position.
+    /// The progress in a page of the list, which is not stored.
     list_page_progress: Option<PageProgress>,
-    /// Detects stalls where no page follows: on the way from one campaign to another, and in a page
-    /// of the list that is read again. Used in place of the detector in the position.
-    transition_stall_detector: Option<StallDetector>,
+    /// Takes the place of the stored detector where a page must not count: between two campaigns, and
+    /// when a page of the list is read again. Its counts are discarded.
+    discarded_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused_in_a_row: usize,
     items: Option<ListItems>,
@@ -116,13 +116,13 @@ impl Campaigns {
         let campaigns_chars = chars_max / CAMPAIGNS_DIVISOR;
         Self {
             stream,
-            people: (people, path),
+            people_request: (people, path),
             interval_minutes,
             selected: Vec::new(),
             unread_campaigns: None,
             next_list_token: None,
             list_page_progress: None,
-            transition_stall_detector: None,
+            discarded_stall_detector: None,
             refused_in_a_row: 0,
             items: None,
             read_campaigns: ListItems::parse(
@@ -134,6 +134,11 @@ impl Campaigns {
             position,
             campaigns_position: campaigns,
         }
+    }
+
+    /// Returns whether the current page is one of the list, and not of the people of a campaign.
+    const fn is_reading_list(&self) -> bool {
+        self.unread_campaigns.is_none()
     }
 
     /// Returns the people, parsed from the text of the position when they are first needed.
@@ -288,7 +293,7 @@ impl Campaigns {
             unread_campaigns.pop();
         }
         self.update_current();
-        self.transition_stall_detector = Some(StallDetector::default());
+        self.discarded_stall_detector = Some(StallDetector::default());
         self.current().is_some() || self.next_list_page()
     }
 
@@ -350,7 +355,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn cursor(&mut self) -> Cursor<'_> {
-        let (token, page_progress, stall_detector) = if self.unread_campaigns.is_none() {
+        let (token, page_progress, stall_detector) = if self.is_reading_list() {
             let campaigns = &mut self.campaigns_position;
             let done = &mut self.list_page_progress;
             (
@@ -367,7 +372,7 @@ impl PagingStrategy for Campaigns {
             token,
             page_progress,
             stall_detector: self
-                .transition_stall_detector
+                .discarded_stall_detector
                 .as_mut()
                 .unwrap_or(stall_detector),
         }
@@ -384,14 +389,13 @@ impl PagingStrategy for Campaigns {
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
         // A page of the list that is read again to find the current campaign has nothing new. Each
         // instance does that, and it must not count as a loop.
-        let is_reread =
-            self.unread_campaigns.is_none() && self.campaigns_position.current.is_some();
-        self.transition_stall_detector = is_reread.then(StallDetector::default);
+        let is_reread = self.is_reading_list() && self.campaigns_position.current.is_some();
+        self.discarded_stall_detector = is_reread.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);
         }
-        let (post, path) = self.people;
+        let (post, path) = self.people_request;
         let Some(campaign) = self.current() else {
             let token = self.campaigns_position.list_token.as_deref();
             return list_call(self.stream, post.page_records, token);
@@ -413,7 +417,7 @@ impl PagingStrategy for Campaigns {
             None => Page::read(body, "", self.campaigns_position.list_token.as_deref()),
             Some(_) => Page::read(
                 body,
-                self.people.0.records_member,
+                self.people_request.0.records_member,
                 self.position.page_token.as_deref(),
             ),
         }
@@ -426,7 +430,7 @@ impl PagingStrategy for Campaigns {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> ProcessResult {
-        if self.unread_campaigns.is_none() {
+        if self.is_reading_list() {
             // A campaign is not a record, so it is not counted.
             return if self.select_campaign(found.bytes, context, batch) {
                 ProcessResult::New
@@ -450,7 +454,7 @@ impl PagingStrategy for Campaigns {
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
-        if self.unread_campaigns.is_none() {
+        if self.is_reading_list() {
             self.next_list_token = page.next_token;
             self.begin_campaigns();
             return self.current().is_some() || self.next_list_page();
@@ -473,7 +477,7 @@ impl PagingStrategy for Campaigns {
     /// beginning, unless the token came from an empty page: such a token leads nowhere. A campaign that
     /// is refused without a token is left for the next reading.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
-        let is_list = self.unread_campaigns.is_none();
+        let is_list = self.is_reading_list();
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
         let is_after_empty = cursor.stall_detector.empty_pages > 0;
@@ -502,10 +506,10 @@ impl PagingStrategy for Campaigns {
     }
 
     fn is_call_for_listed_item(&self) -> bool {
-        self.unread_campaigns.is_some()
+        !self.is_reading_list()
     }
 
-    fn has_completion(&self) -> bool {
+    fn is_awaiting_completion(&self) -> bool {
         self.position.pages_done
     }
 
@@ -544,13 +548,13 @@ impl PagingStrategy for Campaigns {
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
-        let page = page.filter(|_| self.unread_campaigns.is_some());
+        let page = page.filter(|_| !self.is_reading_list());
         position.list = Some(ListPosition {
             campaigns: Some(CampaignsPosition {
                 read_campaigns: self.read_campaigns.to_text(),
                 ..self.campaigns_position.clone()
             }),
-            ..lists::position_at(&self.position, self.items.as_ref(), page)
+            ..lists::position_to_save(&self.position, self.items.as_ref(), page)
         });
     }
 }

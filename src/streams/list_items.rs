@@ -69,13 +69,13 @@ impl ListItems {
         let Some(width) = words.next().and_then(|width| width.parse().ok()) else {
             return list;
         };
-        let mut decoded = || {
+        let mut decode_next = || {
             words
                 .next()
                 .and_then(|word| STANDARD_NO_PAD.decode(word).ok())
         };
-        let keys = decoded().unwrap_or_default();
-        let marks = decoded().unwrap_or_default();
+        let keys = decode_next().unwrap_or_default();
+        let marks = decode_next().unwrap_or_default();
         // In the order of the keys.
         let mut upstream_ids = words.filter_map(parse_upstream_id).peekable();
         if !(1..=KEY_BYTES_MAX).contains(&width) {

@@ -284,7 +284,7 @@ impl PagingStrategy for List {
         true
     }
 
-    fn has_completion(&self) -> bool {
+    fn is_awaiting_completion(&self) -> bool {
         self.position.pages_done
     }
 
@@ -298,13 +298,13 @@ impl PagingStrategy for List {
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
-        position.list = Some(position_at(&self.position, self.items.as_ref(), page));
+        position.list = Some(position_to_save(&self.position, self.items.as_ref(), page));
     }
 }
 
 /// Returns the position with the progress in its page and the current items, and without campaigns.
 /// Items that were not needed yet are still in the text of the position.
-pub(super) fn position_at(
+pub(super) fn position_to_save(
     position: &ListPosition,
     items: Option<&ListItems>,
     page: Option<&Page>,

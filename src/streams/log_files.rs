@@ -162,8 +162,8 @@ impl LogFilesReader {
         self.position.stall_detector = StallDetector::default();
     }
 
-    /// Creates the reader for a body of files; `None` where the head announces none, or a token that
-    /// is too long, which is an error.
+    /// Begins a response and creates its decoder. `None` where the head names no file, or its token is
+    /// too long; `handle_response` then reports the latter.
     pub fn begin_response(&mut self, head: &Head) -> Option<LogFileDecoder> {
         let name = file_name(head)?;
         let token = next_token(head);
@@ -180,16 +180,16 @@ impl LogFilesReader {
         Some(LogFileDecoder::new(&name))
     }
 
-    /// Makes events of the records in the reader until it needs more bytes, or the batch is full.
+    /// Makes events of the records in the decoder until it needs more bytes, or the batch is full.
     pub fn read_records(
         &mut self,
-        reader: &mut LogFileDecoder,
+        decoder: &mut LogFileDecoder,
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
     ) -> LogFilesResult {
         while batch.has_room() {
-            match reader.read() {
+            match decoder.read() {
                 ReadResult::End => {
                     self.finish_response(context);
                     return LogFilesResult::Done;
@@ -205,7 +205,7 @@ impl LogFilesReader {
                             return LogFilesResult::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
-                        self.reject(&why, reader.unreadable_bytes(), batch);
+                        self.reject(&why, decoder.unreadable_bytes(), batch);
                     }
                     self.finish_file();
                 }
@@ -221,7 +221,7 @@ impl LogFilesReader {
                     if self.is_new_record()
                         && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
-                        reader.put_back();
+                        decoder.put_back();
                         return LogFilesResult::BatchFull;
                     }
                     self.finish_record(batch);
@@ -235,7 +235,7 @@ impl LogFilesReader {
                 ReadResult::Broken(why) => {
                     if !self.prepare_retry() {
                         let why = format!("the rest of the response is rejected: {why}");
-                        self.reject(&why, reader.unreadable_bytes(), batch);
+                        self.reject(&why, decoder.unreadable_bytes(), batch);
                         self.finish_response(context);
                     }
                     return LogFilesResult::Done;
@@ -247,13 +247,13 @@ impl LogFilesReader {
 
     /// Returns the progress in the response, for a checkpoint.
     fn progress(&self) -> Option<LogResponseProgress> {
-        let resumed = self.position.progress.as_ref();
+        let stored_progress = self.position.progress.as_ref();
         let Some(response) = &self.response else {
-            return resumed.cloned();
+            return stored_progress.cloned();
         };
-        let behind = resumed.is_some_and(|resumed| response.files_ended < resumed.files);
+        let behind = stored_progress.is_some_and(|stored| response.files_ended < stored.files);
         if behind || response.files_begun == 0 {
-            return resumed.cloned();
+            return stored_progress.cloned();
         }
         let inside = response.files_begun > response.files_ended;
         let file = Some(&response.file).filter(|_| inside);
@@ -262,9 +262,9 @@ impl LogFilesReader {
             names_digest: response.names_digest(),
             name: file.map(|file| file.name.clone()).unwrap_or_default(),
             records: file.map_or(0, |file| file.records.max(file.skip)),
-            tries: resumed
-                .filter(|resumed| resumed.files == response.files_ended)
-                .map_or(0, |resumed| resumed.tries),
+            tries: stored_progress
+                .filter(|stored| stored.files == response.files_ended)
+                .map_or(0, |stored| stored.tries),
         })
     }
 
@@ -274,12 +274,13 @@ impl LogFilesReader {
         let Some(response) = &mut self.response else {
             return false;
         };
-        let resumed = self.position.progress.as_ref();
-        let is_done = resumed.is_some_and(|resumed| response.files_begun < resumed.files);
-        let resumed_here = resumed.filter(|resumed| resumed.files == response.files_begun);
-        if let Some(resumed) = resumed_here {
-            let same = resumed.names_digest == response.names_digest()
-                && (resumed.name.is_empty() || resumed.name == name);
+        let stored_progress = self.position.progress.as_ref();
+        let is_done = stored_progress.is_some_and(|stored| response.files_begun < stored.files);
+        let progress_in_file =
+            stored_progress.filter(|stored| stored.files == response.files_begun);
+        if let Some(stored) = progress_in_file {
+            let same = stored.names_digest == response.names_digest()
+                && (stored.name.is_empty() || stored.name == name);
             if !same {
                 self.position.progress = None;
                 self.response = None;
@@ -291,7 +292,7 @@ impl LogFilesReader {
         response.file = File {
             stream: legacy::stream_of_file(&name),
             records: 0,
-            skip: resumed_here.map_or(0, |resumed| resumed.records),
+            skip: progress_in_file.map_or(0, |stored| stored.records),
             is_done,
             is_replayed,
             name,
@@ -408,21 +409,21 @@ impl LogFilesReader {
         let Some(response) = self.response.take() else {
             return;
         };
-        let missing = self
+        let has_fewer_files = self
             .position
             .progress
             .as_ref()
-            .is_some_and(|resumed| response.files_ended < resumed.files);
+            .is_some_and(|stored| response.files_ended < stored.files);
         self.position.last_response_at = Some(context.now);
-        if missing {
+        if has_fewer_files {
             self.position.progress = None;
             return;
         }
         let digest = response.names_digest();
-        let moved = response
+        let new_token = response
             .next_token
             .filter(|next| self.position.token.as_ref() != Some(next));
-        match moved {
+        match new_token {
             Some(next) => {
                 // Everything that is still there comes again where the token was refused.
                 let has_new_records = response.has_new_records || self.position.replaying;

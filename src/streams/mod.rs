@@ -240,8 +240,8 @@ pub fn open(
         } => {
             let position = position.and_then(|position| position.list.as_ref());
             let room = budget::stream_bytes_max(stream, settings);
-            let people = (people, *path, *interval_minutes);
-            let campaigns = campaigns::Campaigns::open(stream, people, position, (start, room));
+            let config = (people, *path, *interval_minutes);
+            let campaigns = campaigns::Campaigns::open(stream, config, position, (start, room));
             Box::new(PagedReader::new(campaigns))
         }
         FetchKind::ThreatFeed { feed_type } => {

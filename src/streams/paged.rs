@@ -129,12 +129,12 @@ pub trait PagingStrategy {
         false
     }
 
-    /// Returns whether events remain to be emitted after the last page.
-    fn has_completion(&self) -> bool {
+    /// Returns whether all pages are read and the reading is still to be completed, which may emit events.
+    fn is_awaiting_completion(&self) -> bool {
         false
     }
 
-    /// Emits the events that remain after the last page.
+    /// Completes a reading whose pages are all read, and emits the events that remain.
     fn complete_reading(
         &mut self,
         _processor: &mut RecordProcessor,
@@ -239,7 +239,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
     }
 
     fn has_records(&self) -> bool {
-        self.page.is_some() || self.strategy.has_completion()
+        self.page.is_some() || self.strategy.is_awaiting_completion()
     }
 
     fn handle_response(
@@ -294,7 +294,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
             self.has_new_records |= events(batch) > events_before;
             self.finish_page(page, context, batch);
         }
-        if self.strategy.has_completion() {
+        if self.strategy.is_awaiting_completion() {
             return self.strategy.complete_reading(processor, context, batch);
         }
         OfferResult::Consumed

@@ -71,7 +71,7 @@ fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static s
     };
     match serde_json::from_str::<Pagination>(pagination.get()) {
         Ok(pagination) => {
-            let unreadable_member = pagination.next.unreadable("next");
+            let unreadable_member = pagination.next.name_if_unreadable("next");
             (Some(pagination), unreadable_member)
         }
         Err(_) => (None, Some("pagination")),
@@ -84,14 +84,18 @@ impl Page {
     /// # Errors
     ///
     /// The body is not a page.
-    pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, InvalidResponse> {
+    pub fn read(
+        body: Vec<u8>,
+        records_member: &str,
+        token: Option<&str>,
+    ) -> Result<Self, InvalidResponse> {
         let broken = || InvalidResponse("the page is not the documented JSON".to_owned());
         let body = repair_response(body);
         let response: Response<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
         let (pagination, unreadable_member) = pagination(response.meta);
         // `{}` is not an empty page: records that it leaves out would be lost.
         let records = match response.data {
-            Some(data) => records_in(data, list),
+            Some(data) => records_in(data, records_member),
             None => pagination.as_ref().map(|_| Vec::new()),
         };
         let records = ranges(&body, &records.ok_or_else(broken)?);
@@ -244,7 +248,7 @@ fn escaped_len(text: &str) -> usize {
 }
 
 /// Returns the records in `data`: its own elements, or those of one member of its elements.
-fn records_in<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
+fn records_in<'a>(data: &'a RawValue, records_member: &str) -> Option<Vec<&'a RawValue>> {
     let text = data.get();
     if text == "null" {
         return Some(Vec::new());
@@ -255,7 +259,7 @@ fn records_in<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     } else {
         vec![data]
     };
-    if list.is_empty() {
+    if records_member.is_empty() {
         let mut records = outer;
         records.retain(|record| !is_empty_envelope(record));
         return Some(records);
@@ -264,7 +268,9 @@ fn records_in<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     for element in outer {
         let members: BTreeMap<Cow<'_, str>, &RawValue> =
             serde_json::from_str(element.get()).ok()?;
-        let inner = members.get(list).filter(|inner| inner.get() != "null");
+        let inner = members
+            .get(records_member)
+            .filter(|inner| inner.get() != "null");
         if let Some(inner) = inner {
             records.extend(serde_json::from_str::<Vec<&RawValue>>(inner.get()).ok()?);
         }
@@ -347,8 +353,8 @@ pub fn request_prefix(page_records: u32, token: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    fn records(body: &str, list: &str) -> Vec<String> {
-        let mut page = Page::read(body.as_bytes().to_vec(), list, Some("t")).unwrap();
+    fn records(body: &str, records_member: &str) -> Vec<String> {
+        let mut page = Page::read(body.as_bytes().to_vec(), records_member, Some("t")).unwrap();
         let mut records = Vec::new();
         while let Some(record) = page.current_record() {
             records.push(String::from_utf8(record.to_vec()).unwrap());

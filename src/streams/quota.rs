@@ -6,17 +6,17 @@ use crate::retry::Wait;
 use crate::time::Timestamp;
 
 /// The window of the batch endpoints' quota (`mimecast-api.md` §3.1).
-pub const BATCH_WINDOW_S: i64 = 15 * 60;
+pub const BATCH_FILES_QUOTA_WINDOW_S: i64 = 15 * 60;
 /// The window of the event endpoint's quota (`mimecast-api.md` §3.3).
-pub const EVENTS_WINDOW_S: i64 = 60 * 60;
+pub const EVENT_ENDPOINT_QUOTA_WINDOW_S: i64 = 60 * 60;
 
 /// Which quota a call counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaKind {
     /// The quota of the batch endpoints.
-    Batch,
+    BatchFiles,
     /// The quota of the event endpoints.
-    Events,
+    EventEndpoint,
 }
 
 /// A quota of at most `calls_max` calls in any window.
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn no_window_of_15_minutes_holds_more_calls_than_the_quota() {
-        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[], None);
+        let mut quota = Quota::new(50, BATCH_FILES_QUOTA_WINDOW_S, &[], None);
         let mut made = Vec::new();
         let mut now = 0;
         while made.len() < 500 {
@@ -158,10 +158,15 @@ mod tests {
 
     #[test]
     fn the_quota_outlives_a_restart_and_a_clock_that_was_set_back() {
-        let mut quota = Quota::new(2, BATCH_WINDOW_S, &[], None);
+        let mut quota = Quota::new(2, BATCH_FILES_QUOTA_WINDOW_S, &[], None);
         quota.count(at(0));
         quota.count(at(10));
-        let again = Quota::new(2, BATCH_WINDOW_S, &quota.recent_call_times_s(at(20)), None);
+        let again = Quota::new(
+            2,
+            BATCH_FILES_QUOTA_WINDOW_S,
+            &quota.recent_call_times_s(at(20)),
+            None,
+        );
         assert_eq!(again.free_at(at(20)), at(901));
         assert_eq!(again.free_at(at(-5000)), at(-5000));
         assert_eq!(
@@ -172,11 +177,11 @@ mod tests {
 
     #[test]
     fn a_block_by_the_upstream_counts_even_if_calls_are_left() {
-        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[], None);
+        let mut quota = Quota::new(50, BATCH_FILES_QUOTA_WINDOW_S, &[], None);
         quota.block(at(0), 30_000);
         assert_eq!(quota.free_at(at(0)), at(30));
         assert_eq!(quota.free_at(at(31)), at(31));
-        let again = Quota::new(50, BATCH_WINDOW_S, &[], quota.blocked(at(10)));
+        let again = Quota::new(50, BATCH_FILES_QUOTA_WINDOW_S, &[], quota.blocked(at(10)));
         assert_eq!(again.free_at(at(10)), at(30));
         assert_eq!(again.free_at(at(-86_400)), at(-86_400));
         assert_eq!(again.blocked(at(30)), None);

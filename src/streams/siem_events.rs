@@ -50,13 +50,13 @@ const POLL_INTERVAL_MS: i64 = 60_000;
 
 /// The reader of one event type: batch files, then the endpoint.
 pub struct SiemEvents {
-    events: PagedReader<Events>,
+    endpoint_reader: PagedReader<EventEndpoint>,
     /// The batch files that come before the endpoint.
     files: Option<BatchFilesReader>,
 }
 
 /// The paging strategy of the event endpoint.
-struct Events {
+struct EventEndpoint {
     stream: Stream,
     position: EventsPosition,
     seen_ids: SeenIds,
@@ -80,7 +80,7 @@ impl SiemEvents {
         let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         Self {
             files: files.map(|files| BatchFilesReader::open(stream, Some(files), position.since)),
-            events: PagedReader::new(Events {
+            endpoint_reader: PagedReader::new(EventEndpoint {
                 stream,
                 position,
                 seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
@@ -90,7 +90,7 @@ impl SiemEvents {
 
     /// Returns whether batch files are being read, and the endpoint not yet.
     const fn is_reading_files(&self) -> bool {
-        self.files.is_some() && !self.events.strategy.position.handed_over
+        self.files.is_some() && !self.endpoint_reader.strategy.position.handed_over
     }
 
     /// Returns the batch files where they are being read, and not the endpoint.
@@ -108,7 +108,7 @@ impl SiemEvents {
 
     /// Returns whether the batch files have been read up to the handover.
     fn has_reached_handover(&self, context: Context<'_>) -> bool {
-        let handover = self.events.strategy.position.handover;
+        let handover = self.endpoint_reader.strategy.position.handover;
         let files = self.files.as_ref();
         self.is_reading_files()
             && files.is_some_and(|files| files.page_due(context).1)
@@ -117,9 +117,9 @@ impl SiemEvents {
 
     /// Switches between the batch files and the endpoint where that is due. Returns whether it did.
     fn switch_endpoint(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        let caught_up = self.has_reached_handover(context);
-        let position = &mut self.events.strategy.position;
-        if caught_up {
+        let reached_handover = self.has_reached_handover(context);
+        let position = &mut self.endpoint_reader.strategy.position;
+        if reached_handover {
             position.since = position.handover.unwrap_or(position.since);
             position.handed_over = true;
         } else if let Some(files) = self.files.as_ref().filter(|_| !position.handed_over) {
@@ -141,7 +141,7 @@ impl SiemEvents {
             self.files = None;
             (position.handover, position.handed_over) = (None, false);
         }
-        let events = &mut self.events.strategy;
+        let events = &mut self.endpoint_reader.strategy;
         events.reset_future_start(context, batch);
         let served = served_from(context);
         // The time up to which everything is read: that of the last reading, or the start.
@@ -150,7 +150,7 @@ impl SiemEvents {
             .collected_until
             .unwrap_or(events.position.since);
         if collected_until >= served {
-            return caught_up;
+            return reached_handover;
         }
         let overlap_ms = events
             .position
@@ -204,12 +204,12 @@ impl StreamReader for SiemEvents {
             .files
             .as_mut()
             .and_then(|files| files.next_retry(context, batch));
-        retry.unwrap_or_else(|| self.events.next(context, batch))
+        retry.unwrap_or_else(|| self.endpoint_reader.next(context, batch))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
         let Some(files) = &self.files else {
-            return self.events.due(context);
+            return self.endpoint_reader.due(context);
         };
         // Where the endpoint takes over, there is more to read.
         if self.has_reached_handover(context) {
@@ -218,7 +218,7 @@ impl StreamReader for SiemEvents {
         let (due, caught_up) = if self.is_reading_files() {
             files.due(context)
         } else {
-            self.events.due(context)
+            self.endpoint_reader.due(context)
         };
         let due = files.retry_due(context).map_or(due, |retry| retry.min(due));
         (due, caught_up && files.set_aside().is_empty())
@@ -226,24 +226,24 @@ impl StreamReader for SiemEvents {
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         let Some(files) = &self.files else {
-            return self.events.collected_until(context);
+            return self.endpoint_reader.collected_until(context);
         };
         if self.is_reading_files() {
             return files.collected_until(context);
         }
-        let until = self.events.collected_until(context)?;
+        let until = self.endpoint_reader.collected_until(context)?;
         Some(files.bounded_by_set_aside(until, context))
     }
 
     fn wants_call(&self, context: Context<'_>) -> bool {
         match self.current_files() {
             Some(files) => files.wants_call(context) && !self.has_reached_handover(context),
-            None => self.events.wants_call(context),
+            None => self.endpoint_reader.wants_call(context),
         }
     }
 
     fn has_records(&self) -> bool {
-        self.events.has_records()
+        self.endpoint_reader.has_records()
     }
 
     fn has_buffered_response(&self) -> bool {
@@ -257,7 +257,7 @@ impl StreamReader for SiemEvents {
     fn quota_kind(&self) -> Option<QuotaKind> {
         match self.current_files() {
             Some(files) => files.quota_kind(),
-            None => Some(QuotaKind::Events),
+            None => Some(QuotaKind::EventEndpoint),
         }
     }
 
@@ -269,14 +269,16 @@ impl StreamReader for SiemEvents {
     ) -> Result<(), InvalidResponse> {
         match self.current_files_mut() {
             Some(files) => files.handle_response(response, context, batch),
-            None => self.events.handle_response(response, context, batch),
+            None => self
+                .endpoint_reader
+                .handle_response(response, context, batch),
         }
     }
 
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         match self.current_files_mut() {
             Some(files) => files.handle_refusal(context, batch),
-            None => self.events.handle_refusal(context, batch),
+            None => self.endpoint_reader.handle_refusal(context, batch),
         }
     }
 
@@ -286,11 +288,12 @@ impl StreamReader for SiemEvents {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> OfferResult {
-        self.events.offer_records(processor, context, batch)
+        self.endpoint_reader
+            .offer_records(processor, context, batch)
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.events.take_stall()
+        self.endpoint_reader.take_stall()
     }
 
     fn set_aside_summary(&self) -> Option<(String, Timestamp)> {
@@ -298,7 +301,7 @@ impl StreamReader for SiemEvents {
     }
 
     fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
-        let events = &self.events.strategy;
+        let events = &self.endpoint_reader.strategy;
         let handover = events.position.handover;
         // No line of a file that is set aside is too old.
         let begin = if events.position.handed_over {
@@ -315,14 +318,14 @@ impl StreamReader for SiemEvents {
     }
 
     fn save(&self, position: &mut StreamPosition) {
-        self.events.save(position);
+        self.endpoint_reader.save(position);
         if let Some(files) = &self.files {
             files.save(position);
         }
     }
 }
 
-impl Events {
+impl EventEndpoint {
     /// Resets a start that is in the future: a handover under a wrong clock set it. Older records were
     /// left out because they seemed to be in the batch files.
     fn reset_future_start(&mut self, context: Context<'_>, batch: &mut Builder) {
@@ -360,7 +363,7 @@ impl Events {
     }
 }
 
-impl PagingStrategy for Events {
+impl PagingStrategy for EventEndpoint {
     /// Empty pages need no bound of their own: the quota bounds them.
     const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Ignore;
 

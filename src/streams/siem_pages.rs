@@ -57,8 +57,8 @@ impl<'a> SiemPage<'a> {
             ));
         }
         let unreadable_members = [
-            response.next_page.unreadable("@nextPage"),
-            response.is_caught_up.unreadable("isCaughtUp"),
+            response.next_page.name_if_unreadable("@nextPage"),
+            response.is_caught_up.name_if_unreadable("isCaughtUp"),
         ];
         let next_token = response.next_page.value().filter(|token| !token.is_empty());
         pages::check_token_length(next_token.as_deref(), pages::PAGE_TOKEN_BYTES_MAX)?;

@@ -72,7 +72,7 @@ impl Windows {
             is_second_reading: false,
             confirmed_until: None,
             begun_by_wrong_clock: false,
-            dropped_needed: 0,
+            evicted_overlap_ids: 0,
             stall_detector: StallDetector::default(),
             seen_ids: String::new(),
         };
@@ -104,10 +104,15 @@ impl Windows {
     /// Returns how long a caught-up stream waits: longer the more records could not be remembered, because
     /// every window that overlaps the last one repeats them.
     fn interval_ms(&self, context: Context<'_>) -> i64 {
-        let dropped_needed = i64::from(self.position.dropped_needed);
+        let evicted_overlap_ids = i64::from(self.position.evicted_overlap_ids);
         let remembered = i64::try_from(self.seen_ids.len()).unwrap_or(i64::MAX);
-        let all = dropped_needed.saturating_add(remembered).max(1);
-        (context.settings.overlap_ms.saturating_mul(dropped_needed) / all).max(POLL_INTERVAL_MS)
+        let all = evicted_overlap_ids.saturating_add(remembered).max(1);
+        (context
+            .settings
+            .overlap_ms
+            .saturating_mul(evicted_overlap_ids)
+            / all)
+            .max(POLL_INTERVAL_MS)
     }
 
     /// Begins the next window and fixes its end.
@@ -165,13 +170,15 @@ impl Windows {
         let begun_at = position.begun_at.take().unwrap_or(context.now);
         let last_response_at = position.last_response_at.take();
         let last_response_at = last_response_at.unwrap_or_else(|| context.earliest_now());
-        let before = position.collected_until;
+        let previous_collected_until = position.collected_until;
         let was_first = core::mem::take(&mut position.is_first);
         position.stall_detector = StallDetector::default();
         // Records that were written after the window was begun may have moved others from a page that
         // was still to be read to one that was done.
         let upstream_began_at = last_response_at.min(context.to_upstream(begun_at));
-        position.collected_until = to.min(upstream_began_at.floor_second()).max(before);
+        position.collected_until = to
+            .min(upstream_began_at.floor_second())
+            .max(previous_collected_until);
         let restart_at = restart_time(position, (from, last_response_at), was_first, context);
         if let Some(restart_at) = restart_at {
             let detail = format!(
@@ -187,33 +194,33 @@ impl Windows {
             return;
         }
         let collected_until = position.collected_until;
-        let certain = collected_until.min(begun_at);
+        let confirmed = collected_until.min(begun_at);
         position.confirmed_until = match position.confirmed_until {
             Some(confirmed_until) if confirmed_until < from => {
-                Some(confirmed_until.max(certain.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
+                Some(confirmed_until.max(confirmed.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
             }
             Some(_) | None => {
-                (certain.plus_ms(CLOCK_TOLERANCE_MS) < collected_until).then_some(certain)
+                (confirmed.plus_ms(CLOCK_TOLERANCE_MS) < collected_until).then_some(confirmed)
             }
         };
-        // A window that was cut at its greatest length leaves more to read. One that was cut to
-        // nothing far from the upstream's clock was begun by a wrong one, and is tried again after a
-        // wait.
+        // A window that was cut at its greatest length leaves more to read. An empty window although the
+        // upstream's clock is far from its end was begun by a wrong clock, and is tried again after a wait.
         let has_more = last_response_at >= collected_until.plus_ms(POLL_INTERVAL_MS);
         let is_ahead = last_response_at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
-        position.begun_by_wrong_clock = collected_until == before && (has_more || is_ahead);
+        position.begun_by_wrong_clock =
+            collected_until == previous_collected_until && (has_more || is_ahead);
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.seen_ids
             .forget_before(collected_until.plus_ms(overlap_ms.saturating_neg()));
-        let dropped_needed = self.seen_ids.take_dropped_needed();
-        if dropped_needed > 0 && self.position.dropped_needed == 0 {
+        let evicted_overlap_ids = self.seen_ids.take_evicted_overlap_ids();
+        if evicted_overlap_ids > 0 && self.position.evicted_overlap_ids == 0 {
             let detail = format!(
-                "the next window repeats more records than can be remembered; {dropped_needed} are \
+                "the next window repeats more records than can be remembered; {evicted_overlap_ids} are \
                  repeated with the same ids, and the stream is polled less often"
             );
             batch.notice(self.stream, NoticeKind::Adjusted, detail);
         }
-        self.position.dropped_needed = dropped_needed;
+        self.position.evicted_overlap_ids = evicted_overlap_ids;
     }
 }
 
@@ -408,9 +415,9 @@ fn restart_time(
         let apart_ms = at.millis().abs_diff(last_response_at.millis());
         apart_ms <= CLOCK_TOLERANCE_MS.unsigned_abs()
     };
-    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
+    let collected_is_ahead_of = |at: Timestamp| at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
     // `collected_until` is in the future, by this response and by those before it.
-    if is_ahead_of(last_response_at) && is_ahead_of(context.upstream_now) {
+    if collected_is_ahead_of(last_response_at) && collected_is_ahead_of(context.upstream_now) {
         let upstream_now = last_response_at.min(context.upstream_now).floor_second();
         if was_first {
             // The start was set by the host's clock: it is as far back by the upstream's.
@@ -423,7 +430,7 @@ fn restart_time(
         let back_ms = collected_until
             .millis()
             .saturating_sub(upstream_now.millis());
-        if back_ms <= READ_AGAIN_MS_MAX || is_ahead_of(context.now) {
+        if back_ms <= READ_AGAIN_MS_MAX || collected_is_ahead_of(context.now) {
             let confirmed_until = position.confirmed_until.unwrap_or(upstream_now);
             return Some(confirmed_until.min(upstream_now));
         }

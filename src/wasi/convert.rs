@@ -3,7 +3,7 @@
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckOutcome, CheckResult};
-use crate::decode::sanitize::sanitize_bytes;
+use crate::decode::sanitize::sanitize_within_bytes;
 use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
@@ -14,8 +14,8 @@ use crate::stream::{Order, Stream, StreamInfo};
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// Returns a sanitized text for people, because parts of it may come from outside.
-fn text(text: String) -> String {
-    sanitize_bytes(&text, TEXT_BYTES_MAX)
+fn sanitize_text(text: String) -> String {
+    sanitize_within_bytes(&text, TEXT_BYTES_MAX)
 }
 
 pub(crate) fn limits(limits: wit::Limits) -> Limits {
@@ -53,27 +53,27 @@ pub(crate) fn kind(info: &StreamInfo) -> wit::Kind {
 pub(crate) fn settings_error(error: SettingsError) -> wit::SettingsError {
     wit::SettingsError {
         setting: error.setting,
-        detail: text(error.detail),
+        detail: sanitize_text(error.detail),
     }
 }
 
 fn failure(failure: Failure) -> wit::Failure {
     wit::Failure {
-        detail: text(failure.detail),
+        detail: sanitize_text(failure.detail),
         retry_after_ms: failure.retry_after_ms,
     }
 }
 
 pub(crate) fn poll_error(error: PollError) -> wit::PollError {
     match error {
-        PollError::Denied(origin) => wit::PollError::Denied(text(origin)),
+        PollError::Denied(origin) => wit::PollError::Denied(sanitize_text(origin)),
         PollError::Protocol(why) => wit::PollError::Protocol(failure(why)),
         PollError::Settings(error) => wit::PollError::Settings(settings_error(error)),
         PollError::Throttled(why) => wit::PollError::Throttled(failure(why)),
-        PollError::Unauthorized(why) => wit::PollError::Unauthorized(text(why)),
+        PollError::Unauthorized(why) => wit::PollError::Unauthorized(sanitize_text(why)),
         PollError::Unavailable(why) => wit::PollError::Unavailable(failure(why)),
         PollError::UnusableCheckpoint(why) => {
-            wit::PollError::UnusableCheckpoint(text(why.detail()))
+            wit::PollError::UnusableCheckpoint(sanitize_text(why.detail()))
         }
     }
 }
@@ -88,14 +88,14 @@ pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
                 wit::CheckOutcome::NotPermitted(wit::NotPermitted {
                     permission: info.permission.to_owned(),
                     product: info.product.to_owned(),
-                    detail: text(detail),
+                    detail: sanitize_text(detail),
                 })
             }
             CheckOutcome::Readable => wit::CheckOutcome::Readable,
         },
         clock_skew_ms: result.clock_skew_ms,
-        account: result.account.map(text),
-        remark: result.remark.map(text),
+        account: result.account.map(sanitize_text),
+        remark: result.remark.map(sanitize_text),
     }
 }
 
@@ -110,8 +110,8 @@ fn entry(entry: Entry) -> wit::Entry {
 fn rejected(rejected: Rejected) -> wit::RejectedRecord {
     wit::RejectedRecord {
         stream: rejected.stream.name().to_owned(),
-        locator: text(rejected.locator),
-        reason: text(rejected.reason),
+        locator: sanitize_text(rejected.locator),
+        reason: sanitize_text(rejected.reason),
         original: rejected.original,
     }
 }
@@ -125,7 +125,7 @@ fn notice(notice: Notice) -> wit::Notice {
             NoticeKind::NotPermitted => wit::NoticeKind::NotPermitted,
             NoticeKind::Postponed => wit::NoticeKind::Postponed,
         },
-        detail: text(notice.detail),
+        detail: sanitize_text(notice.detail),
     }
 }
 
@@ -155,7 +155,7 @@ fn status(status: StreamStatus) -> wit::StreamStatus {
         until: status.until.map(|until| until.millis()),
         collected_until: status.collected_until.millis(),
         quota_remaining: status.quota_remaining,
-        detail: text(status.detail),
+        detail: sanitize_text(status.detail),
     }
 }
 

@@ -76,7 +76,7 @@ impl Http {
         // A host that refuses the request and a server that answers early take no body. The response
         // has the reason, so a body that cannot be written is only dropped.
         if write_body(&body, request).is_ok() {
-            let _decided_by_the_response = OutgoingBody::finish(body, None);
+            let _finish_result = OutgoingBody::finish(body, None);
         } else {
             drop(body);
         }

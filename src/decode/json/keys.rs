@@ -7,7 +7,7 @@ pub trait KeyTracker<'t> {
     fn match_expected(&mut self, rest: &[u8]) -> Option<usize>;
 
     /// Records a name that was not expected, without quotes and with its escapes.
-    fn push_found(&mut self, key: &'t str, escaped: bool);
+    fn push_unexpected(&mut self, key: &'t str, escaped: bool);
 
     /// Returns whether the names seen are in strictly ascending order and have no escapes.
     fn is_sorted(&self) -> bool;
@@ -25,7 +25,7 @@ impl<'t> KeyTracker<'t> for KeyOrder<'t> {
         None
     }
 
-    fn push_found(&mut self, key: &'t str, escaped: bool) {
+    fn push_unexpected(&mut self, key: &'t str, escaped: bool) {
         self.is_broken |= escaped || self.previous.is_some_and(|previous| previous >= key);
         self.previous = Some(key);
     }

@@ -1,4 +1,4 @@
-//! The types of a scanned object: its outline, its members and their values.
+//! The types of a scanned object: its span and form, its members and their values.
 
 use core::fmt;
 
@@ -87,13 +87,13 @@ pub struct Member {
     pub key_escaped: bool,
     /// A string value has escapes.
     pub escaped: bool,
-    /// The value is in canonical form: no white space, no escape that need not be, names sorted.
+    /// The value is in canonical form: no white space, no `\/` or `\u` escape, names sorted.
     pub canonical: bool,
 }
 
 /// The properties of an object as a whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Outline {
+pub struct ScannedObject {
     /// The object from brace to brace.
     pub span: Span,
     /// The names are in strictly ascending order, so none occurs twice.
@@ -103,8 +103,8 @@ pub struct Outline {
     /// A line break stands between two tokens.
     pub multiline: bool,
     /// All strings are ASCII without escapes.
-    pub plain: bool,
-    /// A string may have an escape that need not be.
+    pub is_unescaped_ascii: bool,
+    /// A string has `\/` or a `\u` escape, which may be needless.
     pub has_needless_escapes: bool,
 }
 

@@ -76,9 +76,10 @@ fn repair_with(text: &str, lone_surrogates: LoneSurrogates) -> Repaired {
     repaired
 }
 
-/// Makes a response parsable as JSON: unchanged if possible, otherwise without a byte order
-/// mark and with escapes for control characters in its strings. A bad string then affects only
-/// itself: the strings of a record are repaired, and their fields named, with the record.
+/// Makes a response parsable as JSON: unchanged if possible, otherwise without a byte order mark, with
+/// control characters escaped, values that are nested too deeply as strings, and invalid UTF-8 replaced.
+/// Halves of surrogate pairs stay: they are repaired when their record is read, which also names the
+/// repaired fields.
 #[must_use]
 pub fn repair_response(body: Vec<u8>) -> Vec<u8> {
     if serde_json::from_slice::<&RawValue>(&body).is_ok() {

@@ -95,8 +95,8 @@ fn plain_is_ascii_without_escapes() {
             format!("{{\"a\":[\"{value}\"]}}"),
             format!("{{\"{value}\":{{\"b\":1}}}}"),
         ] {
-            let outline = scan_object(&text, &mut Vec::new()).unwrap();
-            assert_eq!(outline.plain, expected, "{text}");
+            let scanned_object = scan_object(&text, &mut Vec::new()).unwrap();
+            assert_eq!(scanned_object.is_unescaped_ascii, expected, "{text}");
         }
     }
 }
@@ -105,9 +105,14 @@ fn plain_is_ascii_without_escapes() {
 fn members_are_what_stands_in_the_text() {
     let text = " {\"b\":\"x\\/\", \"a\" : [1, 2],\"longer name\":{\"k\":null}} ";
     let mut members = Vec::new();
-    let outline = scan_object(text, &mut members).unwrap();
-    assert!(!outline.sorted && !outline.canonical && !outline.multiline && !outline.plain);
-    assert_eq!(outline.span.of(text), text.trim());
+    let scanned_object = scan_object(text, &mut members).unwrap();
+    assert!(
+        !scanned_object.sorted
+            && !scanned_object.canonical
+            && !scanned_object.multiline
+            && !scanned_object.is_unescaped_ascii
+    );
+    assert_eq!(scanned_object.span.of(text), text.trim());
     let seen: Vec<_> = members
         .iter()
         .map(|m| {
@@ -171,7 +176,7 @@ proptest! {
     ) {
         let members = keys.iter().map(|key| format!("\"{key}\":0")).collect::<Vec<_>>();
         let text = format!("{{{}}}", members.join(","));
-        let outline = scan_object(&text, &mut Vec::new()).unwrap();
-        prop_assert_eq!(outline.sorted, keys.is_sorted_by(|a, b| a < b));
+        let scanned_object = scan_object(&text, &mut Vec::new()).unwrap();
+        prop_assert_eq!(scanned_object.sorted, keys.is_sorted_by(|a, b| a < b));
     }
 }

@@ -6,7 +6,7 @@ use super::super::table::Related;
 use super::super::values::{self, UnescapedText};
 use super::super::writer::EventWriter;
 use super::super::{compound, url};
-use crate::encode::{push_escaped, push_lowercase};
+use crate::encode::{push_ascii_lowercase, push_escaped};
 use crate::time::Timestamp;
 
 /// Writes an RFC 3339 time, from any time that can be read.
@@ -106,7 +106,7 @@ pub(super) fn indicator_domain(writer: &mut EventWriter<'_, '_>, plain: Unescape
 
 fn push_hash(writer: &mut EventWriter<'_, '_>, hash: &str) {
     let start = writer.out.len();
-    push_lowercase(writer.out, hash);
+    push_ascii_lowercase(writer.out, hash);
     writer.add_related(Related::Hash, start);
 }
 

@@ -232,11 +232,11 @@ pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 pub(in super::super) const HAS_ACTIONS: Test = Test::HasValue(&[field::ACTIONS]);
 /// A URL without a scan result counts as clean.
 pub(in super::super) const CLEAN_OR_UNSCANNED_URL: Test =
-    Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
-pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
+    Test::IsOrMissing(field::SCAN_RESULT, CLEAN_WORDS);
+pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, MALICIOUS_WORDS);
 /// Words that mean something is malicious.
-pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
-pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
+pub(in super::super) const MALICIOUS_WORDS: &[&str] = &["malicious", "unsafe"];
+pub(in super::super) const CLEAN_WORDS: &[&str] = &["clean", "safe"];
 
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
@@ -284,9 +284,9 @@ const ATTACHMENT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT_RULES: &[EcsRule] = &[
-    EcsRule { when: &[Test::IsOrMissing(field::RESULT, CLEAN)],
+    EcsRule { when: &[Test::IsOrMissing(field::RESULT, CLEAN_WORDS)],
         classification: EMAIL },
-    EcsRule { when: &[Test::Is(field::RESULT, UNSAFE)],
+    EcsRule { when: &[Test::Is(field::RESULT, MALICIOUS_WORDS)],
         classification: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
     // A timeout, an error or an unknown word is no verdict.
     EcsRule { when: &[],

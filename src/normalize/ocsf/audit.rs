@@ -45,7 +45,7 @@ const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
     GATEWAY_PRODUCT,
     SECURITY_CONTROL_PROFILE,
     AUDIT_ROWS,
-    SUBJECT,
+    TARGET_OR_ACTOR,
     ACTOR,
     UNMAPPED_PROSE,
     TAIL,
@@ -55,7 +55,7 @@ const PRIVILEGE_ROWS: &[&[FieldMapping]] = &[
     GATEWAY_PRODUCT,
     SECURITY_CONTROL_PROFILE,
     AUDIT_ROWS,
-    SUBJECT,
+    TARGET_OR_ACTOR,
     PRIVILEGES,
     ACTOR,
     UNMAPPED_PROSE,
@@ -112,8 +112,8 @@ pub(super) const AUDIT: &[Variant] = &[
         &[rule(&[], Classification::activity(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), HAS_USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMES_PERSON], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
+    variant(&[ROLE_TYPE, Test::NamesRoleAndTarget(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRoleAndTarget(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
     variant(&[ROLE_TYPE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ROLE_TYPE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
     variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
@@ -153,7 +153,7 @@ const UNMAPPED_PROSE: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const SUBJECT: &[FieldMapping] = &[
+const TARGET_OR_ACTOR: &[FieldMapping] = &[
     row("user.name",       PEOPLE, by_row(audit_people::target_or_actor_name)),
     row("user.email_addr", PEOPLE, by_row(audit_people::target_or_actor_email)),
     row("user.domain",     PEOPLE, by_row(audit_people::target_or_actor_domain)),
@@ -274,19 +274,19 @@ const GROUP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::ActionIs(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[Test::ActionIs(field::EVENT_INFO, REVOKED)],           Classification::activity(2, "Revoke Privileges")),
     rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::ActionIs(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::activity(8, "Detach Policy")),
+    rule(&[Test::ActionIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], REVOKED)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
 
 /// How a role is taken from an account.
-const TAKEN: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
+const REVOKED: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
 
 const MENTIONS_MFA: Test = Test::Says(
     field::EVENT_INFO,

@@ -190,7 +190,7 @@ impl Variant {
             classification_rules: rules.collect(),
             technique_rules: options.technique_rules(attack::ocsf),
             unmapped_object: "unmapped",
-            observable: super::observable,
+            observable_type: super::observable_type,
         })
     }
 }

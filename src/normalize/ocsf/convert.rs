@@ -12,7 +12,7 @@ use super::super::values::{UnescapedText, contains_ignore_case, is_placeholder};
 use super::super::writer::EventWriter;
 use super::super::{stix, url};
 use super::actions;
-use crate::encode::{lowercase, push_lowercase, push_quoted};
+use crate::encode::{lowercase, push_ascii_lowercase, push_quoted};
 use crate::field::FieldName;
 use crate::record::Value;
 use crate::time::Timestamp;
@@ -388,7 +388,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
     writer.out.push('"');
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"scheme\":\"");
-        push_lowercase(writer.out, parts.scheme);
+        push_ascii_lowercase(writer.out, parts.scheme);
         writer.out.push('"');
         push_hostname(writer, parts.host, paths.1);
         for (key, part) in [

@@ -3,8 +3,8 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, CLEAN, CLEAN_OR_UNSCANNED_URL, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL,
-    REJECTED_BY, RELEASED, UNSAFE, VIRUS_WORDS,
+    ALL_REMOVED, ALLOW, CLEAN_OR_UNSCANNED_URL, CLEAN_WORDS, DETECTION_WORDS, HAS_ACTIONS,
+    MALICIOUS_URL, MALICIOUS_WORDS, REJECTED_BY, RELEASED, VIRUS_WORDS,
 };
 use super::super::table::{
     Computed, FieldMapping, Test, by_row, computed, constant, row, text, value,
@@ -187,16 +187,16 @@ const URL_RULES: &[Rule] = &[
     rule(&[],                                                  Classification::finding(3)),
 ];
 
-const SAFE: Test = Test::Is(field::RESULT, CLEAN);
-const MALICIOUS_FILE: Test = Test::Is(field::RESULT, UNSAFE);
+const CLEAN_FILE: Test = Test::Is(field::RESULT, CLEAN_WORDS);
+const MALICIOUS_FILE: Test = Test::Is(field::RESULT, MALICIOUS_WORDS);
 const SCANNED: Test = Test::HasValue(&[field::RESULT]);
 
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
-    variant(&[SAFE, Test::Email(TTP_ADDRESSES)],
+    variant(&[CLEAN_FILE, Test::Email(TTP_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, ATTACHMENT_ACTIVITY, TAIL],
         &[rule(&[], Classification::activity(3, "Scan").action_disposition(1, 1))]),
-    variant(&[SAFE],
+    variant(&[CLEAN_FILE],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
         &[rule(&[], Classification::activity(99, "Scan").action_disposition(1, 1))]),
     variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],

@@ -81,7 +81,7 @@ pub const OBSERVABLES: &[(&str, u8)] = &[
     ("user.name",                     4),
 ];
 
-pub(super) fn observable(path: &str) -> u8 {
+pub(super) fn observable_type(path: &str) -> u8 {
     let found = OBSERVABLES.iter().find(|(known, _)| *known == path);
     found.map_or(0, |(_, type_id)| *type_id)
 }

@@ -221,7 +221,7 @@ fn hostile_archives_are_rejected_with_the_reason_and_the_next_file_is_collected(
 }
 
 #[test]
-fn a_connection_that_breaks_inside_an_archive_is_taken_up_again() {
+fn a_connection_that_breaks_inside_a_file_is_retried() {
     let (mut upstream, mut host) = (upstream(), host(r#","siem_compress":false"#));
     let text = br#"{"type":"MTA","data":[{"aCode":"#;
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::stream::Stream;
-use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S};
+use crate::streams::quota::{BATCH_FILES_QUOTA_WINDOW_S, EVENT_ENDPOINT_QUOTA_WINDOW_S};
 use crate::testing::{Host, MockResponse, Upstream, wait_ms};
 use crate::time::Timestamp;
 
@@ -81,7 +81,7 @@ fn the_quota_of_batch_files_counts_the_calls_of_the_session_before() {
     host.session = None;
     upstream.now = upstream.now.plus_ms(60_000);
     let next = time_of_next_request("type=receipt", 5_000, &mut host, &mut upstream);
-    let allowed = first.plus_ms(BATCH_WINDOW_S * 1000);
+    let allowed = first.plus_ms(BATCH_FILES_QUOTA_WINDOW_S * 1000);
     assert!(next >= allowed, "{next} is before {allowed}");
     assert!(next <= allowed.plus_ms(10_000), "{next} is late");
 }
@@ -111,7 +111,7 @@ fn the_quota_of_the_event_endpoint_counts_the_calls_of_the_session_before() {
     host.session = None;
     upstream.now = upstream.now.plus_ms(60_000);
     let next = time_of_next_request("types=receipt", 5_000, &mut host, &mut upstream);
-    let allowed = first.plus_ms(EVENTS_WINDOW_S * 1000);
+    let allowed = first.plus_ms(EVENT_ENDPOINT_QUOTA_WINDOW_S * 1000);
     assert!(next >= allowed, "{next} is before {allowed}");
 }
 

@@ -388,7 +388,7 @@ fn a_page_of_many_thousand_files_is_one_response_of_linear_work() {
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
-/// A checkpoint as version 1 wrote it, inside a file.
+/// A checkpoint of version 1 whose position is in the middle of a file.
 const VERSION_1: &str = r#"{"v":1,"siem_calls":[1770091500],"last_turn":"siem.receipt","streams":{"siem.receipt":{"files":{"page_token":"2","since":1770005106000,"listed_at":1770091500000,"caught_up":false,"file":{"name":"/receipt/3","line":2,"tries":0},"done":"AAAAAAAAAAA"}}}}"#;
 
 /// A checkpoint as version 2 writes it, with a file that is set aside.

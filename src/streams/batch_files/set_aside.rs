@@ -83,7 +83,7 @@ pub(super) fn add(
         Some(page) => page.files.push(file),
         None => extended.push(SetAsidePage {
             page_token: page_token.cloned(),
-            since,
+            list_from: since,
             searching: false,
             next_try: context.now.plus_ms(wait_ms(0)),
             tries: 0,
@@ -133,7 +133,7 @@ pub(super) fn regroup(
         }
         let to = moved.get_or_insert_with(|| SetAsidePage {
             page_token: page_token.cloned(),
-            since,
+            list_from: since,
             searching: false,
             next_try: page.next_try,
             tries: page.tries,

@@ -44,11 +44,11 @@ pub fn account_in_response(
     body: Vec<u8>,
     processor: &mut RecordProcessor,
 ) -> Option<String> {
-    let mut reader = LogFileDecoder::new(&super::call::file_name(head)?);
-    reader.push(body);
-    reader.finish();
+    let mut decoder = LogFileDecoder::new(&super::call::file_name(head)?);
+    decoder.push(body);
+    decoder.finish();
     loop {
-        match reader.read() {
+        match decoder.read() {
             ReadResult::Record(bytes) => {
                 let text = core::str::from_utf8(bytes).ok()?;
                 return account_in(Stream::Siem, text, processor);

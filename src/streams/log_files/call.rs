@@ -38,7 +38,10 @@ pub(super) fn parse_response_without_files(
             "the response holds no file but says that there are more".to_owned(),
         ));
     }
-    Ok(response.meta.is_last_token.unreadable("isLastToken"))
+    Ok(response
+        .meta
+        .is_last_token
+        .name_if_unreadable("isLastToken"))
 }
 
 /// Returns the file name in the head of a response that is a file; empty where it is not named. The

@@ -10,7 +10,7 @@ pub(super) enum ListStart {
 }
 
 /// Finds the list `data` among the members of the object that the text begins with.
-pub(super) fn list_at(text: &[u8]) -> ListStart {
+pub(super) fn find_data_list(text: &[u8]) -> ListStart {
     let mut nesting = Nesting::default();
     let mut key = 0..0;
     let mut key_start = 0;
