@@ -22,7 +22,7 @@ use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
 use crate::lease::{Lease, SourceLease};
-use crate::outgoing::{OutgoingHttp, Pools, RequestObserver};
+use crate::outgoing::{ConnectionPools, OutgoingHttp, RequestObserver};
 use crate::poll_slots::PollSlots;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
@@ -174,7 +174,7 @@ struct Shared {
 pub struct Component {
     compiled: CompiledComponent,
     poll_slots: PollSlots,
-    pools: Pools,
+    connection_pools: ConnectionPools,
     description: Arc<Description>,
     kinds: Arc<[Kind]>,
 }
@@ -293,7 +293,7 @@ impl ComponentLoader {
         Ok(Component {
             compiled,
             poll_slots: self.shared.poll_slots.clone(),
-            pools: Pools::default(),
+            connection_pools: ConnectionPools::default(),
             kinds: kinds.collect(),
             description: Arc::new(described),
         })
@@ -340,9 +340,15 @@ impl Source {
         let outgoing = match access {
             NetworkAccess::Online => {
                 let ca_file = options.ca_file.as_deref();
-                let (name, pools) = (&options.name, &component.pools);
-                OutgoingHttp::new(name, pools, allow.clone(), options.proxies, ca_file)
-                    .map_err(|reason| Failure::settings(reason).retryable())?
+                let (name, connection_pools) = (&options.name, &component.connection_pools);
+                OutgoingHttp::new(
+                    name,
+                    connection_pools,
+                    allow.clone(),
+                    options.proxies,
+                    ca_file,
+                )
+                .map_err(|reason| Failure::settings(reason).retryable())?
             }
             NetworkAccess::Offline => OutgoingHttp::offline(&options.name, allow.clone()),
         };

@@ -87,19 +87,22 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// Adds TLS with this configuration to a connector.
-pub(super) fn with_tls(
-    gate: GatedConnector,
-    proxies: Arc<Proxies>,
-    tls_config: Arc<ClientConfig>,
-) -> Connector {
-    let (connections, connect_timeout) = (gate.connections.clone(), gate.connect_timeout);
-    let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
-    Connector {
-        inner: HttpsConnector::from((connector, tls_config)),
-        proxies,
-        connections,
-        connect_timeout,
+impl Connector {
+    /// Adds TLS with this configuration to a connector.
+    pub(super) fn new(
+        tcp_connector: GatedConnector,
+        proxies: Arc<Proxies>,
+        tls_config: Arc<ClientConfig>,
+    ) -> Self {
+        let connections = tcp_connector.connections.clone();
+        let connect_timeout = tcp_connector.connect_timeout;
+        let connector = ProxyConnector::new(tcp_connector, Arc::clone(&proxies));
+        Self {
+            inner: HttpsConnector::from((connector, tls_config)),
+            proxies,
+            connections,
+            connect_timeout,
+        }
     }
 }
 

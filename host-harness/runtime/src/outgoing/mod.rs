@@ -30,9 +30,9 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpH
 
 use self::body::LeaseCheckedBody;
 use self::limits::ConcurrencyLimit;
+pub(crate) use self::pools::ConnectionPools;
 pub use self::pools::IDLE_CONNECTIONS_PER_ORIGIN_MAX;
-use self::pools::Pool;
-pub(crate) use self::pools::Pools;
+use self::pools::PoolMembership;
 use crate::address_gate;
 use crate::allow_list::{AllowList, Origin};
 use crate::lease::SourceLease;
@@ -59,6 +59,8 @@ const LOGGED_DENIALS_MAX: usize = 32;
 
 /// The future of a sent request's connection.
 type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+/// The future of the transmission of a request's body, with its error.
+type TransmissionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 /// Observes the outcomes of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
@@ -108,7 +110,7 @@ struct Shared {
     transport: Transport,
     requests: ConcurrencyLimit,
     /// Whether it has been logged that a request exceeded the limit.
-    logged_limit: Once,
+    limit_logged: Once,
     /// Origins whose denial has been logged already. It has one more than [`LOGGED_DENIALS_MAX`] once
     /// further denials are no longer logged.
     logged_denials: Mutex<BTreeSet<Origin>>,
@@ -122,7 +124,7 @@ struct Shared {
 /// How requests to allowed origins are sent.
 #[derive(Debug)]
 enum Transport {
-    Network(Arc<Pool>),
+    Network(PoolMembership),
     /// Not at all: for commands that promise to stay offline.
     Offline,
 }
@@ -132,16 +134,16 @@ impl OutgoingHttp {
     /// `ca_file`.
     pub(crate) fn new(
         source: &str,
-        pools: &Pools,
+        connection_pools: &ConnectionPools,
         allow: AllowList,
         proxies: Proxies,
         ca_file: Option<&Path>,
     ) -> Result<Self, String> {
-        let pool = pools.get(allow, proxies, ca_file, CONNECT_TIMEOUT)?;
+        let pool = connection_pools.join(allow, proxies, ca_file, CONNECT_TIMEOUT)?;
         Ok(Self::with_pool(source, pool))
     }
 
-    fn with_pool(source: &str, pool: Arc<Pool>) -> Self {
+    fn with_pool(source: &str, pool: PoolMembership) -> Self {
         let (allow, proxies) = (Arc::clone(&pool.allow), Arc::clone(&pool.proxies));
         Self::with_transport(source, allow, proxies, Transport::Network(pool))
     }
@@ -167,7 +169,7 @@ impl OutgoingHttp {
                 proxies,
                 transport,
                 requests: ConcurrencyLimit::new(REQUESTS_MAX),
-                logged_limit: Once::new(),
+                limit_logged: Once::new(),
                 logged_denials: Mutex::default(),
                 redactor: OnceLock::new(),
                 observer: OnceLock::new(),
@@ -300,10 +302,7 @@ impl Shared {
 
     /// Polls a request only while the lease is held, which is also checked after a connection was made
     /// and before the request is sent over it.
-    async fn while_leased<Request: Future>(
-        &self,
-        request: Request,
-    ) -> Result<Request::Output, HttpError> {
+    async fn while_leased<F: Future>(&self, request: F) -> Result<F::Output, HttpError> {
         let mut request = pin!(request);
         poll_fn(|cx| {
             if self.lease.is_held() {
@@ -378,7 +377,7 @@ impl Shared {
 
 impl Shared {
     fn too_many_requests(&self, waited: Duration) -> HttpError {
-        self.logged_limit.call_once(|| {
+        self.limit_logged.call_once(|| {
             warn!(
                 source = %self.source,
                 "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
@@ -399,7 +398,7 @@ impl WasiHttpHooks for OutgoingHttp {
         &mut self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
-        _body_error: ConnectionFuture,
+        _body_error: TransmissionFuture,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, ConnectionFuture), HttpError>> + Send>
     {
         let shared = Arc::clone(&self.shared);

@@ -1,10 +1,11 @@
-//! Pools of connections that sources share.
+//! ConnectionPools of connections that sources share.
 //!
 //! Thousands of sources of one component connect to the same few origins, each for a moment in a
 //! minute. Those that may reach the same origins in the same way share connections: otherwise each
 //! would open one for every poll, and keep it idle.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,7 +20,7 @@ use source_common::proxy::Proxies;
 use source_common::trust_anchors;
 use wasmtime_wasi_http::Error as HttpError;
 
-use super::connect::{self, Connector, GatedConnector};
+use super::connect::{Connector, GatedConnector};
 use super::limits::ConcurrencyLimit;
 use super::{CONNECTIONS_MAX, READ_BUFFER_BYTES_MAX};
 use crate::allow_list::AllowList;
@@ -36,15 +37,15 @@ const SOURCES_COUNTED_MAX: usize = 32;
 /// The pools of one component. Its sources may share connections, since they run the same code.
 /// Clones share the pools.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pools {
+pub(crate) struct ConnectionPools {
     /// The pools in use, by what their sources may reach.
-    pools: Arc<Mutex<HashMap<AllowList, Vec<Weak<Pool>>>>>,
+    pools: Arc<Mutex<HashMap<AllowList, Vec<Weak<ConnectionPool>>>>>,
 }
 
 /// The connections of sources that may reach the same origins, through the same proxies and with
 /// the same trust anchors.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     pub(super) client: Client<Connector, UnsyncBoxBody<Bytes, HttpError>>,
     pub(super) allow: Arc<AllowList>,
     pub(super) proxies: Arc<Proxies>,
@@ -54,16 +55,20 @@ pub(super) struct Pool {
     sources: AtomicUsize,
 }
 
-impl Pools {
-    /// Returns the pool for a source, with the system's trust anchors and those of `ca_file`. A connection
-    /// has to be made within `connect_timeout`.
-    pub(super) fn get(
+/// The share of a source in a pool, whose connection limit it raises until it is dropped.
+#[derive(Debug)]
+pub(super) struct PoolMembership(Arc<ConnectionPool>);
+
+impl ConnectionPools {
+    /// Adds a source to the pool for it, with the system's trust anchors and those of `ca_file`. A
+    /// connection has to be made within `connect_timeout`.
+    pub(super) fn join(
         &self,
         allow: AllowList,
         proxies: Proxies,
         ca_file: Option<&Path>,
         connect_timeout: Duration,
-    ) -> Result<Arc<Pool>, String> {
+    ) -> Result<PoolMembership, String> {
         let tls_config = trust_anchors::shared_client_config(ca_file)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let same_origins = pools.entry(allow.clone()).or_default();
@@ -73,16 +78,21 @@ impl Pools {
             .find(|pool| *pool.proxies == proxies && Arc::ptr_eq(&pool.tls_config, &tls_config));
         if let Some(pool) = found {
             pool.add_source();
-            return Ok(pool);
+            return Ok(PoolMembership(pool));
         }
-        let pool = Arc::new(Pool::new(allow, proxies, tls_config, connect_timeout));
+        let pool = Arc::new(ConnectionPool::new(
+            allow,
+            proxies,
+            tls_config,
+            connect_timeout,
+        ));
         same_origins.push(Arc::downgrade(&pool));
         pools.retain(|_, same_origins| same_origins.iter().any(|pool| pool.strong_count() > 0));
-        Ok(pool)
+        Ok(PoolMembership(pool))
     }
 }
 
-impl Pool {
+impl ConnectionPool {
     fn new(
         allow: AllowList,
         proxies: Proxies,
@@ -91,8 +101,10 @@ impl Pool {
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
         let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
-        let gate = GatedConnector::new(Arc::clone(&allow), connections.clone(), connect_timeout);
-        let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&tls_config));
+        let tcp_connector =
+            GatedConnector::new(Arc::clone(&allow), connections.clone(), connect_timeout);
+        let connector =
+            Connector::new(tcp_connector, Arc::clone(&proxies), Arc::clone(&tls_config));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -111,7 +123,33 @@ impl Pool {
 
     fn add_source(&self) {
         if self.sources.fetch_add(1, Ordering::Relaxed) < SOURCES_COUNTED_MAX {
-            self.connections.add(CONNECTIONS_MAX);
+            self.connections.add_permits(CONNECTIONS_MAX);
         }
+    }
+
+    fn remove_source(&self) {
+        if self.sources.fetch_sub(1, Ordering::Relaxed) <= SOURCES_COUNTED_MAX {
+            self.connections.remove_permits(CONNECTIONS_MAX);
+        }
+    }
+
+    /// Returns the number of connections that may still be opened.
+    #[cfg(test)]
+    pub(super) fn available_connections(&self) -> usize {
+        self.connections.available_permits()
+    }
+}
+
+impl Deref for PoolMembership {
+    type Target = ConnectionPool;
+
+    fn deref(&self) -> &ConnectionPool {
+        &self.0
+    }
+}
+
+impl Drop for PoolMembership {
+    fn drop(&mut self) {
+        self.0.remove_source();
     }
 }

@@ -49,7 +49,7 @@ fn outgoing(entries: &[&str]) -> OutgoingHttp {
 
 fn outgoing_through(proxies: Proxies, entries: &[&str]) -> OutgoingHttp {
     let list = AllowList::parse(entries).unwrap();
-    OutgoingHttp::new("acme", &Pools::default(), list, proxies, None).unwrap()
+    OutgoingHttp::new("acme", &ConnectionPools::default(), list, proxies, None).unwrap()
 }
 
 async fn send(outgoing: &OutgoingHttp, uri: &str) -> Result<Response<WasiBody>, HttpError> {
@@ -65,7 +65,7 @@ async fn send_within(
         .map_err(|never| match never {})
         .boxed_unsync();
     let request = Request::get(uri).body(body).unwrap();
-    let no_error: ConnectionFuture = Box::new(std::future::ready(Ok(())));
+    let no_error: TransmissionFuture = Box::new(std::future::ready(Ok(())));
     let sent = outgoing
         .clone()
         .send_request(request, Some(options), no_error);
@@ -322,7 +322,7 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
     let hello = upstream(HELLO, false).await;
     let other = OutgoingHttp::new(
         "other",
-        &Pools::default(),
+        &ConnectionPools::default(),
         AllowList::parse(&[hello.as_str()]).unwrap(),
         Proxies::default(),
         None,
@@ -362,7 +362,7 @@ async fn the_place_of_a_request_is_free_when_its_response_is_complete_or_dropped
     let half = upstream("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", true).await;
     let empty = upstream("HTTP/1.1 204 No Content\r\n\r\n", false).await;
     let outgoing = outgoing(&[&origin, &half, &empty]);
-    let free = || outgoing.shared.requests.free();
+    let available = || outgoing.shared.requests.available_permits();
     for _ in 0..3 * REQUESTS_MAX {
         assert_eq!(
             body(send(&outgoing, &origin).await.unwrap()).await.unwrap(),
@@ -370,13 +370,13 @@ async fn the_place_of_a_request_is_free_when_its_response_is_complete_or_dropped
         );
         drop(send(&outgoing, &half).await.unwrap());
     }
-    assert_eq!(free(), REQUESTS_MAX);
+    assert_eq!(available(), REQUESTS_MAX);
     let without_body = send(&outgoing, &empty).await.unwrap();
-    assert_eq!(free(), REQUESTS_MAX);
+    assert_eq!(available(), REQUESTS_MAX);
     let unread = send(&outgoing, &half).await.unwrap();
-    assert_eq!(free(), REQUESTS_MAX - 1);
+    assert_eq!(available(), REQUESTS_MAX - 1);
     drop((without_body, unread));
-    assert_eq!(free(), REQUESTS_MAX);
+    assert_eq!(available(), REQUESTS_MAX);
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn idle_connections_to_many_origins_are_limited_too() {
     let entries: Vec<&str> = origins.iter().map(String::as_str).collect();
     let list = AllowList::parse(&entries).unwrap();
     let limit = Duration::from_millis(50);
-    let pool = Pools::default().get(list, Proxies::default(), None, limit);
+    let pool = ConnectionPools::default().join(list, Proxies::default(), None, limit);
     let outgoing = OutgoingHttp::with_pool("acme", pool.unwrap());
     let (last, first) = origins.split_last().unwrap();
     for origin in first {
@@ -402,6 +402,31 @@ async fn idle_connections_to_many_origins_are_limited_too() {
         matches!(error, HttpError::ConnectionLimitReached),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_source_that_ends_gives_its_connections_back() {
+    let pools = ConnectionPools::default();
+    let join = || {
+        let list = AllowList::parse(&["https://api.example.com"]).unwrap();
+        let joined = pools.join(list, Proxies::default(), None, CONNECT_TIMEOUT);
+        joined.unwrap()
+    };
+    let first = join();
+    assert_eq!(first.available_connections(), CONNECTIONS_MAX);
+    // As a source does whose secret is rotated again and again.
+    for _ in 0..40 {
+        let other = join();
+        assert_eq!(first.available_connections(), 2 * CONNECTIONS_MAX);
+        drop(other);
+    }
+    assert_eq!(first.available_connections(), CONNECTIONS_MAX);
+    let mut others: Vec<_> = (0..40).map(|_| join()).collect();
+    assert_eq!(first.available_connections(), 32 * CONNECTIONS_MAX);
+    others.truncate(31);
+    assert_eq!(first.available_connections(), 32 * CONNECTIONS_MAX);
+    others.truncate(1);
+    assert_eq!(first.available_connections(), 2 * CONNECTIONS_MAX);
 }
 
 /// An upstream that answers any number of requests on a connection, and counts connections.
@@ -429,7 +454,7 @@ async fn keep_alive_upstream() -> (String, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn sources_that_may_reach_the_same_origins_share_connections_and_others_do_not() {
     let (origin, connections) = keep_alive_upstream().await;
-    let pools = Pools::default();
+    let pools = ConnectionPools::default();
     let source = |name, entries: &[&str]| {
         let list = AllowList::parse(entries).unwrap();
         OutgoingHttp::new(name, &pools, list, Proxies::default(), None).unwrap()
@@ -489,7 +514,7 @@ fn a_ca_file_without_a_certificate_is_refused() {
     let list = AllowList::default();
     let error = OutgoingHttp::new(
         "acme",
-        &Pools::default(),
+        &ConnectionPools::default(),
         list.clone(),
         Proxies::default(),
         Some(file.path()),
@@ -500,7 +525,7 @@ fn a_ca_file_without_a_certificate_is_refused() {
     assert!(
         OutgoingHttp::new(
             "acme",
-            &Pools::default(),
+            &ConnectionPools::default(),
             list,
             Proxies::default(),
             Some(missing)

@@ -78,8 +78,14 @@ async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_nam
     let list = AllowList::parse(&[uri.as_str()]).unwrap();
     let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
     let ca_file = directory.path().join("ca.pem");
-    let outgoing =
-        OutgoingHttp::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
+    let outgoing = OutgoingHttp::new(
+        "acme",
+        &ConnectionPools::default(),
+        list,
+        proxies,
+        Some(&ca_file),
+    )
+    .unwrap();
     assert_eq!(
         body(send(&outgoing, &uri).await.unwrap()).await.unwrap(),
         "hello"
@@ -144,7 +150,7 @@ async fn an_address_that_only_the_component_describes_is_not_requested_through_a
         let described: Vec<String> = texts(&uris);
         let list = AllowList::new(written, &[], &described).unwrap();
         let proxies = proxies_at(&format!("http://{}", proxy.address), "");
-        OutgoingHttp::new("acme", &Pools::default(), list, proxies, None).unwrap()
+        OutgoingHttp::new("acme", &ConnectionPools::default(), list, proxies, None).unwrap()
     };
     let outgoing = outgoing_to(&[]);
     for uri in uris {
@@ -237,8 +243,14 @@ async fn a_tunnel_that_is_cut_is_a_lost_connection() {
         let proxy = ConnectProxy::start(Behaviour::Cut(bytes)).await;
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
         let proxies = proxies_at(&format!("http://{}", proxy.address), "");
-        let outgoing =
-            OutgoingHttp::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
+        let outgoing = OutgoingHttp::new(
+            "acme",
+            &ConnectionPools::default(),
+            list,
+            proxies,
+            Some(&ca_file),
+        )
+        .unwrap();
         let error = send(&outgoing, &uri).await.unwrap_err();
         assert!(
             matches!(error, HttpError::ConnectionTerminated),
@@ -269,7 +281,7 @@ async fn a_certificate_that_is_not_accepted_is_explained() {
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
         let proxies = proxies_at(&format!("http://{}", proxy.address), "");
         let outgoing =
-            OutgoingHttp::new("acme", &Pools::default(), list, proxies, ca_file).unwrap();
+            OutgoingHttp::new("acme", &ConnectionPools::default(), list, proxies, ca_file).unwrap();
         let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
         assert!(text.contains(part) && text.contains(host), "{text}");
     }
