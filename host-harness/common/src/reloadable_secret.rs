@@ -1,6 +1,6 @@
 //! A secret that a long-running program reads again when its file changes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
@@ -34,29 +34,30 @@ impl ReloadableSecret {
         }
     }
 
-    /// Creates a secret that may be stored in a file. `secret` is its current value.
-    #[must_use]
-    pub(crate) fn new(
-        secret: Secret,
+    /// Creates a secret that may be stored in a file, with the value that `read` returns.
+    pub(crate) fn read<E>(
         reference: Option<ValueReference>,
-        settings_file: PathBuf,
-    ) -> Self {
+        settings_file: &Path,
+        read: impl FnOnce() -> Result<Secret, E>,
+    ) -> Result<Self, E> {
         let file = match reference {
             Some(ValueReference::File(name)) => {
                 let directory = settings_file.parent();
                 Some(SecretFile {
                     path: directory.map_or_else(|| PathBuf::from(&name), |it| it.join(&name)),
                     reference: ValueReference::File(name),
-                    settings_file,
+                    settings_file: settings_file.to_owned(),
                 })
             }
             Some(ValueReference::Env(_)) | None => None,
         };
+        // First: a file that is replaced while it is read has another version after that.
         let version = file.as_ref().map(|file| FileVersion::of(&file.path));
-        Self {
+        let secret = read()?;
+        Ok(Self {
             file,
             last: Mutex::new((version, secret)),
-        }
+        })
     }
 
     /// Returns the current value, or the last one where the file cannot be read.
@@ -83,13 +84,35 @@ impl ReloadableSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
     use std::fs;
-    use std::path::Path;
+
+    fn read_secret(
+        reference: ValueReference,
+        settings: &Path,
+        read: impl FnOnce() -> String,
+    ) -> ReloadableSecret {
+        let read = || Ok::<_, Infallible>(Secret::new(read()));
+        ReloadableSecret::read(Some(reference), settings, read).unwrap()
+    }
 
     fn in_file(settings: &Path, name: &str, value: &str) -> ReloadableSecret {
         let reference = ValueReference::File(name.to_owned());
-        let secret = Secret::new(value.to_owned());
-        ReloadableSecret::new(secret, Some(reference), settings.to_owned())
+        read_secret(reference, settings, || value.to_owned())
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_read_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "first").unwrap();
+        let reference = ValueReference::File("token".to_owned());
+        let secret = read_secret(reference, &directory.path().join("host.toml"), || {
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, "the second").unwrap();
+            text
+        });
+        assert_eq!(secret.current().expose(), "the second");
     }
 
     #[test]
@@ -111,8 +134,7 @@ mod tests {
     #[test]
     fn a_secret_of_the_environment_stays() {
         let reference = ValueReference::Env("TOKEN".to_owned());
-        let secret = Secret::new("first".to_owned());
-        let secret = ReloadableSecret::new(secret, Some(reference), PathBuf::from("host.toml"));
+        let secret = read_secret(reference, Path::new("host.toml"), || "first".to_owned());
         assert_eq!(secret.current().expose(), "first");
     }
 }

@@ -175,12 +175,16 @@ impl<'a> Section<'a> {
         let Some(value) = self.take(key) else {
             return Ok(None);
         };
+        self.warn_if_literal(key, &value);
+        self.resolve_secret(key, &value).map(Some)
+    }
+
+    fn warn_if_literal(&self, key: &str, value: &toml::Value) {
         if let Some(text) = value.as_str()
             && unexpanded_variable_error(key, text).is_none()
         {
             warn!("{}", self.failure(key, &literal_secret_advice(&[key])));
         }
-        self.resolve_secret(key, &value).map(Some)
     }
 
     /// Reads the secret at a key like [`Self::secret`]; a file secret is re-read when it changes.
@@ -188,9 +192,11 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
     ) -> Result<Option<ReloadableSecret>, Failure> {
-        let reference = self.table.get(key).and_then(ValueReference::parse);
-        let secret = self.secret(key)?;
-        Ok(secret.map(|secret| ReloadableSecret::new(secret, reference, self.file.to_owned())))
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        self.warn_if_literal(key, &value);
+        self.resolve_reloadable_secret(key, &value).map(Some)
     }
 
     /// Reads the text at a key that is usually not secret: a literal (without a warning),
@@ -234,12 +240,19 @@ impl<'a> Section<'a> {
         table
             .into_iter()
             .map(|(name, value)| {
-                let secret = self.resolve_secret(key, &value)?;
-                let reference = ValueReference::parse(&value);
-                let secret = ReloadableSecret::new(secret, reference, self.file.to_owned());
+                let secret = self.resolve_reloadable_secret(key, &value)?;
                 Ok((name, secret))
             })
             .collect()
+    }
+
+    fn resolve_reloadable_secret(
+        &self,
+        key: &str,
+        value: &toml::Value,
+    ) -> Result<ReloadableSecret, Failure> {
+        let reference = ValueReference::parse(value);
+        ReloadableSecret::read(reference, self.file, || self.resolve_secret(key, value))
     }
 
     fn resolve_secret(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
