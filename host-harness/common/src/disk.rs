@@ -146,8 +146,10 @@ impl FileVersion {
     #[must_use]
     pub fn may_have_changed_since(self, time: SystemTime) -> bool {
         const ROUNDING: Duration = Duration::from_secs(2);
-        self.0
-            .is_some_and(|(modified, ..)| modified + ROUNDING >= time)
+        self.0.is_some_and(|(modified, ..)| {
+            let latest = modified.checked_add(ROUNDING);
+            latest.is_none_or(|latest| latest >= time)
+        })
     }
 }
 
@@ -256,6 +258,24 @@ mod tests {
                 .contains("part of the path is a file, not a directory")
         );
         assert_eq!(message(ErrorKind::TimedOut), "/there: timed out");
+    }
+
+    #[test]
+    fn a_file_has_changed_since_a_time_up_to_two_seconds_after_its_own() {
+        let version = |modified| FileVersion(Some((modified, 0, (0, 0))));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
+        let second = Duration::from_secs(1);
+        assert!(version(time).may_have_changed_since(time + 2 * second));
+        assert!(!version(time).may_have_changed_since(time + 3 * second));
+        // The times of a file may be any.
+        let mut latest = time;
+        for bit in (0..63).rev() {
+            let later = latest.checked_add(Duration::from_secs(1 << bit));
+            latest = later.unwrap_or(latest);
+        }
+        assert_eq!(latest.checked_add(2 * second), None);
+        assert!(version(latest).may_have_changed_since(time));
+        assert!(version(latest).may_have_changed_since(latest));
     }
 
     /// One that could not be read is read again then, though its content is the same.
