@@ -221,6 +221,14 @@ mod tests {
         HOSTILE.to_owned()
     }
 
+    /// Asserts that each text is sanitized, of which there are `texts` in `shown`.
+    fn assert_sanitized(shown: &str, texts: usize) {
+        // Formatted with `Debug`, its backslashes are doubled.
+        let harmless = HARMLESS.replace('\\', r"\\");
+        assert_eq!(shown.matches(&harmless).count(), texts, "{shown}");
+        assert!(!shown.contains("hunter22"), "{shown}");
+    }
+
     #[test]
     fn control_and_bidirectional_characters_are_escaped() {
         assert_eq!(sanitizer().text(HOSTILE, 1000), HARMLESS);
@@ -279,13 +287,7 @@ mod tests {
         assert_eq!(batch.rejected[0].original, HOSTILE.as_bytes());
         batch.checkpoint.clear();
         batch.rejected[0].original.clear();
-        let shown = format!("{batch:?}");
-        assert_eq!(
-            shown.matches("[redacted]").count(),
-            8,
-            "every text: {shown}"
-        );
-        assert!(!shown.contains("hunter22") && !shown.contains("u{1b}[2J\\u{1b}"));
+        assert_sanitized(&format!("{batch:?}"), 8);
     }
 
     #[test]
@@ -308,16 +310,18 @@ mod tests {
             PollError::UnusableCheckpoint(hostile()),
         ] {
             sanitizer().poll_error(&mut error);
-            assert!(!format!("{error:?}").contains("hunter22"), "{error:?}");
+            let texts = 1 + usize::from(matches!(error, PollError::Settings(_)));
+            assert_sanitized(&format!("{error:?}"), texts);
             let mut result = CheckResult {
                 stream: hostile(),
+                // Sanitized already, which changes nothing now.
                 outcome: CheckOutcome::Failed(error),
                 clock_skew_ms: None,
                 account: Some(hostile()),
                 remark: Some(hostile()),
             };
             sanitizer().check_result(&mut result);
-            assert!(!format!("{result:?}").contains("hunter22"), "{result:?}");
+            assert_sanitized(&format!("{result:?}"), texts + 3);
         }
         let mut description = Description {
             name: hostile(),
@@ -339,8 +343,7 @@ mod tests {
             origins: vec![hostile()],
         };
         sanitizer().description(&mut description);
-        let shown = format!("{description:?}");
-        assert_eq!(shown.matches("[redacted]").count(), 11, "{shown}");
+        assert_sanitized(&format!("{description:?}"), 11);
         let schema: Value = serde_json::from_str(&description.settings_schema).unwrap();
         assert_eq!(
             schema["properties"]["a\\u{1b}b"]["description"],
