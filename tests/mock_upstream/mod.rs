@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -12,14 +12,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use source_common::timestamp::time_text;
 use tokio::net::TcpListener;
 
 /// A whole hour that is past, as the audit log writes it. It is the same during the whole run: an event
 /// whose time changes between two polls would be another event.
 static EVENT_TIME: LazyLock<String> = LazyLock::new(|| {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let time = UNIX_EPOCH + Duration::from_secs(since.as_secs() / 3600 * 3600 - 3600);
-    let text = humantime::format_rfc3339_seconds(time).to_string();
+    let text = time_text((since.as_secs() / 3600 * 3600 - 3600) * 1_000);
     text.replace('Z', "+0000")
 });
 

@@ -20,5 +20,6 @@ pub mod reloadable_secret;
 pub mod secret;
 pub mod section;
 pub mod suggestion;
+pub mod timestamp;
 pub mod trust_anchors;
 pub mod value_reference;

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,6 +18,7 @@ use x509_parser::x509::X509Name;
 
 use crate::escape::escape;
 use crate::proxy::ProxyError;
+use crate::timestamp::time_text;
 
 /// Maximum length of a name of a certificate in an error, since it is untrusted text.
 const NAME_CHARS_MAX: usize = 200;
@@ -273,8 +273,7 @@ fn ip_address(bytes: &[u8]) -> Option<String> {
 
 fn format_time(time: &ASN1Time) -> String {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
-    let time: SystemTime = UNIX_EPOCH + Duration::from_secs(seconds);
-    humantime::format_rfc3339_seconds(time).to_string()
+    time_text(seconds.saturating_mul(1_000))
 }
 
 #[cfg(test)]

@@ -310,7 +310,8 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
     // Nothing but its start is known of a stream without an event.
     let newest = behind.filter_map(|stream| stream.newest_ms).min();
     let newest = newest.and_then(|ms| u64::try_from(ms).ok());
-    let newest = newest.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    let newest =
+        newest.and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
     let lag = newest.and_then(|newest| now.duration_since(newest).ok());
     let lag = lag.map(|lag| humantime::format_duration(Duration::from_secs(lag.as_secs())));
     Activity {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use source_common::exit::Exit;
+use source_common::timestamp::time_text;
 use source_runtime::store::{
     Heartbeat, State, StatusMessage, StoredSource, StoredStream, epoch_ms,
 };
@@ -77,14 +78,6 @@ impl<'de> Deserialize<'de> for Time {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom("no RFC 3339 time"))
     }
-}
-
-/// Formats milliseconds since the epoch as RFC 3339 text, to the second.
-#[must_use]
-pub fn time_text(epoch_ms: u64) -> String {
-    const YEAR_9999_END_MS: u64 = 253_402_300_799_000;
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(epoch_ms.min(YEAR_9999_END_MS));
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// The complete report of a host.

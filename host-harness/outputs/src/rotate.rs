@@ -1,5 +1,6 @@
 //! Rotation of event files.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,11 +44,11 @@ impl Rotation {
 pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     // A directory that cannot be read is reported by `process_closed_files`.
     let closed = closed_files(path).unwrap_or_default();
-    let later = closed
-        .iter()
-        .filter_map(|file| Some(file.time? + NAME_STEP));
-    // A name has four digits for the year.
-    let later = later.filter(|later| *later < UNIX_EPOCH + YEAR_10000).max();
+    let times: BTreeSet<SystemTime> = closed.iter().filter_map(|file| file.time).collect();
+    let later = times.iter().map(|time| *time + NAME_STEP);
+    // A name has four digits for the year, and no name follows the last one.
+    let later = later.filter(|later| *later < UNIX_EPOCH + YEAR_10000 && !times.contains(later));
+    let later = later.max();
     let mut time = later.map_or(now, |later| later.max(now));
     let mut named = path_at(path, time);
     while named.exists() {
@@ -57,6 +58,10 @@ pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     named
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time is one of the clock, or earlier than the year 10000"
+)]
 fn path_at(path: &Path, time: SystemTime) -> PathBuf {
     let time = humantime::format_rfc3339_millis(time)
         .to_string()
@@ -279,6 +284,9 @@ mod tests {
         // There is no name after this one, and no such time.
         write("events-99991231T235959.999Z.ndjson");
         write("events-20279999T000000.000Z.ndjson");
+        assert_eq!(name(), "events-20270101T000000.000Z.ndjson");
+        // Nor between these two.
+        write("events-99991231T235959.998Z.ndjson.gz");
         assert_eq!(name(), "events-20270101T000000.000Z.ndjson");
     }
 

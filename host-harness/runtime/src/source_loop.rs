@@ -61,6 +61,9 @@ const IDLE_STORE_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const WAIT_JITTER: f64 = 0.025;
 /// Minimum wait where the component requests one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
+/// Maximum wait that a component can request: 100 years, which can be added to any time. A fleet passes
+/// the wait to the server in nanoseconds of 64 bits.
+const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Minimum wait before refused credentials are tried again: earlier tries may lock the account.
 const REFUSED_WAIT_MIN: Duration = Duration::from_secs(5 * 60);
 /// Maximum wait before refused credentials are tried again.
@@ -648,8 +651,8 @@ impl RunningLoop {
                 return self.give_up("checkpoint", &detail, Failure::settings);
             }
         };
-        self.fail(kind, &detail, Duration::from_millis(wait_ms))
-            .await
+        let wait_min = Duration::from_millis(wait_ms).min(WAIT_MAX);
+        self.fail(kind, &detail, wait_min).await
     }
 
     /// Handles a rate limit on the source as a whole by waiting.
@@ -657,7 +660,7 @@ impl RunningLoop {
         if let Err(end) = self.finish_storing().await {
             return Step::Exit(end);
         }
-        let wait = Duration::from_millis(wait_ms).max(WAIT_MIN);
+        let wait = Duration::from_millis(wait_ms).clamp(WAIT_MIN, WAIT_MAX);
         self.context.source_state.note_error(THROTTLED, detail);
         self.note_next_poll(wait);
         self.log_waits(SystemTime::now());
@@ -747,7 +750,7 @@ impl RunningLoop {
 fn requested_wait(next: NextPoll) -> Option<Duration> {
     match next {
         NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
-            Some(Duration::from_millis(ms).max(WAIT_MIN))
+            Some(Duration::from_millis(ms).clamp(WAIT_MIN, WAIT_MAX))
         }
         NextPoll::Now => None,
     }

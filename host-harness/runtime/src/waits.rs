@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use source_common::timestamp::time_text;
+
 use crate::store::{State, StoredSource};
 
 /// Maximum number of streams that a text lists.
@@ -86,10 +88,8 @@ impl fmt::Display for Wait {
         f.write_str("waiting")?;
         if let Some(until_ms) = self.until_ms {
             // Rounded up, so that the wait does not end after the displayed time.
-            let until_s = until_ms.div_ceil(1000);
-            if let Some(until) = UNIX_EPOCH.checked_add(Duration::from_secs(until_s)) {
-                write!(f, " until {}", humantime::format_rfc3339_seconds(until))?;
-            }
+            let until_ms = until_ms.div_ceil(1_000).saturating_mul(1_000);
+            write!(f, " until {}", time_text(until_ms))?;
         }
         let (named, more) = self.streams.split_at(self.streams.len().min(NAMES_MAX));
         match self.streams.len() {
@@ -157,6 +157,21 @@ mod tests {
     fn of_many_streams_some_are_named() {
         let names: Vec<String> = (0..13).map(|number| format!("siem.{number:02}")).collect();
         let rows: Vec<(&str, State, i64)> = names
+    #[test]
+    fn a_wait_beyond_the_year_9999_is_formatted() {
+        for until_ms in [253_402_300_800_000, u64::MAX] {
+            let wait = Wait {
+                until_ms: Some(until_ms),
+                streams: Vec::new(),
+                reason: "HTTP 429".to_owned(),
+            };
+            assert_eq!(
+                wait.to_string(),
+                "waiting until 9999-12-31T23:59:59Z: HTTP 429"
+            );
+        }
+    }
+
             .iter()
             .map(|name| (name.as_str(), State::Waiting, UNTIL_MS + 1))
             .collect();

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
+use source_common::timestamp::{EPOCH_MS_MAX, time_text};
 use source_runtime::store::{self, StoredSource, epoch_ms};
 use toml::{Table, Value};
 
 use super::print;
-use crate::report::time_text;
 use crate::settings::Settings;
 
 /// Settings that are removed or replaced. All others are kept.
@@ -78,7 +78,8 @@ fn section(
         .and_then(|source_state| source_state.streams.get("siem"))
         .and_then(|siem| siem.newest_ms)
         .and_then(|ms| u64::try_from(ms).ok());
-    let newest = newest_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    let newest =
+        newest_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(EPOCH_MS_MAX)));
     // Writing to a `String` cannot fail.
     let mut text = format!(
         "# Source `{name}`. Keep its name and the state directory: every stream but `siem` continues\n\

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use source_common::exit::{Exit, Failure};
+use source_common::timestamp::time_text;
 use source_runtime::store::{self, StateDir, epoch_ms};
 
 use super::{cache_dir, print};
-use crate::report::time_text;
 use crate::rewind::{RewindError, rewind};
 use crate::settings::Settings;
 use crate::source;

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use source_common::timestamp::{EPOCH_MS_MAX, time_text};
+
 use crate::bindings::{Batch, Description, NoticeKind};
 use crate::store::{StatusMessage, StoredSource, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
@@ -64,7 +66,7 @@ impl StoredSource {
             stream.rejected = stream.rejected.saturating_add(stats.rejected);
             stream.duplicates = stream.duplicates.saturating_add(stats.duplicates);
             stream.caught_up = stats.caught_up;
-            stream.newest_ms = stream.newest_ms.max(stats.newest);
+            stream.newest_ms = stream.newest_ms.max(stats.newest.map(bounded_ms));
             stream.last_request_at = Some(now.clone());
             stream.last_error = None;
         }
@@ -73,8 +75,8 @@ impl StoredSource {
             let state = status.state.into();
             is_worth_storing |= stream.state != state || stream.state_detail != status.detail;
             stream.state = state;
-            stream.until_ms = status.until;
-            stream.collected_until_ms = Some(status.collected_until);
+            stream.until_ms = status.until.map(bounded_ms);
+            stream.collected_until_ms = Some(bounded_ms(status.collected_until));
             stream.quota_remaining = status.quota_remaining;
             stream.state_detail.clone_from(&status.detail);
         }
@@ -160,6 +162,80 @@ fn status_message(kind: &str, detail: &str) -> StatusMessage {
     }
 }
 
+/// Returns a time that a component gave, no later than one that can be formatted.
+fn bounded_ms(epoch_ms: i64) -> i64 {
+    epoch_ms.min(EPOCH_MS_MAX.cast_signed())
+}
+
 fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+    time_text(epoch_ms(SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::{NextPoll, StreamState, StreamStats, StreamStatus};
+    use crate::waits::waits;
+
+    const YEAR_10000_MS: i64 = 253_402_300_800_000;
+
+    fn description() -> Description {
+        Description {
+            name: "test".to_owned(),
+            namespace: "test".to_owned(),
+            version: "1".to_owned(),
+            settings_schema: String::new(),
+            streams: Vec::new(),
+            kinds: Vec::new(),
+            formats: Vec::new(),
+            origins: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn no_time_of_a_component_is_stored_that_cannot_be_formatted() {
+        let batch = Batch {
+            events: String::new(),
+            index: Vec::new(),
+            rejected: Vec::new(),
+            notices: Vec::new(),
+            checkpoint: "c".to_owned(),
+            next: NextPoll::Now,
+            stats: vec![StreamStats {
+                stream: "audit".to_owned(),
+                requests: 1,
+                received_bytes: 0,
+                received: 0,
+                events: 0,
+                rejected: 0,
+                duplicates: 0,
+                caught_up: false,
+                newest: Some(i64::MAX),
+            }],
+            session: None,
+            status: vec![StreamStatus {
+                stream: "audit".to_owned(),
+                state: StreamState::Waiting,
+                until: Some(YEAR_10000_MS),
+                collected_until: YEAR_10000_MS,
+                quota_remaining: None,
+                detail: "audit: the quota is used up".to_owned(),
+            }],
+        };
+        let mut source_state = StoredSource::new("acme");
+        source_state.note_batch(&batch, &description(), 0);
+        let stream = source_state.streams.get("audit").unwrap();
+        let last_ms = Some(YEAR_10000_MS - 1_000);
+        assert_eq!(stream.until_ms, last_ms);
+        assert_eq!(stream.collected_until_ms, last_ms);
+        assert_eq!(stream.newest_ms, last_ms);
+        let waits: Vec<String> = waits(&source_state)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            waits,
+            ["waiting until 9999-12-31T23:59:59Z, stream audit: the quota is used up"]
+        );
+    }
 }
