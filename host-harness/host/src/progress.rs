@@ -264,18 +264,10 @@ struct Activity {
 
 fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
     let next_poll_at_ms = source_state.next_poll_at_ms;
-    if let Some(wait) = waits(source_state).first() {
-        let countdown = Countdown::new("waiting", wait.until_ms);
-        let text = wait.to_string();
-        // The first word is that of the countdown.
-        let rest = text.strip_prefix("waiting").filter(|_| countdown.is_some());
-        return Activity {
-            word: "waiting",
-            countdown,
-            text: rest.unwrap_or(&text).to_owned(),
-        };
-    }
-    if let Some(error) = &source_state.last_error {
+    // A failure comes first; a rate limit on the source as a whole is a wait.
+    if let Some(error) = &source_state.last_error
+        && error.kind != "throttled"
+    {
         let word = match error.kind.as_str() {
             "unauthorized" => "unauthorized",
             _ => "failing",
@@ -287,6 +279,17 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
                 Some(_) => format!(", {}: {}", error.kind, error.detail),
                 None => format!("{}: {}", error.kind, error.detail),
             },
+        };
+    }
+    if let Some(wait) = waits(source_state).first() {
+        let countdown = Countdown::new("waiting", wait.until_ms);
+        let text = wait.to_string();
+        // The first word is that of the countdown.
+        let rest = text.strip_prefix("waiting").filter(|_| countdown.is_some());
+        return Activity {
+            word: "waiting",
+            countdown,
+            text: rest.unwrap_or(&text).to_owned(),
         };
     }
     if source_state.polled_at_ms.is_none() {
@@ -405,6 +408,20 @@ mod tests {
         progress.update(&refused);
         let error = "acme  40 events  next try in 42s, unauthorized: the credentials are refused";
         assert_eq!(line(&progress), error);
+        let mut failing = stored_source(State::Waiting, 140);
+        failing.next_poll_at_ms = Some(1_769_999_200_000);
+        failing.last_error = Some(StatusMessage {
+            at: String::new(),
+            kind: "failing".to_owned(),
+            detail: "siem: HTTP 500".to_owned(),
+        });
+        progress.update(&failing);
+        let error = "acme  40 events  next try in 42s, failing: siem: HTTP 500";
+        assert_eq!(
+            line(&progress),
+            error,
+            "what other streams wait for is in `status`"
+        );
     }
 
     #[test]

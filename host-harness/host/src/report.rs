@@ -904,6 +904,15 @@ mod tests {
         let active = report(&source_state, &runtime_state, &host(3, false));
         assert_eq!((active.state, active.detail.as_str()), (State::Active, ""));
         assert_eq!(active.waits, [expected]);
+        source_state.last_error = Some(error("failing"));
+        let failing = report(&source_state, &runtime_state, &host(3, false));
+        assert_eq!(failing.state, State::Failing);
+        assert_eq!(
+            failing.waits,
+            [expected],
+            "one stream fails, the others wait"
+        );
+        source_state.last_error = None;
         source_state.streams.remove("stream-0");
         let waiting = report(&source_state, &runtime_state, &host(3, false));
         assert_eq!(

@@ -44,7 +44,7 @@ use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::{CheckpointStore, StoreError, StoredSource, epoch_ms};
-use crate::waits::{THROTTLED, Wait, waits};
+use crate::waits::{FAILING, THROTTLED, Wait, waits};
 
 /// How long a poll may continue after a stop was requested.
 const POLL_GRACE: Duration = Duration::from_secs(3);
@@ -596,7 +596,7 @@ impl RunningLoop {
                 if self.context.once && retry_in > FAILING_WAIT_MAX_ONCE {
                     return self.end_once(&detail, retry_in).await;
                 }
-                self.fail("failing", &detail, wait).await
+                self.fail(FAILING, &detail, wait).await
             }
             NextPoll::Now => {
                 self.backoff.reset();
@@ -688,7 +688,7 @@ impl RunningLoop {
         if let Err(end) = self.finish_storing().await {
             return Step::Exit(end);
         }
-        self.context.source_state.note_error("failing", detail);
+        self.context.source_state.note_error(FAILING, detail);
         self.start_storing();
         let name = &self.context.source.name;
         let seconds = wait.as_secs();
@@ -715,7 +715,7 @@ impl RunningLoop {
             return Step::Exit(end);
         }
         // Failing streams have a retry time of their own; the others must not wait longer.
-        let wait = if kind == "failing" {
+        let wait = if kind == FAILING {
             wait_min
         } else {
             self.backoff.delay().max(wait_min)

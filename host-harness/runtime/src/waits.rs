@@ -13,6 +13,8 @@ const NAMES_MAX: usize = 4;
 
 /// The kind under which the source state stores a rate limit on the whole source.
 pub(crate) const THROTTLED: &str = "throttled";
+/// The kind under which the source state stores that some of its streams fail.
+pub(crate) const FAILING: &str = "failing";
 
 /// Streams that a quota or a rate limit holds back for one reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,8 +30,10 @@ pub struct Wait {
 /// Returns the waits of a source, sorted by their end.
 #[must_use]
 pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
-    if let Some(error) = &source_state.last_error {
-        // Whatever else has failed holds back all streams.
+    if let Some(error) = &source_state.last_error
+        && error.kind != FAILING
+    {
+        // Whatever has failed holds back all streams, unless it is some of them.
         let is_wait = error.kind == THROTTLED;
         return is_wait
             .then(|| Wait {
@@ -154,10 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn of_many_streams_some_are_named() {
-        let names: Vec<String> = (0..13).map(|number| format!("siem.{number:02}")).collect();
-        let rows: Vec<(&str, State, i64)> = names
-    #[test]
     fn a_wait_beyond_the_year_9999_is_formatted() {
         for until_ms in [253_402_300_800_000, u64::MAX] {
             let wait = Wait {
@@ -172,6 +172,10 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_many_streams_some_are_named() {
+        let names: Vec<String> = (0..13).map(|number| format!("siem.{number:02}")).collect();
+        let rows: Vec<(&str, State, i64)> = names
             .iter()
             .map(|name| (name.as_str(), State::Waiting, UNTIL_MS + 1))
             .collect();
@@ -200,5 +204,13 @@ mod tests {
         );
         source_state.last_error = Some(error("unavailable"));
         assert!(texts(&source_state).is_empty());
+        // Some of its streams fail, and this one waits.
+        source_state.last_error = Some(error(FAILING));
+        assert_eq!(
+            texts(&source_state),
+            [format!(
+                "waiting until 2026-02-02T02:40:00Z, stream audit: {REASON}"
+            )]
+        );
     }
 }
