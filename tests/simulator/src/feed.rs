@@ -32,25 +32,26 @@ pub(crate) fn respond(
         },
         None => first_since(&items, &request, context.now_ms),
     };
-    let mut file = Vec::new();
-    let take = if matches!(context.effect, Some(Effect::EmptyPage)) {
-        0
-    } else {
-        context.feed_file_records
-    };
-    for item in items.iter_mut().skip(from).take(take) {
-        item.served += 1;
-        file.push(&**item);
-    }
-    let to = from + file.len();
     let text = |name: &str| {
         request
             .get(name)
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
-    let feed_type = text("feedType").to_owned();
+    let mut file = Vec::new();
+    let take = if matches!(context.effect, Some(Effect::EmptyPage)) {
+        0
+    } else {
+        context.feed_file_records
+    };
     let is_stix = text("fileType") == "stix";
+    for item in items.iter_mut().skip(from).take(take) {
+        // Those of CSV are counted as records in another form.
+        item.served += u64::from(is_stix);
+        file.push(&**item);
+    }
+    let to = from + file.len();
+    let feed_type = text("feedType").to_owned();
     let (extension, content, rewritten) = if is_stix {
         ("stix", stix(&file), Vec::new())
     } else {
