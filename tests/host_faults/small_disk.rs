@@ -1,8 +1,8 @@
 //! A small disk, which a test can fill or make read-only.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A small disk in a mount namespace of its own, which ends when this value is dropped. Only
@@ -17,36 +17,45 @@ impl Disk {
     /// Mounts a disk of that size. `None` where the system does not allow it, which is reported.
     pub(crate) fn new(path: PathBuf, mib: u32) -> Option<Self> {
         fs::create_dir(&path).unwrap();
+        let mounted = Self::mount(&path, mib);
+        if let Err(reason) = &mounted {
+            let test = std::thread::current();
+            let test = test.name().unwrap_or("a test");
+            let mut stderr = io::stderr();
+            writeln!(stderr, "LEFT OUT: {test} needs a disk of its own: {reason}").unwrap();
+        }
+        mounted.ok()
+    }
+
+    /// Mounts the disk. The error is the reason why the system does not allow it.
+    fn mount(path: &Path, mib: u32) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("unshare: {error}");
+        let mut refusals = Vec::new();
         for (flags, in_user_namespace) in [("-m", false), ("-rm", true)] {
             let mut holder = Command::new("unshare")
                 .args([flags, "sh", "-c"])
                 .arg("mount -t tmpfs -o size=$1m small \"$2\" && echo mounted && cat")
                 .args(["sh", &mib.to_string()])
-                .arg(&path)
+                .arg(path)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                .stderr(Stdio::null())
+                .stderr(Stdio::piped())
                 .spawn()
-                .ok()?;
+                .map_err(failed)?;
             let mut line = String::new();
-            let mut stdout = BufReader::new(holder.stdout.take()?);
-            stdout.read_line(&mut line).ok()?;
+            let mut stdout = BufReader::new(holder.stdout.take().unwrap());
+            stdout.read_line(&mut line).map_err(failed)?;
             if line == "mounted\n" {
-                return Some(Self {
+                return Ok(Self {
                     holder,
                     in_user_namespace,
-                    path,
+                    path: path.to_owned(),
                 });
             }
-            holder.wait().ok()?;
+            let refused = holder.wait_with_output().map_err(failed)?;
+            refusals.push(String::from_utf8_lossy(&refused.stderr).trim().to_owned());
         }
-        let mut stderr = std::io::stderr();
-        writeln!(
-            stderr,
-            "LEFT OUT: a disk of its own needs a mount namespace"
-        )
-        .unwrap();
-        None
+        Err(refusals.join("; "))
     }
 
     /// Returns the path of the disk outside of its namespace.
