@@ -25,7 +25,7 @@ pub struct PollResult {
     pub notices: Slice,
     pub checkpoint: Slice,
     pub session: [u32; 3],
-    /// The variant, and its milliseconds.
+    /// The variant, and its milliseconds: 0 `now`, 1 `caught-up`, 2 `throttled`, 3 `failing`.
     pub next: [u64; 2],
     pub stats: Slice,
     pub status: Slice,

@@ -223,6 +223,71 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("poll 1,").count(), 4, "{log}");
     assert_eq!(log.matches("poll 2,").count(), 1, "{log}");
+    let failures: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("failing: "))
+        .collect();
+    assert_eq!(failures.len(), 1, "{log}");
+    assert!(failures[0].contains("source=failing-for-60-s"), "{log}");
+
+    // Of the others, one run ends for the one that is caught up.
+    fs::remove_dir_all(setup.path("state")).unwrap();
+    let mut host = HostProcess::start(setup.command("run --once"));
+    for line in [
+        "caught up source=caught-up-for-60-s",
+        "caught up source=caught-up-for-1-s",
+        "poll 1, 1 of its instance source=throttled-for-60-s",
+    ] {
+        if !host.log.contains(line) {
+            host.wait_for(line);
+        }
+    }
+    let (_, log) = host.stop();
+    assert!(!log.contains("caught up source=throttled"), "{log}");
+    assert!(!log.contains("caught up source=failing"), "{log}");
+}
+
+#[test]
+fn a_wait_beyond_every_date_is_shown_and_ends_no_source() {
+    let setup = Setup::new(small_config(), "");
+    let component = compile_scripted(setup.folder.path(), "none");
+    add(&setup, &source("waits", &component, "waits for ever"));
+    add(
+        &setup,
+        &source("throttled", &component, "throttled for ever"),
+    );
+    let mut host = HostProcess::start(setup.command("run"));
+    for line in [
+        "the quota is used up source=waits",
+        "HTTP 429 source=throttled",
+    ] {
+        if !host.log.contains(line) {
+            host.wait_for(line);
+        }
+    }
+    let waits = |name: &str| {
+        let status = setup.command("status").arg("--json").output().unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        status_of(&status, name)["waits"][0]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    wait_until("both are stored", || {
+        !waits("waits").is_empty() && !waits("throttled").is_empty()
+    });
+    assert_eq!(
+        waits("waits"),
+        "waiting until 9999-12-31T23:59:59Z, stream s: the quota is used up"
+    );
+    assert!(
+        waits("throttled").ends_with("Z: HTTP 429"),
+        "{}",
+        waits("throttled")
+    );
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("internal error"), "{log}");
 }
 
 #[test]

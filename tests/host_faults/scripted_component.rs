@@ -219,6 +219,20 @@ struct Stats {
     newest: [u64; 2],
 }
 
+/// The first millisecond that no text of four digits for the year expresses.
+const YEAR_10000_MS: u64 = 253_402_300_800_000;
+
+#[repr(C, align(8))]
+struct Status {
+    stream: Slice,
+    /// 0 `active`, 1 `waiting`, 2 `not-permitted`, 3 `failing`.
+    state: u64,
+    until: [u64; 2],
+    collected_until: u64,
+    quota_remaining: [u32; 2],
+    detail: Slice,
+}
+
 fn stats(stream: Slice, received: u64, events: u64, rejected: u64, duplicates: u64) -> Stats {
     Stats {
         stream,
@@ -240,14 +254,14 @@ fn empty_result() -> PollResult {
 /// Reports in a notice the number of this poll, which the session counts, and that among those of
 /// this instance, and when to poll next.
 fn report_poll(result: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
-    let of_run = session.parse().unwrap_or(0) + 1;
+    let run_polls = session.parse().unwrap_or(0) + 1;
     result.next = next;
-    let Slice(at, bytes) = leak_text(format!("{of_run}"));
+    let Slice(at, bytes) = leak_text(format!("{run_polls}"));
     result.session = [1, at.addr() as u32, bytes as u32];
     result.notices = one(Notice {
         stream: text("s"),
         kind: 0,
-        detail: leak_text(format!("poll {of_run}, {polls} of its instance")),
+        detail: leak_text(format!("poll {run_polls}, {polls} of its instance")),
     });
 }
 
@@ -306,8 +320,22 @@ extern "C" fn poll(
         _ if max_requests == 0 => {}
         "caught up for 1 s" => report_poll(&mut result, session, polls, [1, 1_000]),
         "caught up for 60 s" => report_poll(&mut result, session, polls, [1, 60_000]),
-        "failing for 60 s" => report_poll(&mut result, session, polls, [2, 60_000]),
-        "throttled for 60 s" => report_poll(&mut result, session, polls, [3, 60_000]),
+        "failing for 60 s" => report_poll(&mut result, session, polls, [3, 60_000]),
+        "throttled for 60 s" => report_poll(&mut result, session, polls, [2, 60_000]),
+        "waits for ever" => {
+            result.next = [2, u64::MAX];
+            result.status = one(Status {
+                stream: text("s"),
+                state: 1,
+                until: [1, YEAR_10000_MS],
+                collected_until: YEAR_10000_MS,
+                quota_remaining: [0, 0],
+                detail: text("the quota is used up"),
+            });
+        }
+        "throttled for ever" => {
+            return error_with_wait(5, String::from("HTTP 429"), u64::MAX);
+        }
         "new streams" => {
             let notices = (0..900).map(|number| Notice {
                 stream: leak_text(format!("s{polls}-{number}")),
@@ -401,10 +429,14 @@ extern "C" fn poll(
 
 /// An error with a text: 3 `denied`, 4 `unavailable`, 5 `throttled`.
 fn error(variant: u64, detail: String) -> usize {
+    error_with_wait(variant, detail, 0)
+}
+
+fn error_with_wait(variant: u64, detail: String, retry_after_ms: u64) -> usize {
     leak(Error {
         is_error: 1,
         variant,
         texts: [leak_text(detail), EMPTY],
-        retry_after_ms: 0,
+        retry_after_ms,
     })
 }
