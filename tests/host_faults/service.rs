@@ -178,7 +178,8 @@ fn every_failure_that_ends_the_process_is_in_its_log_file() {
     assert_eq!(lines[0]["level"], "ERROR");
 }
 
-/// Vector starts the next host while this one would hold the state directory.
+/// Vector starts the next host; if this one did not end, it would still hold the lock on the state
+/// directory.
 #[test]
 fn an_idle_host_ends_when_the_reader_of_its_events_is_gone() {
     let setup = Setup::new(small_config(), AUDIT);

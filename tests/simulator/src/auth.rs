@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::request::{Request, find, parse_form};
 use crate::response::SimulatedResponse;
 
-/// Tokens, credentials and quotas of the API.
+/// The credentials of the application, and the tokens granted.
 #[derive(Debug)]
 pub(crate) struct Auth {
     pub(crate) client_id: String,

@@ -75,6 +75,7 @@ fn split_at_placeholder(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((head.to_vec(), tail.to_vec()))
 }
 
-/// Larger than deflate's window, so that the file compresses no better than mail.
+/// Together the templates are larger than deflate's window, so that the file compresses no better than
+/// mail.
 const TEMPLATES: u64 = 96;
 const PLACEHOLDER: &str = "@@@@@@@@@@@@@@@@@@@@";

@@ -44,8 +44,8 @@ pub(crate) fn generate_spread(
 ) -> Vec<Item> {
     let groups = i64::from(count / GROUP_RECORDS + 1);
     let step_ms = (now_ms - from_ms).max(0) / groups;
-    // Groups do not end where pages do: with pages of 10, 100 and 500 one of five that begins two
-    // records before the boundary is cut by it.
+    // Groups are shifted by two records, so a page boundary at a multiple of 10 always falls inside a
+    // group.
     let group = |number: u32| i64::from((number + GROUP_RECORDS / 2) / GROUP_RECORDS);
     let at_ms = |number: u32| now_ms - 1000 - step_ms * group(number);
     (0..count)

@@ -45,7 +45,9 @@ impl Ledger {
             .sum()
     }
 
-    /// Returns the identities of the records that were served whole, and how often.
+    /// Returns the identities of the records that were served, and how often. Those of a batch file
+    /// count once it was sent whole; those of a POST log, a feed or the event endpoint when the
+    /// response is built, even if a fault cuts its body.
     pub fn served(&self, stream: &str) -> impl Iterator<Item = (&str, u64)> {
         let served = self
             .streams

@@ -34,7 +34,7 @@ struct RecordExport {
     count: u32,
 }
 
-/// Writes that many records into a file for each stream, the same number of each.
+/// Divides about `count` records evenly among one file for each stream.
 fn write_records(config: &Config, to: &Path, count: u32) -> io::Result<()> {
     std::fs::create_dir_all(to)?;
     let streams = streams();
@@ -160,7 +160,7 @@ const USAGE: &str = "\
 usage: mimecast-simulator [flags]
   --port N, --storage-port N     ports on 127.0.0.1 (free ones)
   --seed N, --now-ms N, --skew-ms N
-  --types A,B                    event types, or `all` (the ten of the Cloud Gateway)
+  --types A,B                    event types, or `all`; default: the ten of the Cloud Gateway
   --pages N, --files-per-page N, --records-per-file N, --record-bytes N
   --log-records N, --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
   --gzip-level N                 from 0 to 9 (6)

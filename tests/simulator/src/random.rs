@@ -7,7 +7,8 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// Creates a generator for one purpose. Another purpose or label gives an unrelated sequence.
+    /// Creates a generator for one purpose. Another purpose or label gives an unrelated sequence; of a
+    /// purpose, the last eight bytes count.
     pub(crate) fn new(seed: u64, purpose: &str, labels: &[u64]) -> Self {
         let mut random = Self { state: seed };
         let purpose = purpose

@@ -23,7 +23,7 @@ pub(crate) fn dlp(builder: &mut LogRecordBuilder) -> Value {
     })
 }
 
-/// Generates a held message. Its id is its own, and the row is the same each time.
+/// Generates a held message. Each has a unique id, and the same row is returned on every request.
 pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
     let (reason, id) = builder.pick(&[
         (

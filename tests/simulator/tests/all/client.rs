@@ -35,7 +35,7 @@ impl Response {
     }
 }
 
-/// A small_config tenant at a fixed time.
+/// A small tenant at a fixed time.
 pub(crate) fn small_config() -> Config {
     Config {
         pages: 2,
