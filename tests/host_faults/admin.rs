@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::requests::RequestFixture;
+use crate::requests::CommandFixture;
 use crate::server::{Server, response};
 use crate::setup::{DEADLINE, HostProcess};
 
@@ -16,7 +16,7 @@ const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":18
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 
 /// A host with an admin server, and the address of that.
-fn start(fixture: &RequestFixture) -> (HostProcess, String) {
+fn start(fixture: &CommandFixture) -> (HostProcess, String) {
     let path = fixture.folder.path().join("host.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
@@ -64,7 +64,7 @@ fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
         _ => response(200, EMPTY),
     });
     let url = api.url();
-    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let fixture = CommandFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
     let (_host, address) = start(&fixture);
     let source = wait_for_state(&address, "active");
     assert_eq!(source["has_checkpoint"], true, "{source:#}");
@@ -85,7 +85,7 @@ fn a_source_whose_credentials_are_refused_is_unauthorized_at_once() {
     let refusal = r#"{"fail":[{"code":"InvalidClientIdentifier","message":"no"}]}"#;
     let api = Server::start(move |_| response(401, refusal));
     let url = api.url();
-    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let fixture = CommandFixture::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
     let (_host, address) = start(&fixture);
     let source = wait_for_state(&address, "unauthorized");
     assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");

@@ -63,14 +63,14 @@ fn report_error(text: Slice) -> usize {
     #[repr(C)]
     struct Error {
         is_error: u64,
-        internal: u64,
+        variant: u64,
         text: Slice,
     }
 
     let at = allocate(core::ptr::null(), 0, 8, size_of::<Error>());
     let error = Error {
         is_error: 1,
-        internal: 7,
+        variant: 7,
         text,
     };
     // The memory is new, and nothing else refers to it.

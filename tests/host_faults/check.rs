@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::requests::RequestFixture;
+use crate::requests::CommandFixture;
 use crate::server::{Server, response};
 use crate::setup::{Setup, assert_success, small_config};
 
@@ -21,7 +21,7 @@ fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
         _ => response(200, EMPTY),
     });
     let url = api.url();
-    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), "");
+    let fixture = CommandFixture::new(&url, &format!("\"{url}\""), "");
     let (output, output_text) = fixture.run(&["check"]);
     assert_success(&output);
     assert_eq!(

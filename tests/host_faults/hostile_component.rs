@@ -123,7 +123,7 @@ extern "C" fn poll(
     };
     let does = |what: &str| has_checkpoint != 0 && settings.contains(&format!("\"{what}\""));
     if does("loops") {
-        execute();
+        busy_loop();
     }
     if does("memory") {
         fill_memory();
@@ -153,7 +153,7 @@ fn take(at: *mut u8, bytes: usize) -> String {
     }
 }
 
-fn execute() -> ! {
+fn busy_loop() -> ! {
     let mut number = 0_u64;
     loop {
         number = black_box(number.wrapping_add(1));

@@ -640,9 +640,9 @@ fn a_state_file_that_lost_its_checkpoint_is_no_fresh_start() {
     let setup = Setup::new(small_config(), "");
     assert_success(&setup.run_once());
     let path = setup.path("state/acme.checkpoint.json");
-    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    record["checkpoint"] = Value::Null;
-    fs::write(&path, record.to_string()).unwrap();
+    let mut stored: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    stored["checkpoint"] = Value::Null;
+    fs::write(&path, stored.to_string()).unwrap();
     let events = count_lines(&setup.path("events.ndjson"));
     let run = setup.run_once();
     assert_eq!(run.status.code(), Some(78), "{}", stderr(&run));

@@ -15,11 +15,11 @@ use crate::setup::link_machine_code;
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 
 /// A folder with a settings file, and a host that is run there.
-pub(crate) struct RequestFixture {
+pub(crate) struct CommandFixture {
     pub(crate) folder: TempDir,
 }
 
-impl RequestFixture {
+impl CommandFixture {
     /// A source of that API; `allow` are origins beside it.
     pub(crate) fn new(api: &str, allow: &str, settings: &str) -> Self {
         let folder = TempDir::new().unwrap();
@@ -57,13 +57,13 @@ fn unreachable_url() -> String {
 #[test]
 fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
     let api = unreachable_url();
-    let refused = RequestFixture::new(
+    let refused = CommandFixture::new(
         &api,
         &format!("\"{api}\""),
         "streams = [\"audit\", \"dlp\"]",
     );
     // That list replaces the one of the component, which has the API.
-    let denied = RequestFixture::new(&api, "\"https://other.invalid\"", "");
+    let denied = CommandFixture::new(&api, "\"https://other.invalid\"", "");
     let settings = denied.folder.path().join("host.toml");
     let text = fs::read_to_string(&settings).unwrap();
     let text = text.replace(&format!("base_url = \"{api}\"\n"), "");
@@ -108,7 +108,7 @@ fn a_response_that_comes_before_the_request_body_was_read_is_read() {
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
-    let fixture = RequestFixture::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
+    let fixture = CommandFixture::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
     for _ in 0..5 {
         let (_, output_text) = fixture.run(&["check"]);
         assert!(
@@ -146,7 +146,7 @@ fn four_thousand_requests_are_made_by_one_instance() {
     });
     let url = api.url();
     let settings = "streams = [\"audit\"]\nstart = \"1h\"";
-    let fixture = RequestFixture::new(&url, &format!("\"{url}\""), settings);
+    let fixture = CommandFixture::new(&url, &format!("\"{url}\""), settings);
     let (output, output_text) = fixture.run(&["run", "--once"]);
     assert_eq!(output.status.code(), Some(0), "{output_text}");
     assert!(

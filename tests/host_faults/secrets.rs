@@ -312,8 +312,8 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
     // Each repeats the header, and one also what it has made of it.
     let receivers = ["", "", PASSWORD].map(refuses);
     let [bearer, splunk, password] = receivers.each_ref().map(Server::url);
-    let closed = Server::start(|_| Vec::new());
-    let address = closed.address;
+    let silent = Server::start(|_| Vec::new());
+    let address = silent.address;
     let user = "username = \"u\"";
     for (output, reason) in [
         (
@@ -350,7 +350,7 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
     }
     assert_no_secret_except(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
     // It has not authenticated itself.
-    assert_no_secret_except(&[], "a receiver that says nothing", &closed.received());
+    assert_no_secret_except(&[], "a receiver that says nothing", &silent.received());
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn a_log_file_is_closed_at_sigusr1_also_where_only_warnings_are_logged() {
 }
 
 #[test]
-fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
+fn no_watchdog_message_is_sent_unless_the_service_manager_asks() {
     let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
@@ -134,7 +134,7 @@ fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
 fn every_failure_that_ends_the_process_is_in_its_log_file() {
     let setup = Setup::new(small_config(), AUDIT);
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let ends = |settings: &str, command: &mut Command| -> (Output, String) {
+    let run_to_end = |settings: &str, command: &mut Command| -> (Output, String) {
         fs::write(setup.path("host.toml"), settings).unwrap();
         let _ = fs::remove_file(setup.path("log"));
         let output = command.args(["--log-file", "log"]).output().unwrap();
@@ -149,18 +149,18 @@ fn every_failure_that_ends_the_process_is_in_its_log_file() {
 
     let bad = format!("unknown_key = 1\n{good}");
     let run = || setup.command("run");
-    let ended = ends(&bad, &mut run());
+    let ended = run_to_end(&bad, &mut run());
     assert_logged(&ended, 78, "unknown_key");
     let stderr = String::from_utf8_lossy(&ended.0.stderr);
     assert!(stderr.starts_with("error: "), "{stderr}");
 
     let unset = good.replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE\" }");
-    assert_logged(&ends(&unset, &mut run()), 78, "NO_SUCH_VARIABLE");
+    assert_logged(&run_to_end(&unset, &mut run()), 78, "NO_SUCH_VARIABLE");
 
     fs::write(setup.path("host.toml"), &good).unwrap();
     let mut first = HostProcess::start(setup.command("run"));
     first.wait_for("started");
-    assert_logged(&ends(&good, &mut run()), 1, "state directory");
+    assert_logged(&run_to_end(&good, &mut run()), 1, "state directory");
     let (status, log) = first.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
@@ -200,10 +200,10 @@ fn an_idle_host_ends_when_the_reader_of_its_events_is_gone() {
     wait_until("all events", || reading.is_finished());
     let (lines, events) = reading.join().unwrap();
     assert_eq!(lines, 300, "the host has ended");
-    let record = setup.path("state/acme.checkpoint.json");
+    let checkpoint_file = setup.path("state/acme.checkpoint.json");
     wait_until("that the source is caught up", || {
-        let record = fs::read_to_string(&record).unwrap_or_default();
-        record.contains("\"caught_up\": true")
+        let stored = fs::read_to_string(&checkpoint_file).unwrap_or_default();
+        stored.contains("\"caught_up\": true")
     });
     assert!(host.try_wait().unwrap().is_none());
     drop(events);
