@@ -221,7 +221,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
     let bytes = state.checkpoint.as_ref().unwrap().len();
     println!("a checkpoint of {bytes} bytes after {} polls", state.polls);
     assert!(bytes <= 768 * 1024, "{bytes}");
-    let ledger = simulator.ledger().of_tenant("acme");
+    let ledger = simulator.ledger().with_event_ids("acme");
     assert_eq!(&ids, ledger.expected("held-messages"));
     assert_eq!(ids.len(), HELD + 3 * 140);
     assert_eq!(releases.len(), released);

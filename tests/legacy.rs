@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_key};
+use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_record_id};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,15 +36,15 @@ impl LegacySetup {
             simulator: LegacySimulator::start(config).unwrap(),
             folder: TempDir::new().unwrap(),
         };
-        let (url, keys) = (setup.simulator.url(), setup.simulator.keys());
+        let (url, credentials) = (setup.simulator.url(), setup.simulator.credentials());
         for (name, secret) in [
-            ("app-key", &keys.app_key),
-            ("access-key", &keys.access_key),
-            ("secret-key", &keys.secret_key),
+            ("app-key", &credentials.app_key),
+            ("access-key", &credentials.access_key),
+            ("secret-key", &credentials.secret_key),
         ] {
             std::fs::write(setup.path(name), secret).unwrap();
         }
-        let (app_id, email) = (keys.app_id, keys.email);
+        let (app_id, email) = (credentials.app_id, credentials.email);
         let text = format!(
             "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{url}\"]\nmax_events = 300\n\
              [source.settings]\napi = \"1.0\"\ndiscovery_url = \"{url}\"\nemail = \"{email}\"\n\
@@ -115,7 +115,7 @@ impl LegacySetup {
         let whole = text.rfind('\n').map_or(0, |at| at + 1);
         for line in text[..whole].lines() {
             let event: Value = serde_json::from_str(line).unwrap();
-            let key = legacy_key(&event["record"]).expect("a record of the tenant");
+            let key = legacy_record_id(&event["record"]).expect("a record of the tenant");
             let id = event["id"].as_str().unwrap().to_owned();
             delivered.entry(key).or_default().insert(id);
         }
@@ -223,8 +223,8 @@ fn refused_keys_exit_77_and_say_what_to_do() {
     for verb in ["check", "run"] {
         refused(verb, "app_key, access_key and secret_key");
     }
-    let keys = setup.simulator.keys();
-    std::fs::write(setup.path("secret-key"), keys.secret_key).unwrap();
+    let credentials = setup.simulator.credentials();
+    std::fs::write(setup.path("secret-key"), credentials.secret_key).unwrap();
     setup.simulator.fail_next(siem, 200, "err_developer_key");
     let check = setup.output("check", &[]).stdout;
     let check = String::from_utf8(check).unwrap();

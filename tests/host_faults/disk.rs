@@ -42,7 +42,7 @@ fn assert_complete(setup: &Setup, events: &[(String, String)]) {
     let ledger = setup.simulator.ledger();
     for stream in ledger.streams().filter(of_both) {
         let tenant = if stream == "audit" { "other" } else { "acme" };
-        let ledger = ledger.of_tenant(tenant);
+        let ledger = ledger.with_event_ids(tenant);
         let ids: BTreeSet<&str> = ids_of_stream(events, stream)
             .map(|id| ledger.original(stream, id))
             .collect();

@@ -238,7 +238,7 @@ impl Setup {
 
     /// Returns the ledger of all records that exist, by the ids that they have as events of the source.
     pub(crate) fn ledger(&self) -> Ledger {
-        self.simulator.ledger().of_tenant("acme")
+        self.simulator.ledger().with_event_ids("acme")
     }
 
     /// How many records there are.

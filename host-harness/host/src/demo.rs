@@ -170,7 +170,7 @@ fn is_stdout(path: impl AsRef<Path>) -> bool {
 
 /// Formats a table by stream, compared with what the simulator served.
 fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String {
-    let ledger = simulator.ledger().of_tenant("demo");
+    let ledger = simulator.ledger().with_event_ids("demo");
     let mut table = Table::new(&[
         "stream",
         "received",

@@ -24,7 +24,7 @@ pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
     let info = text
         .replace("{user}", &user)
         .replace("{last, first}", &last_first(name))
-        .replace("{ip}", &address(random, odd_shapes))
+        .replace("{ip}", &ip_or_null(random, odd_shapes))
         .replace("{when}", &when(random, at_ms, odd_shapes))
         .replace("{n}", &number.to_string());
     let without_user = audit_type == "Completed Directory Sync";
@@ -62,7 +62,7 @@ fn last_first(name: &str) -> String {
     }
 }
 
-fn address(random: &mut Random, odd_shapes: bool) -> String {
+fn ip_or_null(random: &mut Random, odd_shapes: bool) -> String {
     if odd_shapes && random.chance(60) {
         "null".to_owned()
     } else {

@@ -71,7 +71,7 @@ pub(crate) struct BatchFile {
     content: OnceLock<Content>,
     /// Set by the first response and never changed after it: the modified file if a fault added a
     /// line, else `None`.
-    first_response: OnceLock<Option<ModifiedFile>>,
+    modification: OnceLock<Option<ModifiedFile>>,
     served: AtomicU64,
     faults: AtomicU64,
     deleted: AtomicBool,
@@ -105,7 +105,7 @@ impl BatchFile {
             spec,
             record_generator: generator,
             content: OnceLock::new(),
-            first_response: OnceLock::new(),
+            modification: OnceLock::new(),
             served: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
@@ -122,8 +122,8 @@ impl BatchFile {
 
     /// Returns the bytes of a response. If the effect of the first one adds a line to
     /// the file, it stays there for all later responses.
-    pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
-        let modified = self.first_response.get_or_init(|| {
+    pub(crate) fn response_bytes(&self, effect: Option<&Effect>) -> Bytes {
+        let modified = self.modification.get_or_init(|| {
             let line = line::for_effect(effect?, self.record_generator.event_type)?;
             Some(ModifiedFile {
                 gzip: line.insert_into(&self.content().gzip).into(),
@@ -136,12 +136,12 @@ impl BatchFile {
 
     /// Returns whether the file was answered before, so that its lines can no longer change.
     pub(crate) fn was_answered(&self) -> bool {
-        self.first_response.get().is_some()
+        self.modification.get().is_some()
     }
 
     /// Returns the kind of the line that a fault has added to it.
     pub(crate) fn injected_line(&self) -> Option<&LineKind> {
-        let modified = self.first_response.get()?.as_ref()?;
+        let modified = self.modification.get()?.as_ref()?;
         Some(&modified.line_kind)
     }
 

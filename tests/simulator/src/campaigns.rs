@@ -53,7 +53,7 @@ pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> SimulatedResponse
 /// Answers with a page of the people of one campaign.
 pub(crate) fn people(
     log: &mut Log,
-    row: &PostEndpoint,
+    post_endpoint: &PostEndpoint,
     body: &[u8],
     context: &RequestContext<'_>,
 ) -> SimulatedResponse {
@@ -74,7 +74,7 @@ pub(crate) fn people(
         includes: &includes,
         show: &show,
     };
-    log.response_for(row, body, context, &view)
+    log.response_for(post_endpoint, body, context, &view)
 }
 
 fn campaign_of(item: &Item) -> Option<&str> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
-use crate::feed::RewrittenRecord;
+use crate::feed::RewrittenIdentity;
 use crate::identity::is_log_position_key;
 use crate::items::identity_of;
 use crate::request::Request;
@@ -21,7 +21,7 @@ pub(crate) fn respond(
     request: &Request,
     (now_ms, odd_shapes): (i64, bool),
     effect: Option<&Effect>,
-) -> (SimulatedResponse, Vec<RewrittenRecord>) {
+) -> (SimulatedResponse, Vec<RewrittenIdentity>) {
     let refused = |response| (response, Vec::new());
     let size = match request.parameter("pageSize").map(str::parse::<usize>) {
         None => PAGE_EVENTS_MAX,
@@ -79,7 +79,7 @@ pub(crate) fn respond(
 #[derive(Default)]
 struct Page {
     events: Vec<Value>,
-    rewritten: Vec<RewrittenRecord>,
+    rewritten: Vec<RewrittenIdentity>,
 }
 
 impl Page {

@@ -307,7 +307,7 @@ impl Faults {
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
-    pub(crate) fn apply_next(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
+    pub(crate) fn effect_for(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
         let mut effect = None;
         for scripted in &mut self.scripted {
             if !target.is_matched_by(&scripted.fault) {

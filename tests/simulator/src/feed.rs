@@ -12,8 +12,8 @@ use crate::response::SimulatedResponse;
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;
 
-/// A record that is sent in another form: the identity of that form, and the original identity.
-pub(crate) type RewrittenRecord = (Identity, Identity);
+/// The identity of a record in another form in which it is sent, and its original identity.
+pub(crate) type RewrittenIdentity = (Identity, Identity);
 
 /// Answers a request for the next file.
 pub(crate) fn respond(
@@ -21,7 +21,7 @@ pub(crate) fn respond(
     stream: &str,
     body: &[u8],
     context: &RequestContext<'_>,
-) -> (SimulatedResponse, Vec<RewrittenRecord>) {
+) -> (SimulatedResponse, Vec<RewrittenIdentity>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let request = body.pointer("/data/0").cloned().unwrap_or_default();
     let mut items = log.by_arrival();
@@ -133,7 +133,7 @@ fn csv(file: &[&Item]) -> String {
 }
 
 /// Returns the rows of a file as the records that a reader makes of them.
-fn rewritten(stream: &str, file: &[&Item]) -> Vec<RewrittenRecord> {
+fn rewritten(stream: &str, file: &[&Item]) -> Vec<RewrittenIdentity> {
     let rewrite = |item: &&Item| {
         let row: serde_json::Map<String, Value> = COLUMNS
             .iter()

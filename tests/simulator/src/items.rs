@@ -37,7 +37,7 @@ impl Item {
 
 /// Generates records that are spread over the time before now, several of them in the same second.
 pub(crate) fn generate_spread(
-    row: &'static PostEndpoint,
+    post_endpoint: &'static PostEndpoint,
     (seed, odd_shapes): (u64, bool),
     count: u32,
     (from_ms, now_ms): (i64, i64),
@@ -49,25 +49,36 @@ pub(crate) fn generate_spread(
     let group = |number: u32| i64::from((number + GROUP_RECORDS / 2) / GROUP_RECORDS);
     let at_ms = |number: u32| now_ms - 1000 - step_ms * group(number);
     (0..count)
-        .map(|number| item(row, (seed, odd_shapes), u64::from(number), at_ms(number)))
+        .map(|number| {
+            item(
+                post_endpoint,
+                (seed, odd_shapes),
+                u64::from(number),
+                at_ms(number),
+            )
+        })
         .collect()
 }
 
 /// Returns the item of that number.
 pub(crate) fn item(
-    row: &'static PostEndpoint,
+    post_endpoint: &'static PostEndpoint,
     (seed, odd_shapes): (u64, bool),
     number: u64,
     at_ms: i64,
 ) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
     let mut builder = LogRecordBuilder {
-        random: Random::new(seed, row.stream, &[number]),
+        random: Random::new(seed, post_endpoint.stream, &[number]),
         number,
         at_ms,
         odd_shapes,
     };
-    Item::new(row.stream, at_ms, (row.generate_record)(&mut builder))
+    Item::new(
+        post_endpoint.stream,
+        at_ms,
+        (post_endpoint.generate_record)(&mut builder),
+    )
 }
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical

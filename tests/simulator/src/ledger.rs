@@ -136,10 +136,10 @@ impl Ledger {
     /// Returns the same ledger with the ids that the records have as events of a tenant: BLAKE3 of
     /// the identity, the occurrence (1) and the name.
     #[must_use]
-    pub fn of_tenant(&self, tenant: &str) -> Self {
+    pub fn with_event_ids(&self, tenant: &str) -> Self {
         let id = |identity: &String| first_event_id(identity, tenant);
         let all = |identities: &BTreeSet<String>| identities.iter().map(id).collect();
-        let with_event_ids = |stream_ledger: &StreamLedger| StreamLedger {
+        let convert = |stream_ledger: &StreamLedger| StreamLedger {
             expected: all(&stream_ledger.expected),
             served: stream_ledger
                 .served
@@ -162,7 +162,7 @@ impl Ledger {
         let streams = self.streams.iter();
         Self {
             streams: streams
-                .map(|(stream, of)| (stream.clone(), with_event_ids(of)))
+                .map(|(stream, of)| (stream.clone(), convert(of)))
                 .collect(),
         }
     }

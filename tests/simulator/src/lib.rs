@@ -50,7 +50,9 @@ pub use event_type::EventType;
 pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
 pub use identity::{first_event_id, identity};
 pub use ledger::Ledger;
-pub use legacy::{LegacyConfig, LegacyKeys, LegacyRequests, LegacySimulator, legacy_key};
+pub use legacy::{
+    LegacyConfig, LegacyCredentials, LegacyRequests, LegacySimulator, legacy_record_id,
+};
 pub use permissions::StreamRefusal;
 pub use sample_records::{sample_records, streams};
 pub use simulator::Simulator;

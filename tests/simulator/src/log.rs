@@ -86,7 +86,7 @@ impl Log {
     /// `next` that leads nowhere.
     pub(crate) fn respond(
         &mut self,
-        row: &PostEndpoint,
+        post_endpoint: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
     ) -> SimulatedResponse {
@@ -94,18 +94,18 @@ impl Log {
             includes: &|_| true,
             show: &Value::clone,
         };
-        self.response_for(row, body, context, &all)
+        self.response_for(post_endpoint, body, context, &all)
     }
 
     /// Answers a request for a page of some of the items, each in another form.
     pub(crate) fn response_for(
         &mut self,
-        row: &PostEndpoint,
+        post_endpoint: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
         view: &View<'_>,
     ) -> SimulatedResponse {
-        let query = match Query::parse(row, body, context) {
+        let query = match Query::parse(post_endpoint, body, context) {
             Ok(query) => query,
             Err(response) => return response,
         };
@@ -130,7 +130,7 @@ impl Log {
         if let (Some(next), Some(pagination)) = (next, pagination.as_object_mut()) {
             pagination.insert("next".to_owned(), Value::String(next));
         }
-        let data = match row.items_location {
+        let data = match post_endpoint.items_location {
             ItemsLocation::Data => Value::Array(items),
             ItemsLocation::ListInData(list) => json!([{ list: items, "resultCount": total }]),
             ItemsLocation::ListInObject(list) => json!({ list: items }),
@@ -154,7 +154,7 @@ impl Log {
 
 impl Query {
     fn parse(
-        row: &PostEndpoint,
+        post_endpoint: &PostEndpoint,
         body: &[u8],
         context: &RequestContext<'_>,
     ) -> Result<Self, SimulatedResponse> {
@@ -172,7 +172,7 @@ impl Query {
         };
         let pagination = body.get("meta").and_then(|meta| meta.get("pagination"));
         let size = match pagination.and_then(|pagination| pagination.get("pageSize")) {
-            None => row.page_size_default,
+            None => post_endpoint.page_size_default,
             Some(size) => number(size)
                 .filter(|size| *size > 0)
                 .ok_or_else(|| invalid("pageSize"))?,
@@ -185,12 +185,18 @@ impl Query {
             Some(token) => offset(token, context).ok_or_else(page_token_refused)?,
         };
         let is_true = |name| data.get(name) == Some(&Value::Bool(true));
-        let ascending = row.window.is_some_and(|window| window.0 == "from");
+        let ascending = post_endpoint
+            .window
+            .is_some_and(|window| window.0 == "from");
         Ok(Self {
-            from_ms: row.window.map_or(Ok(i64::MIN), |window| bound(window.0))?,
-            to_ms: row.window.map_or(Ok(i64::MAX), |window| bound(window.1))?,
+            from_ms: post_endpoint
+                .window
+                .map_or(Ok(i64::MIN), |window| bound(window.0))?,
+            to_ms: post_endpoint
+                .window
+                .map_or(Ok(i64::MAX), |window| bound(window.1))?,
             oldest_first: ascending && is_true("oldestFirst"),
-            own_only: row.for_admin && !is_true("admin"),
+            own_only: post_endpoint.for_admin && !is_true("admin"),
             size: size.min(context.page_records_max),
             offset,
             after_end,

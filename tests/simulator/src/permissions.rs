@@ -39,7 +39,7 @@ impl Permissions {
     }
 
     /// Revokes the permission to read a stream, or grants it again.
-    pub(crate) fn set(&mut self, stream: &str, refusal: Option<StreamRefusal>) {
+    pub(crate) fn set_refusal(&mut self, stream: &str, refusal: Option<StreamRefusal>) {
         match refusal {
             Some(refusal) => self.refused.insert(stream.to_owned(), refusal),
             None => self.refused.remove(stream),

@@ -72,7 +72,7 @@ const CATEGORIES: PostEndpoint = PostEndpoint {
     ..AUDIT
 };
 
-/// Creates the row of a log with a window.
+/// Creates the endpoint of a log with a window.
 const fn log(
     stream: &'static str,
     path: &'static str,
@@ -91,15 +91,15 @@ const fn log(
     }
 }
 
-/// Creates the row of a log with a window whose records are shown only to administrators.
-const fn for_admin(row: PostEndpoint) -> PostEndpoint {
+/// Creates the endpoint of a log with a window whose records are shown only to administrators.
+const fn for_admin(post_endpoint: PostEndpoint) -> PostEndpoint {
     PostEndpoint {
         for_admin: true,
-        ..row
+        ..post_endpoint
     }
 }
 
-/// Creates the row of a log or list without a window.
+/// Creates the endpoint of a log or list without a window.
 const fn log_without_window(
     stream: &'static str,
     path: &'static str,
@@ -112,7 +112,7 @@ const fn log_without_window(
     }
 }
 
-/// Creates the row of a feed of threat indicators.
+/// Creates the endpoint of a feed of threat indicators.
 const fn feed(stream: &'static str) -> PostEndpoint {
     PostEndpoint {
         kind: Kind::Feed,
@@ -131,7 +131,7 @@ use ItemsLocation::{Data, ListInData, ListInObject};
 
 /// The endpoints.
 #[rustfmt::skip]
-pub(crate) static ROWS: &[PostEndpoint] = &[
+pub(crate) static POST_ENDPOINTS: &[PostEndpoint] = &[
     AUDIT,
     CATEGORIES,
     log("dlp", "/api/dlp/get-logs", FROM_TO, ListInData("dlpLogs"), gateway::dlp),
@@ -153,8 +153,8 @@ pub(crate) static ROWS: &[PostEndpoint] = &[
     PostEndpoint { kind: Kind::Campaigns, ..log_without_window("training.phishing", CAMPAIGNS_PATH, ListInData("items"), training::phishing_result) },
 ];
 
-/// Returns the row of a request: two feeds share one path, and campaigns have two.
-pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static PostEndpoint> {
+/// Returns the endpoint of a request: two feeds share one path, and campaigns have two.
+pub(crate) fn find_post_endpoint(path: &str, body: &[u8]) -> Option<&'static PostEndpoint> {
     let path = if path == CAMPAIGN_PEOPLE_PATH {
         CAMPAIGNS_PATH
     } else {
@@ -162,16 +162,24 @@ pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static PostEndpoint> {
     };
     let grid = b"malware_grid";
     let is_grid = body.windows(grid.len()).any(|window| window == grid);
-    let mut rows = ROWS.iter().filter(|row| row.path == path);
-    rows.find(|row| row.path != FEED_PATH || (row.stream == "threat-intel.grid") == is_grid)
+    let mut endpoints = POST_ENDPOINTS
+        .iter()
+        .filter(|post_endpoint| post_endpoint.path == path);
+    endpoints.find(|post_endpoint| {
+        post_endpoint.path != FEED_PATH || (post_endpoint.stream == "threat-intel.grid") == is_grid
+    })
 }
 
-/// Returns the row of a stream.
-pub(crate) fn row_of_stream(stream: &str) -> Option<&'static PostEndpoint> {
-    ROWS.iter().find(|row| row.stream == stream)
+/// Returns the endpoint of a stream.
+pub(crate) fn post_endpoint_of_stream(stream: &str) -> Option<&'static PostEndpoint> {
+    POST_ENDPOINTS
+        .iter()
+        .find(|post_endpoint| post_endpoint.stream == stream)
 }
 
-/// Iterates over the rows whose items are records.
-pub(crate) fn streams() -> impl Iterator<Item = &'static PostEndpoint> {
-    ROWS.iter().filter(|row| row.kind != Kind::Categories)
+/// Iterates over the endpoints whose items are records.
+pub(crate) fn record_endpoints() -> impl Iterator<Item = &'static PostEndpoint> {
+    POST_ENDPOINTS
+        .iter()
+        .filter(|post_endpoint| post_endpoint.kind != Kind::Categories)
 }

@@ -46,7 +46,9 @@ impl Request {
             ("POST", "/oauth/token") => Endpoint::Token,
             ("GET", "/siem/v1/batch/events/cg" | "/siem/v1/batch/events/ci") => Endpoint::Batch,
             ("GET", "/siem/v1/events/cg" | "/siem/v1/events/ci") => Endpoint::Events,
-            ("POST", path) if crate::post::row_of(path, &self.body).is_some() => Endpoint::Post,
+            ("POST", path) if crate::post::find_post_endpoint(path, &self.body).is_some() => {
+                Endpoint::Post
+            }
             _ => Endpoint::Other,
         }
     }

@@ -13,7 +13,7 @@ use crate::siem::record_generator;
 #[must_use]
 pub fn streams() -> Vec<&'static str> {
     let event_types = EventType::ALL.iter().map(|event_type| event_type.stream());
-    let logs = post::streams().map(|row| row.stream);
+    let logs = post::record_endpoints().map(|post_endpoint| post_endpoint.stream);
     event_types.chain(logs).collect()
 }
 
@@ -22,9 +22,14 @@ pub fn streams() -> Vec<&'static str> {
 pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);
     let from_ms = to_ms - config.history_ms;
-    if let Some(row) = post::row_of_stream(stream) {
+    if let Some(post_endpoint) = post::post_endpoint_of_stream(stream) {
         let window = (from_ms, to_ms);
-        let items = items::generate_spread(row, (config.seed, config.odd_shapes), count, window);
+        let items = items::generate_spread(
+            post_endpoint,
+            (config.seed, config.odd_shapes),
+            count,
+            window,
+        );
         return items.into_iter().map(|item| item.record).collect();
     }
     let Some(event_type) = EventType::from_stream(stream) else {

@@ -77,7 +77,7 @@ async fn respond(
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
-    let effect = state.faults().apply_next(FaultTarget {
+    let effect = state.faults().effect_for(FaultTarget {
         endpoint,
         stream: &stream,
         has_page_token,
@@ -142,7 +142,8 @@ fn target(
             siem::event_type(request).map_or("", crate::EventType::stream)
         }
         Endpoint::File | Endpoint::Other | Endpoint::Token => "",
-        Endpoint::Post => post::row_of(&request.path, &request.body).map_or("", |row| row.stream),
+        Endpoint::Post => post::find_post_endpoint(&request.path, &request.body)
+            .map_or("", |post_endpoint| post_endpoint.stream),
     };
     (endpoint, stream.to_owned(), None)
 }
@@ -239,27 +240,28 @@ fn post_response(
     request: &Request,
     effect: Option<&Effect>,
 ) -> SimulatedResponse {
-    let Some(row) = post::row_of(&request.path, &request.body) else {
+    let Some(post_endpoint) = post::find_post_endpoint(&request.path, &request.body) else {
         return endpoint_missing(state);
     };
-    if let Some(response) = refusal(state, row.stream) {
+    if let Some(response) = refusal(state, post_endpoint.stream) {
         return response;
     }
     let context = state.request_context(effect);
     let mut logs = state.logs();
-    let log = logs.entry(row.stream).or_default();
-    match row.kind {
+    let log = logs.entry(post_endpoint.stream).or_default();
+    match post_endpoint.kind {
         Kind::Campaigns if request.path == post::CAMPAIGN_PEOPLE_PATH => {
-            campaigns::people(log, row, &request.body, &context)
+            campaigns::people(log, post_endpoint, &request.body, &context)
         }
         Kind::Campaigns => campaigns::list(log, &context),
         Kind::Categories => audit::categories(),
         Kind::Feed => {
-            let (response, rewritten) = feed::respond(log, row.stream, &request.body, &context);
-            state.note_rewritten(row.stream, rewritten);
+            let (response, rewritten) =
+                feed::respond(log, post_endpoint.stream, &request.body, &context);
+            state.note_rewritten(post_endpoint.stream, rewritten);
             response
         }
-        Kind::Pages => log.respond(row, &request.body, &context),
+        Kind::Pages => log.respond(post_endpoint, &request.body, &context),
     }
 }
 
@@ -276,7 +278,7 @@ async fn storage_response(
         return response;
     }
     blocking(move || {
-        let whole = file.bytes(effect.as_ref());
+        let whole = file.response_bytes(effect.as_ref());
         let bytes = match &effect {
             Some(effect) => apply_to_file(effect, whole),
             None => whole,

@@ -22,7 +22,7 @@ use crate::time::{DAY_MS, UtcTime, parse_date};
 pub(crate) struct FileList {
     pub(crate) files: Vec<Arc<BatchFile>>,
     pub(crate) record_generator: RecordGenerator,
-    first_token: u64,
+    token_base: u64,
     next_record: u64,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Page {
     pub(crate) caught_up: bool,
     /// How long the links are good.
     pub(crate) link_lifetime_ms: i64,
-    first_token: u64,
+    token_base: u64,
 }
 
 impl FileList {
@@ -48,11 +48,11 @@ impl FileList {
         // The purpose is a part of the seed: with another one all tokens would change.
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
         let generator = record_generator(config, event_type);
-        let first_token = 1000 + random.below(8000);
+        let token_base = 1000 + random.below(8000);
         let mut list = Self {
             files: Vec::new(),
             record_generator: generator,
-            first_token,
+            token_base,
             next_record: 0,
         };
         if config.types.contains(&event_type) {
@@ -166,7 +166,7 @@ impl FileList {
             next: Some(next),
             caught_up: next >= end,
             link_lifetime_ms: i64::try_from(config.link_lifetime_ms).unwrap_or(i64::MAX),
-            first_token: self.first_token,
+            token_base: self.token_base,
         })
     }
 
@@ -183,7 +183,7 @@ impl FileList {
         let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
         let number: u64 = text.strip_suffix(":null").unwrap_or(&text).parse().ok()?;
         number
-            .checked_sub(self.first_token)
+            .checked_sub(self.token_base)
             .filter(|position| *position <= self.len())
     }
 }
@@ -223,7 +223,7 @@ impl Page {
     }
 
     fn token(&self, position: u64) -> String {
-        let number = self.first_token + position;
+        let number = self.token_base + position;
         // Both forms have been seen.
         let text = if number.is_multiple_of(2) {
             number.to_string()

@@ -123,10 +123,11 @@ impl Simulator {
         self.state.add_files(event_type, files);
     }
 
-    /// Deletes a file that was never requested, and returns its path; its page still lists it.
+    /// Deletes the file at `index`, modulo their number, among those that were never requested, and
+    /// returns its path; its page still lists it.
     #[must_use]
-    pub fn delete_file(&self, pick: usize) -> Option<String> {
-        self.state.delete_file(pick)
+    pub fn delete_file(&self, index: usize) -> Option<String> {
+        self.state.delete_file(index)
     }
 
     /// Adds audit events of that time, in milliseconds since the epoch, which may be long past.
@@ -152,12 +153,12 @@ impl Simulator {
     /// Grants or revokes the permission to read a stream; `audit.categories` counts as one here.
     pub fn permit(&self, stream: &str, is_permitted: bool) {
         let refusal = (!is_permitted).then_some(self.state.config.refusal);
-        self.state.permit(stream, refusal);
+        self.state.set_refusal(stream, refusal);
     }
 
     /// Refuses a stream in that way.
     pub fn refuse(&self, stream: &str, refusal: StreamRefusal) {
-        self.state.permit(stream, Some(refusal));
+        self.state.set_refusal(stream, Some(refusal));
     }
 
     /// Returns the upstream's time, skew included.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::event_type::EventType;
 use crate::fault::{Effect, Faults};
-use crate::feed::RewrittenRecord;
+use crate::feed::RewrittenIdentity;
 use crate::identity::Identity;
 use crate::items;
 use crate::ledger::Ledger;
@@ -61,7 +61,11 @@ impl TenantState {
             .map(|event_type| (*event_type, FileList::new(&config, *event_type, now_ms)));
         let file_lists = file_lists.collect();
         let known = EventType::ALL.iter().map(|event_type| event_type.stream());
-        let known = known.chain(post::ROWS.iter().map(|row| row.stream));
+        let known = known.chain(
+            post::POST_ENDPOINTS
+                .iter()
+                .map(|post_endpoint| post_endpoint.stream),
+        );
         let permissions = Permissions::new(&config, known);
         let (logs, record_counts) = first_logs(&config, now_ms);
         Self {
@@ -136,12 +140,12 @@ impl TenantState {
     }
 
     /// Revokes the permission to read a stream, or grants it again.
-    pub(crate) fn permit(&self, stream: &str, refusal: Option<StreamRefusal>) {
-        self.permissions().set(stream, refusal);
+    pub(crate) fn set_refusal(&self, stream: &str, refusal: Option<StreamRefusal>) {
+        self.permissions().set_refusal(stream, refusal);
     }
 
     /// Notes records that are served in another form.
-    pub(crate) fn note_rewritten(&self, stream: &'static str, rewritten: Vec<RewrittenRecord>) {
+    pub(crate) fn note_rewritten(&self, stream: &'static str, rewritten: Vec<RewrittenIdentity>) {
         let mut known = lock(&self.rewritten_records);
         for (rewritten, original) in rewritten {
             known.entry((stream, rewritten)).or_insert((original, 0)).1 += 1;
@@ -177,31 +181,34 @@ impl TenantState {
         }
     }
 
-    /// Deletes one of the files that were never requested.
-    pub(crate) fn delete_file(&self, pick: usize) -> Option<String> {
+    /// Deletes the file at `index`, modulo their number, among those that were never requested.
+    pub(crate) fn delete_file(&self, index: usize) -> Option<String> {
         let is_deletable = |file: &Arc<BatchFile>| !file.was_answered() && !file.is_deleted();
         let files: Vec<_> = self.files().into_iter().filter(is_deletable).collect();
-        let file = files.get(pick.checked_rem(files.len())?)?;
+        let file = files.get(index.checked_rem(files.len())?)?;
         file.delete();
         Some(file.path.clone())
     }
 
     /// Adds records of that time to a POST log, list or threat feed.
     pub(crate) fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
-        let Some(row) = post::row_of_stream(stream) else {
+        let Some(post_endpoint) = post::post_endpoint_of_stream(stream) else {
             return;
         };
         let first = {
             let mut record_counts = lock(&self.record_counts);
-            let record_count = record_counts.entry(row.stream).or_default();
+            let record_count = record_counts.entry(post_endpoint.stream).or_default();
             let first = *record_count;
             *record_count += u64::from(count);
             first
         };
         let from = (self.config.seed, self.config.odd_shapes);
         let numbers = first..first + u64::from(count);
-        let items = numbers.map(|number| items::item(row, from, number, at_ms));
-        self.logs().entry(row.stream).or_default().add(items);
+        let items = numbers.map(|number| items::item(post_endpoint, from, number, at_ms));
+        self.logs()
+            .entry(post_endpoint.stream)
+            .or_default()
+            .add(items);
     }
 
     /// Removes items from a list.
@@ -213,20 +220,20 @@ impl TenantState {
 
     /// Changes rows of a list: removes the old ones, and adds changed ones in their place.
     pub(crate) fn change(&self, stream: &str, count: usize) {
-        let Some(row) = post::row_of_stream(stream) else {
+        let Some(post_endpoint) = post::post_endpoint_of_stream(stream) else {
             return;
         };
         if let Some(log) = self.logs().get_mut(stream) {
-            let changes = log.items().len();
+            let item_count = log.items().len();
             let released = log.release(count);
             log.add(released.into_iter().map(|item| {
                 let mut record = item.record;
                 if let Some(fields) = record.as_object_mut() {
                     // No two changes of a row are the same.
-                    let department = format!("Quay {changes}");
+                    let department = format!("Quay {item_count}");
                     fields.insert("department".to_owned(), department.into());
                 }
-                items::Item::new(row.stream, item.at_ms, record)
+                items::Item::new(post_endpoint.stream, item.at_ms, record)
             }));
         }
     }
@@ -278,21 +285,21 @@ fn first_logs(
 ) -> (BTreeMap<&'static str, Log>, BTreeMap<&'static str, u64>) {
     let window = (now_ms - config.history_ms, now_ms);
     let (mut logs, mut record_counts) = (BTreeMap::new(), BTreeMap::new());
-    for row in post::streams() {
-        let count = if row.stream == "audit" {
+    for post_endpoint in post::record_endpoints() {
+        let count = if post_endpoint.stream == "audit" {
             config.audit_events
         } else {
             config.log_records
         };
         let mut log = Log::default();
         log.add(items::generate_spread(
-            row,
+            post_endpoint,
             (config.seed, config.odd_shapes),
             count,
             window,
         ));
-        logs.insert(row.stream, log);
-        record_counts.insert(row.stream, u64::from(count));
+        logs.insert(post_endpoint.stream, log);
+        record_counts.insert(post_endpoint.stream, u64::from(count));
     }
     (logs, record_counts)
 }

@@ -56,7 +56,7 @@ async fn it_prints_every_event_once_and_continues_where_it_was() {
         .collect();
     assert_eq!(ids.len(), events.lines().count(), "an event came twice");
     // Where the settings name no tenant, it is the name of the source.
-    let ledger = simulator.ledger().of_tenant("embedded");
+    let ledger = simulator.ledger().with_event_ids("embedded");
     let expected: BTreeSet<String> = ledger
         .streams()
         .flat_map(|stream| ledger.expected(stream).iter().cloned())

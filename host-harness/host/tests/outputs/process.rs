@@ -180,7 +180,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         }
     }
     finish(&file);
-    let ledger = simulator.ledger().of_tenant("acme");
+    let ledger = simulator.ledger().with_event_ids("acme");
     let extra = assert_complete(&ledger, &forward.state);
     assert_eq!(assert_complete(&ledger, &http.state), extra);
     let from_files = read_output_files(&directory.path().join("kept"));
@@ -265,7 +265,7 @@ async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// How many records the tenant has handed out.
 fn served(simulator: &Simulator) -> usize {
-    let ledger = simulator.ledger().of_tenant("acme");
+    let ledger = simulator.ledger().with_event_ids("acme");
     ledger
         .streams()
         .map(|stream| ledger.served(stream).count())
@@ -291,7 +291,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     receiver.state.hold(false);
     // What was fetched is at most some batches ahead of what was accepted, at
     // every instant.
-    let total = simulator.ledger().of_tenant("acme").expected_count();
+    let total = simulator.ledger().with_event_ids("acme").expected_count();
     for count in (500..total).step_by(500) {
         let fetched = served(&simulator);
         let accepted = receiver.state.count();
@@ -306,7 +306,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let memory = running.memory_mib_peak();
     running.stop();
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.state),
+        assert_complete(&simulator.ledger().with_event_ids("acme"), &receiver.state),
         0
     );
     println!("at most {memory} MiB");
@@ -331,7 +331,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let state = ReceiverState::new();
-    let total = simulator.ledger().of_tenant("acme").expected_count();
+    let total = simulator.ledger().with_event_ids("acme").expected_count();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
         state.record_accepted(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
@@ -347,7 +347,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     }
     assert!(process.wait().unwrap().success());
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &state),
+        assert_complete(&simulator.ledger().with_event_ids("acme"), &state),
         0
     );
 }
@@ -371,12 +371,12 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     running.wait_for_log("output blocked").await;
     receiver
         .state
-        .wait_for_events(simulator.ledger().of_tenant("acme").expected_count())
+        .wait_for_events(simulator.ledger().with_event_ids("acme").expected_count())
         .await;
     running.wait_for_log("the output accepts again").await;
     running.stop();
     assert_eq!(
-        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.state),
+        assert_complete(&simulator.ledger().with_event_ids("acme"), &receiver.state),
         0
     );
 }
@@ -478,7 +478,7 @@ async fn assert_used_at_next_try(setting: &str, scheme: &str) {
     let mut running = HostProcess::start(&file);
     running.wait_for_log("answers 401 no").await;
     std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
-    let total = simulator.ledger().of_tenant("acme").expected_count();
+    let total = simulator.ledger().with_event_ids("acme").expected_count();
     wait_until("every event", || {
         receiver.state.distinct_at(["/stream", "/id"]).len() >= total
     })
@@ -516,7 +516,7 @@ async fn two_hosts_do_not_write_to_one_file() {
         "{log}"
     );
     // The first one has not noticed.
-    let total = simulator.ledger().of_tenant("acme").expected_count();
+    let total = simulator.ledger().with_event_ids("acme").expected_count();
     let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
     wait_until("lines of events", || lines() >= total).await;
     running.stop();

@@ -9,13 +9,13 @@ use hmac::digest::InvalidLength;
 use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
 
-use super::LegacyKeys;
+use super::LegacyCredentials;
 use crate::random::Random;
 
-/// The keys, and the request ids so far.
+/// The credentials, and the request ids so far.
 #[derive(Debug)]
 pub(super) struct Auth {
-    pub(super) keys: LegacyKeys,
+    pub(super) credentials: LegacyCredentials,
     secret: Vec<u8>,
     seen_request_ids: BTreeSet<String>,
 }
@@ -44,7 +44,7 @@ impl Auth {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed, "legacy keys", &[]);
         let secret = random.hex(64);
-        let keys = LegacyKeys {
+        let credentials = LegacyCredentials {
             app_id: random.uuid(),
             app_key: random.uuid(),
             access_key: random.token(80),
@@ -52,7 +52,7 @@ impl Auth {
             email: "collector@harbour.example".to_owned(),
         };
         Self {
-            keys,
+            credentials,
             secret: secret.into_bytes(),
             seen_request_ids: BTreeSet::new(),
         }
@@ -63,28 +63,28 @@ impl Auth {
         &mut self,
         headers: &CallHeaders,
         signed_path: Option<&str>,
-        (now_ms, window_ms): (i64, i64),
+        (now_ms, tolerance_ms): (i64, i64),
     ) -> Option<AuthRefusal> {
         let is_new = headers.request_id.len() == 36
             && self.seen_request_ids.insert(headers.request_id.clone());
         if !is_new {
             return Some(AuthRefusal::Reused);
         }
-        if headers.app_id != self.keys.app_id {
+        if headers.app_id != self.credentials.app_id {
             return Some(AuthRefusal::App);
         }
         let path = signed_path?;
         let is_date_wrong = parse_date(&headers.date)
-            .is_none_or(|date_ms| date_ms.abs_diff(now_ms) > window_ms.unsigned_abs());
+            .is_none_or(|date_ms| date_ms.abs_diff(now_ms) > tolerance_ms.unsigned_abs());
         let text = format!(
             "{}:{}:{path}:{}",
-            headers.date, headers.request_id, self.keys.app_key
+            headers.date, headers.request_id, self.credentials.app_key
         );
         let Ok(signature) = hmac_sha1(&self.secret, text.as_bytes()) else {
             return Some(AuthRefusal::Signature);
         };
         let signature = STANDARD.encode(signature);
-        let expected = format!("MC {}:{signature}", self.keys.access_key);
+        let expected = format!("MC {}:{signature}", self.credentials.access_key);
         (is_date_wrong || headers.authorization != expected).then_some(AuthRefusal::Signature)
     }
 }
@@ -136,7 +136,7 @@ mod tests {
     fn a_request_id_is_accepted_once() {
         let mut auth = Auth::new(1);
         let headers = CallHeaders {
-            app_id: auth.keys.app_id.clone(),
+            app_id: auth.credentials.app_id.clone(),
             request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
             ..CallHeaders::default()
         };

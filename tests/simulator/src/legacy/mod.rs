@@ -43,7 +43,7 @@ pub struct LegacyConfig {
     /// By how much the upstream's clock is ahead.
     pub skew_ms: i64,
     /// By how much the date of a signature may be off.
-    pub window_ms: i64,
+    pub signature_date_tolerance_ms: i64,
     /// How long each response takes.
     pub delay_ms: u64,
 }
@@ -58,7 +58,7 @@ impl Default for LegacyConfig {
             malformed_percent: 0,
             audit_events: 120,
             skew_ms: 0,
-            window_ms: 15 * 60_000,
+            signature_date_tolerance_ms: 15 * 60_000,
             delay_ms: 0,
         }
     }
@@ -66,7 +66,7 @@ impl Default for LegacyConfig {
 
 /// The credentials of an application of API 1.0.
 #[derive(Clone, Debug)]
-pub struct LegacyKeys {
+pub struct LegacyCredentials {
     /// The application id.
     pub app_id: String,
     /// The application key.
@@ -84,10 +84,10 @@ pub struct LegacyKeys {
 pub struct LegacyRequests {
     /// How many responses had each path and status.
     pub responses: BTreeMap<(String, u16), u64>,
-    /// How many calls came with a request id that was used before. Must stay 0.
+    /// Calls whose request id was used before or is malformed. Must stay 0.
     pub reused_ids: u64,
-    /// How many signatures were refused, for their date or for themselves.
-    pub refused_signatures: u64,
+    /// Calls refused with 401: request id, date or signature.
+    pub refused_authorizations: u64,
 }
 
 /// A running simulator of API 1.0. It has a thread of its own and stops when it is dropped.
@@ -110,7 +110,7 @@ struct LegacyState {
     audit: Vec<Value>,
     /// Tokens of another generation are refused.
     token_generation: u32,
-    /// The next responses to a path: status and code, or a body that is no response.
+    /// Scripted errors, each for the next call whose path has this end: path, status, code.
     faults: VecDeque<(String, u16, String)>,
     requests: LegacyRequests,
     responses: u64,
@@ -149,19 +149,19 @@ impl LegacySimulator {
         self.url.clone()
     }
 
-    /// Returns the keys that are accepted.
+    /// Returns the credentials that are accepted.
     #[must_use]
-    pub fn keys(&self) -> LegacyKeys {
-        lock(&self.state).auth.keys.clone()
+    pub fn credentials(&self) -> LegacyCredentials {
+        lock(&self.state).auth.credentials.clone()
     }
 
-    /// Returns the key of each record that exists: see [`legacy_key`].
+    /// Returns the id of each record that exists: see [`legacy_record_id`].
     #[must_use]
     pub fn expected(&self) -> BTreeSet<String> {
         let state = lock(&self.state);
         let whole = state.files.iter().filter(|file| !file.malformed);
         let records = whole.flat_map(|file| &file.records).chain(&state.audit);
-        records.filter_map(legacy_key).collect()
+        records.filter_map(legacy_record_id).collect()
     }
 
     /// Returns the names of the files that are malformed.
@@ -243,9 +243,9 @@ impl LegacyState {
     }
 }
 
-/// Returns the key that identifies a record of this tenant: the first id that it has.
+/// Returns the id that identifies a record of this tenant: the first that it has.
 #[must_use]
-pub fn legacy_key(record: &Value) -> Option<String> {
+pub fn legacy_record_id(record: &Value) -> Option<String> {
     let names = ["aCode", "MsgId", "msgid", "id"];
     let found = names.iter().find_map(|name| record.get(name)?.as_str());
     found.map(str::to_owned)

@@ -114,7 +114,7 @@ impl LegacyState {
             return error_response(status, &code, "scripted");
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
-        let times = (self.clock.now_ms(), self.config.window_ms);
+        let times = (self.clock.now_ms(), self.config.signature_date_tolerance_ms);
         match self.auth.refusal(call_headers, signed, times) {
             Some(AuthRefusal::App) => {
                 let message = format!("App ID is invalid: {}", call_headers.app_id);
@@ -122,7 +122,7 @@ impl LegacyState {
             }
             Some(refusal) => {
                 self.requests.reused_ids += u64::from(refusal == AuthRefusal::Reused);
-                self.requests.refused_signatures += 1;
+                self.requests.refused_authorizations += 1;
                 return error_response(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
             }
             None => {}
@@ -137,7 +137,7 @@ impl LegacyState {
     }
 
     fn discovery(&self, body: &Value) -> RawResponse {
-        let is_known = text(body, "/data/0/emailAddress") == Some(&self.auth.keys.email);
+        let is_known = text(body, "/data/0/emailAddress") == Some(&self.auth.credentials.email);
         // An unknown address has no region.
         let region = is_known.then(|| json!({"code": "local", "api": self.url}));
         let account = json!({"authenticate": ["Basic-Cloud"], "region": region});

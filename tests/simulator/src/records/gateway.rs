@@ -121,7 +121,7 @@ pub(crate) fn rejection(builder: &mut LogRecordBuilder) -> Value {
     let ip = if builder.odd_shape_occurs(50) {
         "Internal IP".to_owned()
     } else {
-        builder.address()
+        builder.external_ip()
     };
     let host = builder.pick(&["mx1.lumen.test", "mail.quince.test", "unknown", ""]);
     let score = builder.random.below(30);

@@ -92,7 +92,7 @@ impl LogRecordBuilder {
     }
 
     /// Returns an address outside the tenant.
-    pub(super) fn address(&mut self) -> String {
+    pub(super) fn external_ip(&mut self) -> String {
         ip(&mut self.random, "Inbound", self.odd_shapes)
     }
 

@@ -16,7 +16,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(Some(action));
     builder.put("action", action);
     builder.put("direction", direction);
-    builder.add_addresses();
+    builder.add_message_fields();
     builder.put("senderHeader", builder.message.sender_header.clone());
     builder.put("senderIp", builder.message.ip.clone());
     builder.put("numberAttachments", builder.message.files.len().to_string());
@@ -113,7 +113,7 @@ pub(super) fn process(builder: &mut RecordBuilder<'_>) {
         builder.message.bytes.to_string()
     };
     builder.put("emailSize", bytes);
-    builder.add_addresses();
+    builder.add_message_fields();
     builder.record.remove("recipients");
     if builder.odd_shape_occurs(80) {
         for key in [
@@ -174,7 +174,7 @@ pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(Some(delivered));
     builder.put("delivered", delivered);
     builder.put("direction", direction);
-    builder.add_addresses();
+    builder.add_message_fields();
     let attempts = 1 + builder.random.below(3);
     builder.put("deliveryAttempts", attempts.to_string());
     let long = builder.odd_shape_occurs(20);

@@ -129,7 +129,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Adds sender, recipient, subject and message id, as most event types have them.
-    fn add_addresses(&mut self) {
+    fn add_message_fields(&mut self) {
         self.put("senderEnvelope", self.message.sender.clone());
         self.put("recipients", self.message.recipient.clone());
         self.put_value_or_empty("subject", self.message.subject.clone());

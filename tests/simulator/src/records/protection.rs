@@ -25,7 +25,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
     let ip = if builder.odd_shape_occurs(150) {
         "Internal IP".to_owned()
     } else {
-        builder.address()
+        builder.external_ip()
     };
     let (clicked, awareness) = builder.pick(&[
         ("User Click", "N/A"),
@@ -102,7 +102,7 @@ pub(crate) fn ttp_impersonation(builder: &mut LogRecordBuilder) -> Value {
         "subject": builder.subject(), "definition": "Impersonation: default", "hits": hits,
         "identifiers": found, "action": builder.pick(&["hold", "bounce", "none"]),
         "taggedExternal": builder.random.chance(500), "taggedMalicious": builder.random.chance(500),
-        "senderIpAddress": builder.address(), "eventTime": builder.time(),
+        "senderIpAddress": builder.external_ip(), "eventTime": builder.time(),
         "impersonationResults": results, "messageId": builder.message_id(),
     })
 }

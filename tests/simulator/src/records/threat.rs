@@ -8,7 +8,7 @@ use super::{RecordBuilder, words};
 /// Generates the fields of a virus in a message.
 pub(super) fn av(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(None);
-    builder.add_addresses();
+    builder.add_message_fields();
     add_file(builder);
     let virus = builder.random.pick(words::VIRUSES);
     builder.put("virusFound", virus);
@@ -22,7 +22,7 @@ pub(super) fn av(builder: &mut RecordBuilder<'_>) {
 /// Generates the fields of a message found to be spam.
 pub(super) fn spam(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(None);
-    builder.add_addresses();
+    builder.add_message_fields();
     builder.put("senderHeader", builder.message.sender_header.clone());
     add_route_and_sender(builder);
     if builder.odd_shape_occurs(30) {
@@ -44,7 +44,7 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
         ("Phishing & Fraud", "Blocked URL Category"),
     ]);
     builder.add_subtype(None);
-    builder.add_addresses();
+    builder.add_message_fields();
     // The sender is one of the tenant's own people.
     let sender = builder.random.pick(words::PEOPLE).1;
     builder.put("senderEnvelope", format!("{sender}@harbour.example"));
@@ -65,7 +65,7 @@ pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
 pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&["Hold", "Hold", "None", "Bounce"]);
     builder.add_subtype(Some(action));
-    builder.add_addresses();
+    builder.add_message_fields();
     builder.put("action", action);
     let policy =
         builder
@@ -95,7 +95,7 @@ pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
     let domain = builder.random.pick(words::BAD_DOMAINS);
     let path = builder.random.pick(words::URL_PATHS);
     builder.add_subtype(None);
-    builder.add_addresses();
+    builder.add_message_fields();
     builder.put("url", format!("{scheme}://{domain}{path}"));
     let category = builder.random.pick(&[
         "Phishing & Fraud",
@@ -141,7 +141,7 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
         add_log_position(builder);
         return;
     }
-    builder.add_addresses();
+    builder.add_message_fields();
     if builder.odd_shape_occurs(400) {
         builder.record.remove("recipients");
         builder.put("recipient", builder.message.recipient.clone());

@@ -91,12 +91,12 @@ pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
     record
 }
 
-fn person(builder: &mut LogRecordBuilder, address: &str) -> Value {
+fn person(builder: &mut LogRecordBuilder, address_key: &str) -> Value {
     let (name, mailbox) = builder.pick(words::PEOPLE);
     let department = builder.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
     let (local, number) = (mailbox, builder.number);
     json!({
-        address: format!("{local}.{number}@harbour.example"), "name": name,
+        address_key: format!("{local}.{number}@harbour.example"), "name": name,
         "department": builder.text_or_nothing(department),
         "userState": builder.pick(&["ACTIVE", "DISABLED"]),
     })
