@@ -40,7 +40,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends a command: a one-line message and the exit code.
+/// An error that ends a command: a message of one line, or of one line for each settings error, and the
+/// exit code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The exit code.

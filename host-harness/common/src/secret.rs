@@ -1,5 +1,4 @@
-//! Secret text: it prints as `[redacted]` and is redacted from everything a component
-//! outputs.
+//! Secret text, which prints as `[redacted]`, and the redactor that removes it from text for people.
 
 use std::fmt;
 use std::sync::Arc;

@@ -210,7 +210,8 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(30);
 
 impl Heartbeat {
-    /// Returns whether the host was alive at `now`; false if the heartbeat is in the future.
+    /// Returns whether the host was alive at `now`; false if the heartbeat is more than
+    /// `HEARTBEAT_AGE_MAX` from `now`, in either direction.
     #[must_use]
     pub fn is_alive(&self, now: SystemTime) -> bool {
         let age_ms = epoch_ms(now).abs_diff(self.written_at_ms);

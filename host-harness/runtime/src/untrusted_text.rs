@@ -5,7 +5,7 @@
 //! [`Sanitizer`] is applied where values enter the host, in
 //! [`crate::engine::Instance`], so that no other code sees unsanitized text.
 //! Events and the originals of rejected records are data and stay unchanged;
-//! so does the checkpoint, which only its component reads.
+//! so do the checkpoint and the session, which only their component reads.
 
 use serde_json::Value;
 use source_common::escape::{escape, is_control};
@@ -56,7 +56,7 @@ impl Sanitizer {
         *text = self.text(text, bytes_max);
     }
 
-    /// Sanitizes every text of a batch except its events, originals and checkpoint.
+    /// Sanitizes every text of a batch except its events, originals, checkpoint and session.
     pub fn batch(&self, batch: &mut Batch) {
         self.rejected(&mut batch.rejected);
         for notice in &mut batch.notices {

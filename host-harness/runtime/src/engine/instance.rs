@@ -29,7 +29,7 @@ const RESOURCES_MAX: usize = 1_000;
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
 /// Extra bytes that a component may return in one call besides the batch itself.
 const CALL_RESULT_BYTES_ALLOWANCE: usize = 32 * 1024 * 1024;
-/// Maximum number of random bytes per request.
+/// Maximum number of random bytes per call of `wasi:random`.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 
 /// The parameters of an instance.

@@ -226,8 +226,8 @@ impl Shared {
         Err(HttpError::HttpRequestDenied)
     }
 
-    /// Refuses an origin that names an address, or this machine, and that only the component
-    /// describes. The gate does not check connections through a proxy, so this is checked here; see
+    /// Refuses an origin that names an address that is not public, or this machine, unless the settings
+    /// name it. The gate does not check connections through a proxy, so this is checked here; see
     /// [`connect`].
     fn check_literal_address(&self, origin: &Origin) -> Result<(), HttpError> {
         let gate = |address| address_gate::check(&self.allow, address, origin.port());

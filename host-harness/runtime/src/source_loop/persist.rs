@@ -100,7 +100,7 @@ impl RunningLoop {
         }));
     }
 
-    /// Waits until the state is on the disk.
+    /// Waits until the store has the state durably.
     pub(super) async fn finish_storing(&mut self) -> Result<(), SourceExit> {
         let Some(storing) = self.storing.take() else {
             return Ok(());

@@ -1,12 +1,11 @@
 //! Decides which calls run now: start-time fair queueing of component execution time,
 //! as a pure data structure.
 //!
-//! Each source has a virtual runtime: the execution time of its calls, of which that of a
-//! long call is charged several times. A permit goes to the
-//! waiting call whose source has the least. A source
-//! that was idle keeps an advantage of at most [`IDLE_CREDIT_MAX`], however long it was
-//! idle: its short call runs before calls that have run for long, but
-//! it cannot accumulate credit and starve the others later.
+//! Each source has a virtual runtime: the execution time of its calls; what a call executes beyond
+//! [`LONG_CALL`] counts [`LONG_CALL_CHARGE_FACTOR`] times. A permit goes to the waiting call whose
+//! source has the least. A source that was idle keeps an advantage of at most [`IDLE_CREDIT_MAX`],
+//! however long it was idle: its short call runs before calls that have run for long, but it cannot
+//! accumulate credit and starve the others later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

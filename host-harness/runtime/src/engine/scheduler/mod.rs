@@ -36,7 +36,7 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Returns one permit per processor, but leaves at least one worker without.
+/// Returns the number of permits: one per processor, fewer than the workers, and at least one.
 fn permits() -> usize {
     let workers = Handle::try_current().map_or(usize::MAX, |handle| handle.metrics().num_workers());
     processors().min(workers.saturating_sub(1)).max(1)
