@@ -9,14 +9,18 @@ use tokio::time::timeout;
 
 /// Connects to the first of these addresses that answers.
 ///
-/// The caller stops it after `limit`. Each address but the last gets an equal share of that, so that
-/// one that does not answer at all leaves time for the others. The error is that of the last address.
-pub async fn connect_any(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+/// The caller stops it after `caller_timeout`. Each address but the last gets an equal share of that,
+/// so that one that does not answer at all leaves time for the others. The error is that of the last
+/// address.
+pub async fn connect_any(
+    addresses: &[SocketAddr],
+    caller_timeout: Duration,
+) -> io::Result<TcpStream> {
     let Some((last, others)) = addresses.split_last() else {
         return Err(ErrorKind::NotFound.into());
     };
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    let share = limit.checked_div(count).unwrap_or(limit);
+    let share = caller_timeout.checked_div(count).unwrap_or(caller_timeout);
     for address in others {
         if let Ok(Ok(stream)) = timeout(share, TcpStream::connect(address)).await {
             return Ok(stream);

@@ -1,7 +1,7 @@
 //! Durable file operations (write, fsync, rename), and messages for those that fail.
 //!
 //! A missing fsync shows only after a power failure, so tests check the operations against a
-//! log that `recorded` keeps of them.
+//! log that `operation_log` keeps of them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -128,17 +128,17 @@ pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
 /// permissions or its owner last changed, so that one that is made readable counts as changed. `None`
 /// where its metadata cannot be read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct FileVersion(Option<(SystemTime, u64, StatusChange)>);
+pub struct FileVersion(Option<(SystemTime, u64, ChangeTime)>);
 
 /// The time of the last change of a file's status, in seconds and nanoseconds.
-type StatusChange = (i64, i64);
+type ChangeTime = (i64, i64);
 
 impl FileVersion {
     /// Returns the current version of the file at `path`.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let metadata = fs::metadata(path).ok();
-        Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len(), status_change(&it)))))
+        Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len(), change_time(&it)))))
     }
 
     /// Returns whether the file may have been modified since a time. File systems round the times of
@@ -154,7 +154,7 @@ impl FileVersion {
 }
 
 #[cfg(unix)]
-fn status_change(metadata: &fs::Metadata) -> StatusChange {
+fn change_time(metadata: &fs::Metadata) -> ChangeTime {
     use std::os::unix::fs::MetadataExt;
 
     (metadata.ctime(), metadata.ctime_nsec())
@@ -162,7 +162,7 @@ fn status_change(metadata: &fs::Metadata) -> StatusChange {
 
 /// Always zero: these systems do not report it.
 #[cfg(not(unix))]
-fn status_change(_: &fs::Metadata) -> StatusChange {
+fn change_time(_: &fs::Metadata) -> ChangeTime {
     (0, 0)
 }
 
@@ -175,14 +175,14 @@ pub async fn blocking<T: Send + 'static>(
         .map_err(io::Error::other)?
 }
 
-#[cfg(not(feature = "recorded"))]
+#[cfg(not(feature = "operation-log"))]
 fn record(_: &str, _: &Path) {}
 
-#[cfg(feature = "recorded")]
-use self::recorded::record;
+#[cfg(feature = "operation-log")]
+use self::operation_log::record;
 
-#[cfg(feature = "recorded")]
-pub mod recorded {
+#[cfg(feature = "operation-log")]
+pub mod operation_log {
     //! A log of the disk operations in a directory, for tests.
 
     use std::collections::BTreeMap;

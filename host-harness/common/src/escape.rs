@@ -6,12 +6,12 @@ use std::borrow::Cow;
 /// LF becomes `\n`, ESC `\u{1b}`.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_control) {
+    if !text.contains(needs_escape) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if is_control(character) {
+        if needs_escape(character) {
             escaped.extend(character.escape_default());
         } else {
             escaped.push(character);
@@ -23,7 +23,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// Returns whether a character is a control character, a line or paragraph separator, or a mark,
 /// embedding, override or isolate of bidirectional text.
 #[must_use]
-pub fn is_control(character: char) -> bool {
+pub fn needs_escape(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

@@ -67,7 +67,7 @@ impl<'a> Section<'a> {
     /// Creates an error about one key, on one line with file, line and location.
     #[must_use]
     pub fn error(&self, key: &str, reason: &str) -> Failure {
-        self.failure(key, &format!("`{key}` {reason}"))
+        self.error_with_message(key, &format!("`{key}` {reason}"))
     }
 
     /// Reads the string at a key.
@@ -183,7 +183,10 @@ impl<'a> Section<'a> {
         if let Some(text) = value.as_str()
             && unexpanded_variable_error(key, text).is_none()
         {
-            warn!("{}", self.failure(key, &literal_secret_advice(&[key])));
+            warn!(
+                "{}",
+                self.error_with_message(key, &literal_secret_advice(&[key]))
+            );
         }
     }
 
@@ -201,7 +204,7 @@ impl<'a> Section<'a> {
 
     /// Reads the text at a key that is usually not secret: a literal (without a warning),
     /// `{ env = ".." }` or `{ file = ".." }`.
-    pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
+    pub fn resolved_text(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
         match self.take(key) {
             None => Ok(None),
             Some(value) => self.resolve_secret(key, &value).map(Some),
@@ -219,13 +222,14 @@ impl<'a> Section<'a> {
     /// that is set, if any.
     pub fn proxies(&mut self) -> Result<(Proxies, Option<Secret>), Failure> {
         let environment = |name: &str| std::env::var(name).ok();
-        let own = self.text_or_reference("proxy")?;
+        let own = self.resolved_text("proxy")?;
         let url = own.or_else(|| self.proxy.take());
         let proxies = match &url {
             Some(url) => Proxies::from_setting(url.expose(), &environment)
                 .map_err(|reason| self.error("proxy", &reason))?,
-            None => Proxies::from_environment(&environment)
-                .map_err(|reason| self.failure("", &format!("the environment: {reason}")))?,
+            None => Proxies::from_environment(&environment).map_err(|reason| {
+                self.error_with_message("", &format!("the environment: {reason}"))
+            })?,
         };
         Ok((proxies, url))
     }
@@ -310,7 +314,7 @@ impl<'a> Section<'a> {
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
         keys.sort_by_key(|key| self.lines.line(key));
         for key in keys {
-            errors.push(self.failure(key, &unknown_key(key, &self.known, self.hint)));
+            errors.push(self.error_with_message(key, &unknown_key(key, &self.known, self.hint)));
         }
         errors.into_result()
     }
@@ -324,13 +328,13 @@ impl<'a> Section<'a> {
         self.error(key, &format!("must be {wanted}, not {}", type_name(found)))
     }
 
-    fn failure(&self, key: &str, reason: &str) -> Failure {
+    fn error_with_message(&self, key: &str, message: &str) -> Failure {
         let place = match self.location.as_str() {
             "" => String::new(),
             place => format!("{place}: "),
         };
         let at = file_location(self.file, self.lines.line(key));
-        Failure::settings(format!("{at}: {place}{reason}"))
+        Failure::settings(format!("{at}: {place}{message}"))
     }
 }
 

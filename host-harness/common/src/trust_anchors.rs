@@ -39,7 +39,7 @@ pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     if let Some(config) = shared.get(&version).and_then(Weak::upgrade) {
         return Ok(config);
     }
-    let config = Arc::new(client_config(ca_file)?.with_no_client_auth());
+    let config = Arc::new(client_config_builder(ca_file)?.with_no_client_auth());
     shared.retain(|_, config| config.strong_count() > 0);
     shared.insert(version, Arc::downgrade(&config));
     Ok(config)
@@ -47,7 +47,7 @@ pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 
 /// Starts building the configuration of a client that trusts the system's anchors and those of
 /// `ca_file`, and whose errors explain why a certificate is not accepted.
-pub fn client_config(
+pub fn client_config_builder(
     ca_file: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

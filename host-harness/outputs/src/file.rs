@@ -679,11 +679,11 @@ mod tests {
     #[tokio::test]
     async fn events_and_the_name_of_their_file_are_on_the_disk_when_they_are_accepted() {
         let directory = tempfile::tempdir().unwrap();
-        disk::recorded::watch(directory.path());
+        disk::operation_log::watch(directory.path());
         let path = directory.path().join("new").join("events.ndjson");
         let mut output = config(&path).open().await.unwrap();
         assert_eq!(
-            disk::recorded::take(directory.path()),
+            disk::operation_log::take(directory.path()),
             [
                 "sync the directory of new",
                 "sync the directory of events.ndjson"
@@ -692,7 +692,7 @@ mod tests {
         let batch = batch();
         output.accept(&delivery(&batch)).await.unwrap();
         assert_eq!(
-            disk::recorded::take(directory.path()),
+            disk::operation_log::take(directory.path()),
             ["write events.ndjson", "sync events.ndjson"]
         );
     }
@@ -709,11 +709,11 @@ mod tests {
         };
         let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
         appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
-        disk::recorded::watch(directory.path());
+        disk::operation_log::watch(directory.path());
         appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
         let closed = "events-19700101T000000.000Z.ndjson";
         assert_eq!(
-            disk::recorded::take(directory.path()),
+            disk::operation_log::take(directory.path()),
             [
                 &*format!("rename to {closed}"),
                 "sync the directory of events.ndjson",

@@ -50,7 +50,7 @@ impl Tls {
 
     /// Reads the files, and returns the configuration.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
-        let builder = trust_anchors::client_config(self.ca_file.as_deref())?;
+        let builder = trust_anchors::client_config_builder(self.ca_file.as_deref())?;
         match &self.certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => builder

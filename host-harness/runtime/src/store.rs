@@ -660,10 +660,10 @@ mod tests {
     fn a_checkpoint_is_on_the_disk_under_its_name_when_it_is_stored() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
-        disk::recorded::watch(directory.path());
+        disk::operation_log::watch(directory.path());
         for _ in 0..2 {
             state_dir.store(&filled()).unwrap();
-            let steps = disk::recorded::take(directory.path());
+            let steps = disk::operation_log::take(directory.path());
             let temp_file = steps[0].strip_prefix("write ").unwrap();
             assert!(temp_file.starts_with(".checkpoint-"), "{steps:?}");
             assert_eq!(

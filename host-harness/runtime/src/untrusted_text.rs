@@ -8,7 +8,7 @@
 //! so do the checkpoint and the session, which only their component reads.
 
 use serde_json::Value;
-use source_common::escape::{escape, is_control};
+use source_common::escape::{escape, needs_escape};
 use source_common::secret::Redactor;
 
 use crate::bindings::{
@@ -184,8 +184,8 @@ fn has_control_chars(value: &Value) -> bool {
         Value::Bool(_) | Value::Null | Value::Number(_) => false,
         Value::Object(members) => members
             .iter()
-            .any(|(key, value)| key.contains(is_control) || has_control_chars(value)),
-        Value::String(text) => text.contains(is_control),
+            .any(|(key, value)| key.contains(needs_escape) || has_control_chars(value)),
+        Value::String(text) => text.contains(needs_escape),
     }
 }
 

@@ -47,7 +47,7 @@ pub struct ProxyConnector<D> {
 pub struct ProxyStream<G> {
     stream: TcpStream,
     _guard: G,
-    is_to_proxy: bool,
+    uses_absolute_form: bool,
 }
 
 impl<D> ProxyConnector<D> {
@@ -77,7 +77,7 @@ impl<D: Dial> Service<Uri> for ProxyConnector<D> {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (stream, guard, is_to_proxy) = match this.proxies.proxy_for_uri(&uri) {
+            let (stream, guard, uses_absolute_form) = match this.proxies.proxy_for_uri(&uri) {
                 None => {
                     let (stream, guard) = this.dial.connect_to_origin(&uri).await?;
                     (stream, guard, false)
@@ -95,7 +95,7 @@ impl<D: Dial> Service<Uri> for ProxyConnector<D> {
             Ok(TokioIo::new(ProxyStream {
                 stream,
                 _guard: guard,
-                is_to_proxy,
+                uses_absolute_form,
             }))
         })
     }
@@ -109,7 +109,7 @@ fn host_and_port(uri: &Uri) -> String {
 
 impl<G> Connection for ProxyStream<G> {
     fn connected(&self) -> Connected {
-        Connected::new().proxy(self.is_to_proxy)
+        Connected::new().proxy(self.uses_absolute_form)
     }
 }
 

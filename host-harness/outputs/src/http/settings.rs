@@ -158,7 +158,7 @@ fn read_endpoint(
     section: &mut Section<'_>,
     defaults: &Defaults,
 ) -> Result<(Template, String), Failure> {
-    let endpoint = section.text_or_reference("endpoint")?;
+    let endpoint = section.resolved_text("endpoint")?;
     let refuse = |reason: &str| section.error("endpoint", reason);
     let endpoint = endpoint.ok_or_else(|| refuse("is missing"))?;
     let text = endpoint.expose();
