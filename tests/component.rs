@@ -65,12 +65,12 @@ async fn collect_from(
     source: &Source,
     fresh_each_poll: bool,
 ) -> (Vec<String>, usize) {
-    let mut instance = source.instance().await.unwrap();
+    let mut instance = source.new_instance().await.unwrap();
     let mut lines = Vec::new();
     let mut peak = 0;
     loop {
         if fresh_each_poll {
-            instance = source.instance().await.unwrap();
+            instance = source.new_instance().await.unwrap();
         }
         let (checkpoint, session) = (state.checkpoint.as_deref(), state.session.as_ref());
         let batch: Batch = instance
@@ -157,7 +157,7 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
     let mut without_session = HostState::default();
     let mut without = Vec::new();
     loop {
-        let mut instance = source.instance().await.unwrap();
+        let mut instance = source.new_instance().await.unwrap();
         let checkpoint = without_session.checkpoint.as_deref();
         let polled = instance.poll(source.settings(), checkpoint, None, LIMITS);
         let batch = polled.await.unwrap().unwrap();

@@ -75,7 +75,7 @@ async fn collect(source: &Source) -> usize {
         max_bytes: 16 << 20,
         max_requests: 50,
     };
-    let mut instance = source.instance().await.unwrap();
+    let mut instance = source.new_instance().await.unwrap();
     let mut checkpoint: Option<String> = None;
     let mut events = 0;
     loop {

@@ -129,7 +129,7 @@ pub(crate) async fn check_streams(
     source: &Source,
     config: &Path,
 ) -> Result<Vec<CheckResult>, Failure> {
-    let called = match source.instance().await {
+    let called = match source.new_instance().await {
         Ok(mut instance) => instance.check(source.settings()).await,
         Err(error) => Err(error),
     };

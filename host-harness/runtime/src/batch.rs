@@ -23,19 +23,19 @@ const REJECTED_BYTES_ALLOWANCE: u64 = 512;
 const COUNT_MAX: u64 = 1 << 40;
 
 /// Verifies a batch whose texts have been sanitized. The error is a clause
-/// about the component. No checkpoint may contain a secret that `credential_redactor` detects.
+/// about the component. No checkpoint may contain a secret that `credential_detector` detects.
 pub fn verify(
     batch: &Batch,
     description: &Description,
     limits: Limits,
-    credential_redactor: &Redactor,
+    credential_detector: &Redactor,
 ) -> Result<(), String> {
     verify_limits(batch, limits)?;
     verify_streams(batch, description)?;
     verify_index(batch, description)?;
     verify_events(batch)?;
     verify_stats(batch)?;
-    if credential_redactor.contains_secret(&batch.checkpoint) {
+    if credential_detector.contains_secret(&batch.checkpoint) {
         return Err("the checkpoint contains a secret of the source".to_owned());
     }
     Ok(())

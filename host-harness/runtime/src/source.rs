@@ -78,7 +78,7 @@ pub struct SourceOptions {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub credential_redactor: Redactor,
+    pub credential_detector: Redactor,
     /// Allowed origins, besides those that the component describes.
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
@@ -121,11 +121,11 @@ impl SourceOptions {
                 .filter_map(|(_, value)| value.as_str().map(str::to_owned))
                 .collect()
         };
-        let credential_redactor = Redactor::new(marked("writeOnly", Value::Bool(true)));
+        let credential_detector = Redactor::new(marked("writeOnly", Value::Bool(true)));
         Ok(Self {
             name,
-            redactor: credential_redactor.clone(),
-            credential_redactor,
+            redactor: credential_detector.clone(),
+            credential_detector,
             allow: AllowSetting::default(),
             origins: marked("format", Value::from("origin")),
             proxies: Proxies::default(),
@@ -205,7 +205,7 @@ pub struct Source {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub credential_redactor: Redactor,
+    pub credential_detector: Redactor,
     allow: AllowList,
     compiled: CompiledComponent,
     poll_slots: PollSlots,
@@ -359,7 +359,7 @@ impl Source {
             kinds: Arc::clone(&component.kinds),
             limits: options.limits,
             redactor: options.redactor.clone(),
-            credential_redactor: options.credential_redactor,
+            credential_detector: options.credential_detector,
             allow,
             compiled: component.compiled.clone(),
             poll_slots: component.poll_slots.clone(),
@@ -381,7 +381,7 @@ impl Source {
     }
 
     /// Creates an instance of its component.
-    pub async fn instance(&self) -> Result<Instance, CallError> {
+    pub async fn new_instance(&self) -> Result<Instance, CallError> {
         Instance::new(&self.compiled, &self.instance_settings).await
     }
 

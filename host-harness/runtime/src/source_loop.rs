@@ -313,7 +313,7 @@ impl RunningLoop {
     }
 
     async fn step(&mut self) -> Step {
-        let mut polling = self.next_poll().start();
+        let mut polling = self.take_poll_request().start();
         let mut shutdown = self.context.shutdown.clone();
         let lease = self.context.source.lease();
         let polled = loop {
@@ -364,8 +364,8 @@ impl RunningLoop {
         }
     }
 
-    /// Returns the poll after the batch that was fetched last.
-    fn next_poll(&mut self) -> PollRequest {
+    /// Returns the request for the poll after the batch that was fetched last, with the instance.
+    fn take_poll_request(&mut self) -> PollRequest {
         let delivering = self.delivering.as_ref();
         let ahead = delivering.map(|delivering| delivering.checkpoint.clone());
         PollRequest {
@@ -384,7 +384,7 @@ impl RunningLoop {
             &batch,
             &source.description,
             source.limits,
-            &source.credential_redactor,
+            &source.credential_detector,
         );
         if let Err(reason) = verified {
             self.instance = None;
@@ -594,7 +594,7 @@ impl RunningLoop {
                     .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
                     .map_or(wait, |retry_in| retry_in.max(wait));
                 if self.context.once && retry_in > FAILING_WAIT_MAX_ONCE {
-                    return self.end_once(&detail, retry_in).await;
+                    return self.exit_with_failing_streams(&detail, retry_in).await;
                 }
                 self.fail(FAILING, &detail, wait).await
             }
@@ -684,7 +684,7 @@ impl RunningLoop {
     }
 
     /// Ends a run with `--once` if everything is collected except streams that keep failing.
-    async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
+    async fn exit_with_failing_streams(&mut self, detail: &str, wait: Duration) -> Step {
         if let Err(end) = self.finish_storing().await {
             return Step::Exit(end);
         }

@@ -35,7 +35,7 @@ pub const LOCK_FILE: &str = "lock";
 pub const HEARTBEAT_FILE: &str = "heartbeat.json";
 
 /// Name of the file with what the host stores besides the source states.
-pub const HOST_FILE: &str = "host.json";
+pub const HOST_STATE_FILE: &str = "host.json";
 
 /// Maximum size of a checkpoint, as the contract defines it.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -238,7 +238,7 @@ pub fn read_heartbeat(state_dir: &Path) -> Option<Heartbeat> {
 /// Reads what the host stored in a state directory besides the source states, if it is there.
 #[must_use]
 pub fn read_host_state<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
-    let text = fs::read(state_dir.join(HOST_FILE)).ok()?;
+    let text = fs::read(state_dir.join(HOST_STATE_FILE)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -371,7 +371,7 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failure = |reason: String| Failure::failed(format!("state directory {reason}"));
         let cannot = |error: &io::Error| failure(disk::error_message(path, error));
-        make_private_dir(path).map_err(|error| cannot(&error))?;
+        create_state_dir(path).map_err(|error| cannot(&error))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -448,7 +448,7 @@ impl StateDir {
     /// Replaces what the host stores, as JSON text, for [`read_host_state`]. It
     /// need not survive a crash of the system.
     pub fn write_host_state(&self, json: &[u8]) -> io::Result<()> {
-        self.replace(HOST_FILE, json)
+        self.replace(HOST_STATE_FILE, json)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {
@@ -600,7 +600,7 @@ pub fn check_writable(directory: &Path, bytes: usize) -> io::Result<()> {
     tempfile::tempfile_in(directory)?.write_all(&vec![0; bytes])
 }
 
-fn make_private_dir(path: &Path) -> io::Result<()> {
+fn create_state_dir(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

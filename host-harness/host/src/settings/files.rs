@@ -446,7 +446,7 @@ const HOST_FILES: [&str; 4] = [
     store::LOCK_FILE,
     PAUSED_FILE,
     store::HEARTBEAT_FILE,
-    store::HOST_FILE,
+    store::HOST_STATE_FILE,
 ];
 
 /// Returns whether a path in the state directory is a file of the host, also of a source that is

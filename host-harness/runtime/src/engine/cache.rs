@@ -27,7 +27,7 @@ pub(super) fn load_or_compile(
     let Some(directory) = cache_dir else {
         return Component::new(engine, wasm);
     };
-    let file = match private_dir(directory) {
+    let file = match ensure_private_dir(directory) {
         Ok(()) => directory.join(format!("{}.cwasm", key(engine, wasm))),
         Err(error) => {
             static ONCE: Once = Once::new();
@@ -118,7 +118,7 @@ fn remove_others(directory: &Path, current: &Path) {
 
 /// Creates the directory, and ensures that only this user can write to it.
 #[cfg(unix)]
-fn private_dir(directory: &Path) -> io::Result<()> {
+fn ensure_private_dir(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
     fs::DirBuilder::new()
@@ -138,14 +138,14 @@ fn private_dir(directory: &Path) -> io::Result<()> {
 
 /// Always fails: on this system there is no such check, so nothing is cached.
 #[cfg(not(unix))]
-fn private_dir(_: &Path) -> io::Result<()> {
+fn ensure_private_dir(_: &Path) -> io::Result<()> {
     Err(io::Error::other("no private directories on this system"))
 }
 
 #[expect(
     unsafe_code,
-    reason = "machine code is trusted as this program is: `private_dir` checks that nobody else \
-              can write there, and `read` that the file is complete"
+    reason = "machine code is trusted as this program is: `ensure_private_dir` checks that nobody \
+              else can write there, and `read` that the file is complete"
 )]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes are the output of `Component::serialize` in a process
@@ -178,12 +178,12 @@ mod tests {
 
         let directory = tempfile::tempdir().unwrap();
         let cache = directory.path().join("cache");
-        private_dir(&cache).unwrap();
+        ensure_private_dir(&cache).unwrap();
         assert_eq!(
             fs::metadata(&cache).unwrap().permissions().mode() & 0o777,
             0o700
         );
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(private_dir(&cache).is_err());
+        assert!(ensure_private_dir(&cache).is_err());
     }
 }

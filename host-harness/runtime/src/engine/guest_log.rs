@@ -59,7 +59,7 @@ impl GuestLog {
         self.with(|lines| {
             let now = Instant::now();
             lines.end_line(now);
-            let suppressed = lines.budget.stderr().report(now);
+            let suppressed = lines.budget.stderr_limiter().report(now);
             lines.log_suppressed(suppressed);
             lines.last.take()
         })
@@ -89,7 +89,7 @@ impl LogBuffer {
             return;
         }
         let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
-        let admission = self.budget.stderr().admit(line.len(), now);
+        let admission = self.budget.stderr_limiter().admit(line.len(), now);
         if let Admission::Pass(suppressed) = admission {
             self.log_suppressed(suppressed);
             info!(source = %self.source, "component: {line}");
@@ -110,7 +110,7 @@ impl LogBuffer {
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
-        let suppressed = self.budget.stderr().take();
+        let suppressed = self.budget.stderr_limiter().take();
         self.log_suppressed(suppressed);
     }
 }
@@ -203,7 +203,7 @@ mod tests {
             }
             logs.push(log); // at its end it would report, and reset the count
         }
-        let suppressed = budget.stderr().take().unwrap().lines;
+        let suppressed = budget.stderr_limiter().take().unwrap().lines;
         assert!(suppressed > 99_000, "{suppressed}");
     }
 

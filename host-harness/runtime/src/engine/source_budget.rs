@@ -19,20 +19,22 @@ const STDERR_RATE: Rate = Rate {
 #[derive(Clone, Debug)]
 pub struct SourceBudget {
     pub(super) virtual_runtime: Arc<VirtualRuntime>,
-    stderr: Arc<Mutex<LogRateLimiter>>,
+    stderr_limiter: Arc<Mutex<LogRateLimiter>>,
 }
 
 impl Default for SourceBudget {
     fn default() -> Self {
         Self {
             virtual_runtime: Arc::default(),
-            stderr: Arc::new(Mutex::new(LogRateLimiter::new(STDERR_RATE))),
+            stderr_limiter: Arc::new(Mutex::new(LogRateLimiter::new(STDERR_RATE))),
         }
     }
 }
 
 impl SourceBudget {
-    pub(super) fn stderr(&self) -> MutexGuard<'_, LogRateLimiter> {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn stderr_limiter(&self) -> MutexGuard<'_, LogRateLimiter> {
+        self.stderr_limiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

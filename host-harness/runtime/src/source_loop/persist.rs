@@ -32,7 +32,7 @@ impl Deliverer {
         let undeliverable = to_rejected_records(source, batch, undeliverable_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
-            let mut tries = RetryState::new(
+            let mut retry = RetryState::new(
                 REJECTED_RECORDS,
                 &source.name,
                 &self.sink,
@@ -42,8 +42,8 @@ impl Deliverer {
             loop {
                 match self.sink.store_rejected(&source.name, records).await {
                     Ok(()) => break,
-                    Err(StoreRejectedError::Disk(reason)) => tries
-                        .retry_later(reason)
+                    Err(StoreRejectedError::Disk(reason)) => retry
+                        .wait_before_retry(reason)
                         .await
                         .map_err(|reason| SourceExit::Failed(failed(reason)))?,
                     Err(StoreRejectedError::Closed) => return Err(SourceExit::OutputClosed),
@@ -52,7 +52,7 @@ impl Deliverer {
                     }
                 }
             }
-            tries.log_recovery();
+            retry.log_recovery();
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl RunningLoop {
             shutdown,
             ..
         } = &self.context;
-        let mut tries = RetryState::new(CHECKPOINT, &source.name, sink, *once, shutdown);
+        let mut retry = RetryState::new(CHECKPOINT, &source.name, sink, *once, shutdown);
         self.last_stored = Some(Instant::now());
         self.has_unstored_changes = false;
         self.storing = Some(tokio::spawn(async move {
@@ -89,13 +89,13 @@ impl RunningLoop {
                 match Arc::clone(&store).store(Arc::clone(&source_state)).await {
                     Ok(()) => break,
                     Err(StoreError::Superseded) => return Err(StoreError::Superseded),
-                    Err(StoreError::Unavailable(reason)) => tries
-                        .retry_later(reason)
+                    Err(StoreError::Unavailable(reason)) => retry
+                        .wait_before_retry(reason)
                         .await
                         .map_err(StoreError::Unavailable)?,
                 }
             }
-            tries.log_recovery();
+            retry.log_recovery();
             Ok(())
         }));
     }
@@ -151,7 +151,7 @@ impl RetryState {
 
     /// Waits before the next try. Returns the reason as the error if there is no next try:
     /// after the last one, and when a stop was requested.
-    async fn retry_later(&mut self, reason: String) -> Result<(), String> {
+    async fn wait_before_retry(&mut self, reason: String) -> Result<(), String> {
         self.backoff.fail();
         let tries = self.backoff.failures();
         if self.tries_max.is_some_and(|max| tries >= max) {
@@ -279,7 +279,7 @@ mod tests {
         let mut stored = tries();
         tokio::select! {
             biased;
-            tried = stored.retry_later("disk full".to_owned()) => panic!("no wait: {tried:?}"),
+            tried = stored.wait_before_retry("disk full".to_owned()) => panic!("no wait: {tried:?}"),
             () = std::future::ready(()) => {}
         }
         assert_eq!(reports(), ["rejected records: disk full"]);
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(reports(), ["rejected records: no longer"]);
         let mut given_up = tries();
         shutdown_trigger.stop();
-        let stopped = given_up.retry_later("disk full".to_owned()).await;
+        let stopped = given_up.wait_before_retry("disk full".to_owned()).await;
         assert!(stopped.is_err(), "a stop does not wait for the next try");
         drop(given_up);
         assert_eq!(

@@ -74,7 +74,7 @@ impl PollRequest {
         let started_at = Instant::now();
         let instance = match self.instance.take() {
             Some(instance) => Ok(instance),
-            None => self.source.instance().await,
+            None => self.source.new_instance().await,
         };
         let mut instance = match instance {
             Ok(instance) => instance,

@@ -65,7 +65,7 @@ struct RunningCall {
     call: CallId,
     virtual_runtime: Arc<VirtualRuntime>,
     since: Instant,
-    is_interrupted: bool,
+    is_preempted: bool,
 }
 
 #[derive(Debug)]
@@ -80,11 +80,11 @@ struct WaitingCall<W> {
 pub(super) enum EnterOutcome {
     /// The call has a permit.
     Runs,
-    /// The call waits. With `interrupts` the running calls should yield
+    /// The call waits. With `preempts` the running calls should yield
     /// early, since one of them has used more time.
     Waits {
-        /// Whether to interrupt.
-        interrupts: bool,
+        /// Whether to preempt one.
+        preempts: bool,
     },
 }
 
@@ -125,7 +125,7 @@ impl<W> FairQueue<W> {
             .and_then(|rank| self.waiting.get_mut(rank))
         {
             waiting.wake = wake;
-            return EnterOutcome::Waits { interrupts: false };
+            return EnterOutcome::Waits { preempts: false };
         }
         self.advance_virtual_time(now);
         let least = self.virtual_time.saturating_sub(nanos(IDLE_CREDIT_MAX));
@@ -135,20 +135,20 @@ impl<W> FairQueue<W> {
             self.mark_running(call, Arc::clone(virtual_runtime), now);
             return EnterOutcome::Runs;
         }
-        let interrupts = self.running.iter().any(|running| {
-            !running.is_interrupted
+        let preempts = self.running.iter().any(|running| {
+            !running.is_preempted
                 && running.virtual_runtime_at(now)
                     > at_entry.saturating_add(nanos(PREEMPTION_THRESHOLD))
         });
-        if interrupts {
+        if preempts {
             // A preemption concerns all running calls; those that are still
             // first in the order get their permit back.
             for running in &mut self.running {
-                running.is_interrupted = true;
+                running.is_preempted = true;
             }
         }
         self.enqueue(call, Arc::clone(virtual_runtime), wake);
-        EnterOutcome::Waits { interrupts }
+        EnterOutcome::Waits { preempts }
     }
 
     /// Ends a slice of a call, which has executed for `executed` in all. With `requeue`, its waker, it
@@ -165,7 +165,7 @@ impl<W> FairQueue<W> {
         let place = self.running.iter().position(|one| one.call == call)?;
         let running = self.running.swap_remove(place);
         // The call that caused the preemption pays for it.
-        let least = if running.is_interrupted {
+        let least = if running.is_preempted {
             Duration::ZERO
         } else {
             SLICE_COST_MIN
@@ -211,7 +211,7 @@ impl<W> FairQueue<W> {
             call,
             virtual_runtime,
             since,
-            is_interrupted: false,
+            is_preempted: false,
         });
     }
 

@@ -186,9 +186,9 @@ impl ScheduledCall<'_> {
             let mut queue = self.scheduler.queue();
             queue.enter(self.call, self.virtual_runtime, cx.waker().clone(), now)
         };
-        if let EnterOutcome::Waits { interrupts } = entered {
+        if let EnterOutcome::Waits { preempts } = entered {
             self.waits_since.get_or_insert(now);
-            if interrupts && let Some(engine) = self.scheduler.engine.upgrade() {
+            if preempts && let Some(engine) = self.scheduler.engine.upgrade() {
                 engine.increment_epoch();
             }
             return SliceOutcome {

@@ -9,13 +9,13 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// A call of `slices` slices, each of which appends its name to `slices_of_all`.
+/// A call of `slices` slices, each of which appends its name to `execution_order`.
 struct Call<'a> {
     name: char,
     slices: usize,
     slice: Duration,
     state: CallState,
-    slices_of_all: &'a RefCell<String>,
+    execution_order: &'a RefCell<String>,
 }
 
 impl Call<'_> {
@@ -30,7 +30,7 @@ impl Call<'_> {
         virtual_runtime.set(nanos);
         let mut left = self.slices;
         let call = std::future::poll_fn(|cx| {
-            self.slices_of_all.borrow_mut().push(self.name);
+            self.execution_order.borrow_mut().push(self.name);
             let started_at = Instant::now();
             while black_box(started_at.elapsed()) < self.slice {}
             left -= 1;
@@ -57,13 +57,13 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn the_source_that_has_executed_less_goes_first_and_both_complete() {
-    let slices_of_all = RefCell::new(String::new());
+    let execution_order = RefCell::new(String::new());
     let [a, b] = ['a', 'b'].map(|name| Call {
         name,
         slices: 4,
         slice: Duration::ZERO,
         state: CallState::default(),
-        slices_of_all: &slices_of_all,
+        execution_order: &execution_order,
     });
     let engine = Engine::default();
     let scheduler = Scheduler::with_permits(1, engine.weak(), Arc::default());
@@ -75,20 +75,20 @@ fn the_source_that_has_executed_less_goes_first_and_both_complete() {
     });
     assert_eq!(ends, (Some('a'), Some('b')));
     // `a` has run its first slices before `b` arrives.
-    let order = slices_of_all.borrow().clone();
+    let order = execution_order.borrow().clone();
     assert!(order.contains("bbbb"), "{order}");
     assert_eq!(order.len(), 8, "{order}");
 }
 
 #[test]
 fn the_time_that_a_call_waits_for_a_permit_does_not_count_as_its_own() {
-    let slices_of_all = RefCell::new(String::new());
+    let execution_order = RefCell::new(String::new());
     let call = |name, slices, slice| Call {
         name,
         slices,
         slice,
         state: CallState::default(),
-        slices_of_all: &slices_of_all,
+        execution_order: &execution_order,
     };
     let engine = Engine::default();
     let scheduler = Scheduler::with_permits(1, engine.weak(), Arc::default());

@@ -161,11 +161,11 @@ impl Machine {
                 source.longest_wait = source.longest_wait.max(waited);
                 self.executing.insert(source_index, self.now);
             }
-            EnterOutcome::Waits { interrupts: true } => {
+            EnterOutcome::Waits { preempts: true } => {
                 self.interruptions += 1;
                 self.end_slices(true);
             }
-            EnterOutcome::Waits { interrupts: false } => {}
+            EnterOutcome::Waits { preempts: false } => {}
         }
     }
 
@@ -243,7 +243,7 @@ fn an_idle_source_saves_up_no_more_than_the_credit() {
     assert!(late < share + IDLE_CREDIT_MAX + TICK * 12, "{late:?}");
 }
 
-/// One that interrupts at each moment is charged for it, and so has no more
+/// One that preempts at each moment is charged for it, and so has no more
 /// than its share of interruptions.
 #[test]
 fn a_source_that_executes_for_moments_cannot_take_the_time_of_others() {
@@ -285,7 +285,7 @@ fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
         queue.enter(first, &virtual_runtime, 1, now),
         EnterOutcome::Runs
     );
-    let waits = EnterOutcome::Waits { interrupts: false };
+    let waits = EnterOutcome::Waits { preempts: false };
     assert_eq!(queue.enter(second, &virtual_runtime, 2, now), waits);
     assert_eq!(queue.enter(third, &virtual_runtime, 3, now), waits);
     assert_eq!(queue.leave(second, now), None);
