@@ -13,15 +13,15 @@ use std::process::Command;
 
 /// A settings file with mistakes, and every line that is printed of them.
 struct Case {
-    name: &'static str,
+    name: String,
     file: &'static str,
     settings: String,
     errors: Vec<String>,
 }
 
-fn case(name: &'static str, settings: impl Into<String>, errors: &[&str]) -> Case {
+fn case(name: impl Into<String>, settings: impl Into<String>, errors: &[&str]) -> Case {
     Case {
-        name,
+        name: name.into(),
         file: "host.toml",
         settings: settings.into(),
         errors: errors.iter().map(|error| (*error).to_owned()).collect(),
@@ -623,6 +623,70 @@ fn secrets_and_hosts_are_refused_with_what_to_write() {
             ],
         ),
     ]);
+}
+
+/// Of every table that may name files with certificates.
+#[test]
+fn files_with_certificates_are_looked_at() {
+    let tables = [
+        ("elasticsearch", "endpoint = \"https://a\""),
+        ("forward", "address = \"a\"\ntls = true"),
+        ("http", "endpoint = \"https://a\""),
+        ("nats", "servers = [\"nats://a:4222\"]\nsubject = \"s\""),
+        ("otlp", "endpoint = \"https://a\""),
+        (
+            "splunk",
+            "endpoint = \"https://a\"\ntoken = \"a-token-of-some-length\"",
+        ),
+    ]
+    .map(|(output_type, settings)| format!("[[output]]\ntype = \"{output_type}\"\n{settings}"));
+    let of_output = |table: &String| (table.clone(), "[[output]]", with_output("", "", table));
+    let mut tables: Vec<_> = tables.iter().map(of_output).collect();
+    let dead_letter = "[dead_letter]\ntype = \"nats\"\nservers = [\"nats://a:4222\"]";
+    let fleet = "[fleet]\nservers = [\"nats://a:4222\"]";
+    tables.push((
+        "dead_letter".to_owned(),
+        "[dead_letter]",
+        format!("{}{dead_letter}", source("", "")),
+    ));
+    tables.push(("fleet".to_owned(), "[fleet]", format!("{STDOUT}{fleet}")));
+    let no_file = "No such file or directory (os error 2)";
+    let mut cases = Vec::new();
+    for (name, location, settings) in &tables {
+        let line = settings.lines().count() + 1;
+        let mut add = |line: usize, files: &str, reason: &str| {
+            let error = format!("host.toml:{line}: {location}: {reason}");
+            let settings = format!("{settings}\n{files}\n");
+            cases.push((format!("{name}, {files}"), settings, error));
+        };
+        add(
+            line,
+            "ca_file = \"nosuch.pem\"",
+            &format!("ca_file nosuch.pem: {no_file}"),
+        );
+        add(
+            line,
+            "ca_file = \"text.pem\"",
+            "ca_file text.pem: no certificate in PEM form in it",
+        );
+        add(
+            line + 1,
+            "key_file = \"nosuch.key\"\ncert_file = \"nosuch.pem\"",
+            &format!("cert_file nosuch.pem: {no_file}"),
+        );
+    }
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n\
+                 tls = { cert_file = \"nosuch.pem\", key_file = \"nosuch.key\" }\n";
+    cases.push((
+        "admin".to_owned(),
+        format!("{admin}{}", source("", "")),
+        format!("host.toml:3: [admin] tls: cert_file nosuch.pem: {no_file}"),
+    ));
+    let cases: Vec<Case> = cases
+        .into_iter()
+        .map(|(name, settings, error)| case(name, settings, &[&error]))
+        .collect();
+    assert_messages(&cases);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod tls;
 
 pub use self::control::{Control, ControlError};
 pub use self::server::{AdminContext, AdminServer, RunningAdminServer};
+pub(crate) use self::tls::check_certificate;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use source_common::disk::FileVersion;
+use source_common::trust_anchors::pem_error_message;
 use tracing::warn;
 
 use crate::settings::AdminTls;
@@ -45,6 +46,11 @@ impl TlsFiles {
     }
 }
 
+/// Checks that the server can use the files. The error is a clause that begins with the setting.
+pub(crate) fn check_certificate(files: &AdminTls) -> Result<(), String> {
+    load(files).map(drop)
+}
+
 fn versions(files: &AdminTls) -> [FileVersion; 2] {
     [&files.cert_file, &files.key_file].map(|path| FileVersion::of(path))
 }
@@ -65,18 +71,19 @@ fn load(files: &AdminTls) -> Result<Arc<ServerConfig>, String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let fail = |reason: &dyn std::fmt::Display| format!("cert_file {}: {reason}", path.display());
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))?;
+    let fail = |reason: String| format!("cert_file {}: {reason}", path.display());
+    let found =
+        CertificateDer::pem_file_iter(path).map_err(|error| fail(pem_error_message(error)))?;
     let found: Vec<_> = found
         .collect::<Result<_, _>>()
-        .map_err(|error| fail(&error))?;
+        .map_err(|error| fail(pem_error_message(error)))?;
     if found.is_empty() {
-        return Err(fail(&"no certificate in PEM form in it"));
+        return Err(fail("no certificate in PEM form in it".to_owned()));
     }
     Ok(found)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("key_file {}: {error}", path.display()))
+        .map_err(|error| format!("key_file {}: {}", path.display(), pem_error_message(error)))
 }

@@ -10,6 +10,7 @@ use source_runtime::engine::CallError;
 use source_runtime::source::{ComponentLoader, NetworkAccess, Source};
 
 use super::{cache_dir, print};
+use crate::admin;
 use crate::settings::{DeadLetterSettings, Settings, SourceSettings};
 use crate::source::{self, try_settings};
 
@@ -65,7 +66,7 @@ fn check_files(settings: &Settings) -> Vec<Failure> {
     if state_dir.exists() && !state_dir.is_dir() {
         let shown = state_dir.display();
         note(
-            file_location(&settings.file, settings.state_dir_line),
+            file_location(&settings.file, settings.lines.line("state_dir")),
             format!("`state_dir` is {shown}, which is a file; name a directory"),
         );
     }
@@ -75,23 +76,30 @@ fn check_files(settings: &Settings) -> Vec<Failure> {
             note(source.location("ca_file"), reason);
         }
     }
-    let outputs = settings.outputs.iter();
-    let mut configs: Vec<_> = outputs
-        .map(|output| (output.location.as_str(), &output.lines, &output.config))
-        .collect();
+    let lines = &settings.lines;
+    let outputs = settings.outputs.iter().map(|output| {
+        let location = output.location.as_str();
+        (location, output.lines.clone(), output.config.check_files())
+    });
+    let mut checked: Vec<_> = outputs.collect();
     if let Some(DeadLetterSettings::Output(config)) = &settings.dead_letter {
-        configs.push(("[dead_letter]", &settings.dead_letter_lines, config));
+        let lines = lines.table("dead_letter");
+        checked.push(("[dead_letter]", lines, config.check_files()));
     }
-    for (location, lines, config) in configs {
-        if let Err(reason) = config.check_files() {
+    if let Some(tls) = settings.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
+        let lines = lines.table("admin").table("tls");
+        checked.push(("[admin] tls", lines, admin::check_certificate(tls)));
+    }
+    if let Some(fleet) = &settings.fleet {
+        let options = fleet.servers.options();
+        checked.push(("[fleet]", lines.table("fleet"), options.map(drop)));
+    }
+    for (location, lines, checked) in checked {
+        // The reason begins with the key.
+        if let Err(reason) = checked {
             let key = reason.split(' ').next().unwrap_or_default();
-            note(
-                format!(
-                    "{}: {location}",
-                    file_location(&settings.file, lines.line(key))
-                ),
-                reason,
-            );
+            let at = file_location(&settings.file, lines.line(key));
+            note(format!("{at}: {location}"), reason);
         }
     }
     failures

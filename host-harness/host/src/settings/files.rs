@@ -434,7 +434,7 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
     };
     files.extend(path.map(|path| OutputFiles {
         location: "[dead_letter]".to_owned(),
-        line: settings.dead_letter_lines.line("path"),
+        line: settings.lines.table("dead_letter").line("path"),
         path,
         name: None,
     }));

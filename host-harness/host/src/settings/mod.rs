@@ -69,10 +69,8 @@ pub struct Settings {
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
-    /// The lines of the keys of `[dead_letter]`.
-    pub dead_letter_lines: KeyLineNumbers,
-    /// The line of `state_dir`.
-    pub state_dir_line: Option<usize>,
+    /// The lines of all its keys.
+    pub lines: KeyLineNumbers,
     /// The admin server, where there is to be one.
     pub admin: Option<AdminSettings>,
     /// The fleet whose tenants are the sources, where this host is one of several.
@@ -362,8 +360,7 @@ impl Settings {
             outputs,
             omitted_outputs,
             dead_letter,
-            dead_letter_lines: lines.table("dead_letter"),
-            state_dir_line: lines.line("state_dir"),
+            lines,
             admin,
             fleet,
             restart_only,

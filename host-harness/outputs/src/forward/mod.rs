@@ -203,6 +203,10 @@ impl OutputConfig for ForwardOutputConfig {
             ) => Err(failed(reason)),
         }
     }
+
+    fn check_files(&self) -> Result<(), String> {
+        self.connector().map(drop)
+    }
 }
 
 impl ForwardOutputConfig {
