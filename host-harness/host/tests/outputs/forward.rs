@@ -1,10 +1,12 @@
 //! What `forward` does beside the promises that all outputs share.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use source_outputs::OutputError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::forward_receiver::{
     ForwardReceiver, ForwardReceiverConfig, acknowledge, start_silent_receiver,
@@ -134,6 +136,53 @@ async fn a_server_without_a_greeting_is_named() {
         "{error}"
     );
     assert!(error.to_string().contains("Vector"), "{error}");
+}
+
+/// Starts a receiver that sends a HELO without options to each connection, reads the PING, and
+/// responds with these bytes. It leaves the connections open.
+async fn start_greeting_receiver(response: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(b"\x92\xa4HELO\x80").await.unwrap();
+            drop(stream.read(&mut [0; 1_024]).await);
+            stream.write_all(response).await.unwrap();
+            open.push(stream);
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn what_is_missing_in_a_handshake_is_named() {
+    for (response, reason) in [
+        (&b""[..], "has sent a HELO, but no PONG has come in 1 s"),
+        // The first half of a PONG.
+        (
+            b"\x95\xa4PONG",
+            "has sent a HELO, but no PONG has come in 1 s",
+        ),
+    ] {
+        let (address, receiver) = start_greeting_receiver(response).await;
+        let settings = format!(
+            "type = \"forward\"\naddress = \"{address}\"\nconnections = 1\n\
+             handshake_timeout_secs = 1\n{KEY}"
+        );
+        let mut output = open(&settings).await;
+        for attempt in 1..=3 {
+            let error = accept(&mut *output, &TestDelivery::new(0..1))
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(reason), "{attempt}: {error}");
+            for untrue in ["no HELO", "shared_key"] {
+                assert!(!error.contains(untrue), "{attempt}: {error}");
+            }
+        }
+        receiver.abort();
+    }
 }
 
 #[tokio::test]

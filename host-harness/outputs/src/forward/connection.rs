@@ -57,11 +57,29 @@ pub(super) struct Connector {
 pub(super) enum ForwardError {
     /// A retry may help.
     Retry(String),
-    /// The receiver ended the handshake without a reason: it does not know the
-    /// shared key, or it is stopping.
-    HandshakeEnded(String),
+    /// The receiver ended the handshake without a reason, or did not complete it in time: it does
+    /// not know the shared key, or it is stopping.
+    HandshakeIncomplete(String),
     /// A retry does not help until an operator changes something.
     ActionRequired(String),
+}
+
+/// Why no whole value could be read.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// The connection has ended.
+    Ended(String),
+    /// What the receiver has sent is not part of the protocol.
+    Malformed(&'static str),
+}
+
+impl From<ReadError> for ForwardError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Ended(reason) => Self::Retry(reason),
+            ReadError::Malformed(reason) => Self::Retry(reason.to_owned()),
+        }
+    }
 }
 
 impl From<io::Error> for ForwardError {
@@ -98,13 +116,9 @@ impl Connector {
             keepalive: true,
         };
         if let Some(credentials) = &self.credentials {
-            let greeted = handshake::perform_handshake(&mut connection, credentials);
+            let limit = self.handshake_timeout;
             connection.keepalive =
-                timeout(self.handshake_timeout, greeted)
-                    .await
-                    .map_err(|_| {
-                        ForwardError::HandshakeEnded(handshake::no_greeting(self.handshake_timeout))
-                    })??;
+                handshake::perform_handshake(&mut connection, credentials, limit).await?;
         }
         Ok(connection)
     }
@@ -183,26 +197,27 @@ impl Connection {
     }
 
     /// Reads the next whole value from the receiver.
-    pub(super) async fn read(&mut self) -> Result<Value, ForwardError> {
+    pub(super) async fn read(&mut self) -> Result<Value, ReadError> {
         loop {
             if let Some(value) = self.take_value()? {
                 return Ok(value);
             }
             if self.unread.len() > RESPONSE_BYTES_MAX {
-                return Err(ForwardError::Retry("its response is too long".to_owned()));
+                return Err(ReadError::Malformed("its response is too long"));
             }
             let mut buffer = [0; READ_BYTES];
-            let count = self.stream.read(&mut buffer).await?;
+            let count = self.stream.read(&mut buffer).await;
+            let count = count.map_err(|error| ReadError::Ended(error.to_string()))?;
             if count == 0 {
                 let reason = "the receiver has closed the connection without a response";
-                return Err(ForwardError::Retry(reason.to_owned()));
+                return Err(ReadError::Ended(reason.to_owned()));
             }
             self.unread
                 .extend_from_slice(buffer.get(..count).unwrap_or_default());
         }
     }
 
-    fn take_value(&mut self) -> Result<Option<Value>, ForwardError> {
+    fn take_value(&mut self) -> Result<Option<Value>, ReadError> {
         let mut rest = self.unread.as_slice();
         match rmpv::decode::read_value(&mut rest) {
             Ok(value) => {
@@ -211,8 +226,8 @@ impl Connection {
                 Ok(Some(value))
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-            Err(_) => Err(ForwardError::Retry(
-                "its response is not MessagePack; is it a Forward receiver?".to_owned(),
+            Err(_) => Err(ReadError::Malformed(
+                "its response is not MessagePack; is it a Forward receiver?",
             )),
         }
     }

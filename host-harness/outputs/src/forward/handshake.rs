@@ -6,8 +6,9 @@ use rmp::encode;
 use rmpv::Value;
 use sha2::{Digest, Sha512};
 use source_common::reloadable_secret::ReloadableSecret;
+use tokio::time::{Instant, timeout_at};
 
-use super::connection::{Connection, ForwardError, member, text};
+use super::connection::{Connection, ForwardError, ReadError, member, text};
 
 /// Salt length. It is sent as hex, because Fluent Bit rejects a binary salt.
 const SALT_BYTES: usize = 16;
@@ -21,12 +22,16 @@ pub(super) struct HandshakeCredentials {
     pub(super) hostname: String,
 }
 
-/// Performs the handshake. Returns whether the connection may carry several frames.
+/// Performs the handshake within `limit`. Returns whether the connection may carry several frames.
 pub(super) async fn perform_handshake(
     connection: &mut Connection,
     credentials: &HandshakeCredentials,
+    limit: Duration,
 ) -> Result<bool, ForwardError> {
-    let hello = connection.read().await?;
+    let deadline = Instant::now() + limit;
+    let hello = timeout_at(deadline, connection.read())
+        .await
+        .map_err(|_| ForwardError::HandshakeIncomplete(no_helo(limit)))??;
     let options = match hello.as_array().map(Vec::as_slice) {
         Some([word, options, ..]) if text(word) == Some("HELO") => options,
         _ => return Err(action_required("its greeting is not a HELO")),
@@ -38,22 +43,37 @@ pub(super) async fn perform_handshake(
     let salt = salt()?;
     let ping = ping(credentials, &salt, nonce, auth)
         .map_err(|error| ForwardError::Retry(format!("the PING cannot be encoded: {error}")))?;
-    connection.write(&ping).await?;
-    let pong = connection.read().await.map_err(|error| match error {
-        ForwardError::HandshakeEnded(_) | ForwardError::ActionRequired(_) => error,
-        ForwardError::Retry(reason) => ForwardError::HandshakeEnded(format!(
-            "{reason}; Fluent Bit does so if shared_key is wrong"
-        )),
-    })?;
+    let pong = timeout_at(deadline, send_ping(connection, &ping))
+        .await
+        .map_err(|_| ForwardError::HandshakeIncomplete(no_pong(limit)))??;
     check(&pong, credentials, &salt, nonce)?;
     Ok(keepalive.unwrap_or(true))
 }
 
+/// Sends the PING, and reads the response.
+async fn send_ping(connection: &mut Connection, ping: &[u8]) -> Result<Value, ForwardError> {
+    connection.write(ping).await?;
+    connection.read().await.map_err(|error| match error {
+        ReadError::Ended(reason) => ForwardError::HandshakeIncomplete(format!(
+            "{reason}; Fluent Bit does so if shared_key is wrong"
+        )),
+        ReadError::Malformed(_) => error.into(),
+    })
+}
+
 /// Formats the error for a receiver that sends no HELO.
-pub(super) fn no_greeting(waited: Duration) -> String {
+fn no_helo(waited: Duration) -> String {
     format!(
         "shared_key is set, but no HELO has come in {} s: the receiver has no shared key (Vector's \
          fluent source has none; use TLS there), or it is paused",
+        waited.as_secs()
+    )
+}
+
+/// Formats the error for a receiver that sends a HELO and then nothing.
+fn no_pong(waited: Duration) -> String {
+    format!(
+        "the receiver has sent a HELO, but no PONG has come in {} s: it is overloaded or stopping",
         waited.as_secs()
     )
 }

@@ -35,9 +35,9 @@ const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
 /// Fluentd's default; end-to-end acknowledgements may arrive late.
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
 const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
-/// How many handshakes in a row may end without a reason, if none has succeeded yet, before the
-/// shared key is considered wrong.
-const HANDSHAKES_ENDED_MAX: u32 = 3;
+/// How many handshakes in a row may remain incomplete, if none has succeeded yet, before an
+/// operator has to look at the shared key and the receiver.
+const INCOMPLETE_HANDSHAKES_MAX: u32 = 3;
 /// Fluent Bit closes the connection if a frame exceeds 6,144,000 bytes.
 const EVENT_KIB_DEFAULT: u64 = 5_900;
 const EVENT_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
@@ -197,7 +197,7 @@ impl OutputConfig for ForwardOutputConfig {
                 Ok(self.name.clone())
             }
             Err(
-                ForwardError::HandshakeEnded(reason)
+                ForwardError::HandshakeIncomplete(reason)
                 | ForwardError::ActionRequired(reason)
                 | ForwardError::Retry(reason),
             ) => Err(failed(reason)),
@@ -233,22 +233,23 @@ struct ForwardWorker {
     handshakes: Handshakes,
 }
 
-/// Tracks handshake results, to detect a wrong shared key.
+/// Tracks handshake results, to detect a wrong shared key or receiver.
 #[derive(Default)]
 struct Handshakes {
     has_succeeded: bool,
-    /// Consecutive handshakes that the receiver ended without a reason.
-    ended: u32,
+    /// Consecutive handshakes that the receiver did not complete.
+    incomplete: u32,
 }
 
 impl Handshakes {
-    /// Classifies a failed handshake. One that ended may be due to a stopping receiver. If none
-    /// has ever succeeded and several ended, the key is wrong.
-    fn classify(&mut self, error: ForwardError) -> ForwardError {
+    /// Records a failed handshake, and classifies its error. A receiver that is stopping does not
+    /// complete one either. If none has ever succeeded and several were incomplete, a retry does not
+    /// help: the key or the receiver is wrong.
+    fn record_failure(&mut self, error: ForwardError) -> ForwardError {
         match error {
-            ForwardError::HandshakeEnded(reason) => {
-                self.ended = self.ended.saturating_add(1);
-                if !self.has_succeeded && self.ended >= HANDSHAKES_ENDED_MAX {
+            ForwardError::HandshakeIncomplete(reason) => {
+                self.incomplete = self.incomplete.saturating_add(1);
+                if !self.has_succeeded && self.incomplete >= INCOMPLETE_HANDSHAKES_MAX {
                     ForwardError::ActionRequired(reason)
                 } else {
                     ForwardError::Retry(reason)
@@ -258,9 +259,9 @@ impl Handshakes {
         }
     }
 
-    fn succeeded(&mut self) {
+    fn record_success(&mut self) {
         self.has_succeeded = true;
-        self.ended = 0;
+        self.incomplete = 0;
     }
 }
 
@@ -330,9 +331,9 @@ impl ForwardWorker {
     async fn connect(&mut self) -> Result<Connection, ForwardError> {
         let connected = self.connector.connect().await;
         if connected.is_ok() {
-            self.handshakes.succeeded();
+            self.handshakes.record_success();
         }
-        connected.map_err(|error| self.handshakes.classify(error))
+        connected.map_err(|error| self.handshakes.record_failure(error))
     }
 
     async fn usable_connection(&mut self) -> Option<Connection> {
@@ -345,7 +346,7 @@ impl ForwardWorker {
             ForwardError::ActionRequired(reason) => {
                 SendError::ActionRequired(format!("{name}: {reason}").into())
             }
-            ForwardError::HandshakeEnded(reason) | ForwardError::Retry(reason) => {
+            ForwardError::HandshakeIncomplete(reason) | ForwardError::Retry(reason) => {
                 SendError::Retry(format!("{name}: {reason}").into())
             }
         }
