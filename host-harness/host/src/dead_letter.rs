@@ -138,18 +138,19 @@ impl DeadLetterSink {
         text.push('\n');
         let path = self.path.clone();
         let appender = self.appender.take();
-        let appender = blocking(move || {
+        let (appender, appended) = blocking(move || {
             let mut appender = match appender {
                 Some(appender) => appender,
                 None => Appender::open(&path)?,
             };
-            appender.append(text.as_bytes(), SystemTime::now())?;
-            Ok(appender)
+            let appended = appender.append(text.as_bytes(), SystemTime::now());
+            Ok((appender, appended))
         })
         .await
         .map_err(|error| StoreRejectedError::Disk(disk::error_message(&self.path, &error)))?;
+        // Also after an error: the file may still have to be truncated.
         self.appender = Some(appender);
-        Ok(())
+        appended.map_err(|error| StoreRejectedError::Disk(disk::error_message(&self.path, &error)))
     }
 }
 
@@ -300,6 +301,37 @@ mod tests {
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["original"].clone())
             .collect();
         assert_eq!(originals, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_could_not_be_written_stays_open_and_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("there").join("acme.rejected.ndjson");
+        let mut dead_letter = DeadLetterSink::new(path.clone());
+        let (first, second) = ([record(b"a")], [record(b"b")]);
+        dead_letter
+            .store_rejected("acme", "test", &first)
+            .await
+            .unwrap();
+        let (there, aside) = (
+            directory.path().join("there"),
+            directory.path().join("aside"),
+        );
+        std::fs::rename(&there, &aside).unwrap();
+        std::fs::write(&there, "").unwrap();
+        let stored = dead_letter.store_rejected("acme", "test", &second).await;
+        assert!(
+            matches!(stored, Err(StoreRejectedError::Disk(_))),
+            "{stored:?}"
+        );
+        std::fs::remove_file(&there).unwrap();
+        std::fs::rename(&aside, &there).unwrap();
+        assert!(Appender::open(&path).is_err(), "it is not locked");
+        dead_letter
+            .store_rejected("acme", "test", &second)
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
     #[tokio::test]

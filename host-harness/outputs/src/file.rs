@@ -230,7 +230,7 @@ impl Output for FileOutput {
 struct FileWriter {
     config: FileOutputConfig,
     open_files: BTreeMap<PathBuf, OpenFile>,
-    /// Number of parts that were written.
+    /// Number of parts that were written, or that could not be.
     writes: u64,
 }
 
@@ -251,7 +251,7 @@ impl FileWriter {
     }
 
     /// Removes and returns the open file at a path, or opens it. If too many are open, the least
-    /// recently written one is closed first.
+    /// recently written one is closed first, but one that must still be truncated only if all must.
     async fn take(&mut self, path: &Path) -> io::Result<Appender> {
         if let Some(open) = self.open_files.remove(path) {
             return Ok(open.appender);
@@ -260,7 +260,7 @@ impl FileWriter {
             let least_recent = self
                 .open_files
                 .iter()
-                .min_by_key(|(_, open)| open.last_write);
+                .min_by_key(|(_, open)| (open.appender.truncate_to.is_some(), open.last_write));
             let Some(path) = least_recent.map(|(path, _)| path.clone()) else {
                 break;
             };
@@ -288,14 +288,14 @@ impl Worker for FileWriter {
         let (appender, result) = append(appender, text)
             .await
             .map_err(|error| retry(&error))?;
-        result.map_err(|error| retry(&error))?;
         self.writes += 1;
         let open = OpenFile {
             appender,
             last_write: self.writes,
         };
-        self.open_files.insert(path, open);
-        Ok(())
+        // Also after an error: the file may still have to be truncated.
+        self.open_files.insert(path.clone(), open);
+        result.map_err(|error| retry(&error))
     }
 
     async fn close(&mut self) {
@@ -672,6 +672,37 @@ mod tests {
         );
         writer.close().await;
         assert!(writer.open_files.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_truncation_that_failed_is_made_up_for_before_the_next_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s0");
+        let mut writer = FileWriter::new(config(&directory.path().join("{source}")));
+        let event = |body| Event {
+            body,
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+            namespace: "test",
+        };
+        writer.send("s0", &[event("{\"n\":0}")]).await.unwrap();
+        // A write that failed after a whole line, and so did the truncation.
+        let open = writer.open_files.get_mut(&path).unwrap();
+        open.appender.truncate_to = Some(fs::metadata(&path).unwrap().len());
+        open.appender.file = File::open(&path).unwrap();
+        fs::write(&path, "{\"n\":0}\n{\"n\":1}\n").unwrap();
+        let part = [event("{\"n\":1}"), event("{\"n\":2}")];
+        writer.send("s0", &part).await.unwrap_err();
+        // Other files are closed rather than this one.
+        for number in 1..=OPEN_FILES_MAX {
+            let source = format!("s{number}");
+            writer.send(&source, &[event("{}")]).await.unwrap();
+        }
+        let open = writer.open_files.get_mut(&path).unwrap();
+        open.appender.file = OpenOptions::new().append(true).open(&path).unwrap();
+        writer.send("s0", &part).await.unwrap();
+        assert_eq!(written(&path), "{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n");
     }
 
     /// A kill does not show whether a step is missing: what a process has
