@@ -15,6 +15,7 @@ mod components;
 mod disk;
 mod hostile;
 mod isolation;
+mod normalize;
 mod prefetch;
 mod process;
 mod requests;

@@ -8,7 +8,7 @@
     reason = "each test uses what it needs"
 )]
 
-mod machine_code;
+pub(crate) mod machine_code;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
