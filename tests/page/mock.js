@@ -133,7 +133,8 @@ export class MockHost {
     const source = this.sources.get(name);
     const action = `${method} ${match[2] ?? ""}`.trim();
     if (action === "PUT") {
-      if (source && headers["if-none-match"] === "*") return [409, { error: `there is a source ${name} already` }];
+      if (source && headers["if-none-match"] === "*") return [409, { error: `there is a source "${name}" already; choose another name, or edit that source` }];
+      if (this.fleet) return [409, { error: "the tenants of a fleet are changed with `source-host fleet`: add, change, pause, resume and remove" }];
       const settings = { ...body.settings };
       if (settings.client_id === "refused") return [422, { errors: ["client_id: is refused by this test", "start: `yesterday` is not a duration"] }];
       // A secret that is left out is kept, and `null` removes a setting.

@@ -174,7 +174,7 @@ test("API 1.0 takes its keys, and a name that is used is not taken over", async 
     await page.getByText("Enter the email address of the account, or the base URL.").waitFor();
     await page.getByLabel("Base URL").fill("https://eu-api.mimecast.com");
     await button(page, "Save").click();
-    await page.getByText("there is a source acme already").waitFor();
+    await page.getByText('there is a source "acme" already; choose another name, or edit that source').waitFor();
     await page.getByLabel("Connector name").fill("acme-old");
     await button(page, "Save").click();
     await page.getByText("Saved.").waitFor();
@@ -183,6 +183,18 @@ test("API 1.0 takes its keys, and a name that is used is not taken over", async 
       settings: { api: "1.0", app_id: "app", app_key: "k1", access_key: "k2", secret_key: "azM=", account_code: "CUK1", base_url: "https://eu-api.mimecast.com", format: "ecs" },
     });
     assert.equal(mock.sources.get("acme").body.settings.client_id, "id");
+  }, { allowed: ["409"] });
+});
+
+test("a refusal that is not about the name has no advice about the name", async () => {
+  await withHost((mock) => { mock.fleet = { host: "a", overview: null }; }, async (page, mock, origin) => {
+    await page.goto(`${origin}/#/add`);
+    await page.getByLabel("Connector name").fill("acme");
+    await page.getByLabel("Client ID").fill("the-id");
+    await page.getByLabel("Client Secret").fill(SECRET);
+    await button(page, "Save").click();
+    await page.getByText("the tenants of a fleet are changed with").waitFor();
+    assert.doesNotMatch(await page.locator("#errors").innerText(), /another name/);
   }, { allowed: ["409"] });
 });
 

@@ -103,9 +103,7 @@ export function form(app, name) {
       for (const input of container.querySelectorAll("input[type=password]")) input.value = "";
       app.go(`#/source/${encodeURIComponent(target)}?${andCheck ? "check" : "saved"}=1`);
     } catch (error) {
-      const texts = error.status === 409 && isNew
-        ? [...(error.messages ?? []), `Choose another name, or edit the source ${target}.`]
-        : error.messages ?? [error.message];
+      const texts = error.messages ?? [error.message];
       showErrors(container, texts.map((text) => ({ text })));
     } finally {
       isSaving = false;
