@@ -130,7 +130,7 @@ impl Reservation {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UndeliverableEvent {
     /// Index of the event in the delivery.
-    pub event: usize,
+    pub index: usize,
     /// Why the output cannot accept it.
     pub reason: String,
 }

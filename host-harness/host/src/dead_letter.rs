@@ -204,7 +204,7 @@ async fn deliver(
         })?;
     Ok(undeliverable_events
         .iter()
-        .filter_map(|undeliverable| lines.get(undeliverable.event).cloned())
+        .filter_map(|undeliverable| lines.get(undeliverable.index).cloned())
         .collect())
 }
 

@@ -147,8 +147,8 @@ struct EventOutcomes<'a> {
 impl<'a> EventOutcomes<'a> {
     fn new(sent: &'a [String]) -> Self {
         let mut pending: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
-        for (event, id) in sent.iter().enumerate() {
-            pending.entry(id).or_default().push_back(event);
+        for (index, id) in sent.iter().enumerate() {
+            pending.entry(id).or_default().push_back(index);
         }
         Self {
             pending,
@@ -159,33 +159,33 @@ impl<'a> EventOutcomes<'a> {
     }
 
     fn note(&mut self, item: &ItemResult<'_>, response: &ReceiverResponse<'_>) {
-        let event = self.pending.get_mut(item.id.as_ref());
-        let Some(event) = event.and_then(VecDeque::pop_front) else {
+        let indexes = self.pending.get_mut(item.id.as_ref());
+        let Some(index) = indexes.and_then(VecDeque::pop_front) else {
             return;
         };
         match item.status {
             // 409: already stored by an earlier try that was interrupted.
             200..=299 | 409 => {}
             // Concerns the index or the permission, not this event.
-            401 | 403 | 404 => self.block(event, item.reason(response)),
+            401 | 403 | 404 => self.block(index, item.reason(response)),
             400..=499 if item.status != 429 && item.error_cause().concerns_index() => {
-                self.block(event, item.reason(response));
+                self.block(index, item.reason(response));
             }
             400 | 402..=428 | 430..=499 => self.undeliverable_events.push(UndeliverableEvent {
-                event,
+                index,
                 reason: item.reason(response),
             }),
             // 429, a server error, or an unknown status.
             _ => {
-                self.retry_events.push(event);
+                self.retry_events.push(index);
                 self.cause
                     .get_or_insert_with(|| RetryCause::Retry(item.reason(response).into()));
             }
         }
     }
 
-    fn block(&mut self, event: usize, reason: String) {
-        self.retry_events.push(event);
+    fn block(&mut self, index: usize, reason: String) {
+        self.retry_events.push(index);
         if !matches!(self.cause, Some(RetryCause::ActionRequired(_))) {
             self.cause = Some(RetryCause::ActionRequired(reason.into()));
         }
@@ -315,7 +315,7 @@ mod tests {
             }) => (
                 undeliverable_events
                     .iter()
-                    .map(|undeliverable| undeliverable.event)
+                    .map(|undeliverable| undeliverable.index)
                     .collect(),
                 retry_events,
             ),
@@ -350,7 +350,7 @@ mod tests {
             panic!("it is not accepted in part");
         };
         assert_eq!(undeliverable_events.len(), 1);
-        assert_eq!(undeliverable_events[0].event, 1);
+        assert_eq!(undeliverable_events[0].index, 1);
         assert_eq!(
             undeliverable_events[0].reason,
             "elasticsearch http://x answers 400 document_parsing_exception: [1:2]\\n\"x\""

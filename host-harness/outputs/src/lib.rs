@@ -144,7 +144,7 @@ pub enum OutputError {
     /// the settings: credentials, the endpoint, every event. The host keeps
     /// the events, reports the output as blocked and retries with backoff.
     ActionRequired(Reason),
-    /// These events can never be accepted; `event` is their index in the delivery. Every
+    /// These events can never be accepted; `index` is that in the delivery. Every
     /// other event of the delivery has been accepted. The host stores them with
     /// the rejected records and continues.
     Undeliverable(Vec<UndeliverableEvent>),

@@ -258,17 +258,17 @@ struct EventOutcomes {
 }
 
 impl EventOutcomes {
-    fn note(&mut self, event: usize, kind: PublishErrorKind, error: &dyn Error) {
+    fn note(&mut self, index: usize, kind: PublishErrorKind, error: &dyn Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
                 self.unsent = self.unsent.saturating_add(1);
-                self.reject(event, format!("nats: {error}"));
+                self.reject(index, format!("nats: {error}"));
                 return;
             }
             PublishErrorKind::Other if exceeds_stream_limit(error) => {
                 let reason =
                     format!("nats: the event is larger than `max_msg_size` of the stream: {error}");
-                self.reject(event, reason);
+                self.reject(index, reason);
                 return;
             }
             PublishErrorKind::StreamNotFound => {
@@ -281,13 +281,13 @@ impl EventOutcomes {
             | PublishErrorKind::WrongLastMessageId
             | PublishErrorKind::WrongLastSequence => error.to_string(),
         };
-        self.retry_events.push(event);
+        self.retry_events.push(index);
         self.cause.get_or_insert(reason);
     }
 
-    fn reject(&mut self, event: usize, reason: String) {
+    fn reject(&mut self, index: usize, reason: String) {
         self.undeliverable_events
-            .push(UndeliverableEvent { event, reason });
+            .push(UndeliverableEvent { index, reason });
     }
 
     /// Records events whose connection was lost before they were acknowledged.
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(outcomes.retry_events, [0, 2]);
         assert_eq!(outcomes.undeliverable_events.len(), 1);
         let undeliverable = &outcomes.undeliverable_events[0];
-        assert_eq!(undeliverable.event, 1);
+        assert_eq!(undeliverable.index, 1);
         assert!(
             undeliverable.reason.contains("`max_msg_size`"),
             "{}",

@@ -80,8 +80,8 @@ impl ReceiverProtocol for OtlpProtocol {
             response.name
         );
         if rejected == *sent {
-            let undeliverable = |event| UndeliverableEvent {
-                event,
+            let undeliverable = |index| UndeliverableEvent {
+                index,
                 reason: reason.clone(),
             };
             return Err(SendError::EventErrors {

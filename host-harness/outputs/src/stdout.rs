@@ -180,13 +180,13 @@ impl NdjsonOutput {
         };
         let mut text = String::with_capacity(delivery.events.len());
         let mut undeliverable_events = Vec::new();
-        for (event, found) in delivery.iter().enumerate() {
-            let bytes = found.body.len() + 1;
+        for (index, event) in delivery.iter().enumerate() {
+            let bytes = event.body.len() + 1;
             if bytes > bytes_max {
                 let reason = format!("its line has {bytes} bytes; max_line_bytes is {bytes_max}");
-                undeliverable_events.push(UndeliverableEvent { event, reason });
+                undeliverable_events.push(UndeliverableEvent { index, reason });
             } else {
-                text.push_str(found.body);
+                text.push_str(event.body);
                 text.push('\n');
             }
         }
@@ -362,7 +362,7 @@ mod tests {
             panic!("{error}");
         };
         assert_eq!(undeliverable_events.len(), 1);
-        assert_eq!(undeliverable_events[0].event, 1);
+        assert_eq!(undeliverable_events[0].index, 1);
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
     }
 }

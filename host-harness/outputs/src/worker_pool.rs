@@ -202,7 +202,7 @@ impl<W: Worker> WorkerPool<W> {
             Some(error) => Err(error),
             None if undeliverable_events.is_empty() => Ok(()),
             None => {
-                undeliverable_events.sort_by_key(|undeliverable| undeliverable.event);
+                undeliverable_events.sort_by_key(|undeliverable| undeliverable.index);
                 let refused = undeliverable_events.len().saturating_sub(unsent);
                 match undeliverable_events.first() {
                     // Probably the settings are wrong, rather than all of the events. Events of other
@@ -328,7 +328,7 @@ impl DeliveryProgress {
                     .into_iter()
                     .filter_map(|undeliverable| {
                         Some(UndeliverableEvent {
-                            event: event_index(undeliverable.event)?,
+                            index: event_index(undeliverable.index)?,
                             ..undeliverable
                         })
                     });
@@ -341,8 +341,8 @@ impl DeliveryProgress {
             }
             SendError::PartRejected { reason, suspect } => match part.as_slice() {
                 [] => {}
-                [event] => self.undeliverable_events.push(UndeliverableEvent {
-                    event: *event,
+                [index] => self.undeliverable_events.push(UndeliverableEvent {
+                    index: *index,
                     reason,
                 }),
                 _ => {

@@ -465,7 +465,8 @@ async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> 
     }
     let _change = shared.changes.lock().await;
     if only_new && shared.registry.entry(&name).is_some() {
-        let message = format!("there is a source {name:?} already; choose another name, or edit that source");
+        let message =
+            format!("there is a source {name:?} already; choose another name, or edit that source");
         return Err(ApiError::new(StatusCode::CONFLICT, message));
     }
     shared.control()?.put(&name, body).await?;

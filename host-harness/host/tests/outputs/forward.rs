@@ -337,7 +337,7 @@ async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
     };
     let places: Vec<usize> = undeliverable_events
         .iter()
-        .map(|undeliverable| undeliverable.event)
+        .map(|undeliverable| undeliverable.index)
         .collect();
     assert_eq!(places, [3, 4]);
     assert_eq!(receiver.state.distinct(), [0, 1, 2, 5]);

@@ -25,7 +25,7 @@ async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepte
     };
     let places: Vec<usize> = undeliverable_events
         .iter()
-        .map(|undeliverable| undeliverable.event)
+        .map(|undeliverable| undeliverable.index)
         .collect();
     assert_eq!(places, [13, 77]);
     assert!(
@@ -132,7 +132,7 @@ async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accept
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 3),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].index == 3),
         "{error:?}"
     );
     assert_eq!(receiver.state.numbers(), [0, 1, 2, 4, 5]);
@@ -242,7 +242,7 @@ async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     );
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].index == 1),
         "{error}"
     );
     // Only the one that was to come again.

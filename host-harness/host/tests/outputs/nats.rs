@@ -86,7 +86,7 @@ async fn jetstream_takes_every_event_once() {
     large.push(&body(701));
     let error = accept(&mut *output, &large).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].index == 1),
         "{error}"
     );
     assert_eq!(message_count(port, false).await, 702);
@@ -175,7 +175,7 @@ async fn an_event_above_the_limit_of_the_stream_is_rejected_and_the_others_are_s
         panic!("{error:?}");
     };
     assert_eq!(undeliverable_events.len(), 1);
-    assert_eq!(undeliverable_events[0].event, 1);
+    assert_eq!(undeliverable_events[0].index, 1);
     let reason = &undeliverable_events[0].reason;
     assert!(reason.contains("`max_msg_size`"), "{reason}");
     assert_eq!(numbers(server.port).await, [0, 1]);

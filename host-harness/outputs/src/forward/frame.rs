@@ -43,10 +43,7 @@ pub(super) fn pack(
         let begin = entries.len();
         if let Err(reason) = pack_event(&mut entries, event) {
             entries.truncate(begin);
-            undeliverable_events.push(UndeliverableEvent {
-                event: index,
-                reason,
-            });
+            undeliverable_events.push(UndeliverableEvent { index, reason });
         }
     }
     let count = events.len().saturating_sub(undeliverable_events.len());
@@ -305,7 +302,7 @@ mod tests {
         let (packed, undeliverable_events) = pack("a", &events, false).unwrap();
         let places: Vec<usize> = undeliverable_events
             .iter()
-            .map(|undeliverable| undeliverable.event)
+            .map(|undeliverable| undeliverable.index)
             .collect();
         assert_eq!(places, [0, 2, 3]);
         assert_eq!(read(&packed.bytes)[2]["size"].as_u64(), Some(1));

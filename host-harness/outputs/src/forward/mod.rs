@@ -276,7 +276,7 @@ impl Worker for ForwardWorker {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
             return Err(unsent_events_error(vec![UndeliverableEvent {
-                event: 0,
+                index: 0,
                 reason,
             }]));
         }

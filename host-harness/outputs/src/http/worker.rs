@@ -333,8 +333,8 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
 
 /// Returns the error for a part of `count` events that cannot be sent.
 fn unsent_events_error(count: usize, reason: &str) -> SendError {
-    let undeliverable = |event| UndeliverableEvent {
-        event,
+    let undeliverable = |index| UndeliverableEvent {
+        index,
         reason: reason.to_owned(),
     };
     SendError::EventErrors {

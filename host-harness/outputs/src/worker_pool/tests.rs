@@ -99,7 +99,7 @@ async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
     assert_eq!(undeliverable_events.len(), 1);
     assert_eq!(
         (
-            undeliverable_events[0].event,
+            undeliverable_events[0].index,
             undeliverable_events[0].reason.as_str()
         ),
         (6, "400")
@@ -146,7 +146,7 @@ async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together(
     named.workers[0].suspect = Some(2);
     let error = accept(&mut named, "0\n1\n2\n3\n").await.unwrap_err();
     assert!(
-        matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 2)
+        matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].index == 2)
     );
     assert_eq!(accepted(&named), "013");
     assert_eq!(named.workers[0].requests, 3);
@@ -156,7 +156,7 @@ async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together(
         misled.workers[0].suspect = Some(wrong);
         let error = accept(&mut misled, "0\n1\n2\n3\n").await.unwrap_err();
         assert!(
-            matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 2)
+            matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].index == 2)
         );
         let mut taken = misled.workers[0].accepted.clone();
         taken.sort();
@@ -200,8 +200,8 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
     let unsent = |events: &[usize]| SendError::EventErrors {
         undeliverable_events: events
             .iter()
-            .map(|event| UndeliverableEvent {
-                event: *event,
+            .map(|index| UndeliverableEvent {
+                index: *index,
                 reason: "too large".to_owned(),
             })
             .collect(),

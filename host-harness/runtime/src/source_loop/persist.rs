@@ -218,7 +218,7 @@ fn to_rejected_records(
     undeliverable_events
         .iter()
         .filter_map(|undeliverable| {
-            let event = events.get(undeliverable.event)?;
+            let event = events.get(undeliverable.index)?;
             Some(RejectedRecord {
                 stream: event.stream.to_owned(),
                 locator: format!("event of kind {}", event.kind),
