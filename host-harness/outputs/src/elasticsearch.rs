@@ -11,7 +11,7 @@ use source_common::section::{Section, SettingsErrors};
 
 use super::event_id::event_id;
 use super::http::{
-    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+    HttpOutputConfig, HttpOutputType, ReceiverProtocol, ReceiverResponse, RequestSettings,
 };
 use super::template::Template;
 use super::worker_pool::{RetryCause, SendError};
@@ -26,12 +26,12 @@ const REASON_CHARS: usize = 300;
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let mut errors = SettingsErrors::default();
     let index = errors.ok_or_push(Template::read(&mut section, "index", INDEX_DEFAULT));
-    let defaults = Defaults {
-        output_type: "elasticsearch",
-        path: PATH,
+    let output_type = HttpOutputType {
+        name: "elasticsearch",
+        default_path: PATH,
         token_scheme: Some("ApiKey"),
     };
-    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &output_type));
     errors.ok_or_push(section.finish());
     let config = request.zip(index);
     errors.into_value(config.map(|(request, index)| -> Box<dyn OutputConfig> {
@@ -211,7 +211,7 @@ impl<'a> EventOutcomes<'a> {
         self.retry_events.sort_unstable();
         Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
-            unsent: 0,
+            undeliverable_unsent: 0,
             retry_events: self.retry_events,
             cause: self.cause,
         })

@@ -252,7 +252,7 @@ impl Worker for NatsWorker {
 struct EventOutcomes {
     undeliverable_events: Vec<UndeliverableEvent>,
     /// How many of those the client has not sent.
-    unsent: usize,
+    undeliverable_unsent: usize,
     retry_events: Vec<usize>,
     cause: Option<String>,
 }
@@ -261,7 +261,7 @@ impl EventOutcomes {
     fn note(&mut self, index: usize, kind: PublishErrorKind, error: &dyn Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
-                self.unsent = self.unsent.saturating_add(1);
+                self.undeliverable_unsent = self.undeliverable_unsent.saturating_add(1);
                 self.reject(index, format!("nats: {error}"));
                 return;
             }
@@ -303,7 +303,7 @@ impl EventOutcomes {
         }
         Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
-            unsent: self.unsent,
+            undeliverable_unsent: self.undeliverable_unsent,
             retry_events: self.retry_events,
             cause: self
                 .cause

@@ -13,7 +13,7 @@ use source_common::exit::Failure;
 use source_common::section::{Section, SettingsErrors};
 
 use super::http::{
-    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+    HttpOutputConfig, HttpOutputType, ReceiverProtocol, ReceiverResponse, RequestSettings,
 };
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig, UndeliverableEvent};
@@ -26,13 +26,13 @@ const REASON_CHARS: usize = 300;
 
 /// Parses the settings of `type = "otlp"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let defaults = Defaults {
-        output_type: "otlp",
-        path: PATH,
+    let output_type = HttpOutputType {
+        name: "otlp",
+        default_path: PATH,
         token_scheme: None,
     };
     let mut errors = SettingsErrors::default();
-    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &output_type));
     errors.ok_or_push(section.finish());
     errors.into_value(request.map(|request| -> Box<dyn OutputConfig> {
         Box::new(HttpOutputConfig::new(request, OtlpProtocol))
@@ -86,7 +86,7 @@ impl ReceiverProtocol for OtlpProtocol {
             };
             return Err(SendError::EventErrors {
                 undeliverable_events: (0..*sent).map(undeliverable).collect(),
-                unsent: 0,
+                undeliverable_unsent: 0,
                 retry_events: Vec::new(),
                 cause: None,
             });

@@ -253,7 +253,7 @@ impl Outputs {
         delivery: &Delivery<'_>,
     ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let mut backoff = Backoff::default();
-        let statistics = output.statistics.begin(delivery.source);
+        let active_delivery = output.statistics.begin(delivery.source);
         loop {
             // Releases the lock between two tries, for other sources.
             let mut held = output.output.lock().await;
@@ -266,7 +266,7 @@ impl Outputs {
                     if tries > 1 {
                         info!(source = %delivery.source, output = %output.name, tries, "the output accepts again");
                     }
-                    statistics.accepted(delivery.index.len());
+                    active_delivery.record_accepted(delivery.index.len());
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
@@ -277,7 +277,7 @@ impl Outputs {
                         ..undeliverable
                     };
                     let accepted = delivery.index.len().saturating_sub(events.len());
-                    statistics.accepted(accepted);
+                    active_delivery.record_accepted(accepted);
                     return Ok(events.into_iter().map(with_output_name).collect());
                 }
                 Err(OutputError::ActionRequired(reason)) => PendingRetry {
@@ -296,7 +296,7 @@ impl Outputs {
                 },
             };
             backoff.fail();
-            self.retry_later((&output.name, &name), &statistics, backoff, retry)
+            self.retry_later((&output.name, &name), &active_delivery, backoff, retry)
                 .await?;
         }
     }
@@ -305,11 +305,11 @@ impl Outputs {
     async fn retry_later(
         &self,
         (output, full_name): (&str, &str),
-        statistics: &ActiveDelivery<'_>,
+        active_delivery: &ActiveDelivery<'_>,
         backoff: Backoff,
         retry: PendingRetry,
     ) -> Result<(), DeliveryError> {
-        let (source, tries) = (statistics.source(), backoff.failures());
+        let (source, tries) = (active_delivery.source(), backoff.failures());
         let (_, destination) = type_and_destination(full_name);
         // The reason may quote the receiver.
         let reason = escape(&retry.reason);
@@ -328,7 +328,7 @@ impl Outputs {
         if tries_max.is_some_and(|max| tries >= max) {
             return Err(DeliveryError::Failed(format!("{full_name}: {reason}")));
         }
-        statistics.retry(reason);
+        active_delivery.record_retry(reason);
         let wait = backoff.delay().max(retry.wait_min);
         let seconds = wait.as_secs_f64();
         let mut text = format!(

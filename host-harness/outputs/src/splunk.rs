@@ -7,7 +7,7 @@ use source_common::exit::Failure;
 use source_common::section::{Section, SettingsErrors};
 
 use super::http::{
-    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+    HttpOutputConfig, HttpOutputType, ReceiverProtocol, ReceiverResponse, RequestSettings,
 };
 use super::template::Template;
 use super::worker_pool::SendError;
@@ -20,12 +20,12 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let mut errors = SettingsErrors::default();
     let mut template = |key| errors.ok_or_push(Template::read_optional(&mut section, key));
     let templates = [template("index"), template("sourcetype"), template("host")];
-    let defaults = Defaults {
-        output_type: "splunk",
-        path: PATH,
+    let output_type = HttpOutputType {
+        name: "splunk",
+        default_path: PATH,
         token_scheme: Some("Splunk"),
     };
-    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &output_type));
     errors.ok_or_push(section.finish());
     let [index, sourcetype, host] = templates.map(Option::flatten);
     let protocol = HecProtocol {
@@ -87,7 +87,7 @@ impl ReceiverProtocol for HecProtocol {
                 serde_json::from_str::<&RawValue>(&time),
                 serde_json::from_str::<&RawValue>(event.body),
             ) else {
-                // On error the collector reports this event's number.
+                // Sent as it is; the collector refuses the request and names this event's number.
                 body.extend_from_slice(event.body.as_bytes());
                 body.push(b'\n');
                 continue;

@@ -35,11 +35,11 @@ pub struct OutputStatus {
 /// The statistics of one output, which its deliveries share.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
-    counts: Mutex<Counts>,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Inner {
     last_success_at: Option<SystemTime>,
     retries: u64,
     events: u64,
@@ -78,12 +78,10 @@ pub(super) struct ActiveDelivery<'a> {
 impl Statistics {
     /// Starts a delivery.
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> ActiveDelivery<'a> {
-        let mut counts = self.lock();
-        increment(&mut counts.delivering, source);
-        counts
-            .unresponsive_since
-            .get_or_insert_with(SystemTime::now);
-        drop(counts);
+        let mut inner = self.lock();
+        increment(&mut inner.delivering, source);
+        inner.unresponsive_since.get_or_insert_with(SystemTime::now);
+        drop(inner);
         ActiveDelivery {
             statistics: self,
             source,
@@ -92,9 +90,9 @@ impl Statistics {
 
     /// Records that a source waits until the output has accepted more.
     pub(super) fn begin_capacity_wait<'a>(&'a self, source: &'a str) -> CapacityWait<'a> {
-        let mut counts = self.lock();
-        increment(&mut counts.waiting_for_capacity, source);
-        drop(counts);
+        let mut inner = self.lock();
+        increment(&mut inner.waiting_for_capacity, source);
+        drop(inner);
         CapacityWait {
             statistics: self,
             source,
@@ -102,47 +100,47 @@ impl Statistics {
     }
 
     pub(super) fn report(&self, name: &str, output_type: &str) -> OutputStatus {
-        let counts = self.lock();
-        let blocked_now = counts.blocked_since.map(|since| since.elapsed());
+        let inner = self.lock();
+        let blocked_now = inner.blocked_since.map(|since| since.elapsed());
         OutputStatus {
             name: name.to_owned(),
             output_type: output_type.to_owned(),
-            blocked: blocked_now.map(|_| counts.reason.clone()),
-            unresponsive_since: counts.unresponsive_since(),
-            last_success_at: counts.last_success_at,
-            retries: counts.retries,
-            blocked_for: counts
+            blocked: blocked_now.map(|_| inner.reason.clone()),
+            unresponsive_since: inner.unresponsive_since(),
+            last_success_at: inner.last_success_at,
+            retries: inner.retries,
+            blocked_for: inner
                 .blocked_for
                 .saturating_add(blocked_now.unwrap_or_default()),
-            events: counts.events,
-            batches: counts.batches,
-            waiting_sources: counts.waiting_sources(),
+            events: inner.events,
+            batches: inner.batches,
+            waiting_sources: inner.waiting_sources(),
         }
     }
 
     /// Returns why the output does not accept what a source delivers; `None` while it does.
     pub(super) fn blocking_reason(&self, source: &str) -> Option<String> {
-        let counts = self.lock();
-        let is_blocked = counts.blocked_since.is_some();
-        let waits_for_capacity = is_blocked && counts.waiting_for_capacity.contains_key(source);
-        let is_queued = counts.blocks_queued_deliveries() && counts.delivering.contains_key(source);
-        let last_reason = (waits_for_capacity || is_queued).then_some(&counts.reason);
-        counts.retrying.get(source).or(last_reason).cloned()
+        let inner = self.lock();
+        let is_blocked = inner.blocked_since.is_some();
+        let waits_for_capacity = is_blocked && inner.waiting_for_capacity.contains_key(source);
+        let is_queued = inner.blocks_queued_deliveries() && inner.delivering.contains_key(source);
+        let last_reason = (waits_for_capacity || is_queued).then_some(&inner.reason);
+        inner.retrying.get(source).or(last_reason).cloned()
     }
 
     /// Returns since when the output has answered nothing, if a delivery of the source waits for it.
     pub(super) fn unresponsive_since(&self, source: &str) -> Option<SystemTime> {
-        let counts = self.lock();
-        let since = counts.unresponsive_since();
-        since.filter(|_| counts.delivering.contains_key(source))
+        let inner = self.lock();
+        let since = inner.unresponsive_since();
+        since.filter(|_| inner.delivering.contains_key(source))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counts {
+impl Inner {
     /// Returns whether all current deliveries, including those that are queued, wait for the output: it
     /// is blocked, and has accepted none since it refused one. A receiver that never responds keeps
     /// each of them waiting for as long as one try takes.
@@ -172,49 +170,49 @@ impl<'a> ActiveDelivery<'a> {
     }
 
     /// Records a retry, with the reason. The output is blocked until no delivery waits.
-    pub(super) fn retry(&self, reason: &str) {
-        let mut counts = self.statistics.lock();
-        counts.retries = counts.retries.saturating_add(1);
-        counts.has_refused = true;
-        counts.unresponsive_since = Some(SystemTime::now());
-        reason.clone_into(&mut counts.reason);
+    pub(super) fn record_retry(&self, reason: &str) {
+        let mut inner = self.statistics.lock();
+        inner.retries = inner.retries.saturating_add(1);
+        inner.has_refused = true;
+        inner.unresponsive_since = Some(SystemTime::now());
+        reason.clone_into(&mut inner.reason);
         let source = self.source.to_owned();
-        counts.retrying.insert(source, reason.to_owned());
-        counts.blocked_since.get_or_insert_with(Instant::now);
+        inner.retrying.insert(source, reason.to_owned());
+        inner.blocked_since.get_or_insert_with(Instant::now);
     }
 
     /// Records that the output has accepted a number of its events.
-    pub(super) fn accepted(&self, events: usize) {
-        let mut counts = self.statistics.lock();
+    pub(super) fn record_accepted(&self, events: usize) {
+        let mut inner = self.statistics.lock();
         let events = u64::try_from(events).unwrap_or(u64::MAX);
-        counts.events = counts.events.saturating_add(events);
-        counts.batches = counts.batches.saturating_add(1);
-        counts.has_refused = false;
+        inner.events = inner.events.saturating_add(events);
+        inner.batches = inner.batches.saturating_add(1);
+        inner.has_refused = false;
         let now = Some(SystemTime::now());
-        counts.last_success_at = now;
-        counts.unresponsive_since = now;
+        inner.last_success_at = now;
+        inner.unresponsive_since = now;
     }
 }
 
 impl Drop for CapacityWait<'_> {
     fn drop(&mut self) {
-        let mut counts = self.statistics.lock();
-        decrement(&mut counts.waiting_for_capacity, self.source);
+        let mut inner = self.statistics.lock();
+        decrement(&mut inner.waiting_for_capacity, self.source);
     }
 }
 
 impl Drop for ActiveDelivery<'_> {
     fn drop(&mut self) {
-        let mut counts = self.statistics.lock();
-        decrement(&mut counts.delivering, self.source);
-        if counts.delivering.is_empty() {
-            counts.unresponsive_since = None;
+        let mut inner = self.statistics.lock();
+        decrement(&mut inner.delivering, self.source);
+        if inner.delivering.is_empty() {
+            inner.unresponsive_since = None;
         }
-        counts.retrying.remove(self.source);
-        if counts.retrying.is_empty()
-            && let Some(since) = counts.blocked_since.take()
+        inner.retrying.remove(self.source);
+        if inner.retrying.is_empty()
+            && let Some(since) = inner.blocked_since.take()
         {
-            counts.blocked_for = counts.blocked_for.saturating_add(since.elapsed());
+            inner.blocked_for = inner.blocked_for.saturating_add(since.elapsed());
         }
     }
 }
@@ -248,7 +246,7 @@ mod tests {
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
 
         // It has not answered the first one, and now takes as long for the second one.
-        acme.retry("no response in time");
+        acme.record_retry("no response in time");
         for source in ["acme", "beta"] {
             let reason = statistics.blocking_reason(source);
             assert_eq!(reason.as_deref(), Some("no response in time"), "{source}");
@@ -256,16 +254,16 @@ mod tests {
         assert_eq!((statistics.blocking_reason("gamma"), waiting()), (None, 2));
 
         // It refuses one source, and accepts what the others deliver.
-        statistics.begin("gamma").accepted(1);
+        statistics.begin("gamma").record_accepted(1);
         assert!(statistics.blocking_reason("acme").is_some());
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 1));
-        acme.retry("no response in time");
+        acme.record_retry("no response in time");
         assert_eq!(waiting(), 2);
         drop(acme);
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 0));
         drop(beta);
-        let counts = statistics.lock();
-        assert!(counts.delivering.is_empty());
+        let inner = statistics.lock();
+        assert!(inner.delivering.is_empty());
     }
 
     #[test]
@@ -281,10 +279,10 @@ mod tests {
         let beta = statistics.begin("beta");
         assert_eq!(statistics.unresponsive_since("beta"), Some(first));
         while SystemTime::now() <= first {}
-        beta.accepted(1);
+        beta.record_accepted(1);
         drop(beta);
         assert!(since().unwrap() > first, "it answers");
-        acme.retry("no response in time");
+        acme.record_retry("no response in time");
         assert_eq!(since(), None, "it is reported as blocked");
         drop(acme);
         assert_eq!(since(), None);

@@ -306,7 +306,7 @@ impl Worker for ForwardWorker {
 /// Returns the error for events that were left out. All others of the part were accepted.
 fn unsent_events_error(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
     SendError::EventErrors {
-        unsent: undeliverable_events.len(),
+        undeliverable_unsent: undeliverable_events.len(),
         undeliverable_events,
         retry_events: Vec::new(),
         cause: None,

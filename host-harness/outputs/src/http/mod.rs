@@ -9,7 +9,7 @@ use source_common::exit::Failure;
 use source_common::section::{Section, SettingsErrors};
 
 pub(super) use self::response::ReceiverResponse;
-pub(super) use self::settings::{Defaults, RequestSettings};
+pub(super) use self::settings::{HttpOutputType, RequestSettings};
 pub(super) use self::worker::{HttpOutputConfig, ReceiverProtocol};
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
@@ -24,7 +24,10 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let format = format.unwrap_or(Format::Array);
     let content_type = errors.ok_or_push(section.string("content_type")).flatten();
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
-    let request = errors.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
+    let request = errors.ok_or_push(RequestSettings::parse(
+        &mut section,
+        &HttpOutputType::new("http"),
+    ));
     errors.ok_or_push(section.finish());
     let protocol = JsonEventsProtocol {
         format,

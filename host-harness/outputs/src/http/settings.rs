@@ -30,22 +30,22 @@ const REQUEST_KIB_DEFAULT: u64 = 1_024;
 const REQUEST_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
 const REQUEST_EVENTS_MAX: u64 = 100_000;
 
-/// Defaults that differ between outputs.
+/// What differs between the types of outputs that send over HTTP.
 #[derive(Clone, Debug)]
-pub(crate) struct Defaults {
-    /// Type of the output, for its name in logs.
-    pub(crate) output_type: &'static str,
+pub(crate) struct HttpOutputType {
+    /// The word for it in the setting `type`, also for its name in logs.
+    pub(crate) name: &'static str,
     /// Path that is appended to an endpoint without one.
-    pub(crate) path: &'static str,
+    pub(crate) default_path: &'static str,
     /// Authorization scheme of the key `token`; `None` if the output has no such key.
     pub(crate) token_scheme: Option<&'static str>,
 }
 
-impl Defaults {
-    pub(crate) fn new(output_type: &'static str) -> Self {
+impl HttpOutputType {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self {
-            output_type,
-            path: "/",
+            name,
+            default_path: "/",
             token_scheme: None,
         }
     }
@@ -71,12 +71,15 @@ pub(crate) struct RequestSettings {
 
 impl RequestSettings {
     /// Parses the keys that all HTTP outputs share.
-    pub(crate) fn parse(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
+    pub(crate) fn parse(
+        section: &mut Section<'_>,
+        output_type: &HttpOutputType,
+    ) -> Result<Self, Failure> {
         let mut errors = SettingsErrors::default();
-        let endpoint = errors.ok_or_push(read_endpoint(section, defaults));
+        let endpoint = errors.ok_or_push(read_endpoint(section, output_type));
         let headers = errors.ok_or_push(read_headers(section)).unwrap_or_default();
         let credential = errors
-            .ok_or_push(read_credential(section, defaults))
+            .ok_or_push(read_credential(section, output_type))
             .flatten();
         let mut number = |key, range| errors.ok_or_push(section.number(key, range)).flatten();
         let timeout = number("timeout_secs", 1..=3_600);
@@ -90,8 +93,8 @@ impl RequestSettings {
         let parts = endpoint.zip(encoding).zip(proxies).zip(tls);
         errors.into_value(parts.map(
             |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
-                name: format!("{} {origin}", defaults.output_type),
-                redactor: Redactor::new(endpoint_secrets(&endpoint, defaults)),
+                name: format!("{} {origin}", output_type.name),
+                redactor: Redactor::new(endpoint_secrets(&endpoint, output_type)),
                 headers,
                 credential,
                 encoding,
@@ -156,14 +159,15 @@ impl Credential {
 /// some receivers contain the credential.
 fn read_endpoint(
     section: &mut Section<'_>,
-    defaults: &Defaults,
+    output_type: &HttpOutputType,
 ) -> Result<(Template, String), Failure> {
     let endpoint = section.resolved_text("endpoint")?;
     let refuse = |reason: &str| section.error("endpoint", reason);
     let endpoint = endpoint.ok_or_else(|| refuse("is missing"))?;
     let text = endpoint.expose();
-    let template = Template::parse(text)
-        .map_err(|_| refuse("may have {kind}, {source} and {stream}, and no other braces"))?;
+    let template = Template::parse(text).map_err(|_| {
+        refuse("may have {kind}, {namespace}, {source} and {stream}, and no other braces")
+    })?;
     let example = Event {
         body: "",
         occurred_at: 0,
@@ -188,8 +192,8 @@ fn read_endpoint(
     }
     let origin = format!("{scheme}://{authority}");
     let bare = uri.path() == "/" && uri.query().is_none() && !text.ends_with("//");
-    if bare && defaults.path != "/" {
-        let whole = format!("{}{}", text.trim_end_matches('/'), defaults.path);
+    if bare && output_type.default_path != "/" {
+        let whole = format!("{}{}", text.trim_end_matches('/'), output_type.default_path);
         let template = Template::parse(&whole).map_err(|reason| refuse(&reason))?;
         return Ok((template, origin));
     }
@@ -220,12 +224,12 @@ fn read_headers(
 
 fn read_credential(
     section: &mut Section<'_>,
-    defaults: &Defaults,
+    output_type: &HttpOutputType,
 ) -> Result<Option<Credential>, Failure> {
     let username = section.string("username")?;
     let password = section.reloadable_secret("password")?;
     let bearer = section.reloadable_secret("bearer_token")?;
-    let token = match defaults.token_scheme {
+    let token = match output_type.token_scheme {
         Some(scheme) => section
             .reloadable_secret("token")?
             .map(|token| (scheme, token)),
@@ -278,7 +282,7 @@ fn secrets_of(value: &str) -> Vec<String> {
 
 /// Returns each part of the path and query separately, because receivers may repeat only one.
 /// Excludes the documented path.
-fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
+fn endpoint_secrets(endpoint: &Template, output_type: &HttpOutputType) -> Vec<String> {
     let mut texts = endpoint.texts();
     let first = texts.next().unwrap_or_default();
     let after_scheme = first.split_once("://").map_or(first, |(_, rest)| rest);
@@ -287,7 +291,7 @@ fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
         .map(|at| after_scheme.split_at(at).1);
     let parts = first.into_iter().chain(texts);
     let parts = parts.flat_map(|text| text.split(['/', '?', '&', '=', '#']));
-    let known: Vec<&str> = defaults.path.split('/').collect();
+    let known: Vec<&str> = output_type.default_path.split('/').collect();
     let mut secrets: Vec<String> = parts
         .filter(|part| !known.contains(part))
         .map(str::to_owned)
@@ -320,21 +324,21 @@ mod tests {
         settings.parse().unwrap()
     }
 
-    fn read(defaults: &Defaults, settings: &str) -> Result<RequestSettings, Failure> {
+    fn read(output_type: &HttpOutputType, settings: &str) -> Result<RequestSettings, Failure> {
         let table = table(settings);
         let mut section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-        RequestSettings::parse(&mut section, defaults)
+        RequestSettings::parse(&mut section, output_type)
     }
 
-    fn http() -> Defaults {
-        Defaults::new("http")
+    fn http() -> HttpOutputType {
+        HttpOutputType::new("http")
     }
 
     #[test]
     fn every_header_value_is_sensitive_and_is_not_shown() {
-        let splunk = Defaults {
+        let splunk = HttpOutputType {
             token_scheme: Some("Splunk"),
-            ..Defaults::new("splunk")
+            ..HttpOutputType::new("splunk")
         };
         for credential in [
             "username = \"ann\"\npassword = \"s3cr3t-mark\"",
@@ -379,9 +383,9 @@ mod tests {
                 .redact("no ZaVnC4dhaV1, no QueryMark");
             assert_eq!(text, "no [redacted], no [redacted]");
         }
-        let splunk = Defaults {
-            path: "/services/collector/event",
-            ..Defaults::new("splunk")
+        let splunk = HttpOutputType {
+            default_path: "/services/collector/event",
+            ..HttpOutputType::new("splunk")
         };
         let documented = "endpoint = \"http://x/services/collector/event\"";
         let settings = read(&splunk, documented).unwrap();

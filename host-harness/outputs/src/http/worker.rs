@@ -339,7 +339,7 @@ fn unsent_events_error(count: usize, reason: &str) -> SendError {
     };
     SendError::EventErrors {
         undeliverable_events: (0..count).map(undeliverable).collect(),
-        unsent: count,
+        undeliverable_unsent: count,
         retry_events: Vec::new(),
         cause: None,
     }

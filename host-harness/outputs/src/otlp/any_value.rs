@@ -15,7 +15,7 @@ const NAMES_MAX: usize = 64;
 /// instead, so the hash need not be a good one.
 type NameHash = u64;
 
-/// Appends a message with the length of what `write` appends in front of it.
+/// Appends a length-delimited field: its key, the length of what `write` appends, and that.
 pub(super) fn message<T>(body: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     encode_key(tag, WireType::LengthDelimited, body);
     // Most messages are shorter than 128 bytes, so that their length takes one byte. Longer ones are
@@ -49,7 +49,7 @@ pub(super) fn string_value(body: &mut Vec<u8>, value: &str) {
 
 /// Appends an event as an `AnyValue`, or as its text if it is not JSON. Returns whether
 /// `event.kind` is `alert`.
-pub(super) fn event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
+pub(super) fn write_event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
     message(body, tag, |body| {
         let start = body.len();
         if let Some(is_alert) = write_in_one_pass(body, json) {
@@ -333,7 +333,7 @@ mod tests {
 
     fn written(json: &str) -> (AnyValue, bool) {
         let mut body = Vec::new();
-        let is_alert = event(&mut body, 5, json);
+        let is_alert = write_event(&mut body, 5, json);
         let (tag, message) = body.split_first().unwrap();
         assert_eq!(*tag, 5 << 3 | 2);
         (

@@ -55,7 +55,7 @@ fn log_record(body: &mut Vec<u8>, event: &Event<'_>, now: u64) {
     let millis = u64::try_from(event.occurred_at).unwrap_or(0);
     time(body, TIME, millis.saturating_mul(1_000_000));
     time(body, OBSERVED_TIME, now);
-    let is_alert = any_value::event(body, BODY, event.body);
+    let is_alert = any_value::write_event(body, BODY, event.body);
     // An alert needs attention, so it is a warning.
     let (number, word) = if is_alert { WARN } else { INFO };
     encode_key(SEVERITY_NUMBER, WireType::Varint, body);
