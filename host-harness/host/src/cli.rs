@@ -325,8 +325,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             let filter = command::check::CheckFilter { source, stream };
             command::check::check(&config, &filter, json).await
         }
-        Command::Completions { shell } => command::install::completions(Cli::command(), shell),
-        Command::Component { output } => command::install::component(&output),
+        Command::Completions { shell } => command::export::completions(Cli::command(), shell),
+        Command::Component { output } => command::export::component(&output),
         #[cfg(feature = "demo")]
         Command::Demo(options) => demo::demo(options).await,
         Command::Describe {
@@ -350,7 +350,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             let (format, component) = (format.as_deref(), component.as_deref());
             command::normalize::normalize(&stream, format, settings, component).await
         }
-        Command::Man { directory } => command::install::man(Cli::command(), &directory),
+        Command::Man { directory } => command::export::man(Cli::command(), &directory),
         Command::Migrate { config } => command::migrate::migrate(&config),
         Command::Reset {
             config,

@@ -125,7 +125,7 @@ pub struct FleetOverview {
     /// When it was read.
     pub at: Time,
     /// What each host reports of itself.
-    pub hosts: Vec<FleetMember>,
+    pub hosts: Vec<FleetHostReport>,
     /// Tenants of the fleet.
     pub tenants: usize,
     /// Tenants by state.
@@ -140,7 +140,7 @@ pub struct FleetOverview {
 
 /// What a host of a fleet reports of itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct FleetMember {
+pub struct FleetHostReport {
     /// Its name among the hosts.
     pub host: String,
     /// The version of `source-host`.

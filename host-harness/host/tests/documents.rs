@@ -231,7 +231,7 @@ const NOT_SHOWN_TO_OPERATORS: [(&str, &str); 21] = [
     ),
     ("host/src/command/migrate.rs", "`migrate` only"),
     (
-        "host/src/command/install.rs",
+        "host/src/command/export.rs",
         "what is written into a file of the user's choice",
     ),
     ("host/src/demo.rs", "`demo` only"),

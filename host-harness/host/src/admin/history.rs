@@ -109,10 +109,10 @@ impl Ring {
                 lag_seconds: LAG_UNKNOWN,
             });
         }
-        let since = events.saturating_sub(self.events);
-        let since = u32::try_from(since).unwrap_or(u32::MAX);
+        let new_events = events.saturating_sub(self.events);
+        let new_events = u32::try_from(new_events).unwrap_or(u32::MAX);
         self.push(Sample {
-            events: since,
+            events: new_events,
             lag_seconds,
         });
         self.minute = minute;

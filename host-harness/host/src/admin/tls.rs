@@ -32,9 +32,9 @@ impl TlsFiles {
     /// Returns the current configuration, or the last one where a changed file cannot be used.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = versions(&self.files);
-        if now != last.0 {
-            last.0 = now;
+        let current_versions = versions(&self.files);
+        if current_versions != last.0 {
+            last.0 = current_versions;
             match load(&self.files) {
                 Ok(config) => last.1 = config,
                 Err(reason) => {

@@ -83,7 +83,7 @@ pub async fn fleet(config: &Path, action: FleetAction) -> Result<Exit, Failure> 
         } => import(&settings, fleet, &directory, state_dir.as_deref()).await?,
         FleetAction::List => {
             let fleet_client = FleetClient::open(fleet).await?;
-            let names = fleet_client.names().await?;
+            let names = fleet_client.tenant_names().await?;
             print(
                 &names
                     .iter()
@@ -119,7 +119,7 @@ async fn require_tenant(
 
 /// Returns the failure that there is no tenant of that name.
 async fn unknown_tenant(fleet_client: &FleetClient, name: &str) -> Result<Failure, Failure> {
-    let names = fleet_client.names().await?;
+    let names = fleet_client.tenant_names().await?;
     let meant = nearest(name, names.iter().map(String::as_str));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     Ok(Failure::failed(format!(
@@ -280,7 +280,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
     } else {
         print(&to_text(&report))?;
     }
-    let host = if report.fleet.hosts.is_empty() {
+    let hosts_exit = if report.fleet.hosts.is_empty() {
         Exit::Unhealthy
     } else {
         Exit::Done
@@ -289,7 +289,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         .sources
         .iter()
         .map(SourceReport::exit)
-        .fold(host, Exit::max))
+        .fold(hosts_exit, Exit::max))
 }
 
 /// Maximum number of tenants that need attention and are named in the text.

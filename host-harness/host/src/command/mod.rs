@@ -2,9 +2,9 @@
 
 pub mod check;
 pub mod describe;
+pub mod export;
 pub mod fields;
 pub mod fleet;
-pub mod install;
 pub mod migrate;
 pub mod normalize;
 pub mod reset;
@@ -23,9 +23,9 @@ use source_runtime::store;
 pub(crate) use self::table::{Table, terminal_width};
 use crate::settings::{CACHE_DIR, Settings};
 
-/// Returns the directory for compiled components of a settings file, if a run of this user has
-/// created the state directory: read-only commands must not create it, nor files in it that the
-/// user of the host cannot read.
+/// Returns the directory for compiled components: that in the state directory if a run of this user has
+/// created it, otherwise the user's ([`user_cache_dir`]). Read-only commands must not create the state
+/// directory, nor files in it that the user of the host cannot read.
 pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
     let state_dir = &settings.state_dir;
     if state_dir.is_dir() && store::check_same_user(state_dir).is_ok() {

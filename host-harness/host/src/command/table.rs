@@ -114,7 +114,7 @@ impl Table {
 
     /// Renders the shown columns. `room` is the width of the last column.
     fn lines(&self, shown: &[usize], room: Option<usize>) -> String {
-        let last = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let column_count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         // Computed once for all rows.
         let shown = shown.iter().map(|column| Column {
             index: *column,
@@ -131,7 +131,7 @@ impl Table {
                     continue;
                 };
                 let padding = " ".repeat(column.width.saturating_sub(cell.chars().count()));
-                if column.index.saturating_add(1) == last
+                if column.index.saturating_add(1) == column_count
                     && let Some(room) = room
                 {
                     let mut parts = self.wrap_or_truncate(cell, room).into_iter();

@@ -11,7 +11,7 @@ use super::lease::LeaseValidity;
 use crate::registry::SourceEntry;
 
 /// A tenant that is ready to be worked on.
-pub(crate) struct CachedTenant {
+pub(crate) struct PreparedTenant {
     /// The sequence number of its message in the stream.
     pub(crate) sequence: u64,
     /// Whether this host may work on it now. Its source holds this as its lease.
@@ -22,7 +22,7 @@ pub(crate) struct CachedTenant {
 }
 
 /// The tenants that this host worked on last.
-pub(crate) struct TenantCache(LruCache<String, CachedTenant>);
+pub(crate) struct TenantCache(LruCache<String, PreparedTenant>);
 
 impl TenantCache {
     /// Creates a cache for at most `max` tenants.
@@ -31,14 +31,14 @@ impl TenantCache {
     }
 
     /// Takes a tenant out.
-    pub(crate) fn take(&mut self, tenant: &str) -> Option<CachedTenant> {
+    pub(crate) fn take(&mut self, tenant: &str) -> Option<PreparedTenant> {
         self.0.pop(tenant)
     }
 
     /// Puts a tenant back. Returns the name of another tenant that was evicted for it.
-    pub(crate) fn put(&mut self, tenant: String, cached: CachedTenant) -> Option<String> {
-        let newer = self.0.peek(&tenant);
-        if newer.is_some_and(|newer| newer.sequence > cached.sequence) {
+    pub(crate) fn put(&mut self, tenant: String, cached: PreparedTenant) -> Option<String> {
+        let existing = self.0.peek(&tenant);
+        if existing.is_some_and(|existing| existing.sequence > cached.sequence) {
             return None;
         }
         // `push` also returns an earlier value of the tenant itself.

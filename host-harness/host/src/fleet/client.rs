@@ -179,7 +179,10 @@ impl FleetClient {
     /// started after a crash of the server, of which it cannot know. When this host reopens the
     /// connection, its own earlier report counts too, because its earlier leases may not have ended.
     pub(crate) async fn hold_off_if_others_run(&self) {
-        let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
+        let is_alone = self
+            .reported_hosts()
+            .await
+            .is_ok_and(|hosts| hosts.is_empty());
         if !is_alone {
             info!(
                 "fleet: other hosts are running; this one starts to take tenants in {} s",

@@ -131,7 +131,7 @@ pub(crate) struct StoredLease {
     pub(crate) age: Duration,
 }
 
-/// Why a tenant could not be claimed. Its lease ends by itself.
+/// Why a tenant could not be claimed. The caller gives the tenant back with a delay.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
     /// NATS did not answer, or answered with an error.
@@ -246,7 +246,7 @@ impl TenantLease {
                 if self.epoch < stored.epoch {
                     debug!(
                         source = %tenant,
-                        "the bucket holds a lease with a greater number, which has ended"
+                        "the bucket holds a lease with a greater epoch, which has ended"
                     );
                 }
             }

@@ -7,9 +7,9 @@
 //!      returned with a delay, never acknowledged ◄──────────────┘ commits: compare-and-set
 //! ```
 //!
-//! JetStream gives the leases, the timers and the balancing. It does not check whether the lease of
-//! a response has expired, so a host does nothing after its own deadline, and each checkpoint is
-//! fenced by the [`tenant_value::LeaseEpoch`] of the lease.
+//! JetStream gives the leases, the timers and the balancing. It accepts an acknowledgement that
+//! arrives after its lease has expired, so a host does nothing after its own deadline, and each
+//! checkpoint is fenced by the [`tenant_value::LeaseEpoch`] of the lease.
 
 pub(crate) mod cache;
 pub(crate) mod client;

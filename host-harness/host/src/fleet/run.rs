@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::cache::{CachedTenant, TenantCache};
+use super::cache::{PreparedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
 use super::lease::{self, ClaimError, ClaimOutcome, LeaseValidity, StoredLease, TenantLease};
@@ -35,7 +35,7 @@ use crate::heartbeat::HeartbeatWriter;
 use crate::hourly::HourlyLog;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::report::{FleetHostStatus, FleetMember, PausedBy, RunState};
+use crate::report::{FleetHostReport, FleetHostStatus, PausedBy, RunState};
 use crate::run::{Options, StdoutWatch};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, InheritedSettings, Settings};
@@ -542,7 +542,7 @@ impl RunningHost {
         &self,
         lease: &Arc<TenantLease>,
         message: &Message,
-        cached: Option<CachedTenant>,
+        cached: Option<PreparedTenant>,
         mut state: StoredSource,
     ) {
         let name = &lease.tenant;
@@ -635,7 +635,7 @@ impl RunningHost {
     fn handle_turn_end(
         &self,
         lease: &TenantLease,
-        tenant: &CachedTenant,
+        tenant: &PreparedTenant,
         end: TurnEnd,
     ) -> Duration {
         let name = &lease.tenant;
@@ -676,7 +676,7 @@ impl RunningHost {
         lease: &Arc<TenantLease>,
         payload: &[u8],
         state: &StoredSource,
-    ) -> Result<Option<CachedTenant>, Failure> {
+    ) -> Result<Option<PreparedTenant>, Failure> {
         let context = &self.context;
         let tenant = Tenant::decode(&lease.tenant, payload)?;
         let settings = tenant.settings(&context.settings_file, &context.inherited)?;
@@ -713,7 +713,7 @@ impl RunningHost {
             reloader: None,
             shutdown: context.shutdown.clone(),
         };
-        Ok(Some(CachedTenant {
+        Ok(Some(PreparedTenant {
             sequence: lease.epoch().sequence,
             validity: Arc::clone(&lease.validity),
             source_loop: source_loop.into_resumable(),
@@ -727,7 +727,7 @@ impl RunningHost {
 async fn update_fleet_status(
     registry: &Registry,
     fleet_client: &FleetClient,
-    member: &FleetMember,
+    host_report: &FleetHostReport,
 ) {
     let (hosts, tenants) = if fleet_client.is_connected() {
         (
@@ -739,15 +739,15 @@ async fn update_fleet_status(
     };
     registry.update_fleet(|status| {
         *status = FleetHostStatus {
-            host: member.host.clone(),
+            host: host_report.host.clone(),
             hosts: hosts.map_or(0, |info| info.state.messages),
             tenants: tenants.map_or(0, |info| info.state.messages),
-            leases: member.leases,
-            leases_max: member.leases_max,
-            taken: member.taken,
-            expired: member.expired,
-            fenced: member.fenced,
-            late_seconds: member.late_ms / 1_000,
+            leases: host_report.leases,
+            leases_max: host_report.leases_max,
+            taken: host_report.taken,
+            expired: host_report.expired,
+            fenced: host_report.fenced,
+            late_seconds: host_report.late_ms / 1_000,
             overview: status.overview.take(),
         };
     });
@@ -790,7 +790,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
 /// Reports this host to the fleet.
 async fn report(running: &RunningHost, fleet_client: &FleetClient) {
     let counts = &running.counts;
-    let member = FleetMember {
+    let host_report = FleetHostReport {
         host: running.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at_ms: epoch_ms(running.context.registry.started_at()),
@@ -802,9 +802,9 @@ async fn report(running: &RunningHost, fleet_client: &FleetClient) {
         fenced: counts.fenced.load(Ordering::Relaxed),
         late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
     };
-    update_fleet_status(&running.context.registry, fleet_client, &member).await;
+    update_fleet_status(&running.context.registry, fleet_client, &host_report).await;
     if fleet_client.is_connected()
-        && let Ok(value) = serde_json::to_vec(&member)
+        && let Ok(value) = serde_json::to_vec(&host_report)
         && let Err(error) = fleet_client.hosts.put(&*running.name, value.into()).await
     {
         debug!("fleet: the status of this host was not stored: {error}");

@@ -18,7 +18,7 @@ use super::client::FleetClient;
 use super::tenant::Tenant;
 use super::tenant_value::{LeaseEpoch, TenantValue};
 use crate::report::{
-    FleetMember, FleetOverview, HostSnapshot, OldestDue, PausedBy, SourceReport,
+    FleetHostReport, FleetOverview, HostSnapshot, OldestDue, PausedBy, SourceReport,
     SourceRuntimeState, Time,
 };
 
@@ -132,7 +132,7 @@ impl FleetClient {
     }
 
     /// Returns the names of all tenants.
-    pub(crate) async fn names(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn tenant_names(&self) -> Result<Vec<String>, Failure> {
         let prefix = format!("{}.", self.subject_prefix);
         let failure =
             |error: &dyn std::fmt::Display| Failure::failed(format!("fleet: the tenants: {error}"));
@@ -154,7 +154,7 @@ impl FleetClient {
         now: SystemTime,
         mut each: impl FnMut(SourceReport, Option<&str>) + Send,
     ) -> Result<FleetOverview, Failure> {
-        let hosts = self.members().await?;
+        let hosts = self.reported_hosts().await?;
         let first = hosts.iter().map(|host| host.started_at_ms).min();
         let fleet_snapshot = HostSnapshot {
             heartbeat: first.map(|started_at_ms| Heartbeat {
@@ -167,7 +167,7 @@ impl FleetClient {
             version: None,
             now,
         };
-        let names = self.names().await?;
+        let names = self.tenant_names().await?;
         // Of each tenant only what is counted: a fleet may have a hundred thousand.
         let mut tenants: BTreeMap<String, Option<(State, Option<u64>)>> =
             names.into_iter().map(|name| (name, None)).collect();
@@ -253,16 +253,16 @@ impl FleetClient {
     }
 
     /// Returns what the hosts have reported recently, by name.
-    pub(crate) async fn members(&self) -> Result<Vec<FleetMember>, Failure> {
-        let mut members = BTreeMap::new();
+    pub(crate) async fn reported_hosts(&self) -> Result<Vec<FleetHostReport>, Failure> {
+        let mut reports = BTreeMap::new();
         self.for_each_value(&self.hosts, |key, value| {
             match value.and_then(|value| serde_json::from_slice(value).ok()) {
-                Some(member) => drop(members.insert(key.to_owned(), member)),
-                None => drop(members.remove(key)),
+                Some(report) => drop(reports.insert(key.to_owned(), report)),
+                None => drop(reports.remove(key)),
             }
         })
         .await?;
-        Ok(members.into_values().collect())
+        Ok(reports.into_values().collect())
     }
 
     /// Calls `each` with every key of a bucket and its value; `None` if it was deleted. A key that

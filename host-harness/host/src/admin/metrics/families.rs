@@ -451,11 +451,11 @@ impl Scrape {
         let help = "The longest delay with which this host recently took a due tenant.";
         let seconds = Some(Unit::Seconds);
         writer.unlabelled_gauge("source_host_fleet_late", help, seconds, fleet.late_seconds)?;
-        let Some(all) = &fleet.overview else {
+        let Some(overview) = &fleet.overview else {
             return Ok(());
         };
         let counts = State::ALL.map(|state| {
-            let count = all.states.get(state.name()).copied();
+            let count = overview.states.get(state.name()).copied();
             (
                 vec![("state", state.name())],
                 number(count.unwrap_or_default()),
@@ -471,9 +471,9 @@ impl Scrape {
             "source_host_fleet_never_polled",
             "Tenants of the fleet that no host has had yet.",
             None,
-            number(all.never_polled),
+            number(overview.never_polled),
         )?;
-        let oldest = all.oldest_due.as_ref().map_or(0, |due| due.seconds);
+        let oldest = overview.oldest_due.as_ref().map_or(0, |due| due.seconds);
         writer.unlabelled_gauge(
             "source_host_fleet_oldest_due",
             "How long the most overdue tenant has been due.",

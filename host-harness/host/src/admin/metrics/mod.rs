@@ -54,11 +54,11 @@ struct ObservedMetrics {
 struct SourceMetrics {
     polls: Histogram,
     deliveries: Histogram,
-    requests: BTreeMap<StatusCode, u64>,
+    requests: BTreeMap<ResponseStatus, u64>,
 }
 
 /// HTTP status of a response; `None` where no response came.
-type StatusCode = Option<u16>;
+type ResponseStatus = Option<u16>;
 
 impl Default for SourceMetrics {
     fn default() -> Self {
