@@ -20,7 +20,7 @@ let currentPath = "";
 let timer = 0;
 let loading = null;
 let hasLoaded = false;
-let lastResponse = null;
+let lastResponseAt = null;
 let failure = null;
 
 /** What views may do with the frame. */
@@ -60,8 +60,8 @@ function open({ name, rest, query }) {
 async function route() {
   const to = parse(location.hash);
   const next = [to.name, ...to.rest].join("/");
-  if (view?.changed && next === currentPath) {
-    view.changed(null, to.query);
+  if (view?.onQueryChange && next === currentPath) {
+    view.onQueryChange(null, to.query);
     await refresh();
     return;
   }
@@ -90,7 +90,7 @@ function show() {
     if (link.dataset.nav === view.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  view.rendered?.();
+  view.afterRender?.();
   showConnection();
 }
 
@@ -111,11 +111,11 @@ function banner() {
 }
 
 function showConnection() {
-  const age = lastResponse === null ? null : (Date.now() - lastResponse) / 1000;
+  const age = lastResponseAt === null ? null : (Date.now() - lastResponseAt) / 1000;
   const isLost = failure instanceof Unreachable;
   const text = isLost
     ? age === null ? "Not connected" : `Connection lost: data is ${duration(age)} old`
-    : lastResponse === null || !view.refreshes ? "" : document.hidden ? "Updates paused" : "Live";
+    : lastResponseAt === null || !view.refreshes ? "" : document.hidden ? "Updates paused" : "Live";
   if (connection.textContent !== text) connection.textContent = text;
   connection.className = `connection ${isLost ? "bad" : "good"}`;
 }
@@ -133,7 +133,7 @@ async function refresh() {
     if (failure instanceof Unreachable) announce("Connected again.");
     failure = null;
     hasLoaded = true;
-    lastResponse = Date.now();
+    lastResponseAt = Date.now();
   } catch (error) {
     if (mine.signal.aborted || current !== view) return;
     if (!(error instanceof Refused || error instanceof Unreachable)) console.error(error);
@@ -172,7 +172,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("input", (event) => view.input?.(event.target));
 window.addEventListener("hashchange", route);
-window.addEventListener("resize", () => view.rendered?.());
+window.addEventListener("resize", () => view.afterRender?.());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

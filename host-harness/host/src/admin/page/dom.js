@@ -61,7 +61,7 @@ export function update(parent, ...children) {
       kept.add(old);
       if (old === cursor) cursor = cursor.nextSibling;
       else parent.insertBefore(old, cursor);
-      become(old, node);
+      morph(old, node);
     } else {
       kept.add(node);
       parent.insertBefore(node, cursor);
@@ -78,7 +78,7 @@ function isAlike(a, b) {
   return a.nodeType === b.nodeType && a.nodeName === b.nodeName;
 }
 
-function become(old, node) {
+function morph(old, node) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.nodeValue !== node.nodeValue) old.nodeValue = node.nodeValue;
     return;

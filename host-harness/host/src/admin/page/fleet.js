@@ -17,30 +17,30 @@ const COLUMNS = [
 ];
 
 /** The whole fleet, or nothing where the host is not part of one. */
-export function fleet(part) {
-  if (!part) return null;
-  const all = part.overview;
+export function fleet(status) {
+  if (!status) return null;
+  const overview = status.overview;
   return el(
     "section",
     { "aria-labelledby": "fleet" },
     el("h2", { id: "fleet" }, "Fleet"),
     factList([
-      ["Hosts", number(part.hosts)],
-      ["Tenants", number(part.tenants)],
-      ["Leases", all ? number(all.leases) : "–"],
-      ["Oldest due", oldest(all)],
-      ["Never polled", number(all?.never_polled)],
-      ["Tenants read", all ? relative(all.at) : "not yet"],
+      ["Hosts", number(status.hosts)],
+      ["Tenants", number(status.tenants)],
+      ["Leases", overview ? number(overview.leases) : "–"],
+      ["Oldest due", oldest(overview)],
+      ["Never polled", number(overview?.never_polled)],
+      ["Tenants read", overview ? relative(overview.at) : "not yet"],
     ]),
-    all && states(all.states),
-    all && all.hosts.length > 0 && hosts(all.hosts, part.host),
+    overview && states(overview.states),
+    overview && overview.hosts.length > 0 && hosts(overview.hosts, status.host),
     el("p", { class: "quiet" }, "The list below has the tenants that this host had last. Tenants are added, changed, paused and removed with ", el("code", {}, "source-host fleet"), "."),
   );
 }
 
-function oldest(all) {
-  if (!all) return "–";
-  const due = all.oldest_due;
+function oldest(overview) {
+  if (!overview) return "–";
+  const due = overview.oldest_due;
   return due ? `${due.tenant}, for ${duration(due.seconds)}` : "none";
 }
 

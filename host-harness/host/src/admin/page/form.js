@@ -77,7 +77,7 @@ export function form(app, name) {
     ];
   }
 
-  function rendered() {
+  function afterRender() {
     const element = document.getElementById("form");
     if (state === null || container === element) return;
     container = element;
@@ -86,13 +86,13 @@ export function form(app, name) {
       event.preventDefault();
       void save(event.submitter?.value === "check");
     });
-    container.firstChild.addEventListener("change", () => arrange(container, state));
-    arrange(container, state);
+    container.firstChild.addEventListener("change", () => syncFields(container, state));
+    syncFields(container, state);
   }
 
   async function save(andCheck) {
     if (isSaving) return;
-    const { errors, target, body } = collect(container, state, isNew ? null : name);
+    const { errors, target, body } = readForm(container, state, isNew ? null : name);
     showErrors(container, errors);
     if (errors.length > 0) return;
     isSaving = true;
@@ -111,7 +111,7 @@ export function form(app, name) {
     }
   }
 
-  return { name: isNew ? "add" : "sources", title: () => title, refreshes: false, load, render, rendered, actions: {} };
+  return { name: isNew ? "add" : "sources", title: () => title, refreshes: false, load, render, afterRender, actions: {} };
 }
 
 function build({ description, outputs, source, secrets }, isNew, name) {
@@ -272,7 +272,7 @@ function outputChoice(outputs, chosen) {
 }
 
 /** Shows what belongs to the chosen API, and keeps families and their types in step. */
-function arrange(container, { description }) {
+function syncFields(container, { description }) {
   const api = container.querySelector("[name=api]:checked").value;
   for (const node of container.querySelectorAll("[data-api]")) node.hidden = node.getAttribute("data-api") !== api;
   container.querySelector("#families").hidden = container.querySelector("[name=log-types]:checked").value === "all";
@@ -280,22 +280,22 @@ function arrange(container, { description }) {
   const isOfV1 = (origin) => /-api\.mimecast/.test(origin);
   update(container.querySelector("#hosts"), ...(api === V1 ? origins.filter(isOfV1) : HOSTS_OF_V2).map((origin) => el("option", { value: origin })));
   for (const family of container.querySelectorAll(".family")) {
-    const all = family.querySelector("[data-role=family]");
+    const familyBox = family.querySelector("[data-role=family]");
     const types = [...family.querySelectorAll("[data-role=stream]")];
     if (types.length === 0) continue;
     // A family that was just ticked ticks its types; a type decides about its family.
-    if (all.dataset.was !== String(all.checked) && all.dataset.was !== undefined) {
-      for (const type of types) type.checked = all.checked;
+    if (familyBox.dataset.was !== String(familyBox.checked) && familyBox.dataset.was !== undefined) {
+      for (const type of types) type.checked = familyBox.checked;
     }
     const count = types.filter((type) => type.checked).length;
-    all.checked = count === types.length;
-    all.indeterminate = count > 0 && count < types.length;
-    all.dataset.was = String(all.checked);
+    familyBox.checked = count === types.length;
+    familyBox.indeterminate = count > 0 && count < types.length;
+    familyBox.dataset.was = String(familyBox.checked);
   }
 }
 
 /** Reads the form. Only what it shows is changed: all other settings stay as they are. */
-function collect(container, { source, secrets }, name) {
+function readForm(container, { source, secrets }, name) {
   const errors = [];
   const value = (id) => container.querySelector(`#${id}`)?.value.trim() ?? "";
   const api = container.querySelector("[name=api]:checked").value;
@@ -344,8 +344,8 @@ function chosenStreams(container, api) {
   const names = [];
   for (const family of container.querySelectorAll(".family")) {
     if (family.getAttribute("data-api") !== api) continue;
-    const all = family.querySelector("[data-role=family]");
-    if (all.checked) names.push(all.value);
+    const familyBox = family.querySelector("[data-role=family]");
+    if (familyBox.checked) names.push(familyBox.value);
     else names.push(...[...family.querySelectorAll("[data-role=stream]:checked")].map((box) => box.value));
   }
   return names;

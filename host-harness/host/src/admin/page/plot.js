@@ -147,7 +147,7 @@ function drawing({ step, start, rows }, width, summary) {
   );
 
   const every = Math.max(1, Math.ceil(rows.length / Math.max(2, Math.floor(inner / 80))));
-  const hours = rows.map((_, index) =>
+  const timeTicks = rows.map((_, index) =>
     index % every === 0 && x(index) < width - 40
       ? [
           svg("line", { class: "tick", x1: x(index).toFixed(1), x2: x(index).toFixed(1), y1: panels.lag.top + panels.lag.height, y2: panels.lag.top + panels.lag.height + 4 }),
@@ -172,7 +172,7 @@ function drawing({ step, start, rows }, width, summary) {
     grid(panels.lag, lagMax, (value) => (value === 0 ? "0" : duration(value))),
     bars,
     lines,
-    hours,
+    timeTicks,
     columns,
   );
 }

@@ -166,7 +166,7 @@ export function source(app, name, query) {
     refreshes: true,
     load,
     render,
-    rendered: () => {
+    afterRender: () => {
       const container = document.getElementById("plot");
       if (container && points) update(container, ...plot(points, container.clientWidth));
     },
@@ -315,7 +315,7 @@ function streamRemark(stream) {
   const detail = isGood ? "" : stream.detail || error?.detail;
   if (detail) parts.push(el("p", {}, detail));
   if (error && error.detail !== detail) {
-    parts.push(el("p", { class: "quiet" }, isGood ? "Last error, over" : "Last error", " (", relative(error.at), "): ", error.detail));
+    parts.push(el("p", { class: "quiet" }, isGood ? "Last error, since resolved" : "Last error", " (", relative(error.at), "): ", error.detail));
   }
   if (stream.last_notice) parts.push(el("p", { class: "quiet" }, "Last notice (", relative(stream.last_notice.at), "): ", stream.last_notice.detail));
   return parts.length > 0 ? parts : null;

@@ -23,9 +23,9 @@ export function sources(app, _, query) {
   let data = null;
   let typing = 0;
   const filter = { search: "", state: "", offset: 0 };
-  changed(query);
+  applyQuery(query);
 
-  function changed(query) {
+  function applyQuery(query) {
     filter.search = query.get("search") ?? "";
     filter.state = query.get("state") ?? "";
     const offset = Number.parseInt(query.get("offset") ?? "0", 10);
@@ -111,8 +111,8 @@ export function sources(app, _, query) {
     render,
     actions,
     input,
-    changed: (_, query) => {
-      changed(query);
+    onQueryChange: (_, query) => {
+      applyQuery(query);
       const input = document.getElementById("search");
       if (input && input.value.trim() !== filter.search) input.value = filter.search;
     },
