@@ -164,6 +164,8 @@ async fn what_is_missing_in_a_handshake_is_named() {
             b"\x95\xa4PONG",
             "has sent a HELO, but no PONG has come in 1 s",
         ),
+        // Arrays nested more deeply than is read.
+        (&[0x91; 2_000], "is it a Forward receiver?"),
     ] {
         let (address, receiver) = start_greeting_receiver(response).await;
         let settings = format!(

@@ -32,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum size of a response. An acknowledgement has some 40 bytes, a greeting some 200.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// Maximum nesting of a response, of which each level takes stack. A greeting has a map in an array.
+const RESPONSE_DEPTH_MAX: usize = 16;
 const READ_BYTES: usize = 4 * 1024;
 
 /// The address of a receiver.
@@ -219,7 +221,7 @@ impl Connection {
 
     fn take_value(&mut self) -> Result<Option<Value>, ReadError> {
         let mut rest = self.unread.as_slice();
-        match rmpv::decode::read_value(&mut rest) {
+        match rmpv::decode::read_value_with_max_depth(&mut rest, RESPONSE_DEPTH_MAX) {
             Ok(value) => {
                 let read = self.unread.len() - rest.len();
                 self.unread.drain(..read);
