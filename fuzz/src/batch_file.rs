@@ -113,7 +113,7 @@ fn normalizers() -> Vec<Normalizer> {
         include_original,
         attack: include_original,
     });
-    [Format::Ecs, Format::Raw]
+    [Format::Ecs, Format::Ocsf, Format::Raw]
         .into_iter()
         .flat_map(|format| both.map(|options| Normalizer::new(format, options)))
         .collect()

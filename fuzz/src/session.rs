@@ -97,7 +97,7 @@ fn settings(u: &mut Unstructured<'_>) -> Result<Settings> {
     let text = format!(
         r#"{{"base_url":"{API}","client_id":"c","client_secret":"{SECRET}","streams":{streams},
            "format":"{}","siem_calls_per_15_min":{},"start":"{}"}}"#,
-        u.choose(&["ecs", "raw"])?,
+        u.choose(&["ecs", "ocsf", "raw"])?,
         u.choose(&[1, 5, 1000])?,
         u.choose(&["0s", "24h", "365d"])?,
     );
