@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use mimecast_source::batch::{RecordProcessor, Normalized, normalize_all};
+use mimecast_source::batch::{Normalized, RecordProcessor, normalize_all};
 use mimecast_source::decode::json::DEPTH_MAX;
 use mimecast_source::normalize::{Format, Options};
 use mimecast_source::stream::{STREAMS, Stream};
@@ -50,7 +50,9 @@ std::thread_local! {
 /// All that normalizing these lines gives.
 pub(crate) fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
     PROCESSORS.with_borrow_mut(|processors| {
-        let processor = processors.iter_mut().find(|processor| processor.format() == format);
+        let processor = processors
+            .iter_mut()
+            .find(|processor| processor.format() == format);
         normalize_all(processor.unwrap(), stream, records, NOW)
     })
 }
