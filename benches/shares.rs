@@ -164,9 +164,8 @@ fn print_row(what: &str, rounds: &[Round], ratio_min: Option<f64>) -> bool {
     let (worst, ratio, best) = spread(|round| round.beside / round.alone);
     let is_met = ratio_min.is_none_or(|ratio_min| ratio >= ratio_min);
     let result = if is_met { "met" } else { "missed" };
-    let required = ratio_min.map_or_else(String::new, |ratio_min| {
-        format!("{ratio_min:.2}, {result}")
-    });
+    let required =
+        ratio_min.map_or_else(String::new, |ratio_min| format!("{ratio_min:.2}, {result}"));
     println!(
         "| {what} | {alone:.0} | {beside:.0} | {ratio:.2} | {worst:.2} to {best:.2} | {required} |"
     );

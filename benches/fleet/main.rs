@@ -99,10 +99,11 @@ fn main() {
     );
 
     let before = server_used(&server);
-    let hosts: Vec<Host> = folders.iter().map(|folder| Host::start(folder)).collect();
+    let mut hosts: Vec<Host> = folders.iter().map(|folder| Host::start(folder)).collect();
     let started = Instant::now();
     while upstream_report(&mut upstream)["tenants"] != tenants {
         assert!(started.elapsed() < RUN_MAX, "{}", hosts[0].log());
+        hosts.iter_mut().for_each(Host::assert_runs);
         thread::sleep(Duration::from_millis(100));
     }
     let took = started.elapsed();
@@ -123,6 +124,7 @@ fn main() {
     let (before, server_before) = (sample_usage(&hosts), server_used(&server));
     let watched = Instant::now();
     thread::sleep(rest);
+    hosts.iter_mut().for_each(Host::assert_runs);
     let now = sample_usage(&hosts);
     let used = server_used(&server).since(server_before);
     let late = upstream_report(&mut upstream);
@@ -230,6 +232,11 @@ impl Host {
             .spawn()
             .unwrap();
         Self { child, log }
+    }
+
+    fn assert_runs(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{}", self.log());
     }
 
     fn log(&self) -> String {

@@ -270,7 +270,9 @@ impl Host {
         (begun.elapsed(), peak)
     }
 
+    /// Stops a host, which must still run: otherwise what was measured means nothing.
     fn stop(mut self) {
+        assert!(!self.has_ended(), "{}", self.log());
         let id = self.child.id().to_string();
         let kill = Command::new("kill").arg(id).status().unwrap();
         assert!(kill.success());
