@@ -1,15 +1,16 @@
 //! As much of KQL and of Splunk's search language as plain rules need: comparisons, wildcards,
-//! `and`, `or`, `not` and parentheses. A list matches when one of its elements does.
+//! `and`, `or`, `not` and parentheses. A list matches when one of its elements does. What a language
+//! does not have is an error.
 
 use serde_json::Value;
 
 /// The language of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Kibana's.
+    /// Kibana's. A value in quotes has no wildcards.
     Kql,
-    /// The search command of Splunk, without pipes: terms stand side by side, and case makes no
-    /// difference.
+    /// The search command of Splunk, without pipes: terms stand side by side, case makes no
+    /// difference, and `OR` binds more tightly than `AND`.
     Spl,
 }
 
@@ -24,7 +25,7 @@ pub(crate) struct Query {
 enum Expression {
     All(Vec<Self>),
     Any(Vec<Self>),
-    Compare(String, Operator, String),
+    Compare(String, Operator, Pattern),
     Not(Box<Self>),
 }
 
@@ -33,8 +34,17 @@ enum Operator {
     AtLeast,
     AtMost,
     Is,
+    /// Some value is another one, so there must be a value.
+    IsNot,
     Less,
     More,
+}
+
+/// The value that a comparison wants.
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    has_wildcards: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +57,14 @@ enum Token {
 const SYMBOLS: [&str; 10] = [">=", "<=", "!=", "(", ")", ":", "=", ">", "<", ","];
 
 impl Query {
-    /// Reads a query. The error gives the position of the first syntax error.
+    /// Reads a query. The error says what was unexpected.
     pub(crate) fn parse(dialect: Dialect, text: &str) -> Result<Self, String> {
         let mut parser = Parser {
             dialect,
             tokens: tokens(text)?,
             at: 0,
         };
-        let expression = parser.any()?;
+        let expression = parser.expression()?;
         match parser.tokens.get(parser.at) {
             None => Ok(Self {
                 dialect,
@@ -105,25 +115,29 @@ fn collect<'v>(value: &'v Value, path: &[&str], found: &mut Vec<&'v Value>) {
     }
 }
 
-fn compare(dialect: Dialect, value: &Value, operator: Operator, wanted: &str) -> bool {
+fn compare(dialect: Dialect, value: &Value, operator: Operator, wanted: &Pattern) -> bool {
     let text = match value {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(text) => text.clone(),
-        Value::Array(_) | Value::Null | Value::Object(_) => return wanted == "*",
+        Value::Array(_) | Value::Null | Value::Object(_) => {
+            return operator == Operator::Is && wanted.has_wildcards && wanted.text == "*";
+        }
     };
-    if operator == Operator::Is {
-        return match dialect {
-            Dialect::Kql => is_like(&text, wanted),
-            Dialect::Spl => is_like(&text.to_lowercase(), &wanted.to_lowercase()),
+    if matches!(operator, Operator::Is | Operator::IsNot) {
+        let is_equal = match dialect {
+            Dialect::Kql if wanted.has_wildcards => is_like(&text, &wanted.text),
+            Dialect::Kql => text == wanted.text,
+            Dialect::Spl => is_like(&text.to_lowercase(), &wanted.text.to_lowercase()),
         };
+        return is_equal == (operator == Operator::Is);
     }
-    let (Ok(value), Ok(wanted)) = (text.parse::<f64>(), wanted.parse::<f64>()) else {
+    let (Ok(value), Ok(wanted)) = (text.parse::<f64>(), wanted.text.parse::<f64>()) else {
         return false;
     };
     match operator {
         Operator::AtLeast => value >= wanted,
         Operator::AtMost => value <= wanted,
-        Operator::Is => false,
+        Operator::Is | Operator::IsNot => false,
         Operator::Less => value < wanted,
         Operator::More => value > wanted,
     }
@@ -175,6 +189,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
+/// Reads an operand of `and` or `or`.
+type Operand = fn(&mut Parser) -> Result<Expression, String>;
+
 struct Parser {
     dialect: Dialect,
     tokens: Vec<Token>,
@@ -203,16 +220,32 @@ impl Parser {
         self.take(&Token::Word(word))
     }
 
-    fn any(&mut self) -> Result<Expression, String> {
-        let mut any = vec![self.all()?];
+    /// An operand of the operator that binds less tightly is one of the other.
+    fn expression(&mut self) -> Result<Expression, String> {
+        match self.dialect {
+            Dialect::Kql => self.any(Self::kql_all),
+            Dialect::Spl => self.all(Self::spl_any),
+        }
+    }
+
+    fn kql_all(&mut self) -> Result<Expression, String> {
+        self.all(Self::not)
+    }
+
+    fn spl_any(&mut self) -> Result<Expression, String> {
+        self.any(Self::not)
+    }
+
+    fn any(&mut self, operand: Operand) -> Result<Expression, String> {
+        let mut any = vec![operand(self)?];
         while self.take_word("or") {
-            any.push(self.all()?);
+            any.push(operand(self)?);
         }
         Ok(Expression::Any(any))
     }
 
-    fn all(&mut self) -> Result<Expression, String> {
-        let mut all = vec![self.not()?];
+    fn all(&mut self, operand: Operand) -> Result<Expression, String> {
+        let mut all = vec![operand(self)?];
         loop {
             let is_joined = self.take_word("and");
             let ends = match self.tokens.get(self.at) {
@@ -223,7 +256,7 @@ impl Parser {
             if !is_joined && (ends || self.dialect == Dialect::Kql) {
                 return Ok(Expression::All(all));
             }
-            all.push(self.not()?);
+            all.push(operand(self)?);
         }
     }
 
@@ -232,7 +265,7 @@ impl Parser {
             return Ok(Expression::Not(Box::new(self.not()?)));
         }
         if self.take(&Token::Symbol("(")) {
-            let inner = self.any()?;
+            let inner = self.expression()?;
             return self.expect_close_paren(inner);
         }
         self.comparison()
@@ -254,26 +287,21 @@ impl Parser {
         if self.dialect == Dialect::Spl && self.take_word("in") {
             return self.list(&field, Token::Symbol(","));
         }
-        let operator = match self.next() {
-            Some(Token::Symbol("=" | ":" | "!=")) => Operator::Is,
-            Some(Token::Symbol(">=")) => Operator::AtLeast,
-            Some(Token::Symbol("<=")) => Operator::AtMost,
-            Some(Token::Symbol(">")) => Operator::More,
-            Some(Token::Symbol("<")) => Operator::Less,
-            other => return Err(format!("{other:?} where a comparison is due")),
+        let operator = match (self.dialect, self.next()) {
+            (Dialect::Kql, Some(Token::Symbol(":"))) => Operator::Is,
+            (Dialect::Spl, Some(Token::Symbol("="))) => Operator::Is,
+            (Dialect::Spl, Some(Token::Symbol("!="))) => Operator::IsNot,
+            (_, Some(Token::Symbol(">="))) => Operator::AtLeast,
+            (_, Some(Token::Symbol("<="))) => Operator::AtMost,
+            (_, Some(Token::Symbol(">"))) => Operator::More,
+            (_, Some(Token::Symbol("<"))) => Operator::Less,
+            (_, other) => return Err(format!("{other:?} where a comparison is due")),
         };
-        let is_not =
-            self.at.checked_sub(1).and_then(|at| self.tokens.get(at)) == Some(&Token::Symbol("!="));
-        if self.dialect == Dialect::Kql && self.tokens.get(self.at) == Some(&Token::Symbol("(")) {
+        let begins_list = self.tokens.get(self.at) == Some(&Token::Symbol("("));
+        if self.dialect == Dialect::Kql && operator == Operator::Is && begins_list {
             return self.list(&field, Token::Word("or".to_owned()));
         }
-        let value = self.value()?;
-        let compared = Expression::Compare(field, operator, value);
-        Ok(if is_not {
-            Expression::Not(Box::new(compared))
-        } else {
-            compared
-        })
+        Ok(Expression::Compare(field, operator, self.value()?))
     }
 
     /// Values in parentheses, of which one is wanted.
@@ -294,11 +322,16 @@ impl Parser {
         }
     }
 
-    fn value(&mut self) -> Result<String, String> {
-        match self.next() {
-            Some(Token::Quoted(value) | Token::Word(value)) => Ok(value),
-            other => Err(format!("{other:?} where a value is due")),
-        }
+    fn value(&mut self) -> Result<Pattern, String> {
+        let (text, has_wildcards) = match self.next() {
+            Some(Token::Quoted(text)) => (text, self.dialect == Dialect::Spl),
+            Some(Token::Word(text)) => (text, true),
+            other => return Err(format!("{other:?} where a value is due")),
+        };
+        Ok(Pattern {
+            text,
+            has_wildcards,
+        })
     }
 }
 
@@ -315,7 +348,9 @@ fn queries_match_as_their_languages_say() {
             r#"a.b : ("q" or "Yes") and not a.n > 4"#,
             true,
         ),
-        (Dialect::Kql, r#"a.c : * or list.name : "t*""#, true),
+        (Dialect::Kql, "a.c : * or list.name : t*", true),
+        (Dialect::Kql, r#"list.name : "t*""#, false),
+        (Dialect::Kql, "a.n : 4 or flag : true and a.n : 5", true),
         (Dialect::Kql, r#"not (flag : true)"#, false),
         (Dialect::Spl, r#"a.b{}="yes" a.n=4"#, true),
         (Dialect::Spl, r#"a.b{}="yes" a.n<4"#, false),
@@ -326,11 +361,30 @@ fn queries_match_as_their_languages_say() {
         ),
         (Dialect::Spl, r#"(flag=false OR a.n<=4) a.n!=5"#, true),
         (Dialect::Spl, r#"a.n!=4"#, false),
+        // The field must be there, and one other value is enough.
+        (Dialect::Spl, "a.c!=5", false),
+        (Dialect::Spl, "NOT a.c=5", true),
+        (Dialect::Spl, "a.b{}!=x", true),
+        (Dialect::Spl, r#"list{}.name="t*""#, true),
+        (Dialect::Spl, "a.n=4 OR flag=true a.n=5", false),
     ] {
         let query = Query::parse(dialect, text).unwrap();
         assert_eq!(query.matches(&event), wanted, "{text}");
     }
-    for text in ["a :", "a : (b or c", "a b", "(a : b"] {
-        assert!(Query::parse(Dialect::Kql, text).is_err(), "{text}");
+    for (dialect, text) in [
+        (Dialect::Kql, "a :"),
+        (Dialect::Kql, "a : (b or c"),
+        (Dialect::Kql, "a b"),
+        (Dialect::Kql, "(a : b"),
+        (Dialect::Kql, "a = 4"),
+        (Dialect::Kql, "a != 4"),
+        (Dialect::Kql, "a >= (4 or 5)"),
+        (Dialect::Kql, r#"a != ("x")"#),
+        (Dialect::Kql, "a IN (4, 5)"),
+        (Dialect::Spl, "a:4"),
+        (Dialect::Spl, "a=(4 OR 5)"),
+        (Dialect::Spl, "a=4 or a=5"),
+    ] {
+        assert!(Query::parse(dialect, text).is_err(), "{text}");
     }
 }
