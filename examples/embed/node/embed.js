@@ -23,18 +23,19 @@ if (!stateDir) {
   console.error("usage: node embed.js COMPONENT STATE_DIR [ORIGIN ..] < settings.json");
   process.exit(2);
 }
+const allowed = origins.map(parseOrigin);
 await mkdir(stateDir, { recursive: true });
 const settings = JSON.parse(readFileSync(0, "utf8"));
 settings.tenant ??= "embedded"; // the contract: the host names the source where the settings do not
 
-const allowed = new Set(origins);
 const { source } = await load(component, (origin) => isAllowed(origin));
 const description = source.describe();
-description.origins.forEach((origin) => allowed.add(origin));
+allowed.push(...description.origins.map(parseOrigin));
 const { properties } = JSON.parse(description.settingsSchema);
 for (const [name, property] of Object.entries(properties)) {
-  if (property.format === "origin" && settings[name]) {
-    allowed.add(new URL(settings[name]).origin);
+  // One that is no URL is left to the component, which checks its settings.
+  if (property.format === "origin" && URL.canParse(settings[name])) {
+    allowed.push(parseOrigin(new URL(settings[name]).origin));
   }
 }
 
@@ -81,14 +82,23 @@ async function collect(settings) {
   }
 }
 
+// Ends the program where the text is not an origin: no request would ever match it.
+function parseOrigin(text) {
+  const [, scheme, wildcard, authority] = /^(https?):\/\/(\*\.)?([^\s/\\?#@*]+)$/i.exec(text) ?? [];
+  if (!scheme || !URL.canParse(`${scheme}://${authority}`)) {
+    console.error(`error: ${JSON.stringify(text)} is not an origin; write https://HOST or https://HOST:PORT, ` +
+      "without a path or a slash at the end; `*.` before HOST allows its subdomains");
+    process.exit(2);
+  }
+  const { protocol, hostname, port } = new URL(`${scheme}://${authority}`);
+  return { protocol, hostname, port, isWildcard: wildcard !== undefined };
+}
+
 function isAllowed(origin) {
-  const { protocol, host, hostname } = new URL(origin);
-  return [...allowed].some((entry) => {
-    const [scheme, pattern] = entry.split("://");
-    const matches = pattern.startsWith("*.")
-      ? hostname.endsWith(pattern.slice(1)) && host === hostname
-      : host === pattern;
-    return `${scheme}:` === protocol && matches;
+  const { protocol, hostname, port } = new URL(origin);
+  return allowed.some((entry) => {
+    const isHost = entry.isWildcard ? hostname.endsWith(`.${entry.hostname}`) : hostname === entry.hostname;
+    return isHost && protocol === entry.protocol && port === entry.port;
   });
 }
 
