@@ -22,7 +22,7 @@ pub(crate) const API: &str = "https://api.test";
 pub(crate) const STORAGE: &str = "https://files.test";
 
 /// How long a driver waits for more of a response at once.
-const WAIT_MS: i64 = 1_000;
+const READ_TIMEOUT_MS: i64 = 1_000;
 
 /// How the upstream answers one request.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub(crate) struct Upstream {
     pub(crate) dates_ahead_ms: i64,
     /// How far the `Date` of the response to the request of that number is ahead; `None` for a
     /// response without one.
-    pub(crate) odd_dates: BTreeMap<usize, Option<i64>>,
+    pub(crate) date_ahead_ms_by_request: BTreeMap<usize, Option<i64>>,
     /// Files by event type, in order; each is the text before compression.
     pub(crate) files: BTreeMap<String, Vec<String>>,
     pub(crate) page_files: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Upstream {
     pub(crate) page_records: usize,
     pub(crate) audit: Vec<(Timestamp, String)>,
     pub(crate) other_streams: OtherStreams,
-    /// Requests whose URL contains the text get the response, once each, in order.
+    /// Requests whose URL or body contains the text get the response, once each, in order.
     pub(crate) script: VecDeque<(String, MockResponse)>,
     /// Requests whose URL or body contains the text always get the response.
     pub(crate) always: Vec<(String, MockResponse)>,
@@ -83,7 +83,7 @@ pub(crate) struct Upstream {
     pub(crate) requests: Vec<String>,
     /// Requests whose URL or body contains the text get their responses slowly: in chunks of this many
     /// bytes, each after this many milliseconds.
-    pub(crate) pace: Vec<(String, usize, i64)>,
+    pub(crate) slow_responses: Vec<(String, usize, i64)>,
     /// The faults that replace or change some responses.
     pub(crate) faults: Option<faults::Faults>,
     /// How often the next action of a machine was requested.
@@ -92,7 +92,7 @@ pub(crate) struct Upstream {
     pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
     signatures: u32,
-    open: VecDeque<Result<Vec<u8>, TransportError>>,
+    remaining_chunks: VecDeque<Result<Vec<u8>, TransportError>>,
     /// How long each chunk of the open body takes.
     chunk_ms: i64,
     /// How long the next chunk still takes.
@@ -106,7 +106,7 @@ impl Upstream {
             host_ahead_ms: 0,
             response_ms: 50,
             dates_ahead_ms: 0,
-            odd_dates: BTreeMap::new(),
+            date_ahead_ms_by_request: BTreeMap::new(),
             files: BTreeMap::new(),
             page_files: 2,
             page_records: 3,
@@ -119,7 +119,7 @@ impl Upstream {
             always: Vec::new(),
             quota_calls: Vec::new(),
             requests: Vec::new(),
-            pace: Vec::new(),
+            slow_responses: Vec::new(),
             chunk_ms: 0,
             next_chunk_ms: 0,
             faults: None,
@@ -127,7 +127,7 @@ impl Upstream {
             legacy: None,
             tokens: 0,
             signatures: 0,
-            open: VecDeque::new(),
+            remaining_chunks: VecDeque::new(),
         }
     }
 
@@ -157,7 +157,7 @@ impl Upstream {
         self.audit.push((at, event));
     }
 
-    /// The `aggregateId`s and audit `id`s that exist.
+    /// The keys, as `key_of` makes them, of all records that can be read now.
     pub(crate) fn expected(&self) -> BTreeSet<String> {
         let lines = self.files.values().flatten().flat_map(|file| file.lines());
         let lines = lines.filter(|line| line.ends_with('}'));
@@ -228,7 +228,7 @@ impl Upstream {
             "/siem/v1/events/cg" | "/siem/v1/events/ci" => self.events(&request.url),
             "/api/audit/get-audit-events" => self.audit_page(body),
             _ => {
-                let asked = |row: &&crate::stream::StreamInfo| match row.fetch {
+                let matches_feed = |row: &&crate::stream::StreamInfo| match row.fetch {
                     FetchKind::ThreatFeed { feed_type } => body.contains(feed_type),
                     FetchKind::Campaigns { .. }
                     | FetchKind::Files { .. }
@@ -243,7 +243,7 @@ impl Upstream {
                             matches!(row.fetch, FetchKind::Campaigns { path, .. } if path == route);
                         row.endpoint == route || is_people
                     })
-                    .find(asked);
+                    .find(matches_feed);
                 let stream = row.expect("a path of the table").stream;
                 self.other_streams.respond(stream, body, self.now)
             }
@@ -390,8 +390,8 @@ impl Upstream {
 
     fn head(&self, status: u16, mut headers: Vec<(String, String)>) -> Head {
         let number = self.requests.len().saturating_sub(1);
-        let odd_ms = self.odd_dates.get(&number).copied();
-        if let Some(ahead_ms) = odd_ms.unwrap_or(Some(self.dates_ahead_ms)) {
+        let date_ahead_ms = self.date_ahead_ms_by_request.get(&number).copied();
+        if let Some(ahead_ms) = date_ahead_ms.unwrap_or(Some(self.dates_ahead_ms)) {
             let date = http_date(self.now.plus_ms(ahead_ms));
             headers.push(("date".to_owned(), date));
         }
@@ -400,7 +400,7 @@ impl Upstream {
     }
 
     fn next_chunk(&mut self) -> Option<Result<Vec<u8>, TransportError>> {
-        let next = self.open.pop_front();
+        let next = self.remaining_chunks.pop_front();
         if next.is_some() {
             self.now = self.now.plus_ms(self.next_chunk_ms);
             self.next_chunk_ms = self.chunk_ms;
@@ -414,9 +414,12 @@ impl Upstream {
             self.steps += 1;
             match machine.next(self.host_now()) {
                 Action::Continue => {}
-                Action::Read if self.next_chunk_ms > WAIT_MS && !self.open.is_empty() => {
-                    self.now = self.now.plus_ms(WAIT_MS);
-                    self.next_chunk_ms -= WAIT_MS;
+                Action::Read
+                    if self.next_chunk_ms > READ_TIMEOUT_MS
+                        && !self.remaining_chunks.is_empty() =>
+                {
+                    self.now = self.now.plus_ms(READ_TIMEOUT_MS);
+                    self.next_chunk_ms -= READ_TIMEOUT_MS;
                 }
                 Action::Read => match self.next_chunk() {
                     Some(Ok(chunk)) => machine.handle_chunk(chunk, self.host_now()),
@@ -437,22 +440,24 @@ impl Upstream {
                     };
                     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
                     let request_text = self.requests.last().cloned().unwrap_or_default();
-                    let pace = self
-                        .pace
+                    let slow_response = self
+                        .slow_responses
                         .iter()
                         .find(|(part, ..)| request_text.contains(part));
-                    let (bytes, chunk_ms) = pace.map_or((97, 0), |(_, bytes, ms)| (*bytes, *ms));
+                    let (bytes, chunk_ms) =
+                        slow_response.map_or((97, 0), |(_, bytes, ms)| (*bytes, *ms));
                     (self.chunk_ms, self.next_chunk_ms) = (chunk_ms, chunk_ms);
-                    self.open = sent.chunks(bytes).map(|chunk| Ok(chunk.to_vec())).collect();
+                    self.remaining_chunks =
+                        sent.chunks(bytes).map(|chunk| Ok(chunk.to_vec())).collect();
                     if cut.is_some() {
-                        self.open
+                        self.remaining_chunks
                             .push_back(Err(TransportError::Failed("connection reset".to_owned())));
                     }
                     machine.handle_head(self.head(status, headers), self.host_now());
                 }
                 Action::Yield(output) => {
                     if !machine.keeps_body() {
-                        self.open.clear();
+                        self.remaining_chunks.clear();
                     }
                     return output;
                 }
@@ -473,8 +478,8 @@ pub(crate) fn key_of(record: &str) -> String {
     if let Some(code) = value.get("aCode") {
         return format!("v1/{}", code.as_str().unwrap());
     }
-    if let Some(of) = value.get("firstEventId") {
-        return format!("gone/{}", of.as_str().unwrap());
+    if let Some(first_event_id) = value.get("firstEventId") {
+        return format!("gone/{}", first_event_id.as_str().unwrap());
     }
     let key = value
         .get("id")

@@ -483,7 +483,7 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
 mod tests {
     use super::*;
     use crate::batch::{Limits, NextPoll};
-    use crate::decode::zip::tests::{END, entry};
+    use crate::decode::zip::tests::{END_OF_ZIP, zip_entry};
     use crate::normalize::{Format, Options};
 
     const BUNDLE: &str = r#"{"type":"bundle","objects":[
@@ -534,8 +534,8 @@ mod tests {
             ("b.csv", "Hash|Name\n1|2\n"),
             ("b.stix", BUNDLE),
         ];
-        let archive = archive.map(|(name, text)| entry(name, text.as_bytes(), false));
-        let body = read_body([archive.concat(), END.to_vec()].concat()).unwrap();
+        let archive = archive.map(|(name, text)| zip_entry(name, text.as_bytes(), false));
+        let body = read_body([archive.concat(), END_OF_ZIP.to_vec()].concat()).unwrap();
         let found = records(&body);
         let bundle = read_body(BUNDLE.into()).unwrap();
         let bundle = records(&bundle);

@@ -75,12 +75,12 @@ impl Host {
     pub(crate) fn poll(&mut self, upstream: &mut Upstream) -> Result<Batch, PollError> {
         let batch = self.poll_without_storing(upstream)?;
         for line in batch.events.lines() {
-            let id: serde_json::Value = serde_json::from_str(line).unwrap();
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
             let key = key_of(line);
             self.ids
                 .entry(key.clone())
                 .or_default()
-                .insert(id["id"].as_str().unwrap().to_owned());
+                .insert(event["id"].as_str().unwrap().to_owned());
             self.delivered.push(key);
         }
         self.notices.extend(batch.notices.iter().cloned());
@@ -103,7 +103,7 @@ impl Host {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => {
-                upstream.open.clear();
+                upstream.remaining_chunks.clear();
                 let settings = Settings::parse(&self.settings).unwrap();
                 self.seed += 1;
                 let checkpoint = self.checkpoint.as_deref();

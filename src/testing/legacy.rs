@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{API, MockResponse};
 use crate::auth::{SigningContext, hmac};
-use crate::decode::zip::tests::{END, entry};
+use crate::decode::zip::tests::{END_OF_ZIP, zip_entry};
 use crate::request::{Call, Request, origin, path};
 use crate::settings::Settings;
 use crate::time::Timestamp;
@@ -146,9 +146,9 @@ impl Legacy {
 
     fn logs(&self, body: &str) -> MockResponse {
         let body: Value = serde_json::from_str(body).unwrap();
-        let asked = &body["data"][0];
-        assert_eq!(asked["type"], "MTA");
-        let from = match asked["token"].as_str() {
+        let request_data = &body["data"][0];
+        assert_eq!(request_data["type"], "MTA");
+        let from = match request_data["token"].as_str() {
             None => 0,
             Some(token) => {
                 let (generation, from) = token.split_once('-').unwrap();
@@ -169,16 +169,16 @@ impl Legacy {
                 r#"{"meta":{"isLastToken":true,"status":200},"data":[],"fail":[]}"#,
             );
         }
-        let compress = asked["compress"].as_bool().unwrap();
+        let compress = request_data["compress"].as_bool().unwrap();
         let count = if compress { self.archive_files } else { 1 };
         let files: Vec<&LogFile> = self.files.iter().skip(from).take(count).collect();
-        let text = |file: &LogFile| text_of(file, asked["fileFormat"] == "key_value");
+        let text = |file: &LogFile| text_of(file, request_data["fileFormat"] == "key_value");
         let (name, body) = if compress {
             let file = |(n, file): (usize, &&LogFile)| {
-                entry(&file.name, text(file).as_bytes(), n % 2 == 0)
+                zip_entry(&file.name, text(file).as_bytes(), n % 2 == 0)
             };
             let mut body: Vec<u8> = files.iter().enumerate().flat_map(file).collect();
-            body.extend(END);
+            body.extend(END_OF_ZIP);
             ("a7bebfbb-0000.zip".to_owned(), body)
         } else {
             (files[0].name.clone(), text(files[0]).into_bytes())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{MockResponse, key_of};
-use crate::decode::zip::tests::{END, entry};
+use crate::decode::zip::tests::{END_OF_ZIP, zip_entry};
 use crate::stream::{FetchKind, Order, PostEndpoint, Stream};
 use crate::time::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Timestamp,
-    pub(crate) visible: Timestamp,
+    pub(crate) visible_from: Timestamp,
     pub(crate) text: String,
 }
 
@@ -33,8 +33,8 @@ pub(crate) struct OtherStreams {
     pub(crate) campaigns: Vec<(String, Vec<String>)>,
     /// How many records a page has at most.
     pub(crate) page_records: usize,
-    /// How often the threat feeds were asked.
-    pub(crate) fetched: usize,
+    /// How often the threat feeds were requested.
+    pub(crate) feed_requests: usize,
 }
 
 /// A record of that stream.
@@ -59,8 +59,13 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
 }
 
 impl OtherStreams {
-    /// Adds a record that happened at `at` and can be read from `visible` on.
-    pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
+    /// Adds a record that happened at `at` and can be read from `visible_from` on.
+    pub(crate) fn add(
+        &mut self,
+        stream: Stream,
+        id: &str,
+        (at, visible_from): (Timestamp, Timestamp),
+    ) {
         let text = record(stream, id, at);
         if matches!(
             stream.info().fetch,
@@ -68,7 +73,11 @@ impl OtherStreams {
         ) {
             self.lists.entry(stream).or_default().push(text);
         } else {
-            let entry = Entry { at, visible, text };
+            let entry = Entry {
+                at,
+                visible_from,
+                text,
+            };
             self.logs.entry(stream).or_default().push(entry);
         }
     }
@@ -76,7 +85,7 @@ impl OtherStreams {
     /// The keys of everything that can be read now.
     pub(crate) fn expected(&self, now: Timestamp) -> BTreeSet<String> {
         let logs = self.logs.values().flatten();
-        let visible = logs.filter(|entry| entry.visible <= now);
+        let visible = logs.filter(|entry| entry.visible_from <= now);
         let lists = self.lists.values().flatten();
         visible
             .map(|entry| entry.text.as_str())
@@ -96,7 +105,7 @@ impl OtherStreams {
             }
             FetchKind::List { post, .. } => {
                 let mut items = self.lists.entry(stream).or_default().clone();
-                let is_inside = window_of(stream, post, &body);
+                let is_inside = window_filter(stream, post, &body);
                 items.retain(|item| is_inside(item));
                 page(post, &body, &items, self.page_records)
             }
@@ -150,7 +159,7 @@ impl OtherStreams {
         let none = Vec::new();
         let log = self.logs.get(&stream).unwrap_or(&none).iter();
         let mut inside: Vec<&Entry> = log
-            .filter(|entry| entry.visible <= now)
+            .filter(|entry| entry.visible_from <= now)
             .filter(|entry| {
                 bounds
                     .as_ref()
@@ -168,23 +177,28 @@ impl OtherStreams {
 
     /// Two records a file; STIX or CSV, every other file zipped.
     fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> MockResponse {
-        let asked = &body["data"][0];
+        let request_data = &body["data"][0];
         let FetchKind::ThreatFeed { feed_type } = stream.info().fetch else {
             panic!("{stream} is no feed");
         };
-        assert_eq!(asked["feedType"], feed_type);
-        assert_ne!(asked["token"].is_null(), asked["start"].is_null());
+        assert_eq!(request_data["feedType"], feed_type);
+        assert_ne!(
+            request_data["token"].is_null(),
+            request_data["start"].is_null()
+        );
         let none = Vec::new();
         let log = self.logs.get(&stream).unwrap_or(&none).iter();
-        let end = asked["end"].as_str().and_then(Timestamp::parse);
+        let end = request_data["end"].as_str().and_then(Timestamp::parse);
         let mut visible: Vec<&Entry> = log
-            .filter(|entry| entry.visible <= now && end.is_none_or(|end| entry.visible <= end))
+            .filter(|entry| {
+                entry.visible_from <= now && end.is_none_or(|end| entry.visible_from <= end)
+            })
             .collect();
-        visible.sort_by_key(|entry| entry.visible);
-        let from = match asked["token"].as_str() {
+        visible.sort_by_key(|entry| entry.visible_from);
+        let from = match request_data["token"].as_str() {
             Some(token) => token.trim_start_matches('f').parse().unwrap(),
             None => {
-                let start = Timestamp::parse(asked["start"].as_str().unwrap()).unwrap();
+                let start = Timestamp::parse(request_data["start"].as_str().unwrap()).unwrap();
                 visible.iter().take_while(|entry| entry.at < start).count()
             }
         };
@@ -194,16 +208,20 @@ impl OtherStreams {
             .take(2)
             .map(|e| e.text.as_str())
             .collect();
-        let text = if asked["fileType"] == "csv" {
+        let text = if request_data["fileType"] == "csv" {
             csv(&file)
         } else {
             let objects = [&NON_RECORDS[..], &file].concat().join(",\n");
             format!(r#"{{"type":"bundle","objects":[{objects}]}}"#)
         };
-        self.fetched += 1;
-        let body = if self.fetched.is_multiple_of(2) {
-            let file = entry("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4));
-            [file, END.to_vec()].concat()
+        self.feed_requests += 1;
+        let body = if self.feed_requests.is_multiple_of(2) {
+            let file = zip_entry(
+                "f.stix",
+                text.as_bytes(),
+                self.feed_requests.is_multiple_of(4),
+            );
+            [file, END_OF_ZIP.to_vec()].concat()
         } else {
             text.into_bytes()
         };
@@ -217,10 +235,12 @@ impl OtherStreams {
 }
 
 /// Returns a predicate for the items of a list in the requested window.
-fn window_of(stream: Stream, post: &PostEndpoint, body: &Value) -> impl Fn(&str) -> bool {
+fn window_filter(stream: Stream, post: &PostEndpoint, body: &Value) -> impl Fn(&str) -> bool {
     let time = |text: &str| Timestamp::parse(text).unwrap();
-    let asked = |name: &str| time(body["data"][0][name].as_str().unwrap());
-    let window = post.window.map(|(from, to)| asked(from)..=asked(to));
+    let requested_time = |name: &str| time(body["data"][0][name].as_str().unwrap());
+    let window = post
+        .window
+        .map(|(from, to)| requested_time(from)..=requested_time(to));
     let name = stream
         .info()
         .time_fields

@@ -1,7 +1,7 @@
 //! The forms of log files, cut anywhere.
 
 use super::*;
-use crate::decode::zip::tests::{END, entry};
+use crate::decode::zip::tests::{END_OF_ZIP, zip_entry};
 
 /// Reads a body in chunks of that size, and returns what was found.
 fn read(body: &[u8], size: usize) -> Vec<String> {
@@ -96,14 +96,14 @@ fn files_that_are_malformed_say_why() {
 fn an_archive_is_read_file_by_file_and_a_bad_one_costs_no_other() {
     let json = br#"{"data":[{"a":1}]}"#;
     let files = [
-        entry("logs/process_1.json", json, false),
-        entry("../../etc/passwd", json, true),
-        entry("c:\\receipt_1.json", json, false),
-        entry("/receipt_1.json", json, false),
-        entry("broken_1.json", br#"{"data":["#, false),
-        entry("lines_1.txt", b"a=1", true),
+        zip_entry("logs/process_1.json", json, false),
+        zip_entry("../../etc/passwd", json, true),
+        zip_entry("c:\\receipt_1.json", json, false),
+        zip_entry("/receipt_1.json", json, false),
+        zip_entry("broken_1.json", br#"{"data":["#, false),
+        zip_entry("lines_1.txt", b"a=1", true),
     ];
-    let body = [files.concat(), END.to_vec()].concat();
+    let body = [files.concat(), END_OF_ZIP.to_vec()].concat();
     for size in [1, 64, 100_000] {
         assert_eq!(
             read(&body, size),

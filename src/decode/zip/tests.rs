@@ -4,10 +4,10 @@ use super::*;
 use std::io::Write as _;
 
 /// The end of an archive; what is in the directory is never read.
-pub(crate) const END: &[u8] = b"PK\x05\x06 the directory is not read";
+pub(crate) const END_OF_ZIP: &[u8] = b"PK\x05\x06 the directory is not read";
 
 /// One file of an archive, with the sizes before or after the data.
-pub(crate) fn entry(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
+pub(crate) fn zip_entry(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
     let mut encoder =
         flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn entry(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
 }
 
 fn archive(files: &[Vec<u8>]) -> Vec<u8> {
-    [files.concat(), END.to_vec()].concat()
+    [files.concat(), END_OF_ZIP.to_vec()].concat()
 }
 
 /// Reads in chunks; the contents of each file, and the errors between them.
@@ -69,9 +69,9 @@ pub(crate) fn read(bytes: &[u8], chunk: usize) -> Vec<String> {
 fn files_are_inflated_one_after_another_whatever_the_chunks() {
     let text = "abc".repeat(50_000);
     let bytes = archive(&[
-        entry("a.csv", text.as_bytes(), false),
-        entry("b.csv", b"x", true),
-        entry("c", b"", false),
+        zip_entry("a.csv", text.as_bytes(), false),
+        zip_entry("b.csv", b"x", true),
+        zip_entry("c", b"", false),
     ]);
     assert!(is_zip(&bytes));
     let (contents, files) = extract(bytes.clone(), 1 << 20).unwrap();
@@ -81,12 +81,15 @@ fn files_are_inflated_one_after_another_whatever_the_chunks() {
         let expected = ["file a.csv", &text, "file b.csv", "x", "file c", ""];
         assert_eq!(read(&bytes, chunk), expected, "{chunk}");
     }
-    assert_eq!(extract(END.to_vec(), 10), Ok((Vec::new(), Vec::new())));
+    assert_eq!(
+        extract(END_OF_ZIP.to_vec(), 10),
+        Ok((Vec::new(), Vec::new()))
+    );
 }
 
 #[test]
 fn a_stored_file_is_copied() {
-    let mut bytes = entry("s", b"0123456789", false);
+    let mut bytes = zip_entry("s", b"0123456789", false);
     let data_at = LOCAL_HEADER_BYTES + 1;
     bytes.truncate(data_at);
     bytes.extend(b"0123456789");
@@ -105,14 +108,14 @@ fn a_stored_file_is_copied() {
 
 #[test]
 fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
-    let good = entry("good", b"content", false);
-    let mut corrupt = entry("bad", "abc".repeat(500).as_bytes(), false);
+    let good = zip_entry("good", b"content", false);
+    let mut corrupt = zip_entry("bad", "abc".repeat(500).as_bytes(), false);
     corrupt[LOCAL_HEADER_BYTES + 3] = 0xff;
-    let mut encrypted = entry("secret", b"x", false);
+    let mut encrypted = zip_entry("secret", b"x", false);
     encrypted[6] |= 1;
-    let mut other = entry("lzma", b"x", false);
+    let mut other = zip_entry("lzma", b"x", false);
     other[8] = 14;
-    let long = entry(&"n".repeat(600), b"x", false);
+    let long = zip_entry(&"n".repeat(600), b"x", false);
     let bytes = archive(&[corrupt, encrypted, other, long, good]);
     let found = read(&bytes, 50);
     let broken: Vec<_> = found
@@ -125,9 +128,9 @@ fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
 
 #[test]
 fn what_is_cut_or_too_large_is_refused() {
-    let bytes = archive(&[entry("a", "abc".repeat(50_000).as_bytes(), false)]);
+    let bytes = archive(&[zip_entry("a", "abc".repeat(50_000).as_bytes(), false)]);
     assert_eq!(extract(bytes.clone(), 100_000), Err(TOO_LARGE));
-    for cut in [0, 3, 5, 20, 29, 40, bytes.len() - END.len()] {
+    for cut in [0, 3, 5, 20, 29, 40, bytes.len() - END_OF_ZIP.len()] {
         let found = read(&bytes[..cut], 100);
         assert_eq!(
             found.last().unwrap(),
@@ -141,7 +144,7 @@ fn what_is_cut_or_too_large_is_refused() {
 
 #[test]
 fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
-    let zeros = entry("bomb", &vec![b'0'; 64 << 20], true);
+    let zeros = zip_entry("bomb", &vec![b'0'; 64 << 20], true);
     let mut reader = Archive::default();
     reader.push(zeros);
     let mut piece = Vec::new();
@@ -157,7 +160,7 @@ fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
         }
     };
     assert_eq!(end, ArchiveItem::Broken(BOMB));
-    let many = archive(&vec![entry("f", b"x", false); 10_001]);
+    let many = archive(&vec![zip_entry("f", b"x", false); 10_001]);
     let found = read(&many, 100_000);
     assert_eq!(
         found.last().unwrap(),

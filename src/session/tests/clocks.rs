@@ -45,7 +45,9 @@ fn one_odd_date_never_marks_time_as_read() {
             for number in 0..10 {
                 let (mut upstream, mut host) = (upstream(), host());
                 upstream.host_ahead_ms = ahead_ms;
-                upstream.odd_dates.insert(number, Some(odd_ms));
+                upstream
+                    .date_ahead_ms_by_request
+                    .insert(number, Some(odd_ms));
                 host.collect(&mut upstream);
                 run_later(&mut upstream, &mut host);
                 let what = format!("response {number} off by {odd_ms} ms, host by {ahead_ms} ms");
@@ -102,7 +104,7 @@ fn time_that_was_marked_as_read_while_every_date_was_odd_is_read_again() {
 fn an_upstream_without_a_date_is_followed_by_the_hosts_clock() {
     let (mut upstream, mut host) = (upstream(), host());
     for number in 0..1000 {
-        upstream.odd_dates.insert(number, None);
+        upstream.date_ahead_ms_by_request.insert(number, None);
     }
     host.collect(&mut upstream);
     run_later(&mut upstream, &mut host);
@@ -144,7 +146,9 @@ fn an_odd_date_on_any_response_loses_no_single_event_and_no_indicator() {
                 ),
             );
             host.limits.max_requests = 50;
-            upstream.odd_dates.insert(number, Some(odd_ms));
+            upstream
+                .date_ahead_ms_by_request
+                .insert(number, Some(odd_ms));
             host.collect(&mut upstream);
             for hours in 1..9 {
                 upstream.now = upstream.now.plus_ms(HOUR_MS);
@@ -237,7 +241,9 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                     upstream.now = end;
                     upstream.host_ahead_ms = ahead_ms;
                     for number in numbers {
-                        upstream.odd_dates.insert(*number, Some(odd_ms));
+                        upstream
+                            .date_ahead_ms_by_request
+                            .insert(*number, Some(odd_ms));
                     }
                     host.collect(&mut upstream);
                     let missing: Vec<String> = upstream

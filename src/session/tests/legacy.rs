@@ -3,7 +3,7 @@
 use crate::batch::{Limits, NoticeKind};
 use crate::check::{Check, CheckOutcome};
 use crate::checkpoint::Checkpoint;
-use crate::decode::zip::tests::{END, entry};
+use crate::decode::zip::tests::{END_OF_ZIP, zip_entry};
 use crate::machine::Machine as _;
 use crate::response::TransportError;
 use crate::session::PollError;
@@ -183,18 +183,18 @@ fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
 #[test]
 fn hostile_archives_are_rejected_with_the_reason_and_the_next_file_is_collected() {
     let json = br#"{"type":"MTA","data":[]}"#;
-    let whole = |files: &[Vec<u8>]| [files.concat(), END.to_vec()].concat();
+    let whole = |files: &[Vec<u8>]| [files.concat(), END_OF_ZIP.to_vec()].concat();
     for (body, why) in [
         (
-            whole(&[entry("receipt_1.json", &vec![b'x'; 64 << 20], true)]),
+            whole(&[zip_entry("receipt_1.json", &vec![b'x'; 64 << 20], true)]),
             "inflates beyond",
         ),
         (
-            whole(&vec![entry("receipt_1.json", json, false); 10_001]),
+            whole(&vec![zip_entry("receipt_1.json", json, false); 10_001]),
             "more than 10000 files",
         ),
         (
-            whole(&[entry("../../receipt_1.json", json, true)]),
+            whole(&[zip_entry("../../receipt_1.json", json, true)]),
             "leads out of the archive",
         ),
     ] {

@@ -378,7 +378,9 @@ fn a_page_of_many_thousand_files_is_one_response_of_linear_work() {
     upstream
         .always
         .push(("files.test".to_owned(), refused(403)));
-    upstream.pace.push(("/cg?".to_owned(), 1 << 20, 0));
+    upstream
+        .slow_responses
+        .push(("/cg?".to_owned(), 1 << 20, 0));
     let mut host = host();
     host.limits.max_requests = 2;
     let began = std::time::Instant::now();

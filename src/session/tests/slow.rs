@@ -63,7 +63,7 @@ fn a_page_at_a_byte_a_second_does_not_stop_the_other_streams() {
         for part in ["/cg?", "files.test"] {
             let (mut upstream, mut host) = (upstream(), host());
             host.fresh_each_poll = fresh_each_poll;
-            upstream.pace.push((part.to_owned(), 1, 1_000));
+            upstream.slow_responses.push((part.to_owned(), 1, 1_000));
             run_for(&mut host, &mut upstream, (60_000, 8_000));
             let asked = &upstream.requests;
             assert_eq!(
@@ -71,7 +71,7 @@ fn a_page_at_a_byte_a_second_does_not_stop_the_other_streams() {
                 50,
                 "{part} {fresh_each_poll}: {asked:#?}"
             );
-            upstream.pace.clear();
+            upstream.slow_responses.clear();
             run_for(&mut host, &mut upstream, (1_200_000, 8_000));
             host.collect(&mut upstream);
             host.assert_exactly_once(&upstream);
@@ -82,7 +82,7 @@ fn a_page_at_a_byte_a_second_does_not_stop_the_other_streams() {
 #[test]
 fn the_stream_of_a_slow_page_backs_off_with_growing_waits() {
     let (mut upstream, mut host) = (upstream(), host());
-    upstream.pace.push(("/cg?".to_owned(), 1, 1_000));
+    upstream.slow_responses.push(("/cg?".to_owned(), 1, 1_000));
     run_for(&mut host, &mut upstream, (3_600_000, 300_000));
     let asked = upstream.requests.iter().filter(|it| it.contains("/cg?"));
     let asked = asked.count();
@@ -96,7 +96,9 @@ fn a_silent_body_does_not_stop_the_other_streams() {
     for fresh_each_poll in [false, true] {
         let (mut upstream, mut host) = (upstream(), host());
         host.fresh_each_poll = fresh_each_poll;
-        upstream.pace.push(("/cg?".to_owned(), 1, 3_600_000));
+        upstream
+            .slow_responses
+            .push(("/cg?".to_owned(), 1, 3_600_000));
         run_for(&mut host, &mut upstream, (120_000, 8_000));
         assert_eq!(audit_events(&host), 50, "{fresh_each_poll}");
     }
@@ -108,7 +110,9 @@ fn a_response_that_takes_longer_than_a_poll_is_still_read() {
         let (mut upstream, mut host) = (upstream(), host());
         host.fresh_each_poll = fresh_each_poll;
         // Some 5 KiB in 20 s, and no poll may end inside it before that.
-        upstream.pace.push(("get-audit".to_owned(), 250, 900));
+        upstream
+            .slow_responses
+            .push(("get-audit".to_owned(), 250, 900));
         run_for(&mut host, &mut upstream, (900_000, 60_000));
         host.collect(&mut upstream);
         host.assert_exactly_once(&upstream);
@@ -120,13 +124,13 @@ fn a_slow_file_is_resumed_at_its_line() {
     let (mut upstream, mut host) = (upstream(), host());
     upstream.add_file("receipt", 5_000);
     upstream
-        .pace
+        .slow_responses
         .push(("files.test/receipt/1".to_owned(), 100, 1_000));
     run_for(&mut host, &mut upstream, (240_000, 8_000));
     assert_eq!(audit_events(&host), 50);
     let read = host.delivered.len();
     assert!((54..5_000).contains(&read), "{read}");
-    upstream.pace.clear();
+    upstream.slow_responses.clear();
     run_for(&mut host, &mut upstream, (1_200_000, 8_000));
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
