@@ -16,7 +16,7 @@ use mimecast_simulator::{
 use mimecast_source::stream::{NO_PERMISSION, Stream};
 use setup::{Setup, assert_success, small_config, wait_until};
 
-const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
+const FILE_OUTPUT: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
 /// Every stream, with one page of one batch file each and few records.
 fn one_page_config() -> Config {
@@ -36,10 +36,13 @@ fn a_run_over_all_streams_delivers_every_record_exactly_once() {
     let setup = Setup::new(small_config(), "");
     for format in ["ecs", "raw"] {
         setup.delete_checkpoint_and_events();
-        setup.write_settings(&format!("start = \"25h\"\nformat = \"{format}\""), FILE);
+        setup.write_settings(
+            &format!("start = \"25h\"\nformat = \"{format}\""),
+            FILE_OUTPUT,
+        );
         assert_success(&setup.run_once());
         setup.assert_exactly_once(&setup.events());
-        let status = setup.status();
+        let status = setup.stream_status();
         for stream in streams() {
             let count = |name: &str| status[stream][name].as_u64().unwrap();
             let sum = count("events") + count("rejected") + count("duplicates");
@@ -98,7 +101,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
     let setup = Setup::new(config, "");
     // Each poll asks for one page or file, so that there is a checkpoint at each boundary.
     let settings = "siem_calls_per_15_min = 1000\nstart = \"25h\"\nformat = \"raw\"";
-    setup.write_source("max_requests = 2", settings, FILE);
+    setup.write_source("max_requests = 2", settings, FILE_OUTPUT);
     let mut killed = 0;
     for (endpoint, nth) in [
         (Endpoint::Post, 1),
@@ -159,7 +162,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
         assert_success(&setup.run_once());
         setup.assert_complete_without(stream, &setup.events());
         let info = Stream::from_name(stream).unwrap().info();
-        let status = setup.status();
+        let status = setup.stream_status();
         let notice = &status[stream]["last_notice"];
         let detail = notice["detail"].as_str().unwrap();
         assert_eq!(notice["kind"], "not-permitted", "{stream}: {detail}");
@@ -186,10 +189,10 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
     for (what, text) in [("check", checked), ("status", status)] {
         for stream in streams() {
             let info = Stream::from_name(stream).unwrap().info();
-            let first = |line: &&str| line.split_whitespace().next() == Some(stream);
+            let is_row_of_stream = |line: &&str| line.split_whitespace().next() == Some(stream);
             let line = text
                 .lines()
-                .find(first)
+                .find(is_row_of_stream)
                 .unwrap_or_else(|| panic!("{what} {stream}: {text}"));
             let path = info.permission;
             assert!(

@@ -148,20 +148,20 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
     // The lifetime ends: one more.
     simulator.expire_tokens();
     simulator.add_audit(100, simulator.now_ms() - 1_000);
-    // Not beyond what is read again and remembered.
+    // By less than the overlap, so that records read again are known as duplicates.
     move_times_back(&mut state, Duration::from_secs(600));
     let (second, _) = collect_from(&mut state, &source, true).await;
     assert_eq!(second.len(), 100);
     assert_eq!(tokens(), 2, "over {} polls", state.polls);
     // A host that also drops the session loses nothing but the requests.
     let mut without_session = HostState::default();
-    let mut without = Vec::new();
+    let mut lines_without_session = Vec::new();
     loop {
         let mut instance = source.new_instance().await.unwrap();
         let checkpoint = without_session.checkpoint.as_deref();
         let polled = instance.poll(source.settings(), checkpoint, None, LIMITS);
         let batch = polled.await.unwrap().unwrap();
-        without.extend(batch.events.lines().map(str::to_owned));
+        lines_without_session.extend(batch.events.lines().map(str::to_owned));
         without_session.checkpoint = Some(batch.checkpoint);
         without_session.polls += 1;
         if matches!(batch.next, NextPoll::CaughtUp(_)) {
@@ -169,7 +169,7 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
         }
     }
     assert_eq!(tokens(), 2 + without_session.polls);
-    assert_eq!(without.len(), first.len() + second.len());
+    assert_eq!(lines_without_session.len(), first.len() + second.len());
 }
 
 #[tokio::test]
@@ -306,9 +306,9 @@ async fn a_component_is_loaded_though_each_caller_gives_up_before() {
     let components = ComponentLoader::new(None, 0).unwrap();
     let location = component_location(None);
     // Much less than compiling takes.
-    let patience = Duration::from_millis(100);
+    let request_timeout = Duration::from_millis(100);
     let callers = async {
-        while tokio::time::timeout(patience, components.get(&location))
+        while tokio::time::timeout(request_timeout, components.get(&location))
             .await
             .is_err()
         {}

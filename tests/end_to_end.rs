@@ -23,7 +23,7 @@ use setup::{
     Process, Setup, assert_success, ids_of_stream, small_config, stream_and_id, wait_until,
 };
 
-const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
+const FILE_OUTPUT: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
 #[test]
 fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
@@ -97,7 +97,7 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
     setup.write_source(
         &format!("max_events = {BATCH_EVENTS}"),
         "siem_calls_per_15_min = 100000\nformat = \"raw\"",
-        FILE,
+        FILE_OUTPUT,
     );
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for kill in 0..kills {
@@ -556,9 +556,10 @@ fn a_paused_source_collects_nothing_and_continues_where_it_was() {
     std::fs::write(setup.path("host.toml"), paused).unwrap();
     let run = setup.run_once();
     assert_eq!(run.status.code(), Some(78), "it is the only source");
-    let other = setup
-        .source_named("other")
-        .replacen("enabled = false", "enabled = true", 1);
+    let other =
+        setup
+            .source_table_renamed("other")
+            .replacen("enabled = false", "enabled = true", 1);
     let mut both = std::fs::OpenOptions::new()
         .append(true)
         .open(setup.path("host.toml"))
@@ -569,12 +570,12 @@ fn a_paused_source_collects_nothing_and_continues_where_it_was() {
     let text = String::from_utf8(status.stdout).unwrap();
     assert!(text.contains("source `acme`: paused, lag "), "{text}");
     assert!(text.contains("source `other`: stopped, lag "), "{text}");
-    let of_both = setup.line_count();
-    assert_eq!(of_both, 2 * before, "the other has collected the same");
+    let both_count = setup.line_count();
+    assert_eq!(both_count, 2 * before, "the other has collected the same");
 
     std::fs::write(setup.path("host.toml"), enabled).unwrap();
     assert_success(&setup.run_once());
-    assert_eq!(setup.line_count(), of_both, "its position was kept");
+    assert_eq!(setup.line_count(), both_count, "its position was kept");
 }
 
 fn terminate(pid: u32) {

@@ -203,7 +203,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
 fn refused_keys_exit_77_and_say_what_to_do() {
     let setup = LegacySetup::new(LegacyConfig::default(), "");
     let siem = "get-siem-logs";
-    let refused = |verb: &str, expected: &str| {
+    let assert_refused = |verb: &str, expected: &str| {
         let mut command = setup.command(verb);
         if verb == "run" {
             command.arg("--once");
@@ -218,10 +218,10 @@ fn refused_keys_exit_77_and_say_what_to_do() {
     setup
         .simulator
         .fail_next(siem, 418, "err_xdk_binding_expired");
-    refused("check", "the access key has expired");
+    assert_refused("check", "the access key has expired");
     std::fs::write(setup.path("secret-key"), "d3JvbmctMQ==").unwrap();
     for verb in ["check", "run"] {
-        refused(verb, "app_key, access_key and secret_key");
+        assert_refused(verb, "app_key, access_key and secret_key");
     }
     let credentials = setup.simulator.credentials();
     std::fs::write(setup.path("secret-key"), credentials.secret_key).unwrap();

@@ -41,14 +41,14 @@ fn fixtures_become_the_events_beside_them() {
             let actual = normalized(stream, format, &upstream);
             assert!(actual.rejected.is_empty(), "{}", path.display());
             count += actual.index.len();
-            compare(&path, name, &actual.events);
+            assert_or_bless(&path, name, &actual.events);
         }
     }
     assert!(count >= 400, "only {count} events");
 }
 
 /// Compares with the file beside the fixture, or writes it.
-fn compare(path: &Path, format: &str, actual: &str) {
+fn assert_or_bless(path: &Path, format: &str, actual: &str) {
     let expected_path = path
         .to_string_lossy()
         .replace(".upstream.", &format!(".expected.{format}."));
@@ -464,7 +464,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "(ann|<)?@?[a-z.]{0,5}[,;<>@\" ]{0,2}[a-z0-9:./]{0,9}".prop_map(Value::from),
         r#"(https?://|ann@|"Li" <|\[|User )?[a-z0-9.@:/<>;,"\\ \t\[\]{}]{0,14}"#
             .prop_map(Value::from),
-        prop::sample::select(&WORDS[..]).prop_map(Value::from),
+        prop::sample::select(&SPECIAL_VALUES[..]).prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
@@ -501,7 +501,7 @@ fn names_read(stream: Stream) -> Vec<&'static str> {
     names.into_iter().collect()
 }
 
-const WORDS: [&str; 16] = [
+const SPECIAL_VALUES: [&str; 16] = [
     "",
     "<>",
     "null",
@@ -690,13 +690,13 @@ fn unread_members_are_kept() {
 }
 
 /// A stream, a record, and what stands at places of its events: below `ecs` and `ocsf`.
-type Expected = (
+type EventCase = (
     Stream,
     &'static str,
     &'static [(&'static str, &'static str)],
 );
 
-fn assert_events(table: &[Expected]) {
+fn assert_events(table: &[EventCase]) {
     for (stream, line, expected) in table {
         let [ecs, ocsf, _] = events(*stream, line).map(|event| parse_single_line(&event));
         let both = serde_json::json!({ "ecs": ecs, "ocsf": ocsf });

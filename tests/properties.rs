@@ -16,7 +16,7 @@ fn event(stream: Stream, format: Format, record: &Value) -> Value {
 }
 
 /// The event with ids and copies of `text` removed.
-fn without(event: &Value, text: &str) -> Value {
+fn without_ids_and_text(event: &Value, text: &str) -> Value {
     let mut event = event.clone();
     for pointer in ["/event", "/metadata", "/finding_info"] {
         if let Some(Value::Object(members)) = event.pointer_mut(pointer) {
@@ -135,8 +135,8 @@ proptest! {
     fn misleading_phrases_in_a_text_change_no_other_field(text in text()) {
         for (stream, record) in records_with_text() {
             for format in [Format::Ecs, Format::Ocsf] {
-                let plain = without(&event(stream, format, &with_text(&record, "hello~")), "hello~");
-                let labelled = without(&event(stream, format, &with_text(&record, &text)), &text);
+                let plain = without_ids_and_text(&event(stream, format, &with_text(&record, "hello~")), "hello~");
+                let labelled = without_ids_and_text(&event(stream, format, &with_text(&record, &text)), &text);
                 prop_assert_eq!(plain, labelled, "{} {:?}", stream, text);
             }
         }
@@ -145,7 +145,7 @@ proptest! {
     /// A word outside the tables is neither a success nor malicious.
     #[test]
     fn a_word_that_no_table_has_is_unknown(word in unknown_word()) {
-        let address = json!({"senderEnvelope": "eve@example.net", "recipients": "bob@example.com",
+        let base_record = json!({"senderEnvelope": "eve@example.net", "recipients": "bob@example.com",
             "senderAddress": "eve@example.net", "recipientAddress": "bob@example.com",
             "userEmailAddress": "bob@example.com", "url": "https://pay.example.net/", "fileName": "a.pdf"});
         for (stream, fields) in [
@@ -161,7 +161,7 @@ proptest! {
             (Stream::HeldRelease, &["status"]),
             (Stream::CiEntities, &["threatState"]),
         ] {
-            let mut record = address.clone();
+            let mut record = base_record.clone();
             for field in fields {
                 record[*field] = Value::from(word.clone());
             }

@@ -21,8 +21,8 @@ use query::{Dialect, Query};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How many rules the page promises.
-const RULES: usize = 15;
+/// How many rules the page has at least.
+const RULES_MIN: usize = 15;
 
 /// A rule of the page.
 struct Rule {
@@ -37,9 +37,9 @@ struct Case {
     rule: String,
     stream: String,
     matches: Vec<Value>,
-    others: Vec<Value>,
-    /// The stream of the others, where it is another one.
-    stream_of_others: Option<String>,
+    non_matches: Vec<Value>,
+    /// The stream of `non_matches`, where it is another one.
+    non_match_stream: Option<String>,
 }
 
 fn root() -> &'static Path {
@@ -79,7 +79,7 @@ fn each_rule_matches_what_it_is_for_and_nothing_that_looks_like_it() {
     let text = fs::read_to_string(root().join("tests/detections/cases.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     let rules = rules();
-    assert!(rules.len() >= RULES, "{} rules", rules.len());
+    assert!(rules.len() >= RULES_MIN, "{} rules", rules.len());
     let mut failures = Vec::new();
     for rule in &rules {
         let of_rule: Vec<&Case> = cases
@@ -88,11 +88,11 @@ fn each_rule_matches_what_it_is_for_and_nothing_that_looks_like_it() {
             .collect();
         assert!(!of_rule.is_empty(), "no case for `{}`", rule.title);
         for case in of_rule {
-            assert!(!case.matches.is_empty() && !case.others.is_empty());
-            let stream_of_others = case.stream_of_others.as_ref().unwrap_or(&case.stream);
+            assert!(!case.matches.is_empty() && !case.non_matches.is_empty());
+            let non_match_stream = case.non_match_stream.as_ref().unwrap_or(&case.stream);
             for (records, stream, wanted) in [
                 (&case.matches, &case.stream, true),
-                (&case.others, stream_of_others, false),
+                (&case.non_matches, non_match_stream, false),
             ] {
                 for record in records {
                     for (format, query) in [(Format::Ecs, &rule.kql), (Format::Ocsf, &rule.spl)] {

@@ -96,7 +96,7 @@ fn every_fixture_becomes_the_event_beside_it() {
     assert!(events >= 1_500, "only {events} events");
 }
 
-/// A stream's events by `source-host normalize`, without the members that hold the present.
+/// For each fixture, the filter gives the id that `source-host normalize` gives.
 #[test]
 fn the_ids_are_those_of_source_host_normalize() {
     for format in FORMATS {

@@ -127,7 +127,7 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
 fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
     let setup = Setup::new(small_config(), "streams = [\"audit\"]");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let bad = setup.source_named("aaa");
+    let bad = setup.source_table_renamed("aaa");
     let bad = bad.replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }");
     let text = good.replace("[[source]]", &format!("{bad}\n[[source]]"));
     fs::write(setup.path("host.toml"), text).unwrap();

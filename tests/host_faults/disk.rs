@@ -20,7 +20,7 @@ const KIB: u64 = 1024;
 fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
     let audit = format!("{RAW}\nstreams = [\"audit\"]");
     setup.write_source("max_events = 100", &audit, "");
-    let second = setup.source_named("other");
+    let second = setup.source_table_renamed("other");
     let siem = format!("{RAW}\nstreams = [\"siem\"]");
     setup.write_source("max_events = 100", &siem, output);
     let first = fs::read_to_string(setup.path("host.toml")).unwrap();
@@ -213,7 +213,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
         .collect();
-    let streams = setup.status();
+    let streams = setup.stream_status();
     let rejected: u64 = streams
         .as_object()
         .unwrap()

@@ -91,7 +91,7 @@ fn a_name_that_does_not_resolve_is_reported_and_stops_no_other_source() {
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let lost = setup.source_named("lost");
+    let lost = setup.source_table_renamed("lost");
     let lost = lost.replace(&setup.simulator.api_url(), &nowhere);
     fs::write(setup.path("host.toml"), good + &lost).unwrap();
 
@@ -166,7 +166,7 @@ fn a_source_that_waits_for_the_output_of_rejected_records_can_be_changed_and_los
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
         .collect();
-    let streams = setup.status();
+    let streams = setup.stream_status();
     let rejected = streams.as_object().unwrap().values();
     let rejected: u64 = rejected
         .map(|stream| stream["rejected"].as_u64().unwrap())

@@ -93,7 +93,7 @@ fn a_log_file_that_is_rotated_is_closed_at_sigusr1() {
     assert!(!has(&moved, "SIGUSR1"));
     assert!(host.is_running());
     host.signal("-TERM");
-    assert_eq!(host.end().0.code(), Some(0));
+    assert_eq!(host.wait_for_exit().0.code(), Some(0));
     assert!(has(&log, "stopped"));
 }
 
@@ -112,7 +112,7 @@ fn a_log_file_is_closed_at_sigusr1_also_where_only_warnings_are_logged() {
     host.signal("-USR1");
     wait_until("the new log file", || log.exists());
     host.signal("-TERM");
-    assert_eq!(host.end().0.code(), Some(0));
+    assert_eq!(host.wait_for_exit().0.code(), Some(0));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
     let closed = "http://127.0.0.1:1";
     let api = setup.simulator.api_url();
     let source_with = |name: &str, from: &str, to: &str| {
-        let source = setup.source_named(name);
+        let source = setup.source_table_renamed(name);
         assert!(source.contains(from), "{from}: {source}");
         let streams =
             "streams = [\"siem.receipt\", \"siem.process\", \"siem.av\", \"audit\", \"dlp\"]";

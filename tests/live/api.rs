@@ -5,7 +5,7 @@ use std::fs;
 use mimecast_simulator::Endpoint;
 use serde_json::{Value, json};
 
-use crate::host_fixture::{AUDIT_EVENTS, HostFixture, simulator, tenant};
+use crate::host_fixture::{AUDIT_EVENTS, DeliveredCounts, HostFixture, simulator, tenant};
 
 #[test]
 fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
@@ -46,21 +46,24 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     host.wait_for_events("acme", AUDIT_EVENTS + 4);
     assert_eq!(
         fixture.delivered("acme"),
-        (AUDIT_EVENTS + 4, AUDIT_EVENTS + 4)
+        DeliveredCounts {
+            distinct: AUDIT_EVENTS + 4,
+            total: AUDIT_EVENTS + 4
+        }
     );
 }
 
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let fixture = HostFixture::new(&["acme"]);
-    fixture.write("acme", "enabled = false");
-    fixture.write_text("bad", "enabeld = true");
+    fixture.write_source("acme", "enabled = false");
+    fixture.write_source_text("bad", "enabeld = true");
     let host = fixture.start(&[]);
     // The admin server listens before the sources are read.
     for name in ["acme", "bad"] {
         host.wait_for_source(name, "known", |source| source["state"].is_string());
     }
-    let refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
+    let assert_refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
         let (found, response) = host.ask(method, path, body);
         let error = response["error"].as_str().unwrap_or_default();
         assert_eq!(found, status, "{method} {path}: {response}");
@@ -69,21 +72,21 @@ fn what_cannot_be_done_says_what_to_do() {
     let from = "{\"from\": \"2026-01-01T00:00:00Z\"}";
     for action in ["pause", "resume", "check"] {
         let path = format!("sources/none/{action}");
-        refused("POST", &path, "", 404, "there is no source \"none\"");
+        assert_refused("POST", &path, "", 404, "there is no source \"none\"");
     }
-    refused("DELETE", "sources/none", "", 404, "there is no source");
+    assert_refused("DELETE", "sources/none", "", 404, "there is no source");
     for action in ["pause", "resume"] {
         let path = format!("sources/acme/{action}");
-        refused("POST", &path, "", 409, "set `enabled = true` there");
+        assert_refused("POST", &path, "", 409, "set `enabled = true` there");
     }
-    refused(
+    assert_refused(
         "POST",
         "sources/acme/reset",
         from,
         409,
         "set `start` in its settings",
     );
-    refused(
+    assert_refused(
         "POST",
         "sources/bad/check",
         "",
@@ -91,13 +94,13 @@ fn what_cannot_be_done_says_what_to_do() {
         "did you mean `enabled`?",
     );
     let bad = json!({"enabeld": true, "settings": {}}).to_string();
-    refused("PUT", "sources/new", &bad, 422, "did you mean `enabled`?");
+    assert_refused("PUT", "sources/new", &bad, 422, "did you mean `enabled`?");
     let bad = json!({"settings": {"client_id": "x"}}).to_string();
-    refused("PUT", "sources/new", &bad, 422, "`client_secret`");
+    assert_refused("PUT", "sources/new", &bad, 422, "`client_secret`");
     let bad = json!({"outputs": ["sime"], "settings": {}}).to_string();
-    refused("PUT", "sources/new", &bad, 422, "did you mean `siem`?");
+    assert_refused("PUT", "sources/new", &bad, 422, "did you mean `siem`?");
     for name in ["..%2Fescape", ".hidden", "a%20b"] {
-        refused(
+        assert_refused(
             "PUT",
             &format!("sources/{name}"),
             "{}",
@@ -113,7 +116,7 @@ fn what_cannot_be_done_says_what_to_do() {
 fn a_source_of_the_settings_file_is_changed_there() {
     let fixture = HostFixture::new(&["acme"]);
     let (table, settings) = fixture
-        .text("acme", "")
+        .source_text("acme", "")
         .split_once("[settings]")
         .map(|(a, b)| {
             (
@@ -225,7 +228,11 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
         200
     );
     crate::setup::wait_until("the same events again", || {
-        fixture.delivered("acme") == (AUDIT_EVENTS, 2 * AUDIT_EVENTS)
+        fixture.delivered("acme")
+            == DeliveredCounts {
+                distinct: AUDIT_EVENTS,
+                total: 2 * AUDIT_EVENTS,
+            }
     });
     assert!(
         fixture.simulators["acme"]
@@ -254,7 +261,13 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     host.wait_for_source("acme", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
-    assert_eq!(fixture.delivered("acme"), (AUDIT_EVENTS, 2 * AUDIT_EVENTS));
+    assert_eq!(
+        fixture.delivered("acme"),
+        DeliveredCounts {
+            distinct: AUDIT_EVENTS,
+            total: 2 * AUDIT_EVENTS
+        }
+    );
     assert_eq!(
         fixture.simulators["other"]
             .requests()

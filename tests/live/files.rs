@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use mimecast_simulator::Endpoint;
 
-use crate::host_fixture::{AUDIT_EVENTS, HostFixture};
+use crate::host_fixture::{AUDIT_EVENTS, DeliveredCounts, HostFixture};
 use crate::setup::wait_until;
 
 #[test]
@@ -17,11 +17,11 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     );
     let mut host = fixture.start(&[]);
     host.wait_for_events("other", AUDIT_EVENTS);
-    let undisturbed = host.wait_for_source("other", "caught up", |source| {
+    let other_before = host.wait_for_source("other", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
 
-    fixture.write("acme", "");
+    fixture.write_source("acme", "");
     let line = host.reload();
     assert!(
         line.contains("added=1") && line.contains("unchanged=1"),
@@ -38,12 +38,14 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     assert!(line.contains("unchanged=2"), "{line}");
     assert_eq!(tokens(), 1);
 
-    let text = fixture.text("acme", "").replace("\"raw\"", "\"ocsf\"");
-    fixture.write_text("acme", &text);
+    let text = fixture
+        .source_text("acme", "")
+        .replace("\"raw\"", "\"ocsf\"");
+    fixture.write_source_text("acme", &text);
     let line = host.reload();
     assert!(line.contains("changed=1"), "{line}");
     wait_until("a token for the changed source", || tokens() == 2);
-    fixture.write("acme", "enabled = false");
+    fixture.write_source("acme", "enabled = false");
     host.reload();
     let paused = host.wait_for_state("acme", "paused");
     assert_eq!(paused["paused_by"], "settings", "{paused:#}");
@@ -57,10 +59,10 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     .unwrap();
     fs::remove_file(fixture.source_file("acme")).unwrap();
     let text = fixture
-        .text("acme", "renamed_from = \"acme\"")
+        .source_text("acme", "renamed_from = \"acme\"")
         .replace("acme.secret", "new.secret")
         .replace("[settings]", "[settings]\ntenant = \"acme\"");
-    fixture.write_text("new", &text);
+    fixture.write_source_text("new", &text);
     let line = host.reload();
     assert!(
         line.contains("added=1") && line.contains("removed=1"),
@@ -71,7 +73,10 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     host.wait_for_events("acme", AUDIT_EVENTS + 5);
     assert_eq!(
         fixture.delivered("acme"),
-        (AUDIT_EVENTS + 5, AUDIT_EVENTS + 5)
+        DeliveredCounts {
+            distinct: AUDIT_EVENTS + 5,
+            total: AUDIT_EVENTS + 5
+        }
     );
     assert_eq!(host.ask("GET", "sources/acme", "").0, 404);
     assert!(!fixture.path("state/acme.checkpoint.json").exists());
@@ -84,10 +89,13 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     assert!(fixture.path("state/new.checkpoint.json").exists());
 
     // The changes did not affect it.
-    let now = host.source("other");
+    let other_after = host.source("other");
     for key in ["stored_at", "last_poll_at", "next_poll_at"] {
-        let is_due = undisturbed["next_poll_at"].as_str() <= now["last_poll_at"].as_str();
-        assert!(is_due || now[key] == undisturbed[key], "{key}: {now:#}");
+        let is_due = other_before["next_poll_at"].as_str() <= other_after["last_poll_at"].as_str();
+        assert!(
+            is_due || other_after[key] == other_before[key],
+            "{key}: {other_after:#}"
+        );
     }
     assert_eq!(
         fixture.simulators["other"]
@@ -95,7 +103,13 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
             .finished_at(Endpoint::Token),
         1
     );
-    assert_eq!(fixture.delivered("other"), (AUDIT_EVENTS, AUDIT_EVENTS));
+    assert_eq!(
+        fixture.delivered("other"),
+        DeliveredCounts {
+            distinct: AUDIT_EVENTS,
+            total: AUDIT_EVENTS
+        }
+    );
     let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
@@ -109,13 +123,13 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     );
     let mut host = fixture.start(&[]);
     host.wait_for_state("acme", "active");
-    let good = fixture.text("acme", "");
+    let good = fixture.source_text("acme", "");
     for (bad, reason) in [
         ("enabled = ", "acme.toml:1: "),
         ("enabeld = true", "did you mean `enabled`?"),
         ("outputs = [\"sime\"]", "did you mean `siem`?"),
     ] {
-        fixture.write_text("acme", &format!("{bad}\n{good}"));
+        fixture.write_source_text("acme", &format!("{bad}\n{good}"));
         let line = host.reload();
         assert!(
             line.contains("with_errors=1") && line.contains("unchanged=1"),
@@ -127,7 +141,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
         assert!(error.contains(reason), "{error}");
     }
     // A mistake that only the component can find.
-    fixture.write_text("acme", &good.replace("\"audit\"", "\"audti\""));
+    fixture.write_source_text("acme", &good.replace("\"audit\"", "\"audti\""));
     host.reload();
     let error = host.source("acme")["settings_error"].clone();
     assert!(error.as_str().unwrap().contains("audti"), "{error}");
@@ -139,7 +153,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     });
 
     // One that never had a good version.
-    fixture.write("late", "enabeld = true");
+    fixture.write_source("late", "enabeld = true");
     host.reload();
     let late = host.wait_for_state("late", "failing");
     assert!(
@@ -153,7 +167,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     );
 
     for name in ["acme", "late"] {
-        fixture.write(name, "");
+        fixture.write_source(name, "");
     }
     let line = host.reload();
     assert!(line.contains("with_errors=0"), "{line}");
@@ -189,7 +203,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     );
 
     fixture.write_main("[[output]]\nname = \"new\"\ntype = \"file\"\npath = \"new.ndjson\"\n");
-    fixture.write("acme", "outputs = [\"new\"]");
+    fixture.write_source("acme", "outputs = [\"new\"]");
     host.process.signal("-HUP");
     host.process
         .wait_for("`output` has changed; restart source-host to apply it");
@@ -224,7 +238,7 @@ fn a_new_secret_is_used_at_once_where_the_old_one_was_refused() {
     fs::write(&secret, "a wrong one").unwrap();
     let host = fixture.start(&[]);
     host.wait_for_state("acme", "unauthorized");
-    assert_eq!(fixture.delivered("acme").0, 0);
+    assert_eq!(fixture.delivered("acme").distinct, 0);
     fs::write(&secret, good).unwrap();
     host.wait_for_state("acme", "active");
     host.wait_for_events("acme", AUDIT_EVENTS);
@@ -247,7 +261,7 @@ fn a_host_without_sources_waits_for_the_first() {
     wait_until("readiness", || {
         host.get("/readyz").starts_with("HTTP/1.1 200")
     });
-    fixture.write("acme", "");
+    fixture.write_source("acme", "");
     host.reload();
     host.wait_for_events("acme", AUDIT_EVENTS);
     assert!(host.process.is_running());
@@ -272,7 +286,7 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     let data = fixture.path("sources/..data");
     symlink(fixture.path("v1"), &data).unwrap();
     symlink("..data/acme.secret", fixture.path("sources/acme.secret")).unwrap();
-    fixture.write_text("acme", &fixture.text("acme", ""));
+    fixture.write_source_text("acme", &fixture.source_text("acme", ""));
     host.wait_for_events("acme", AUDIT_EVENTS);
     host.wait_for_state("acme", "active");
     let aside = fixture.path("sources/..aside");
@@ -281,7 +295,7 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     let line = host.process.wait_for("changed=1");
     assert!(line.contains("settings read again"), "{line}");
 
-    fixture.write_text("acme", "enabeld = true");
+    fixture.write_source_text("acme", "enabeld = true");
     host.process.wait_for("did you mean `enabled`?");
     host.process.wait_for("settings read again");
     assert_eq!(host.source("acme")["state"], "active");

@@ -78,21 +78,21 @@ impl HostFixture {
         let seed = u64::try_from(self.simulators.len()).unwrap() + 1;
         let simulator = simulator(tenant(seed));
         self.simulators.insert(name.to_owned(), simulator);
-        self.write(name, "");
+        self.write_source(name, "");
     }
 
     /// Writes the file of a source and that of its secret; `more` are lines at the top.
-    pub(crate) fn write(&self, name: &str, more: &str) {
+    pub(crate) fn write_source(&self, name: &str, more: &str) {
         let secret = self.simulators[name].client_secret();
         fs::write(self.path(&format!("sources/{name}.secret")), secret).unwrap();
-        self.write_text(name, &self.text(name, more));
+        self.write_source_text(name, &self.source_text(name, more));
     }
 
-    pub(crate) fn write_text(&self, name: &str, text: &str) {
+    pub(crate) fn write_source_text(&self, name: &str, text: &str) {
         fs::write(self.source_file(name), text).unwrap();
     }
 
-    pub(crate) fn text(&self, name: &str, more: &str) -> String {
+    pub(crate) fn source_text(&self, name: &str, more: &str) -> String {
         let simulator = &self.simulators[name];
         let (api, id) = (simulator.api_url(), simulator.client_id());
         format!(
@@ -129,8 +129,8 @@ impl HostFixture {
         }
     }
 
-    /// The different events of a tenant in the output file, and how many there are in all.
-    pub(crate) fn delivered(&self, tenant: &str) -> (usize, usize) {
+    /// How many events of a tenant are in the output file.
+    pub(crate) fn delivered(&self, tenant: &str) -> DeliveredCounts {
         let text = fs::read(self.path("events.ndjson")).unwrap_or_default();
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
         let text = std::str::from_utf8(&text[..whole]).unwrap();
@@ -139,11 +139,22 @@ impl HostFixture {
             (event["tenant"].clone(), event["id"].to_string())
         });
         let ids: Vec<String> = events
-            .filter(|(of, _)| of == tenant)
+            .filter(|(event_tenant, _)| event_tenant == tenant)
             .map(|(_, id)| id)
             .collect();
-        (ids.iter().collect::<BTreeSet<_>>().len(), ids.len())
+        DeliveredCounts {
+            distinct: ids.iter().collect::<BTreeSet<_>>().len(),
+            total: ids.len(),
+        }
     }
+}
+
+/// The events of a tenant that came to the output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct DeliveredCounts {
+    /// Without repeated ones.
+    pub(crate) distinct: usize,
+    pub(crate) total: usize,
 }
 
 /// A host that runs.
@@ -244,7 +255,7 @@ impl Host<'_> {
     /// Waits until a source has delivered `count` different events.
     pub(crate) fn wait_for_events(&self, tenant: &str, count: usize) {
         crate::setup::wait_until(&format!("{count} events of {tenant}"), || {
-            self.fixture.delivered(tenant).0 >= count
+            self.fixture.delivered(tenant).distinct >= count
         });
     }
 }

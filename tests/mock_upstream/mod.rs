@@ -81,7 +81,7 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<B
 }
 
 /// Returns whether the window of a request for audit events has the time of all of them.
-pub(crate) fn is_in_window(query: &Value) -> bool {
+pub(crate) fn window_contains_events(query: &Value) -> bool {
     let bound = |name: &str| query["data"][0][name].as_str().unwrap_or_default();
     (bound("startDateTime")..bound("endDateTime")).contains(&EVENT_TIME.as_str())
 }
@@ -107,8 +107,8 @@ pub(crate) fn audit_event(id: &str, number: usize) -> Value {
 /// Returns the page of the audit log that is asked for, of a tenant with `total` events.
 pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, query: &Value) -> Value {
     let first = page_token(query);
-    let is_in_window = is_in_window(query);
-    let count = if is_in_window {
+    let window_contains_events = window_contains_events(query);
+    let count = if window_contains_events {
         page_size.min(total.saturating_sub(first))
     } else {
         0
@@ -117,7 +117,7 @@ pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, query: &V
         .map(|number| audit_event(&format!("{tenant}-{number}"), number))
         .collect();
     let mut pagination = json!({ "pageSize": page_size });
-    if is_in_window && first + count < total {
+    if window_contains_events && first + count < total {
         pagination["next"] = Value::from((first + count).to_string());
     }
     json!({ "meta": { "status": 200, "pagination": pagination }, "data": events })

@@ -113,11 +113,11 @@ impl HostProcess {
     /// Asks it to stop, and returns its exit status and its log.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal("-TERM");
-        self.end()
+        self.wait_for_exit()
     }
 
-    /// Waits for its end, and returns its exit status and its log.
-    pub(crate) fn end(&mut self) -> (ExitStatus, String) {
+    /// Waits for its exit. Returns its exit status and its log.
+    pub(crate) fn wait_for_exit(&mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         for line in self.lines.iter() {
             self.log.push_str(&line);
@@ -173,7 +173,7 @@ impl Setup {
     }
 
     /// The `[[source]]` of the settings file, for a source of another name.
-    pub(crate) fn source_named(&self, name: &str) -> String {
+    pub(crate) fn source_table_renamed(&self, name: &str) -> String {
         let text = std::fs::read_to_string(self.path("host.toml")).unwrap();
         let (_, source) = text.split_once("[[source]]").unwrap();
         let (source, _) = source.split_once("[[output]]").unwrap();
@@ -207,7 +207,7 @@ impl Setup {
     }
 
     /// Returns the streams in `status --json`.
-    pub(crate) fn status(&self) -> Value {
+    pub(crate) fn stream_status(&self) -> Value {
         let (code, source) = self.source_status();
         assert!(matches!(code, Some(0 | 3)), "{source:#}");
         source["streams"].clone()

@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::mock_upstream::{
-    audit_event, bearer, is_in_window, json_response, page_token, serve, token_response,
+    audit_event, bearer, json_response, page_token, serve, token_response, window_contains_events,
 };
 
 /// Records on a page.
 const PAGE_RECORDS: usize = 2;
-/// How long a tenant may request nothing after a page, except after the first one.
+/// How long a tenant must wait before its next request; the wait after the first page differs by tenant.
 const PAGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The upstream and the receivers, while this lives.
@@ -44,7 +44,7 @@ struct State {
 struct Tenant {
     /// How often its secret was replaced.
     rotations: u32,
-    is_refusing: bool,
+    is_unavailable: bool,
     /// When each page was answered first.
     answered: BTreeMap<usize, Instant>,
     /// How many polls were due since the day began.
@@ -54,6 +54,13 @@ struct Tenant {
     /// How much later it was asked, at most.
     late_max: Duration,
     is_caught_up: bool,
+}
+
+/// The polls of a tenant that were due.
+pub(crate) struct PollLateness {
+    pub(crate) poll_count: u32,
+    /// The greatest delay of one.
+    pub(crate) delay_max: Duration,
 }
 
 impl DayEnvironment {
@@ -97,9 +104,9 @@ impl DayEnvironment {
         self.change(tenant, |it| it.rotations += 1);
     }
 
-    /// Makes the upstream of a tenant refuse every page, or stop doing so.
-    pub(crate) fn refuse(&self, tenant: &str, is_refusing: bool) {
-        self.change(tenant, |it| it.is_refusing = is_refusing);
+    /// Makes the upstream of a tenant unavailable for every page, or available again.
+    pub(crate) fn set_unavailable(&self, tenant: &str, is_unavailable: bool) {
+        self.change(tenant, |it| it.is_unavailable = is_unavailable);
     }
 
     /// Makes one of the receivers fail, or work again.
@@ -126,14 +133,17 @@ impl DayEnvironment {
         tenants.all(|name| state.tenants.get(&name).is_some_and(|it| it.is_caught_up))
     }
 
-    /// Returns how many polls of a tenant were due, and the greatest delay of one.
-    pub(crate) fn poll_lateness(&self, tenant: &str) -> (u32, Duration) {
+    /// Returns the polls of a tenant that were due.
+    pub(crate) fn poll_lateness(&self, tenant: &str) -> PollLateness {
         let tenant = &self.lock().tenants[tenant];
-        (tenant.due_polls, tenant.late_max)
+        PollLateness {
+            poll_count: tenant.due_polls,
+            delay_max: tenant.late_max,
+        }
     }
 
     /// Returns whether all records of a tenant that were answered have come to its receiver.
-    pub(crate) fn has_all(&self, tenant: &str) -> bool {
+    pub(crate) fn has_received_all(&self, tenant: &str) -> bool {
         let state = self.lock();
         let pages = state.tenants[tenant].answered.keys();
         let mut records = pages.flat_map(|page| records_of(*page));
@@ -144,9 +154,9 @@ impl DayEnvironment {
     pub(crate) fn delivery_delay_max(&self, tenant: &str) -> Option<Duration> {
         let state = self.lock();
         let answered = state.tenants[tenant].answered.iter();
-        let of_day = answered.filter(|(_, at)| Some(**at) > state.begun);
+        let pages_of_day = answered.filter(|(_, at)| Some(**at) > state.begun);
         let records =
-            of_day.flat_map(|(page, at)| records_of(*page).map(move |number| (number, *at)));
+            pages_of_day.flat_map(|(page, at)| records_of(*page).map(move |number| (number, *at)));
         let delays = records.filter_map(|(number, at)| {
             let received = state.received.get(&id(tenant, number))?;
             Some(received.saturating_duration_since(at))
@@ -179,7 +189,7 @@ fn respond(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Byte
     let mut state = state.lock().unwrap();
     let body = request.body();
     match (request.uri().path(), bearer(request)) {
-        (path @ ("/main" | "/down"), _) => state.receive(path, body),
+        (path @ ("/main" | "/second"), _) => state.receive(path, body),
         (_, None) => state.token(body),
         (_, Some(token)) => state.page(&token, body),
     }
@@ -187,7 +197,7 @@ fn respond(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Byte
 
 impl State {
     fn receive(&mut self, path: &str, body: &[u8]) -> Response<Full<Bytes>> {
-        if self.is_receiver_down && path == "/down" {
+        if self.is_receiver_down && path == "/second" {
             return json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({}));
         }
         let text = std::str::from_utf8(body).unwrap();
@@ -204,7 +214,7 @@ impl State {
         let tenant = &form["client_id"];
         let rotations = self.tenants.entry(tenant.clone()).or_default().rotations;
         if form["client_secret"] != secret(tenant, rotations) {
-            return refused();
+            return unauthorized();
         }
         let token = format!("{tenant}.{rotations}");
         token_response(&token)
@@ -215,14 +225,14 @@ impl State {
         let is_last_page = self.is_last_page;
         let tenant = self.tenants.get_mut(name).unwrap();
         if rotations != tenant.rotations.to_string() {
-            return refused();
+            return unauthorized();
         }
-        if tenant.is_refusing {
+        if tenant.is_unavailable {
             let unavailable = json!({"fail": [{"code": "unavailable", "message": "maintenance"}]});
             return json_response(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
         }
         let query: Value = serde_json::from_slice(body).unwrap();
-        if !is_in_window(&query) {
+        if !window_contains_events(&query) {
             let nothing = json!({"meta": {"status": 200}, "data": []});
             return json_response(StatusCode::OK, &nothing);
         }
@@ -252,8 +262,8 @@ impl State {
     }
 }
 
-/// Returns how long a tenant may request nothing after a page. Tenants that were started together
-/// do not stay together.
+/// Returns how long a tenant must wait before its next request. The wait after the first page differs by
+/// tenant: those that were started together do not stay together.
 fn interval_after(tenant: &str, page: usize) -> Duration {
     let spread = tenant
         .bytes()
@@ -274,7 +284,7 @@ fn too_early(left: Duration) -> Response<Full<Bytes>> {
     response
 }
 
-fn refused() -> Response<Full<Bytes>> {
+fn unauthorized() -> Response<Full<Bytes>> {
     let body = json!({"fail": [{"code": "InvalidClientIdentifier", "message": "no"}]});
     json_response(StatusCode::UNAUTHORIZED, &body)
 }

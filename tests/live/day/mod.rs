@@ -25,7 +25,7 @@ const PAUSED: &str = "t002";
 const REMOVED: &str = "t003";
 const ROTATED: &str = "t004";
 const CHECKPOINT_TRUNCATED: &str = "t005";
-const REFUSED: &str = "t006";
+const UNAVAILABLE: &str = "t006";
 /// The tenants of the receiver that is down for a while.
 const TENANTS_OF_SECOND_RECEIVER: [&str; 3] = ["t007", "t008", "t009"];
 const ADDED: &str = "t999";
@@ -50,8 +50,8 @@ impl Day {
              [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\nmetrics_detail = \"source\"\n\
              [[output]]\nname = \"main\"\ntype = \"http\"\nformat = \"ndjson\"\n\
              endpoint = \"http://127.0.0.1:{port}/main\"\n\
-             [[output]]\nname = \"down\"\ntype = \"http\"\nformat = \"ndjson\"\n\
-             endpoint = \"http://127.0.0.1:{port}/down\"\n"
+             [[output]]\nname = \"second\"\ntype = \"http\"\nformat = \"ndjson\"\n\
+             endpoint = \"http://127.0.0.1:{port}/second\"\n"
         );
         fs::write(fixture.path("host.toml"), text).unwrap();
         link_machine_code(&fixture.path("state/cache"));
@@ -80,7 +80,7 @@ impl Day {
     /// Writes the file of a source and that of its secret; `more` are lines at the top.
     fn write(&self, name: &str, more: &str) {
         let output = if TENANTS_OF_SECOND_RECEIVER.contains(&name) {
-            "down"
+            "second"
         } else {
             "main"
         };
@@ -95,7 +95,7 @@ impl Day {
              streams = [\"audit\"]\nformat = \"raw\"\n"
         );
         self.write_secret(fixture, name);
-        fixture.write_text(name, &text);
+        fixture.write_source_text(name, &text);
     }
 
     fn write_secret(&self, fixture: &HostFixture, name: &str) {
@@ -114,13 +114,13 @@ fn control_names() -> impl Iterator<Item = String> {
 }
 
 /// All are active, but those that are named.
-fn states(others: &[(&str, &str)]) -> States {
-    let outputs = ["main", "down"].map(|name| format!("output {name}"));
+fn states(exceptions: &[(&str, &str)]) -> States {
+    let outputs = ["main", "second"].map(|name| format!("output {name}"));
     let mut states: States = names()
         .chain(outputs)
         .map(|name| (name, "active".to_owned()))
         .collect();
-    for (name, state) in others {
+    for (name, state) in exceptions {
         if *state == "removed" {
             states.remove(*name);
         } else {
@@ -131,7 +131,7 @@ fn states(others: &[(&str, &str)]) -> States {
 }
 
 /// Returns the word of a state. A source that waits for a few seconds counts as active.
-fn state_word(state: &Value) -> String {
+fn state_ignoring_waits(state: &Value) -> String {
     match state.as_str().unwrap() {
         "waiting" => "active",
         other => other,
@@ -146,7 +146,7 @@ fn reported(report: &Value) -> States {
     let outputs =
         rows("outputs").map(|row| (format!("output {}", row["output"].as_str().unwrap()), row));
     let all = sources.chain(outputs);
-    all.map(|(name, row)| (name, state_word(&row["state"])))
+    all.map(|(name, row)| (name, state_ignoring_waits(&row["state"])))
         .collect()
 }
 
@@ -161,7 +161,7 @@ fn states_of_metrics(text: &str) -> (States, BTreeMap<String, usize>) {
         let Some(state) = label(series, "state") else {
             continue;
         };
-        let state = state_word(&Value::from(state));
+        let state = state_ignoring_waits(&Value::from(state));
         let value: f64 = value.parse().unwrap();
         if series.starts_with("source_host_sources{") {
             *counts.entry(state).or_default() += format!("{value:.0}").parse::<usize>().unwrap();
@@ -208,8 +208,8 @@ fn wait_for(what: &str, expected: &States, read_states: impl Fn() -> States) {
 }
 
 /// The API, the data of the page, the metrics and `status` agree on the states.
-fn assert_agreed(step: &str, host: &Host<'_>, others: &[(&str, &str)]) {
-    let expected = states(others);
+fn assert_agreed(step: &str, host: &Host<'_>, exceptions: &[(&str, &str)]) {
+    let expected = states(exceptions);
     wait_for(&format!("{step}: the API"), &expected, || {
         reported(&host.ask("GET", "status", "").1)
     });
@@ -219,24 +219,24 @@ fn assert_agreed(step: &str, host: &Host<'_>, others: &[(&str, &str)]) {
         let rest = host.ask("GET", "sources?limit=150&offset=150", "").1;
         let mut found = reported(&first);
         found.append(&mut reported(&rest));
-        let mut in_state = BTreeMap::new();
+        let mut count_by_state = BTreeMap::new();
         for (state, count) in first["states"].as_object().unwrap() {
             let count = usize::try_from(count.as_u64().unwrap()).unwrap();
-            *in_state
-                .entry(state_word(&Value::from(state.as_str())))
+            *count_by_state
+                .entry(state_ignoring_waits(&Value::from(state.as_str())))
                 .or_default() += count;
         }
         assert_eq!(
-            in_state.values().sum::<usize>(),
+            count_by_state.values().sum::<usize>(),
             counts(&expected).values().sum::<usize>()
         );
         found
     });
-    let mut of_sources = expected.clone();
-    of_sources.retain(|name, _| !name.starts_with("output "));
-    wait_for(&format!("{step}: the metrics"), &of_sources, || {
-        let (found, in_state) = states_of_metrics(&host.metrics());
-        assert_eq!(in_state, counts(&found), "{step}: the metrics");
+    let mut source_states = expected.clone();
+    source_states.retain(|name, _| !name.starts_with("output "));
+    wait_for(&format!("{step}: the metrics"), &source_states, || {
+        let (found, count_by_state) = states_of_metrics(&host.metrics());
+        assert_eq!(count_by_state, counts(&found), "{step}: the metrics");
         found
     });
     wait_for(&format!("{step}: status"), &expected, || {
@@ -265,13 +265,13 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     wait_until(
         "a delivery of every tenant after a poll that was due",
         || {
-            others().chain(control_names()).all(|name| {
-                environment.poll_lateness(&name).0 > 0
+            undisturbed_tenants().chain(control_names()).all(|name| {
+                environment.poll_lateness(&name).poll_count > 0
                     && environment.delivery_delay_max(&name).is_some()
             })
         },
     );
-    let baseline = lateness(environment, others());
+    let baseline = lateness(environment, undisturbed_tenants());
     log_progress(&format!("the others before the faults: {baseline:?}"));
     environment.begin();
 
@@ -279,13 +279,13 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
     let mut blocked = TENANTS_OF_SECOND_RECEIVER
         .map(|name| (name, "blocked"))
         .to_vec();
-    blocked.push(("output down", "blocked"));
+    blocked.push(("output second", "blocked"));
     let faults = [
         (ADDED, "active"),
         (PAUSED, "paused"),
         (CHECKPOINT_TRUNCATED, "paused"),
         (ROTATED, "unauthorized"),
-        (REFUSED, "failing"),
+        (UNAVAILABLE, "failing"),
     ];
     assert_agreed("faults", &host, &[&faults[..], &blocked].concat());
     log_progress("faults");
@@ -312,14 +312,14 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
         (PAUSED, "paused"),
         (CHECKPOINT_TRUNCATED, "failing"),
         (REMOVED, "removed"),
-        (REFUSED, "failing"),
+        (UNAVAILABLE, "failing"),
     ];
     assert_agreed("more faults", &host, &[&faults[..], &blocked].concat());
     log_progress("more faults");
 
     // All is well again.
     environment.set_receiver_down(false);
-    environment.refuse(REFUSED, false);
+    environment.set_unavailable(UNAVAILABLE, false);
     fs::write(&checkpoint, whole).unwrap();
     day.write(REMOVED, "");
     let line = host.reload();
@@ -338,7 +338,7 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
         environment.are_caught_up(all())
     });
     wait_until("every record at its receiver", || {
-        all().all(|name| environment.has_all(&name))
+        all().all(|name| environment.has_received_all(&name))
     });
     log_progress("the end");
     for name in all() {
@@ -347,17 +347,18 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
             "{name}: a page was left out"
         );
     }
-    let late = lateness(environment, others());
+    let late = lateness(environment, undisturbed_tenants());
     let control_lateness = lateness(environment, control_names());
-    let all = format!("{late:?}, second host {control_lateness:?}, before the faults {baseline:?}");
-    log_progress(&format!("the others on the day: {all}"));
+    let summary =
+        format!("{late:?}, second host {control_lateness:?}, before the faults {baseline:?}");
+    log_progress(&format!("the others on the day: {summary}"));
     let poll_max = LATE_MAX + baseline.poll_delay_max.max(control_lateness.poll_delay_max);
     let delivery_max = LATE_MAX
         + baseline
             .delivery_delay_max
             .max(control_lateness.delivery_delay_max);
-    assert!(late.poll_delay_max <= poll_max, "{all}");
-    assert!(late.delivery_delay_max <= delivery_max, "{all}");
+    assert!(late.poll_delay_max <= poll_max, "{summary}");
+    assert!(late.delivery_delay_max <= delivery_max, "{summary}");
     control.process.stop();
     let (status, log) = host.process.stop();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -366,7 +367,7 @@ fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_i
 /// A receiver fails, an upstream refuses, a secret is replaced, and an operator is at work.
 fn begin_faults(day: &Day, host: &mut Host<'_>) {
     day.environment.set_receiver_down(true);
-    day.environment.refuse(REFUSED, true);
+    day.environment.set_unavailable(UNAVAILABLE, true);
     day.environment.rotate(ROTATED);
     day.write(ADDED, "");
     day.write(CHANGED, "poll_timeout_secs = 50");
@@ -393,25 +394,25 @@ fn lateness(environment: &DayEnvironment, tenants: impl Iterator<Item = String>)
         delivery_delay_max: Duration::ZERO,
     };
     for name in tenants {
-        let (poll_count, late_max) = environment.poll_lateness(&name);
-        assert!(poll_count > 0, "{name} was not polled");
+        let polls = environment.poll_lateness(&name);
+        assert!(polls.poll_count > 0, "{name} was not polled");
         let delay = environment.delivery_delay_max(&name).unwrap();
-        lateness.poll_count += poll_count;
-        lateness.poll_delay_max = lateness.poll_delay_max.max(late_max);
+        lateness.poll_count += polls.poll_count;
+        lateness.poll_delay_max = lateness.poll_delay_max.max(polls.delay_max);
         lateness.delivery_delay_max = lateness.delivery_delay_max.max(delay);
     }
     lateness
 }
 
 /// Returns the tenants without changes or faults.
-fn others() -> impl Iterator<Item = String> {
+fn undisturbed_tenants() -> impl Iterator<Item = String> {
     let disturbed = [
         CHANGED,
         PAUSED,
         REMOVED,
         ROTATED,
         CHECKPOINT_TRUNCATED,
-        REFUSED,
+        UNAVAILABLE,
     ];
     names().filter(move |name| {
         !disturbed.contains(&name.as_str()) && !TENANTS_OF_SECOND_RECEIVER.contains(&name.as_str())
