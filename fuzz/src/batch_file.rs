@@ -122,9 +122,9 @@ fn normalizers() -> Vec<Normalizer> {
 /// What is copied as it stands may hold numbers that no `f64` holds; all else must be readable.
 fn check_json(event: &str, line: &str) {
     if let Err(problem) = serde_json::from_str::<Value>(event) {
-        let of_record = serde_json::from_str::<Value>(line);
+        let parsed_record = serde_json::from_str::<Value>(line);
         assert!(
-            of_record.is_err_and(|of_record| of_record.classify() == problem.classify()),
+            parsed_record.is_err_and(|parsed_record| parsed_record.classify() == problem.classify()),
             "{problem}: {event:?}"
         );
     }

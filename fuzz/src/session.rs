@@ -43,10 +43,10 @@ pub fn checkpoint(data: &[u8]) {
     let _ = run(&mut Unstructured::new(data), Some(text));
 }
 
-fn run(u: &mut Unstructured<'_>, first: Option<&str>) -> Result<()> {
+fn run(u: &mut Unstructured<'_>, initial_checkpoint: Option<&str>) -> Result<()> {
     let settings = settings(u)?;
     let mut now = START;
-    let mut checkpoint = first.map(str::to_owned);
+    let mut checkpoint = initial_checkpoint.map(str::to_owned);
     let mut open_session: Option<Session> = None;
     for _ in 0..POLLS_MAX {
         let mut session = match open_session.take() {
@@ -62,7 +62,7 @@ fn run(u: &mut Unstructured<'_>, first: Option<&str>) -> Result<()> {
         match drive(&mut session, u, &mut now)? {
             Ok(batch) => {
                 check(&batch, limits);
-                if first.is_none() {
+                if initial_checkpoint.is_none() {
                     assert!(batch.checkpoint.len() <= CHECKPOINT_BYTES_MAX);
                 }
                 if u.ratio(9, 10)? {
