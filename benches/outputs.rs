@@ -118,14 +118,14 @@ fn send(settings: &str, batches: usize) {
         String::new(),
         settings.parse().unwrap(),
     );
-    let plan = output::parse_output(section).unwrap();
+    let config = output::parse_output(section).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let batch = ReceiptBatch::new();
     let before = process_cpu();
-    runtime.block_on(async { deliver(&mut *plan.open().await.unwrap(), &batch, batches).await });
+    runtime.block_on(async { deliver(&mut *config.open().await.unwrap(), &batch, batches).await });
     let time = process_cpu() - before;
     let bytes = batches * batch.events.len();
     eprintln!("{} {bytes} {}", time.as_nanos(), memory_mib_peak());
@@ -296,7 +296,7 @@ fn receive(kind: &str) {
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         let respond = match kind {
-            "elasticsearch" => created,
+            "elasticsearch" => bulk_response,
             "splunk" => |_: &[u8]| r#"{"text":"Success","code":0}"#.to_owned(),
             _ => |_: &[u8]| String::new(),
         };
@@ -313,7 +313,7 @@ fn receive(kind: &str) {
 }
 
 /// The response of `_bulk` that every event was created.
-fn created(body: &[u8]) -> String {
+fn bulk_response(body: &[u8]) -> String {
     let mut items = Vec::new();
     for action in body.split(|byte| *byte == b'\n').step_by(2) {
         if let Ok(action) = serde_json::from_slice::<Value>(action) {

@@ -42,7 +42,7 @@ use crate::measure::to_f64;
 
 /// The argument by which this program becomes the upstream of another copy of itself.
 const SERVE: &str = "serve";
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum time for the measured source to finish.
 const RUN_MAX: Duration = Duration::from_secs(300);
 
@@ -100,13 +100,13 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let component = hostile::compile(folder.path());
     let silent = SilentServer::start();
-    let (mut upstream, access) = start_upstream(size);
+    let (mut upstream, connection_details) = start_upstream(size);
     let honest = MeasuredSource {
-        access,
+        connection_details,
         folder: folder.path(),
-        events: 2 * usize::try_from(size.files).unwrap() * upstream::RECORDS,
+        events: 2 * usize::try_from(size.files).unwrap() * upstream::RECORDS_PER_FILE,
     };
-    honest.throughput(""); // compiles the component
+    honest.measure_throughput(""); // compiles the component
     println!("| beside | events a second alone | beside | ratio | min to max | required |");
     println!("|---|--:|--:|--:|---|--:|");
     let mut missed = Vec::new();
@@ -122,8 +122,8 @@ fn main() -> ExitCode {
             .collect();
         let rounds: Vec<Round> = (0..size.rounds)
             .map(|_| Round {
-                alone: honest.throughput(""),
-                beside: honest.throughput(&hostile),
+                alone: honest.measure_throughput(""),
+                beside: honest.measure_throughput(&hostile),
             })
             .collect();
         if !print_row(what, &rounds, ratio_min) {
@@ -174,7 +174,7 @@ fn print_row(what: &str, rounds: &[Round], ratio_min: Option<f64>) -> bool {
 
 /// The source whose throughput is measured.
 struct MeasuredSource<'a> {
-    access: Value,
+    connection_details: Value,
     folder: &'a Path,
     events: usize,
 }
@@ -182,7 +182,7 @@ struct MeasuredSource<'a> {
 impl MeasuredSource<'_> {
     /// Collects everything, with these sources beside it. Returns its events a second from the
     /// first to the last, and panics where they do not all come.
-    fn throughput(&self, beside: &str) -> f64 {
+    fn measure_throughput(&self, beside: &str) -> f64 {
         let settings = self.write_settings(beside);
         let log = File::create(self.folder.join("host.log")).unwrap();
         let mut host = Command::new(env!("CARGO_BIN_EXE_source-host"))
@@ -193,7 +193,7 @@ impl MeasuredSource<'_> {
             .stderr(log)
             .spawn()
             .unwrap();
-        let throughput = self.watch(&mut host);
+        let throughput = self.measure_rate(&mut host);
         if throughput.is_some() {
             stop(&mut host);
         } else {
@@ -223,19 +223,19 @@ impl MeasuredSource<'_> {
                 .filter(|path| path.is_file())
                 .for_each(|path| fs::remove_file(path).unwrap());
         }
-        let settings = upstream::write_settings(&self.access, self.folder);
+        let settings = upstream::write_settings(&self.connection_details, self.folder);
         let honest = fs::read_to_string(&settings).unwrap();
         fs::write(&settings, honest + beside).unwrap();
         settings
     }
 
     /// Returns the events a second, and nothing where the host ends or takes too long.
-    fn watch(&self, host: &mut Child) -> Option<f64> {
+    fn measure_rate(&self, host: &mut Child) -> Option<f64> {
         let begun = Instant::now();
-        let mut lines = Lines::default();
+        let mut line_counter = LineCounter::default();
         let mut first = None;
         while begun.elapsed() < RUN_MAX && host.try_wait().unwrap().is_none() {
-            let count = lines.count(&self.folder.join("events.ndjson"));
+            let count = line_counter.count(&self.folder.join("events.ndjson"));
             if count > 0 && first.is_none() {
                 first = Some((Instant::now(), count));
             }
@@ -244,7 +244,7 @@ impl MeasuredSource<'_> {
             {
                 return Some(to_f64(count - before) / since.elapsed().as_secs_f64());
             }
-            thread::sleep(POLL_INTERVAL);
+            thread::sleep(SAMPLE_INTERVAL);
         }
         None
     }
@@ -252,12 +252,12 @@ impl MeasuredSource<'_> {
 
 /// Counts the lines of a file that grows.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineCounter {
     file: Option<BufReader<File>>,
     count: usize,
 }
 
-impl Lines {
+impl LineCounter {
     fn count(&mut self, path: &Path) -> usize {
         if self.file.is_none() {
             self.file = File::open(path).ok().map(BufReader::new);

@@ -51,7 +51,7 @@ fn main() {
         return upstream::serve();
     }
     let wanted = arguments.iter().find_map(|argument| argument.parse().ok());
-    let (tenants, rest) = if measure::is_smoke_test() {
+    let (tenants, watch_time) = if measure::is_smoke_test() {
         (100, Duration::from_secs(2))
     } else {
         // Each is due every five minutes.
@@ -123,14 +123,14 @@ fn main() {
 
     let (before, server_before) = (sample_usage(&hosts), server_used(&server));
     let watched = Instant::now();
-    thread::sleep(rest);
+    thread::sleep(watch_time);
     hosts.iter_mut().for_each(Host::assert_runs);
     let now = sample_usage(&hosts);
     let used = server_used(&server).since(server_before);
-    let late = upstream_report(&mut upstream);
+    let report = upstream_report(&mut upstream);
     let note = format!(
         "{} polls again; later than five minutes: median {}, 99 of 100 {}, worst {} s",
-        late["again"], late["p50"], late["p99"], late["max"]
+        report["repeat_polls"], report["p50"], report["p99"], report["max"]
     );
     print_row(
         tenants,
@@ -298,7 +298,7 @@ async fn publish(nats: u16, tenants: usize, url: &str) {
         .await
         .unwrap();
     let context = async_nats::jetstream::new(client);
-    let mut stored = Vec::new();
+    let mut acks = Vec::new();
     for number in 0..tenants {
         let name = format!("t{number:06}");
         let message = serde_json::json!({
@@ -311,11 +311,11 @@ async fn publish(nats: u16, tenants: usize, url: &str) {
                 "format": "ecs",
             },
         });
-        let published = context.publish(format!("tenant.{name}"), message.to_string().into());
-        stored.push(published.await.unwrap());
-        if stored.len() >= 500 || number + 1 == tenants {
-            for stored in stored.drain(..) {
-                stored.await.unwrap();
+        let publish = context.publish(format!("tenant.{name}"), message.to_string().into());
+        acks.push(publish.await.unwrap());
+        if acks.len() >= 500 || number + 1 == tenants {
+            for ack in acks.drain(..) {
+                ack.await.unwrap();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Batch files of any number of tenants, of which there are none, and when each tenant was polled.
+//! Responds to every listing of any tenant with no batch files, and records when each was polled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ const DUE_EVERY: Duration = Duration::from_secs(300);
 struct Polls {
     last: BTreeMap<String, Instant>,
     /// How much later than due tenants were polled again.
-    late: Vec<Duration>,
+    delays: Vec<Duration>,
 }
 
 /// Serves, and reports what it has seen as JSON.
@@ -36,20 +36,21 @@ impl Polls {
     fn note(&mut self, tenant: String) {
         let now = Instant::now();
         if let Some(before) = self.last.insert(tenant, now) {
-            self.late.push((now - before).saturating_sub(DUE_EVERY));
+            self.delays.push((now - before).saturating_sub(DUE_EVERY));
         }
     }
 
     fn report(&mut self) -> Value {
-        self.late.sort();
+        self.delays.sort();
         let percentile = |percent: usize| {
-            let place = (self.late.len() * percent / 100).min(self.late.len().saturating_sub(1));
-            let late = self.late.get(place).copied().unwrap_or_default();
-            (late.as_secs_f64() * 10.0).round() / 10.0
+            let place =
+                (self.delays.len() * percent / 100).min(self.delays.len().saturating_sub(1));
+            let delay = self.delays.get(place).copied().unwrap_or_default();
+            (delay.as_secs_f64() * 10.0).round() / 10.0
         };
         json!({
             "tenants": self.last.len(),
-            "again": self.late.len(),
+            "repeat_polls": self.delays.len(),
             "p50": percentile(50),
             "p99": percentile(99),
             "max": percentile(100),

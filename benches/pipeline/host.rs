@@ -14,12 +14,12 @@ use crate::measure::{Cost, cheapest_run, print_row, to_f64};
 use crate::upstream;
 use crate::{SERVE, Size};
 
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn measure(size: Size) {
-    let (mut upstream, access) = start_upstream(size);
+    let (mut upstream, connection_details) = start_upstream(size);
     let directory = tempfile::tempdir().unwrap();
-    let settings = upstream::write_settings(&access, directory.path());
+    let settings = upstream::write_settings(&connection_details, directory.path());
     run(&settings); // compiles the component
     let run = || {
         for name in ["events.ndjson", "state/bench.checkpoint.json"] {
@@ -33,7 +33,7 @@ pub(crate) fn measure(size: Size) {
     let stored_state: Value = serde_json::from_slice(&stored_state).unwrap();
     let lines = memchr::memchr_iter(b'\n', &events).count();
     let files = usize::try_from(size.files).unwrap();
-    assert_eq!(lines, 2 * files * upstream::RECORDS);
+    assert_eq!(lines, 2 * files * upstream::RECORDS_PER_FILE);
     let cost = Cost {
         events: lines,
         bytes: lines * 820,
@@ -97,7 +97,7 @@ fn run(settings: &Path) -> Usage {
         if ended {
             break;
         }
-        thread::sleep(POLL_INTERVAL);
+        thread::sleep(SAMPLE_INTERVAL);
     }
     used.elapsed = begun.elapsed();
     let output = child.wait_with_output().unwrap();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Size;
 use crate::measure::{Cost, cheapest_run, measure_time, print_row};
-use crate::upstream::{File, RECORDS};
+use crate::upstream::{File, RECORDS_PER_FILE};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
@@ -31,49 +31,49 @@ const FORMATS: [(Format, &str); 3] = [
 
 /// What the same work costs without the sandbox.
 #[derive(Debug)]
-pub(crate) struct Native {
+pub(crate) struct NativeCosts {
     pub(crate) poll: Cost,
-    pub(crate) normalize: Vec<Normalize>,
+    pub(crate) normalize: Vec<NormalizeCost>,
 }
 
 /// The cost of normalizing the records of a file to events of one format.
 #[derive(Debug)]
-pub(crate) struct Normalize {
+pub(crate) struct NormalizeCost {
     pub(crate) file: Rc<File>,
     pub(crate) format: &'static str,
     pub(crate) cost: Cost,
 }
 
-pub(crate) fn measure(size: Size) -> Native {
+pub(crate) fn measure(size: Size) -> NativeCosts {
     let streams = [Stream::SiemReceipt, Stream::SiemProcess];
-    let [file, process] = streams.map(|stream| Rc::new(File::fetch(stream)));
+    let [receipts, processed] = streams.map(|stream| Rc::new(File::fetch(stream)));
     let cost_of = |file: &File, files: usize, time| Cost {
-        events: files * RECORDS,
+        events: files * RECORDS_PER_FILE,
         bytes: files * file.text.len(),
         time,
     };
     let files = usize::try_from(size.files).unwrap();
     let time_of_all = |act: &dyn Fn()| measure_time(|| (0..files).for_each(|_| act()));
 
-    let lines = cheapest_run(
+    let split_time = cheapest_run(
         size.runs,
-        || time_of_all(&|| split_lines(&file)),
+        || time_of_all(&|| split_lines(&receipts)),
         |time| *time,
     );
-    let ratio = file.text.len() / file.gzip.len();
+    let ratio = receipts.text.len() / receipts.gzip.len();
     print_row(
         "a file, native: inflate and split",
-        cost_of(&file, files, lines),
+        cost_of(&receipts, files, split_time),
         &format!(
             "{} bytes a record, gzip {ratio}:1",
-            file.text.len() / RECORDS
+            receipts.text.len() / RECORDS_PER_FILE
         ),
     );
-    let poll = cheapest_run(size.runs, || poll_all(&file, size.files), |time| *time);
-    let poll = cost_of(&file, files, poll);
+    let poll = cheapest_run(size.runs, || poll_all(&receipts, size.files), |time| *time);
+    let poll = cost_of(&receipts, files, poll);
     print_row("a file, native: gzip to batch", poll, "");
     let mut normalize = Vec::new();
-    for file in [file, process] {
+    for file in [receipts, processed] {
         for (format, name) in FORMATS {
             let mut processor = RecordProcessor::new(format, Options::default());
             let mut all = || normalize_all(&mut processor, file.stream, black_box(&file.text), NOW);
@@ -83,17 +83,17 @@ pub(crate) fn measure(size: Size) -> Native {
                 files,
                 cheapest_run(size.runs, &mut run, |time| *time),
             );
-            let bytes = file.text.len() / RECORDS;
+            let bytes = file.text.len() / RECORDS_PER_FILE;
             let what = format!("{} to {name}, native: normalize", file.stream);
             print_row(&what, cost, &format!("{bytes} bytes a record"));
-            normalize.push(Normalize {
+            normalize.push(NormalizeCost {
                 file: Rc::clone(&file),
                 format: name,
                 cost,
             });
         }
     }
-    Native { poll, normalize }
+    NativeCosts { poll, normalize }
 }
 
 fn split_lines(file: &File) {
@@ -125,19 +125,19 @@ fn poll_all(file: &File, files: u32) -> std::time::Duration {
     let mut upstream = Upstream {
         file,
         listing: listing(files),
-        open: None,
+        remaining_chunks: None,
     };
     measure_time(|| {
         for _ in 0..files {
             let batch = poll(&mut session, &mut upstream);
-            assert_eq!(batch.index.len(), RECORDS);
+            assert_eq!(batch.index.len(), RECORDS_PER_FILE);
         }
     })
 }
 
 fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
     let limits = Limits {
-        max_events: u32::try_from(RECORDS).unwrap(),
+        max_events: u32::try_from(RECORDS_PER_FILE).unwrap(),
         max_bytes: 1 << 30,
         max_requests: 10,
     };
@@ -159,7 +159,7 @@ fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
 struct Upstream<'a> {
     file: &'a File,
     listing: Vec<u8>,
-    open: Option<Vec<Vec<u8>>>,
+    remaining_chunks: Option<Vec<Vec<u8>>>,
 }
 
 impl Upstream<'_> {
@@ -171,7 +171,7 @@ impl Upstream<'_> {
         } else {
             &self.file.gzip
         };
-        self.open = Some(body.rchunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect());
+        self.remaining_chunks = Some(body.rchunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect());
         Head {
             status: 200,
             headers: Vec::new(),
@@ -179,7 +179,7 @@ impl Upstream<'_> {
     }
 
     fn read(&mut self) -> Option<Vec<u8>> {
-        self.open.as_mut().and_then(Vec::pop)
+        self.remaining_chunks.as_mut().and_then(Vec::pop)
     }
 }
 

@@ -11,10 +11,10 @@ use source_runtime::source::{ComponentLoader, NetworkAccess, OFFLINE_MEMORY_BYTE
 
 use crate::Size;
 use crate::measure::{Cost, cheapest_run, measure_time, print_row};
-use crate::native::{Native, Normalize};
-use crate::upstream::{self, RECORDS};
+use crate::native::{NativeCosts, NormalizeCost};
+use crate::upstream::{self, RECORDS_PER_FILE};
 
-pub(crate) fn measure(size: Size, native: &Native) {
+pub(crate) fn measure(size: Size, native: &NativeCosts) {
     let runtime = upstream::runtime();
     let cache = tempfile::tempdir().unwrap();
     let cache_dir = cache.path().join("cache");
@@ -24,13 +24,13 @@ pub(crate) fn measure(size: Size, native: &Native) {
         .unwrap();
     let mut instance = runtime.block_on(component.offline_instance()).unwrap();
     let none = Secret::new("{}".to_owned());
-    for Normalize { file, format, cost } in &native.normalize {
+    for NormalizeCost { file, format, cost } in &native.normalize {
         let mut run = || {
             measure_time(|| {
                 for _ in 0..size.files {
                     let call = instance.normalize(file.stream.name(), format, &none, &file.text);
                     let normalized = runtime.block_on(call).unwrap().unwrap();
-                    assert_eq!(black_box(normalized).index.len(), RECORDS);
+                    assert_eq!(black_box(normalized).index.len(), RECORDS_PER_FILE);
                 }
             })
         };
@@ -48,7 +48,8 @@ pub(crate) fn measure(size: Size, native: &Native) {
         .block_on(Simulator::start(upstream::config(size.files)))
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let path = upstream::write_settings(&upstream::access(&simulator), directory.path());
+    let path =
+        upstream::write_settings(&upstream::connection_details(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
     let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
@@ -71,7 +72,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
 /// Polls until caught up, a file a poll. The upstream has threads of its own.
 async fn collect(source: &Source) -> usize {
     let limits = Limits {
-        max_events: u32::try_from(RECORDS).unwrap(),
+        max_events: u32::try_from(RECORDS_PER_FILE).unwrap(),
         max_bytes: 16 << 20,
         max_requests: 50,
     };

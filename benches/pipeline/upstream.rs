@@ -10,7 +10,7 @@ use mimecast_source::stream::Stream;
 use serde_json::{Value, json};
 
 /// Records in a file.
-pub(crate) const RECORDS: usize = 2000;
+pub(crate) const RECORDS_PER_FILE: usize = 2000;
 
 /// Plain records in the usual form, ready before the first request.
 pub(crate) fn config(files: u32) -> Config {
@@ -18,7 +18,7 @@ pub(crate) fn config(files: u32) -> Config {
         types: vec![EventType::Receipt, EventType::Process],
         pages: 1,
         files_per_page: files,
-        records_per_file: u32::try_from(RECORDS).unwrap(),
+        records_per_file: u32::try_from(RECORDS_PER_FILE).unwrap(),
         audit_events: 0,
         quota_calls: u32::MAX,
         odd_shapes: false,
@@ -35,13 +35,13 @@ pub(crate) fn config(files: u32) -> Config {
 )]
 pub(crate) fn serve(files: u32) {
     let simulator = runtime().block_on(Simulator::start(config(files))).unwrap();
-    println!("{}", access(&simulator));
+    println!("{}", connection_details(&simulator));
     let mut ignored = Vec::new();
     std::io::stdin().read_to_end(&mut ignored).unwrap();
 }
 
 /// What a client of the simulator must know.
-pub(crate) fn access(simulator: &Simulator) -> Value {
+pub(crate) fn connection_details(simulator: &Simulator) -> Value {
     json!({
         "api": simulator.api_url(),
         "storage": simulator.storage_url(),
@@ -58,17 +58,17 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Writes the settings file of a run that collects everything there is.
-pub(crate) fn write_settings(access: &Value, directory: &Path) -> PathBuf {
+pub(crate) fn write_settings(connection_details: &Value, directory: &Path) -> PathBuf {
     let text = format!(
         "[[source]]\nname = \"bench\"\nallow = [{api}, {storage}]\n\
          [source.settings]\nbase_url = {api}\nclient_id = {id}\nclient_secret = {secret}\n\
          streams = [\"siem.receipt\", \"siem.process\"]\nformat = \"ecs\"\nstart = \"25h\"\n\
          siem_calls_per_15_min = 1000000\n\
          [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n",
-        api = access["api"],
-        storage = access["storage"],
-        id = access["client_id"],
-        secret = access["client_secret"],
+        api = connection_details["api"],
+        storage = connection_details["storage"],
+        id = connection_details["client_id"],
+        secret = connection_details["client_secret"],
     );
     let path = directory.join("bench.toml");
     std::fs::write(&path, text).unwrap();

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use crate::measure::to_f64;
 use crate::upstream_process::UpstreamProcess;
 
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 /// `USER_HZ`, which Linux has fixed.
 const TICK: Duration = Duration::from_millis(10);
 /// Beyond this a run has failed.
@@ -44,7 +44,7 @@ const RUN_MAX: Duration = Duration::from_secs(600);
 struct Size {
     idle_tenants: [usize; 2],
     /// How long idle tenants are watched.
-    idle: Duration,
+    watch_time: Duration,
     busy_tenants: usize,
     events: usize,
     honest_tenants: usize,
@@ -53,7 +53,7 @@ struct Size {
 
 const FULL: Size = Size {
     idle_tenants: [1_000, 10_000],
-    idle: Duration::from_secs(120),
+    watch_time: Duration::from_secs(120),
     busy_tenants: 2_000,
     events: 1_000,
     honest_tenants: 20,
@@ -62,7 +62,7 @@ const FULL: Size = Size {
 
 const SMOKE: Size = Size {
     idle_tenants: [20, 40],
-    idle: Duration::from_secs(2),
+    watch_time: Duration::from_secs(2),
     busy_tenants: 10,
     events: 600,
     honest_tenants: 3,
@@ -91,9 +91,9 @@ fn main() {
     println!("| tenants | what | time | CPU | RSS, MiB | threads | mappings | files | |");
     println!("|--:|---|--:|--:|--:|--:|--:|--:|---|");
     if wants("idle") {
-        idle(size.idle_tenants[0], size.idle);
+        idle(size.idle_tenants[0], size.watch_time);
         if size.idle_tenants[1] != size.idle_tenants[0] {
-            idle(size.idle_tenants[1], size.idle);
+            idle(size.idle_tenants[1], size.watch_time);
         }
     }
     if wants("busy") {
@@ -105,19 +105,19 @@ fn main() {
 }
 
 /// Tenants whose upstream has nothing: from the start until all are caught up, then at rest.
-fn idle(tenants: usize, rest: Duration) {
+fn idle(tenants: usize, watch_time: Duration) {
     let upstream = UpstreamProcess::start();
     let names = (0..tenants).map(|number| format!("idle-{number}"));
     let host = Host::start(&upstream, names, &[]);
     let begun = Instant::now();
-    host.wait_until(|host| host.checkpoints() >= tenants);
+    host.wait_until(|host| host.checkpoint_count() >= tenants);
     let caught_up = begun.elapsed();
     let used = host.sample_usage();
     print_row(tenants, "started and caught up", caught_up, used, "");
     let before = host.sample_usage();
     let watched = Instant::now();
     let mut peak = before;
-    while watched.elapsed() < rest {
+    while watched.elapsed() < watch_time {
         thread::sleep(Duration::from_millis(200));
         peak = peak.max(host.sample_usage());
     }
@@ -138,7 +138,7 @@ fn busy(tenants: usize, events: usize) {
     let names = (0..tenants).map(|number| format!("busy-{events}-{number}"));
     let host = Host::start(&upstream, names, &["--once"]);
     let (time, used) = host.wait_for_end();
-    let lost = tenants * events - host.lines("").count();
+    let lost = tenants * events - host.line_counter("").count();
     let note = format!(
         "{:.0} events a CPU-second, {lost} lost",
         to_f64(tenants * events) / used.cpu.as_secs_f64()
@@ -163,8 +163,8 @@ fn neighbours(size: Size) {
         let idle = (0..tenants).map(|number| format!("idle-{number}"));
         let host = Host::start(&upstream, honest.chain(idle).chain(other), &[]);
         let begun = Instant::now();
-        let mut honest = host.lines("\"busy-");
-        host.wait_until(|_| honest.count() >= tenants * events);
+        let mut honest_lines = host.line_counter("\"busy-");
+        host.wait_until(|_| honest_lines.count() >= tenants * events);
         let time = begun.elapsed();
         let rate = to_f64(tenants * events) / time.as_secs_f64();
         let ratio = rate / *alone.get_or_insert(rate);
@@ -253,7 +253,7 @@ impl Host {
         while !is_done(self) {
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
             assert!(!self.has_ended(), "{}", self.log());
-            thread::sleep(POLL_INTERVAL);
+            thread::sleep(SAMPLE_INTERVAL);
         }
     }
 
@@ -264,7 +264,7 @@ impl Host {
         while !self.has_ended() {
             peak = peak.max(self.sample_usage());
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
-            thread::sleep(POLL_INTERVAL);
+            thread::sleep(SAMPLE_INTERVAL);
         }
         peak.cpu = peak.cpu.max(self.sample_usage().cpu);
         (begun.elapsed(), peak)
@@ -290,8 +290,8 @@ impl Host {
     }
 
     /// The delivered events that contain a text.
-    fn lines(&self, text: &'static str) -> Lines {
-        Lines {
+    fn line_counter(&self, text: &'static str) -> LineCounter {
+        LineCounter {
             path: self.directory.path().join("events.ndjson"),
             text,
             offset: 0,
@@ -299,7 +299,7 @@ impl Host {
         }
     }
 
-    fn checkpoints(&self) -> usize {
+    fn checkpoint_count(&self) -> usize {
         let entries = fs::read_dir(self.directory.path().join("state")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name());
         names
@@ -345,14 +345,14 @@ impl Host {
 
 /// Counts lines of a file that grows. Each is read once: reading all of them again and again would
 /// take the processor from what is measured.
-struct Lines {
+struct LineCounter {
     path: PathBuf,
     text: &'static str,
     offset: u64,
     count: usize,
 }
 
-impl Lines {
+impl LineCounter {
     fn count(&mut self) -> usize {
         let Ok(mut file) = fs::File::open(&self.path) else {
             return 0;
