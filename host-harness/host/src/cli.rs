@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
+use tracing::Level;
 
 use crate::command;
 use crate::command::fleet::FleetAction;
@@ -281,21 +281,17 @@ pub fn main() -> ExitCode {
 }
 
 /// Reports an error that ends the process: in the log, where that is a file or JSON, and
-/// on standard error, unless the JSON log is written there. A supervisor
-/// may show only one of the two.
+/// on standard error, unless the JSON log is written there and its levels include errors. A
+/// supervisor may show only one of the two.
 fn report_failure(failure: &Failure, log: &LogArgs) {
     let is_json = log.log_format == log::Format::Json;
     if is_json || log.log_file.is_some() {
         tracing::error!("{failure}");
     }
-    // The log file may be what failed to open.
-    let is_logged_there = is_json && log.log_file.is_none() && tracing::dispatcher::has_been_set();
-    if !is_logged_there {
-        // Without standard error there is only the code.
-        let mut stderr = io::stderr().lock();
-        for line in failure.to_string().lines() {
-            drop(writeln!(stderr, "error: {line}"));
-        }
+    // The log may be what failed to start, and its levels may leave out errors.
+    let is_on_stderr = is_json && log.log_file.is_none() && tracing::event_enabled!(Level::ERROR);
+    if !is_on_stderr {
+        log::write_to_stderr(&failure.to_string());
     }
 }
 

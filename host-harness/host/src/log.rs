@@ -117,6 +117,15 @@ pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result
     Ok(())
 }
 
+/// Writes an error that ends the process to standard error, besides the log.
+pub(crate) fn write_to_stderr(error: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in error.lines() {
+        // Without standard error there is only the exit code.
+        drop(writeln!(stderr, "error: {line}"));
+    }
+}
+
 /// Opens a log file to append to. A new one can be read by the host's user and
 /// group only: errors may repeat what an upstream says about mail.
 fn open(path: &Path) -> io::Result<File> {

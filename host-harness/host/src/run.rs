@@ -28,7 +28,7 @@ use crate::source;
 pub use crate::supervisor::SourceSummary;
 use crate::supervisor::{
     FileControl, HostContext, STDOUT_CLOSED, SettingsFiles, SettingsWatch, StartupTracker,
-    Supervisor,
+    Supervisor, report_unlogged_failures,
 };
 
 /// With `--once`: tries of a delivery until an output fails.
@@ -169,6 +169,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     let is_stdout_closed = stdout.finish();
     readiness.abort();
     bars.clear();
+    report_unlogged_failures(&sources);
     close(&outputs, rejected_output.as_deref()).await?;
     if let Some(admin) = admin {
         admin.stop().await;

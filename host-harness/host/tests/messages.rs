@@ -903,3 +903,53 @@ fn secrets_in_the_file_are_one_warning_and_good_files_have_none() {
         );
     }
 }
+
+/// Returns the exit code of a run with these settings, and what it writes to standard error at this
+/// level of the log.
+fn run(settings: &str, level: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    prepare(directory.path());
+    fs::write(directory.path().join("host.toml"), settings).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        .args(arguments)
+        .args(["run", "--once", "host.toml"])
+        .current_dir(directory.path())
+        .env("SOURCE_HOST_LOG", level)
+        .output()
+        .expect("the program is built");
+    (
+        ended.status.code(),
+        String::from_utf8(ended.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn the_reason_of_an_exit_is_on_standard_error_at_every_level_of_the_log() {
+    let bad_key = "unknown key `stat_dir`; did you mean `state_dir`?";
+    let not_a_component = "text.wasm: ";
+    let json = ["--log-format", "json"];
+    for (settings, reason) in [
+        ("stat_dir = \"x\"\n", bad_key),
+        (&source("component = \"text.wasm\"\n", ""), not_a_component),
+    ] {
+        for level in [
+            "off",
+            "source_runtime::outgoing=debug",
+            "source_host=off,info",
+            "error",
+        ] {
+            for arguments in [&json[..], &["--log-format", "text"]] {
+                let (code, stderr) = run(settings, level, arguments);
+                assert_eq!(code, Some(78), "{stderr}");
+                let lines = stderr.lines().filter(|line| line.contains(reason));
+                assert_eq!(lines.count(), 1, "{level} {arguments:?}: {stderr}");
+            }
+        }
+    }
+    // For what reads the log, where that is possible.
+    let (_, stderr) = run("stat_dir = \"x\"\n", "error", &json);
+    for line in stderr.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "ERROR");
+    }
+}

@@ -30,7 +30,7 @@ use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{Level, error, event_enabled, info, warn};
 
 pub(crate) use self::control::FileControl;
 pub(crate) use self::files::SettingsFiles;
@@ -40,6 +40,7 @@ pub(crate) use self::start::StartupTracker;
 use self::suspensions::Suspensions;
 use self::worker::{Phase, Worker};
 use crate::dead_letter::DeadLetterSinks;
+use crate::log;
 use crate::progress::ProgressBars;
 use crate::registry::{Registry, SourceEntry};
 use crate::report::{PausedBy, RunState};
@@ -724,6 +725,18 @@ impl Shared {
             Some(PausedBy::Api)
         } else {
             None
+        }
+    }
+}
+
+/// Writes why sources have failed to standard error, where the levels of the log leave errors out.
+pub(crate) fn report_unlogged_failures(sources: &[SourceSummary]) {
+    if event_enabled!(Level::ERROR) {
+        return;
+    }
+    for source in sources {
+        if let SourceExit::Failed(failure) | SourceExit::OutputFailed(failure) = &source.exit {
+            log::write_to_stderr(&format!("source `{}`: {failure}", source.name));
         }
     }
 }
