@@ -137,7 +137,7 @@ impl SettingsFiles {
             Ok(settings) => settings,
             Err(failure) => {
                 loaded.refused = BTreeSet::from([self.file.clone()]);
-                self.supervisor.note_settings_error(&failure.message);
+                self.supervisor.note_settings_error(&failure);
                 error!("{failure}; every source keeps its last good settings");
                 return;
             }

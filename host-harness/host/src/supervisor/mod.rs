@@ -144,6 +144,22 @@ struct SupervisedSource {
     end: Option<(SourceExit, StoredSource)>,
 }
 
+impl SupervisedSource {
+    /// Notes why the present settings are not used. A source with settings that could be used keeps
+    /// them.
+    fn note_settings_error(&self, failure: &Failure) {
+        self.target.send_if_modified(|target| {
+            let message = failure.message.clone();
+            target.entry.set_settings_error(Some(message));
+            if let Err(earlier) = &mut target.run_settings {
+                earlier.clone_from(failure);
+            }
+            // Its task does the same for one reason as for another.
+            false
+        });
+    }
+}
+
 /// The target state of one source, which its task brings about.
 #[derive(Clone)]
 struct Target {
@@ -343,19 +359,17 @@ impl Supervisor {
 
     fn set_faulty(&self, faulty: FaultySource) -> ChangeOutcome {
         let FaultySource { name, failure } = faulty;
-        let message = failure.message.clone();
         let mut sources = self.shared.lock();
         if let Some(source) = sources.unremoved_mut(&name) {
-            let target = source.target.borrow();
-            target.entry.set_settings_error(Some(message));
-            if target.run_settings.is_ok() {
+            if source.target.borrow().run_settings.is_ok() {
                 error!(source = %name, "{failure}; it keeps its last good settings");
             } else {
                 error!(source = %name, "{failure}");
             }
+            source.note_settings_error(&failure);
         } else {
             let entry = self.context().registry.add_source(&name, Vec::new());
-            entry.set_settings_error(Some(message));
+            entry.set_settings_error(Some(failure.message.clone()));
             error!(source = %name, "{failure}");
             self.add(&mut sources, entry, Err(failure), None);
         }
@@ -421,10 +435,9 @@ impl Supervisor {
     }
 
     /// Notes for every source why the present settings are not used.
-    fn note_settings_error(&self, message: &str) {
+    fn note_settings_error(&self, failure: &Failure) {
         for source in self.shared.lock().by_name.values() {
-            let target = source.target.borrow();
-            target.entry.set_settings_error(Some(message.to_owned()));
+            source.note_settings_error(failure);
         }
     }
 
@@ -758,6 +771,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::task::Poll;
+    use std::time::SystemTime;
 
     use serde_json::json;
     use source_common::line_numbers::KeyLineNumbers;
@@ -963,6 +977,32 @@ mod tests {
         }
         assert_eq!(control.settings_file("main").await.unwrap(), file);
         assert!(supervisor.run_settings("main").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_cannot_run_has_the_error_of_the_present_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let host_file = directory.path().join("host.toml");
+        let source_file = directory.path().join("sources/acme.toml");
+        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&host_file).unwrap());
+        let control = FileControl::new(Arc::clone(&files));
+        for (file, text, reason) in [
+            (&source_file, "enabeld = true", "unknown key `enabeld`"),
+            (&source_file, "alow = []", "unknown key `alow`"),
+            (&host_file, "state_dri = \"x\"", "unknown key `state_dri`"),
+            (&host_file, HOST, "unknown key `alow`"),
+        ] {
+            fs::write(file, text).unwrap();
+            files.reload().await;
+            let registry = &supervisor.context().registry;
+            let report = registry.source("acme", SystemTime::now()).unwrap();
+            let Err(ControlError::Conflict(refused)) = control.check("acme").await else {
+                panic!("it has no good settings");
+            };
+            assert!(report.detail.contains(reason), "{}", report.detail);
+            assert!(refused.contains(reason), "{refused}");
+        }
     }
 
     #[tokio::test]
