@@ -840,7 +840,7 @@ mod tests {
         target.is_suspended
     }
 
-    async fn is_waiting<F: Future + Unpin>(future: &mut F) -> bool {
+    pub(super) async fn is_waiting<F: Future + Unpin>(future: &mut F) -> bool {
         let mut future = std::pin::Pin::new(future);
         std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
     }

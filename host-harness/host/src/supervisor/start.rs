@@ -46,6 +46,19 @@ pub(super) struct SourceRunner {
 /// A source that is ready to run, and its stored state.
 type PreparedSource = (Source, StoredSource);
 
+/// Why a source was not prepared.
+enum PrepareError {
+    Failed(Failure),
+    /// It is to stop.
+    Stopped,
+}
+
+impl From<Failure> for PrepareError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl SourceRunner {
     /// Starts the source and runs it until it ends.
     pub(super) async fn run(self) -> (SourceExit, StoredSource) {
@@ -60,17 +73,14 @@ impl SourceRunner {
         let bars = &self.context().bars;
         let progress = bars.add_source(self.name(), &self.empty_state());
         loop {
-            let mut shutdown = self.shutdown.clone();
-            let prepared = tokio::select! {
-                // Allocated for the preparation, since the task lives for as long as the source.
-                prepared = Box::pin(self.prepare()) => prepared,
-                _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
-            };
+            // Boxed, so that its memory is freed afterwards: the task lives for as long as the source.
+            let prepared = Box::pin(self.prepare()).await;
             let failure = match prepared {
                 Ok((source, source_state)) => {
                     return self.start(source, source_state, progress).await;
                 }
-                Err(failure) => failure,
+                Err(PrepareError::Failed(failure)) => failure,
+                Err(PrepareError::Stopped) => return (SourceExit::Stopped, self.empty_state()),
             };
             self.entry.note_start_error(&failure.message);
             backoff.fail();
@@ -117,24 +127,35 @@ impl SourceRunner {
         &self.run_settings.settings.name
     }
 
-    /// Loads the stored state of the source, its component and its settings.
-    async fn prepare(&self) -> Result<PreparedSource, Failure> {
+    /// Loads the stored state of the source, its component and its settings. Gives up at a stop, but
+    /// not while it writes: a late write would overwrite what the next run or a reset stores.
+    async fn prepare(&self) -> Result<PreparedSource, PrepareError> {
         self.take_over_checkpoint().await?;
         let mut source_state = self.context().state_dir.load(self.name())?;
-        match self.prepare_source().await {
+        match self.unless_stopped(self.prepare_source()).await? {
             Ok(source) => Ok((source, source_state)),
             Err(failure) => {
                 source_state.note_start_error(&failure.message);
                 self.entry.update(&source_state);
                 self.store(source_state).await;
-                Err(failure)
+                Err(PrepareError::Failed(failure))
             }
+        }
+    }
+
+    /// Waits for what may be given up when the source is to stop.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, PrepareError> {
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            _ = shutdown.requested() => Err(PrepareError::Stopped),
+            done = work => Ok(done),
         }
     }
 
     /// Takes over the checkpoint that the source has under its former name, once the source of that
     /// name has stopped.
-    async fn take_over_checkpoint(&self) -> Result<(), Failure> {
+    async fn take_over_checkpoint(&self) -> Result<(), PrepareError> {
         let settings = &self.run_settings.settings;
         let Some(former) = settings.renamed_from.clone() else {
             return Ok(());
@@ -144,12 +165,11 @@ impl SourceRunner {
             message: format!("{file}: source `{name}`: {failure}"),
             ..failure
         };
-        self.shared
-            .wait_until_removed(&former)
-            .await
-            .map_err(failed)?;
+        let removed = self.shared.wait_until_removed(&former);
+        self.unless_stopped(removed).await?.map_err(failed)?;
         // A reset of it that is under way reads and writes the checkpoint too.
-        let _suspension = self.shared.suspend(&former).await;
+        let suspension = self.shared.suspend(&former);
+        let _suspension = self.unless_stopped(suspension).await?;
         let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
         let moved = blocking(move || Ok(state.rename(&from, &to))).await;
@@ -403,10 +423,127 @@ impl Drop for StartupAttempt {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
+    use std::sync::mpsc;
+    use std::time::{Duration, SystemTime};
+
+    use source_runtime::shutdown::{self, ShutdownTrigger};
+    use source_runtime::store;
+    use tokio::task::{spawn_blocking, yield_now};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::registry::Registry;
     use crate::settings::Settings;
+    use crate::supervisor::Supervisor;
+    use crate::supervisor::tests::{is_waiting, supervisor};
+
+    /// How long a test waits for what takes milliseconds.
+    const DEADLINE: Duration = Duration::from_secs(60);
+    /// More than any step here takes of the scheduler.
+    const TURNS: usize = 100;
+
+    /// Runs a test with one thread for blocking operations, which [`slow_disk`] can occupy.
+    fn with_one_disk_thread(test: impl Future<Output = ()>) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(test);
+    }
+
+    /// Has every write wait until the returned value is dropped.
+    fn slow_disk() -> mpsc::Sender<()> {
+        let (occupant, freed) = mpsc::channel();
+        drop(spawn_blocking(move || freed.recv()));
+        occupant
+    }
+
+    /// The runner of a source that cannot start, as its component does not exist.
+    fn runner(supervisor: &Supervisor, directory: &Path) -> (SourceRunner, ShutdownTrigger) {
+        let text = "[[source]]\nname = \"acme\"\ncomponent = \"none.wasm\"\nrenamed_from = \"old\"\n\
+                    [[output]]\ntype = \"stdout\"\n";
+        let mut settings = Settings::parse(text, &directory.join("host.toml")).unwrap();
+        let (stop, shutdown) = shutdown::channel();
+        let runner = SourceRunner {
+            shared: Arc::clone(&supervisor.shared),
+            run_settings: RunSettings::new(settings.sources.remove(0)),
+            entry: supervisor.context().registry.add_source("acme", Vec::new()),
+            shutdown,
+            retry: Arc::default(),
+            startup: None,
+        };
+        (runner, stop)
+    }
+
+    /// Asserts that a run that writes waits for that after a request to stop. Otherwise the late write
+    /// could replace what a reset stores as soon as the source counts as stopped.
+    async fn assert_stops_after_writing<F: Future + Unpin>(
+        running: &mut F,
+        stop: &ShutdownTrigger,
+        occupant: mpsc::Sender<()>,
+    ) {
+        stop.stop();
+        for _ in 0..TURNS {
+            assert!(is_waiting(running).await, "before the write has ended");
+            yield_now().await;
+        }
+        drop(occupant);
+        assert!(timeout(DEADLINE, running).await.is_ok());
+    }
+
+    #[test]
+    fn a_source_that_is_stopped_while_its_failure_is_stored_ends_after_that() {
+        with_one_disk_thread(async {
+            let directory = tempfile::tempdir().unwrap();
+            let supervisor = supervisor(directory.path()).await;
+            let state_dir = supervisor.context().state_dir.path();
+            let (runner, stop) = runner(&supervisor, directory.path());
+            let entry = runner.entry.clone();
+            let mut running = Box::pin(runner.run());
+            let has_failed = || {
+                let registry = &supervisor.context().registry;
+                let report = registry.source(entry.name(), SystemTime::now());
+                report.unwrap().detail.contains("none.wasm")
+            };
+            let failed = timeout(DEADLINE, async {
+                let mut occupant = None;
+                while !has_failed() {
+                    drop(occupant.take());
+                    for _ in 0..TURNS {
+                        yield_now().await;
+                    }
+                    occupant = Some(slow_disk());
+                    assert!(is_waiting(&mut running).await);
+                }
+                occupant.unwrap()
+            });
+            let occupant = failed.await.unwrap();
+            assert!(store::read(state_dir, "acme").unwrap().is_none());
+            assert_stops_after_writing(&mut running, &stop, occupant).await;
+            assert!(store::read(state_dir, "acme").unwrap().is_some());
+        });
+    }
+
+    #[test]
+    fn a_source_that_is_stopped_while_it_takes_over_a_checkpoint_ends_after_that() {
+        with_one_disk_thread(async {
+            let directory = tempfile::tempdir().unwrap();
+            let supervisor = supervisor(directory.path()).await;
+            let state_dir = &supervisor.context().state_dir;
+            let mut former = StoredSource::new("old");
+            former.checkpoint = Some("{}".to_owned());
+            state_dir.store(&former).unwrap();
+            let (runner, stop) = runner(&supervisor, directory.path());
+            let mut running = Box::pin(runner.run());
+            let occupant = slow_disk();
+            for _ in 0..TURNS {
+                assert!(is_waiting(&mut running).await);
+                yield_now().await;
+            }
+            assert_stops_after_writing(&mut running, &stop, occupant).await;
+            let taken_over = state_dir.load("acme").unwrap();
+            assert_eq!(taken_over.checkpoint, former.checkpoint);
+        });
+    }
 
     #[tokio::test]
     async fn a_changed_file_that_no_new_run_has_read_still_counts_as_changed() {
