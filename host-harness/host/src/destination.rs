@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use source_common::delivery::{Delivery, DeliveryError, Reservation, UndeliverableEvent};
@@ -98,12 +98,12 @@ impl fmt::Debug for RequestReporter {
 }
 
 impl RequestObserver for RequestReporter {
-    fn begun(&self) {
-        self.entry.request_begun();
+    fn begun(&self, begun_at: SystemTime) {
+        self.entry.request_begun(begun_at);
     }
 
-    fn ended(&self) {
-        self.entry.request_ended();
+    fn ended(&self, begun_at: SystemTime) {
+        self.entry.request_ended(begun_at);
     }
 
     fn outcome(&self, status: Option<u16>) {

@@ -2,6 +2,7 @@
 //! server reads it. `heartbeat` stores what `status` needs from outside the process.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,10 +102,8 @@ struct EntryState {
     runtime_state: SourceRuntimeState,
     /// Why something of it cannot be stored, by what that is.
     storage_errors: BTreeMap<&'static str, String>,
-    /// How many of its requests have no response yet.
-    pending_requests: usize,
-    /// Since when there are some, or when the last one was answered.
-    unanswered_since: Option<SystemTime>,
+    /// How many of its requests have no response yet, by when they began.
+    pending_requests: BTreeMap<SystemTime, usize>,
 }
 
 impl fmt::Debug for Registry {
@@ -333,8 +332,8 @@ impl Registry {
                 now,
             )
         });
-        let unanswered_request =
-            unanswered_text("a request to the upstream", entry.unanswered_since, now);
+        let oldest_request = entry.pending_requests.keys().next().copied();
+        let unanswered_request = unanswered_text("a request to the upstream", oldest_request, now);
         SourceRuntimeState {
             blocked: blocking_output().or_else(blocking_host),
             unanswered: [unanswered_request, unanswered_delivery]
@@ -368,8 +367,7 @@ impl SourceEntry {
             checkpoint_bytes: None,
             counts_at_start: None,
             storage_errors: BTreeMap::new(),
-            pending_requests: 0,
-            unanswered_since: None,
+            pending_requests: BTreeMap::new(),
             runtime_state: SourceRuntimeState {
                 outputs,
                 run: RunState::Starting,
@@ -456,17 +454,21 @@ impl SourceEntry {
     }
 
     /// Notes a request to the upstream that has no response yet.
-    pub(crate) fn request_begun(&self) {
+    pub(crate) fn request_begun(&self, begun_at: SystemTime) {
         let mut entry = self.lock();
-        entry.pending_requests = entry.pending_requests.saturating_add(1);
-        entry.unanswered_since.get_or_insert_with(SystemTime::now);
+        let count = entry.pending_requests.entry(begun_at).or_default();
+        *count = count.saturating_add(1);
     }
 
-    /// Notes that such a request has a response, or is given up.
-    pub(crate) fn request_ended(&self) {
+    /// Notes that a request that began then has a response, or is given up.
+    pub(crate) fn request_ended(&self, begun_at: SystemTime) {
         let mut entry = self.lock();
-        entry.pending_requests = entry.pending_requests.saturating_sub(1);
-        entry.unanswered_since = (entry.pending_requests > 0).then(SystemTime::now);
+        if let Entry::Occupied(mut count) = entry.pending_requests.entry(begun_at) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// Sets why something of the source, such as `rejected records`, cannot be stored; `None` if the
@@ -565,24 +567,35 @@ mod tests {
         let registry = Registry::new();
         let entry = registry.add_source("acme", Vec::new());
         entry.set_run_state(RunState::Running);
-        let begun = SystemTime::now();
-        let waits = |seconds: u64| {
-            let now = begun + Duration::from_secs(seconds);
-            registry.source("acme", now).unwrap().waits
-        };
-        entry.request_begun();
+        let begun_at = SystemTime::now();
+        let at = |seconds: u64| begun_at + Duration::from_secs(seconds);
+        let waits = |seconds: u64| registry.source("acme", at(seconds)).unwrap().waits;
+        entry.request_begun(at(0));
         assert!(waits(5).is_empty(), "most responses take a moment");
         // Also of the first poll, which has no state yet.
-        let text = "a request to the upstream has had no response since ";
-        assert!(waits(11)[0].starts_with(text), "{:?}", waits(11));
-        entry.request_begun();
-        entry.request_ended();
-        assert_eq!(waits(20).len(), 1, "one of two is left");
+        let oldest = |since: u64| {
+            let since = Time::of(at(since));
+            [format!(
+                "a request to the upstream has had no response since {since}"
+            )]
+        };
+        assert_eq!(waits(11), oldest(0));
         entry.set_paused(Some(PausedBy::Api));
         assert!(waits(20).is_empty());
         entry.set_paused(None);
-        entry.request_ended();
-        assert!(waits(20).is_empty());
+        // Others that begin and end do not hide it.
+        entry.request_begun(at(0));
+        entry.request_begun(at(12));
+        entry.request_begun(at(15));
+        entry.request_ended(at(0));
+        entry.request_ended(at(12));
+        assert_eq!(waits(20), oldest(0));
+        entry.request_ended(at(0));
+        assert!(waits(20).is_empty(), "the last one waits since then only");
+        assert_eq!(waits(25), oldest(15));
+        entry.request_ended(at(15));
+        assert!(waits(30).is_empty());
+        assert!(entry.lock().pending_requests.is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::header::PROXY_AUTHORIZATION;
@@ -65,10 +65,10 @@ type TransmissionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>
 /// Observes the outcomes of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// A request is to be sent. Does nothing by default.
-    fn begun(&self) {}
+    fn begun(&self, _begun_at: SystemTime) {}
 
-    /// A request that had begun has a response, has failed or is given up. Does nothing by default.
-    fn ended(&self) {}
+    /// A request that began then has a response, has failed or is given up. Does nothing by default.
+    fn ended(&self, _begun_at: SystemTime) {}
 
     /// The outcome of a request: the HTTP status of its response, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
@@ -76,21 +76,25 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
 }
 
 /// A request that has begun and not ended, however it ends.
-struct PendingRequest<'a>(Option<&'a Arc<dyn RequestObserver>>);
+struct PendingRequest<'a> {
+    observer: Option<&'a Arc<dyn RequestObserver>>,
+    begun_at: SystemTime,
+}
 
 impl<'a> PendingRequest<'a> {
     fn begin(observer: Option<&'a Arc<dyn RequestObserver>>) -> Self {
+        let begun_at = SystemTime::now();
         if let Some(observer) = observer {
-            observer.begun();
+            observer.begun(begun_at);
         }
-        Self(observer)
+        Self { observer, begun_at }
     }
 }
 
 impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        if let Some(observer) = self.0 {
-            observer.ended();
+        if let Some(observer) = self.observer {
+            observer.ended(self.begun_at);
         }
     }
 }

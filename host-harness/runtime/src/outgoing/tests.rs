@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{Empty, Full};
@@ -91,11 +91,11 @@ async fn a_named_loopback_origin_is_reached() {
 struct PendingCount(AtomicUsize);
 
 impl RequestObserver for PendingCount {
-    fn begun(&self) {
+    fn begun(&self, _: SystemTime) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn ended(&self) {
+    fn ended(&self, _: SystemTime) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
