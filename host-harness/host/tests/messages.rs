@@ -855,6 +855,28 @@ fn every_mistake_is_reported_at_once() {
             ],
         ),
         case(
+            "in names of sources",
+            format!(
+                "[[source]]\nname = \"one\"\nrenamed_from = \"two\"\n[[source]]\nname = \"two\"\n\
+                 renamed_from = \"one\"\n{STDOUT}{STDOUT}"
+            ),
+            &[
+                "host.toml: two outputs of type `stdout`; what they write would be mixed",
+                "host.toml: source `one`: `renamed_from` is `two`, which is a source too; remove that \
+                 one, or leave `renamed_from` out",
+                "host.toml: source `two`: `renamed_from` is `one`, which is a source too; remove that \
+                 one, or leave `renamed_from` out",
+            ],
+        ),
+        case(
+            "in two keys that belong together",
+            source("allow = \"a\"\nallow_only = \"b\"\n", ""),
+            &[
+                "host.toml:3: [[source]] `acme`: `allow` must be a list of strings, not a string",
+                "host.toml:4: [[source]] `acme`: `allow_only` must be a list of strings, not a string",
+            ],
+        ),
+        case(
             "that only the component finds",
             source("", "overlap = \"2 days\"\nstart = \"soon\"\nstreams = []\n"),
             &[

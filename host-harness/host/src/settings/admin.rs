@@ -173,12 +173,16 @@ fn parse_tls(
     };
     let location = "[admin] tls".to_owned();
     let mut section = Section::new(file, location, table).with_lines(lines.table("tls"));
-    let tls = AdminTls {
-        cert_file: section.required_path("cert_file")?,
-        key_file: section.required_path("key_file")?,
-    };
-    section.finish()?;
-    Ok(Some(tls))
+    let mut errors = SettingsErrors::default();
+    let cert_file = errors.ok_or_push(section.required_path("cert_file"));
+    let key_file = errors.ok_or_push(section.required_path("key_file"));
+    errors.ok_or_push(section.finish());
+    let files = cert_file.zip(key_file);
+    let tls = files.map(|(cert_file, key_file)| AdminTls {
+        cert_file,
+        key_file,
+    });
+    errors.into_value(tls).map(Some)
 }
 
 fn parse_detail(section: &mut Section<'_>) -> Result<Option<MetricsDetail>, Failure> {
@@ -239,14 +243,16 @@ mod tests {
     fn every_mistake_is_reported_with_what_to_write() {
         let error = parse(
             "listen = \"127.0.0.1\"\ntoken = \"short\"\nhosts = [\"https://a.test:1\"]\n\
-             metrics_detail = \"sources\"\nlisen = 1\ntls = { cert_file = \"a.pem\" }\n",
+             metrics_detail = \"sources\"\nlisen = 1\ntls = { cert_fiel = \"a.pem\" }\n",
         )
         .unwrap_err();
         let wanted = [
             "host.toml:1: [admin]: `listen` has no port; write \"127.0.0.1:9600\"",
             "`token` has 5 characters",
             "`hosts` has \"https://a.test:1\"",
+            "`cert_file` is missing",
             "`key_file` is missing",
+            "did you mean `cert_file`?",
             "did you mean `source`?",
             "lisen",
         ];

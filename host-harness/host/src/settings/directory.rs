@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
 use source_common::line_numbers::KeyLineNumbers;
-use source_common::section::{Section, file_location};
+use source_common::section::{Section, SettingsErrors, file_location};
 
 use super::{
     FILE_NAME_RULE, FaultySource, InheritedSettings, Settings, SourceSettings, is_file_name,
@@ -56,7 +56,7 @@ impl Settings {
         let names = self.sources.iter().map(|source| source.name.clone());
         let faulty = self.faulty_sources.iter().map(|faulty| faulty.name.clone());
         let names: BTreeSet<String> = names.chain(faulty).collect();
-        let mut main_file_result = Ok(());
+        let mut errors = SettingsErrors::default();
         let (file, faulty) = (&self.file, &mut self.faulty_sources);
         self.sources.retain(|source| {
             let former = source.renamed_from.as_ref();
@@ -65,7 +65,7 @@ impl Settings {
             };
             let failure = source.former_name_in_use(former);
             if source.file == *file {
-                main_file_result = Err(failure);
+                errors.push(failure);
                 return true;
             }
             faulty.push(FaultySource {
@@ -74,7 +74,7 @@ impl Settings {
             });
             false
         });
-        main_file_result
+        errors.into_result()
     }
 
     fn duplicate_name(&self, path: &Path, name: &str) -> Failure {

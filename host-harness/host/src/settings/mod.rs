@@ -648,7 +648,12 @@ fn parse_source_keys(
 }
 
 fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
-    match (section.strings("allow")?, section.strings("allow_only")?) {
+    // Both are read before either is refused: a key that was not read would count as unknown.
+    let (allow, allow_only) = (section.strings("allow"), section.strings("allow_only"));
+    let mut errors = SettingsErrors::default();
+    let (allow, allow_only) = (errors.ok_or_push(allow), errors.ok_or_push(allow_only));
+    errors.into_result()?;
+    match (allow.flatten(), allow_only.flatten()) {
         (None, None) => Ok(AllowSetting::default()),
         (Some(entries), None) => Ok(AllowSetting::Extend(entries)),
         (None, Some(entries)) => Ok(AllowSetting::Replace(entries)),
