@@ -242,6 +242,8 @@ pub fn to_json_line(source: &str, record: &RejectedRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use http_body_util::{BodyExt, Empty};
     use hyper::body::Incoming;
@@ -252,10 +254,14 @@ mod tests {
     use serde_json::Value;
     use source_runtime::store::State;
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::registry::Registry;
     use crate::report::RunState;
+
+    /// How long a test waits for what takes milliseconds.
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     fn record(original: &[u8]) -> RejectedRecord {
         RejectedRecord {
@@ -432,10 +438,13 @@ mod tests {
             sink.store_rejected("acme", "test", &[record(b"a")]).await
         });
         let report = || registry.report(SystemTime::now());
-        while report().sources[0].state != State::Blocked {
-            assert!(!storing.is_finished(), "it waits");
-            tokio::task::yield_now().await;
-        }
+        let blocked = timeout(DEADLINE, async {
+            while report().sources[0].state != State::Blocked {
+                assert!(!storing.is_finished(), "it waits");
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(blocked.await.is_ok(), "{:?}", report().sources);
         let detail = &report().sources[0].detail;
         assert!(
             detail.starts_with(

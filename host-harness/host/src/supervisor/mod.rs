@@ -876,9 +876,12 @@ mod tests {
         add(&supervisor);
         assert!(is_suspended(&supervisor), "before its task has noticed");
         supervisor.apply(SourceChange::Remove("acme".to_owned()));
-        while supervisor.shared.phase("acme").is_some() {
-            tokio::task::yield_now().await;
-        }
+        let forgotten = timeout(STOP_MAX, async {
+            while supervisor.shared.phase("acme").is_some() {
+                tokio::task::yield_now().await;
+            }
+        });
+        forgotten.await.unwrap();
         add(&supervisor);
         assert!(is_suspended(&supervisor));
         drop(suspension);
