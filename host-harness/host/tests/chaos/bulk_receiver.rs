@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
@@ -12,7 +13,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::http_receiver::{HttpResult, HttpServer, text_response};
+use crate::http_receiver::{HttpResult, HttpServer, half_response, text_response};
 use crate::receiver::{ReceiverState, Treatment};
 
 /// One request in this many is refused in part.
@@ -91,13 +92,12 @@ async fn respond(
         }
     }
     let answered = store.lock().unwrap().store_events(&body, &state);
-    if matches!(
-        treatment,
-        Treatment::RespondHalf | Treatment::AcceptAndReset
-    ) {
-        return reset();
+    let answered = Bytes::from(answered.to_string());
+    match treatment {
+        Treatment::AcceptAndReset => reset(),
+        Treatment::RespondHalf => Ok(half_response(200, &answered)),
+        _ => Ok(text_response(200, answered)),
     }
-    Ok(text_response(200, answered.to_string()))
 }
 
 impl Store {

@@ -100,6 +100,25 @@ async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
     }
 }
 
+/// None of it counts, although the receiver has the events: they come again.
+#[tokio::test]
+async fn a_response_that_ends_within_its_body_accepts_nothing() {
+    for kind in ["elasticsearch", "http", "otlp", "splunk"] {
+        let receiver = HttpReceiver::start().await;
+        receiver.state.script([Treatment::RespondHalf]);
+        let mut output = open(&receiver.settings(kind, "connections = 1")).await;
+        let test_delivery = TestDelivery::new(0..2);
+        let error = accept(&mut *output, &test_delivery).await.unwrap_err();
+        let reason = "end of file before message length reached";
+        assert!(
+            matches!(&error, OutputError::Retry(said) if said.contains(reason)),
+            "{kind}: {error:?}"
+        );
+        accept(&mut *output, &test_delivery).await.unwrap();
+        assert_eq!(receiver.state.numbers(), [0, 1, 0, 1], "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn half_a_bulk_response_accepts_half_of_the_events() {
     let receiver = HttpReceiver::start().await;

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -72,7 +73,10 @@ pub(crate) struct HttpServer {
 type Handler = dyn Fn(Request<Incoming>) -> BoxFuture<'static, HttpResult> + Send + Sync;
 
 /// An error resets the connection.
-pub(crate) type HttpResult = io::Result<Response<Full<Bytes>>>;
+pub(crate) type HttpResult = io::Result<Response<ResponseBody>>;
+
+/// The body of a response. An error resets the connection within it.
+pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
 impl HttpServer {
     pub(crate) async fn start(
@@ -141,12 +145,14 @@ async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let body = decompress(encoding.as_deref(), &body);
     state.wait_until_released().await;
-    match state.next_treatment() {
-        Treatment::Accept => {}
+    let treatment = state.next_treatment();
+    let is_cut = matches!(treatment, Treatment::RespondHalf);
+    match treatment {
+        Treatment::Accept | Treatment::RespondHalf => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
         Treatment::Refuse => return Ok(text_response(500, "no")),
         Treatment::ResetMidRequest | Treatment::Reset => return reset(),
-        Treatment::RespondHalf | Treatment::AcceptAndReset => {
+        Treatment::AcceptAndReset => {
             state.record_accepted(events(&path, &kind, &body));
             return reset();
         }
@@ -165,12 +171,17 @@ async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult
     }
     let created = created(&events);
     state.record_accepted(events);
-    Ok(match path.as_str() {
-        "/_bulk" => text_response(200, created),
-        "/services/collector/event" => text_response(200, "{\"text\":\"Success\",\"code\":0}"),
+    let (status, text) = match path.as_str() {
+        "/_bulk" => (200, Bytes::from(created)),
+        "/services/collector/event" => (200, "{\"text\":\"Success\",\"code\":0}".into()),
         // As Fluent Bit: 201, and nothing in it.
-        "/v1/logs" => text_response(201, ""),
-        _ => text_response(200, ""),
+        "/v1/logs" => (201, Bytes::new()),
+        _ => (200, Bytes::new()),
+    };
+    Ok(if is_cut {
+        half_response(status, &text)
+    } else {
+        text_response(status, text)
     })
 }
 
@@ -183,8 +194,29 @@ fn created(events: &[Value]) -> String {
     json!({ "took": 1, "errors": false, "items": items }).to_string()
 }
 
-pub(crate) fn text_response(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
+pub(crate) fn text_response(status: u16, text: impl Into<Bytes>) -> Response<ResponseBody> {
+    let body = Full::new(text.into());
+    response(status, body.map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Returns a response whose connection is reset after its head and half of its body. Where it has no
+/// body, its head announces one.
+pub(crate) fn half_response(status: u16, text: &Bytes) -> Response<ResponseBody> {
+    let half = text.slice(..text.len() / 2);
+    let reset = async {
+        // Has what precedes it sent first.
+        tokio::task::yield_now().await;
+        Err(io::Error::other("reset"))
+    };
+    let frames = stream::iter([Ok(Frame::data(half))]).chain(stream::once(reset));
+    let mut response = response(status, StreamBody::new(frames).boxed_unsync());
+    let length = text.len().max(1).into();
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+fn response(status: u16, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
     *response.status_mut() = status.try_into().unwrap();
     response
 }

@@ -325,7 +325,10 @@ impl<P: ReceiverProtocol> HttpWorker<P> {
         let body = match limited.collect().await {
             Ok(body) => Some(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => None,
-            Err(error) => return Err(SendError::Retry(format!("{name}: {error}").into())),
+            Err(error) => {
+                let reason = format!("{name}: {}", error_chain(&*error));
+                return Err(SendError::Retry(reason.into()));
+            }
         };
         Ok((head.status, head.headers, body))
     }
