@@ -392,44 +392,99 @@ fn the_page_of_settings_names_every_setting_of_the_component() {
     }
 }
 
+/// Returns the names of the functions and closures of the code that read the key they are passed.
+fn key_readers(code: &str) -> impl Iterator<Item = &str> {
+    let functions = code.split("fn ").skip(1).filter(|function| {
+        let signature = function.split('{').next().unwrap();
+        signature.contains("key: &'static str")
+    });
+    let closures = code.split("let mut ").skip(1);
+    let closures = closures.filter(|rest| {
+        let (_, assigned) = rest.split_once(" = ").unwrap_or_default();
+        assigned.starts_with("|key")
+    });
+    let is_part = |one: char| one.is_alphanumeric() || one == '_';
+    functions
+        .chain(closures)
+        .map(move |rest| rest.split(|one| !is_part(one)).next().unwrap())
+}
+
+/// Returns the keys that calls of these readers pass: a literal or a constant, which may follow the
+/// section.
+fn keys_read<'a>(code: &'a str, readers: &BTreeSet<&str>) -> BTreeSet<&'a str> {
+    let literal = |text: &'a str| text.strip_prefix('"')?.strip_suffix('"');
+    let value_of = |argument: &'a str| {
+        let constant = format!("const {argument}: &str = \"");
+        let constant = || Some(code.split_once(&constant)?.1.split('"').next().unwrap());
+        literal(argument).or_else(constant)
+    };
+    let is_part = |one: char| one.is_alphanumeric() || one == '_';
+    let mut keys = BTreeSet::new();
+    for (open, _) in code.match_indices('(') {
+        let called = code[..open].rsplit(|one| !is_part(one)).next().unwrap();
+        let arguments = code[open + 1..].split([')', '(']).next().unwrap();
+        if readers.contains(called) {
+            let mut arguments = arguments.split(',').map(str::trim).take(2);
+            keys.extend(arguments.find_map(value_of));
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_way_to_read_a_key_is_found() {
+    let code = r#"
+        const TLS: &str = "tls";
+        pub fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, Failure> {
+            self.string(key)
+        }
+        fn count<T>(
+            section: &mut Section<'_>,
+            key: &'static str,
+            default: &str,
+        ) -> Result<T, Failure> {
+            let tls = root.path(TLS)?;
+            let mut number = |key, range| errors.ok_or_push(section.count(key, range)).flatten();
+            let most = number("max_events", 1..=5);
+            section.error("not read", "is missing");
+            section
+                .path(
+                    "ca_file",
+                )
+        }
+        fn all() {
+            count(&mut section, "replicas", DEFAULT);
+            section.discount("other")
+        }
+    "#;
+    let readers: BTreeSet<&str> = key_readers(code).collect();
+    assert_eq!(readers, BTreeSet::from(["count", "number", "path"]));
+    let keys = keys_read(code, &readers);
+    let wanted = ["ca_file", "max_events", "replicas", "tls"];
+    assert_eq!(keys, BTreeSet::from(wanted));
+}
+
 #[test]
 fn every_key_of_the_settings_file_is_documented() {
     let pages = ["docs/admin.md", "docs/settings.md", "docs/outputs.md"]
         .map(|name| fs::read_to_string(root().join(name)).unwrap())
         .join("\n");
-    let mut sources = Vec::new();
-    files(&root().join("host-harness/outputs/src"), "rs", &mut sources);
-    files(
-        &root().join("host-harness/host/src/settings"),
-        "rs",
-        &mut sources,
-    );
-    let readers = [
-        "string",
-        "required_string",
-        "strings",
-        "number",
-        "boolean",
-        "secret",
-        "reloadable_secret",
-        "table",
-        "duration",
-    ];
-    let mut keys = BTreeSet::new();
-    for path in sources {
-        if path.display().to_string().contains("tests") {
-            continue;
-        }
-        let code = fs::read_to_string(&path).unwrap();
-        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for reader in readers {
-            let call = format!("ection.{reader}(\"");
-            let found = code.split(&call).skip(1);
-            keys.extend(found.map(|rest| rest.split('"').next().unwrap().to_owned()));
-        }
+    let mut sources = vec![root().join("host-harness/common/src/section.rs")];
+    for folder in ["host-harness/outputs/src", "host-harness/host/src/settings"] {
+        files(&root().join(folder), "rs", &mut sources);
     }
-    assert!(keys.len() > 30, "{keys:?}");
-    let missing: Vec<&String> = keys.iter().filter(|key| !mentions(&pages, key)).collect();
+    sources.retain(|path| !path.display().to_string().contains("tests"));
+    let codes = sources.iter().map(|path| {
+        let code = fs::read_to_string(path).unwrap();
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        code.to_owned()
+    });
+    let codes: Vec<String> = codes.collect();
+    let readers: BTreeSet<&str> = codes.iter().flat_map(|code| key_readers(code)).collect();
+    let keys = codes.iter().flat_map(|code| keys_read(code, &readers));
+    let keys: BTreeSet<&str> = keys.collect();
+    assert!(keys.len() > 60, "{keys:?}");
+    let missing: Vec<&&str> = keys.iter().filter(|key| !mentions(&pages, key)).collect();
     assert!(
         missing.is_empty(),
         "in neither docs/admin.md, docs/settings.md nor docs/outputs.md: {missing:?}"
