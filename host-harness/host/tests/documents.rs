@@ -321,8 +321,7 @@ fn every_error_code_that_is_mapped_has_an_entry() {
     for code in codes {
         assert!(page.contains(code), "docs/troubleshooting.md: {code}");
     }
-    let (_, remedies) = code_after(&code, "fn credentials_advice(");
-    for remedy in remedies {
+    for remedy in literals_in_function(&code, "fn credentials_advice(") {
         let remedy = remedy.trim_start_matches("; ");
         assert!(
             page.contains(&remedy.to_lowercase()),
@@ -331,12 +330,12 @@ fn every_error_code_that_is_mapped_has_an_entry() {
     }
 }
 
-/// The code after a place, and the literals up to the end of the function.
-fn code_after<'a>(code: &'a str, place: &str) -> (&'a str, Vec<&'a str>) {
-    let (_, rest) = code.split_once(place).unwrap();
+/// Returns the literals of several words in a function.
+fn literals_in_function<'a>(code: &'a str, function: &str) -> Vec<&'a str> {
+    let (_, rest) = code.split_once(function).unwrap();
     let (body, _) = rest.split_once("\n}\n").unwrap();
     let literals = body.split('"').skip(1).step_by(2);
-    (rest, literals.filter(|text| text.contains(' ')).collect())
+    literals.filter(|text| text.contains(' ')).collect()
 }
 
 #[test]
