@@ -26,7 +26,8 @@ pub(crate) struct CheckReport {
     pub(crate) source: String,
     /// When the test started.
     pub(crate) at: Time,
-    /// Whether every stream can be read, apart from unselected ones without permission.
+    /// Whether no stream fails: every one can be read, is only throttled, or was not selected and is not
+    /// permitted.
     pub(crate) successful: bool,
     /// Why no stream was tested; otherwise empty.
     pub(crate) detail: String,

@@ -264,7 +264,7 @@ mod tests {
             ),
             "{lines:?}"
         );
-        // Its record was moved away, another one came.
+        // Its stored state was moved away, and a new one began.
         update(&registry, "acme", 10, 3, State::Waiting);
         update(&registry, "beta", 70, 3, State::Active);
         let lines = summarizer.lines(&registry, at(3));

@@ -190,7 +190,7 @@ impl LogFile {
     }
 }
 
-/// One event of the log, written in one piece.
+/// Writes one line of the log.
 struct LogWriter<'a> {
     file: Option<&'a LogFile>,
 }
@@ -236,7 +236,7 @@ pub(crate) async fn reopen_at_signal() -> io::Result<()> {
 
     let mut signals = signal(SignalKind::user_defined1())?;
     while signals.recv().await.is_some() {
-        // Where only warnings are logged, the line is not written.
+        // Reopened here, because the line below is filtered out where only warnings are logged.
         if let Some(file) = LOG_FILE.get() {
             drop(file.reopen_if_moved());
         }

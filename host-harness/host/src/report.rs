@@ -111,7 +111,8 @@ pub struct FleetHostStatus {
     pub taken: u64,
     /// Leases that ended before the work did.
     pub expired: u64,
-    /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
+    /// Leases that this host gave up before it claimed the tenant, because they had expired or a later
+    /// lease existed.
     pub fenced: u64,
     /// The longest delay with which this host recently took a due tenant.
     pub late_seconds: u64,
@@ -157,7 +158,8 @@ pub struct FleetHostReport {
     pub taken: u64,
     /// Leases that ended before the work did.
     pub expired: u64,
-    /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
+    /// Leases that this host gave up before it claimed the tenant, because they had expired or a later
+    /// lease existed.
     pub fenced: u64,
     /// The longest delay with which this host recently took a due tenant.
     pub late_ms: u64,

@@ -55,16 +55,16 @@ pub async fn prepare(
     build_source(&component, source, resolved, access)
 }
 
-/// Prepares a source with the present values that its settings refer to; `None` if these have not
-/// changed.
+/// Prepares a source with the present values that its settings refer to; `None` if they result in
+/// `current_settings`, those that it has now.
 pub(crate) async fn prepare_if_changed(
     components: &ComponentLoader,
     source: &SourceSettings,
     access: NetworkAccess,
-    current: &Secret,
+    current_settings: &Secret,
 ) -> Result<Option<Source>, Failure> {
     let (component, resolved) = load(components, source).await?;
-    if resolved.json == *current {
+    if resolved.json == *current_settings {
         return Ok(None);
     }
     build_source(&component, source, resolved, access).map(Some)

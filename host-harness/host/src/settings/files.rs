@@ -245,7 +245,7 @@ impl WrittenFiles {
         source.file != self.settings_file
     }
 
-    /// Returns the files that the host itself writes.
+    /// Returns the files of the host that no output may write to.
     fn host_files<'a>(&self, sources: &[&'a SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
             writer: "the settings".to_owned(),

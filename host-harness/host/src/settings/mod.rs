@@ -75,7 +75,7 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The fleet whose tenants are the sources, where this host is one of several.
     pub fleet: Option<FleetSettings>,
-    /// The settings that a running host does not apply when they change.
+    /// The settings that a running host does not apply when they change, except `proxy`.
     pub restart_only: RestartOnlySettings,
 }
 
@@ -112,7 +112,8 @@ pub struct OutputSettings {
     pub config: Box<dyn OutputConfig>,
 }
 
-/// The settings that are read once, at the start of a run: all except the sources.
+/// The settings file without `source` and `sources_dir`. A change of these keys needs a restart, except
+/// that sources use a new `proxy` at once.
 #[derive(Clone, Default, PartialEq)]
 pub struct RestartOnlySettings(toml::Table);
 
@@ -186,8 +187,8 @@ pub struct SourceSettings {
 }
 
 impl SourceSettings {
-    /// Returns whether the source would run the same way with both settings. Ignores the name and
-    /// whether it is paused.
+    /// Returns whether the source would run the same way with both settings. Ignores the name, the
+    /// former name and whether it is paused.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
         let Self {

@@ -186,7 +186,7 @@ fn directory(files: &SettingsFiles, loaded: &LoadedSettings) -> Result<PathBuf, 
     loaded.sources_dir.clone().ok_or_else(|| {
         ControlError::Conflict(format!(
             "{} has no `sources_dir`, where a source would be written; make a directory, set \
-             `sources_dir` to it, and restart source-host",
+             `sources_dir` to it, and reload source-host",
             files.main_file().display()
         ))
     })

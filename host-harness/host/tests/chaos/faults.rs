@@ -78,7 +78,7 @@ const RESPONSES: [NamedEffect; 14] = [
     ("no response", || Effect::CloseBeforeHeaders),
     ("a reset in the body", || Effect::CloseMidBody),
     ("a late response", || Effect::Stall { ms: 900 }),
-    ("a body that rests", || Effect::StallMidBody { ms: 700 }),
+    ("a body that stalls", || Effect::StallMidBody { ms: 700 }),
 ];
 
 /// What a call of the API can be answered with.
