@@ -93,11 +93,14 @@ async fn respond(
     }
     let answered = store.lock().unwrap().store_events(&body, &state);
     let answered = Bytes::from(answered.to_string());
-    match treatment {
-        Treatment::AcceptAndReset => reset(),
-        Treatment::RespondHalf => Ok(half_response(200, &answered)),
-        _ => Ok(text_response(200, answered)),
+    if matches!(treatment, Treatment::AcceptAndReset) {
+        return reset();
     }
+    Ok(if matches!(treatment, Treatment::RespondHalf) {
+        half_response(200, &answered)
+    } else {
+        text_response(200, answered)
+    })
 }
 
 impl Store {
