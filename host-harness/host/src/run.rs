@@ -27,7 +27,7 @@ use crate::settings::{CACHE_DIR, Settings};
 use crate::source;
 pub use crate::supervisor::SourceSummary;
 use crate::supervisor::{
-    FileControl, HostContext, STDOUT_CLOSED, SettingsFiles, SettingsWatch, StartupTracker,
+    FileControl, HostContext, STDOUT_CLOSED, SettingsProvider, SettingsWatch, StartupTracker,
     Supervisor, report_unlogged_failures,
 };
 
@@ -129,18 +129,18 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         shutdown_trigger: options.shutdown_trigger.clone(),
         shutdown: options.shutdown.clone(),
     })?;
-    let files = SettingsFiles::new(supervisor.clone(), &settings);
+    let provider = SettingsProvider::new(supervisor.clone(), &settings);
     let admin = admin.map(|server| {
         server.start(AdminContext {
             registry: registry.clone(),
-            control: Some(Arc::new(FileControl::new(Arc::clone(&files)))),
+            control: Some(Arc::new(FileControl::new(Arc::clone(&provider)))),
             components,
             settings_file: settings.file.clone(),
             state_dir: state_dir.path().to_owned(),
         })
     });
     // Moved, because the settings of thousands of sources would be in memory twice.
-    files.start(
+    provider.start(
         mem::take(&mut settings.sources),
         mem::take(&mut settings.faulty_sources),
     );
@@ -154,10 +154,10 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     let mut changes = JoinSet::new();
     if let Some(requests) = options.reload {
         let watch = match options.watch_since {
-            Some(read_at) => Some(SettingsWatch::new(Arc::clone(&files), read_at).await?),
+            Some(read_at) => Some(SettingsWatch::new(Arc::clone(&provider), read_at).await?),
             None => None,
         };
-        changes.spawn(reload_on(requests, watch, files));
+        changes.spawn(reload_on(requests, watch, provider));
     }
     let mut shutdown = options.shutdown.clone();
     tokio::select! {
@@ -185,7 +185,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
 async fn reload_on(
     requests: Arc<Notify>,
     mut watch: Option<SettingsWatch>,
-    files: Arc<SettingsFiles>,
+    provider: Arc<SettingsProvider>,
 ) {
     loop {
         if let Some(watch) = &mut watch {
@@ -198,7 +198,7 @@ async fn reload_on(
             requests.notified().await;
         }
         service_manager::notify(&Notification::Reloading);
-        files.reload().await;
+        provider.reload().await;
         service_manager::notify(&Notification::Ready);
         if let Some(watch) = &mut watch {
             watch.end_reading().await;

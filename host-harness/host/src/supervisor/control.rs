@@ -12,7 +12,7 @@ use source_common::exit::Failure;
 use source_common::line_numbers::KeyLineNumbers;
 use tokio::task::spawn_blocking;
 
-use super::files::{LoadedSettings, SettingsFiles};
+use super::files::{LoadedSettings, SettingsProvider};
 use super::{RunSettings, SourceChange};
 use crate::admin::{Control, ControlError};
 use crate::connection_check::test_connection;
@@ -27,25 +27,25 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Changes the sources of a host whose settings are in files.
 pub(crate) struct FileControl {
-    files: Arc<SettingsFiles>,
+    provider: Arc<SettingsProvider>,
 }
 
 impl FileControl {
-    pub(crate) fn new(files: Arc<SettingsFiles>) -> Self {
-        Self { files }
+    pub(crate) fn new(provider: Arc<SettingsProvider>) -> Self {
+        Self { provider }
     }
 }
 
 #[async_trait]
 impl Control for FileControl {
     async fn pause(&self, source: &str) -> Result<(), ControlError> {
-        let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { set_pause(&files, &name, true).await }).await
+        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
+        run_uncancelled(async move { set_pause(&provider, &name, true).await }).await
     }
 
     async fn resume(&self, source: &str) -> Result<(), ControlError> {
-        let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { set_pause(&files, &name, false).await }).await
+        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
+        run_uncancelled(async move { set_pause(&provider, &name, false).await }).await
     }
 
     async fn reset(
@@ -54,36 +54,36 @@ impl Control for FileControl {
         streams: &[String],
         from_ms: i64,
     ) -> Result<(), ControlError> {
-        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
         let streams = streams.to_vec();
-        run_uncancelled(async move { reset(&files, &name, &streams, from_ms).await }).await
+        run_uncancelled(async move { reset(&provider, &name, &streams, from_ms).await }).await
     }
 
     async fn check(&self, source: &str) -> Result<Value, ControlError> {
-        let run_settings = usable_settings(&self.files, source)?;
-        let components = &self.files.supervisor().context().components;
+        let run_settings = usable_settings(&self.provider, source)?;
+        let components = &self.provider.supervisor().context().components;
         let report = test_connection(components, &run_settings.settings).await;
         serde_json::to_value(report).map_err(|error| ControlError::Failed(error.to_string()))
     }
 
     async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
-        let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { put(&files, &name, body).await }).await
+        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
+        run_uncancelled(async move { put(&provider, &name, body).await }).await
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
-        let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        run_uncancelled(async move { delete(&files, &name).await }).await
+        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
+        run_uncancelled(async move { delete(&provider, &name).await }).await
     }
 
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
-        match self.files.supervisor().run_settings(source) {
+        match self.provider.supervisor().run_settings(source) {
             None => Err(no_source(source)),
             Some(Ok(run_settings)) => Ok(run_settings.settings.file.clone()),
             Some(Err(_)) => {
-                let loaded = self.files.lock().await;
+                let loaded = self.provider.lock().await;
                 if loaded.main_file_sources.contains(source) {
-                    return Ok(self.files.main_file().to_owned());
+                    return Ok(self.provider.main_file().to_owned());
                 }
                 let directory = loaded.sources_dir.as_ref();
                 directory
@@ -109,8 +109,11 @@ fn no_source(name: &str) -> ControlError {
 }
 
 /// Returns the settings that a source runs with, or would run with.
-fn usable_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, ControlError> {
-    match files.supervisor().run_settings(name) {
+fn usable_settings(
+    provider: &SettingsProvider,
+    name: &str,
+) -> Result<Arc<RunSettings>, ControlError> {
+    match provider.supervisor().run_settings(name) {
         None => Err(no_source(name)),
         Some(Ok(run_settings)) => Ok(run_settings),
         Some(Err(failure)) => Err(ControlError::Conflict(format!(
@@ -119,8 +122,12 @@ fn usable_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>
     }
 }
 
-async fn set_pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(), ControlError> {
-    let supervisor = files.supervisor();
+async fn set_pause(
+    provider: &SettingsProvider,
+    name: &str,
+    is_paused: bool,
+) -> Result<(), ControlError> {
+    let supervisor = provider.supervisor();
     let run_settings = supervisor
         .run_settings(name)
         .ok_or_else(|| no_source(name))?;
@@ -145,13 +152,13 @@ async fn set_pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result
 }
 
 async fn reset(
-    files: &SettingsFiles,
+    provider: &SettingsProvider,
     name: &str,
     streams: &[String],
     from_ms: i64,
 ) -> Result<(), ControlError> {
-    usable_settings(files, name)?;
-    let supervisor = files.supervisor();
+    usable_settings(provider, name)?;
+    let supervisor = provider.supervisor();
     // Otherwise another reset of the source could change the checkpoint that is read here.
     let suspension = supervisor.suspend(name, STOP_MAX).await;
     let _suspension = suspension.map_err(|_| {
@@ -160,7 +167,7 @@ async fn reset(
         ))
     })?;
     // It may have been changed or removed meanwhile.
-    let run_settings = usable_settings(files, name)?;
+    let run_settings = usable_settings(provider, name)?;
     let context = supervisor.context();
     let components = &context.components;
     let rewound = rewind(
@@ -182,44 +189,51 @@ async fn reset(
 }
 
 /// Returns the directory for sources of the API.
-fn directory(files: &SettingsFiles, loaded: &LoadedSettings) -> Result<PathBuf, ControlError> {
+fn directory(
+    provider: &SettingsProvider,
+    loaded: &LoadedSettings,
+) -> Result<PathBuf, ControlError> {
     loaded.sources_dir.clone().ok_or_else(|| {
         ControlError::Conflict(format!(
             "{} has no `sources_dir`, where a source would be written; make a directory, set \
              `sources_dir` to it, and reload source-host",
-            files.main_file().display()
+            provider.main_file().display()
         ))
     })
 }
 
 /// Refuses to change a source that the settings file describes.
 fn refuse_main_file_source(
-    files: &SettingsFiles,
+    provider: &SettingsProvider,
     loaded: &LoadedSettings,
     name: &str,
 ) -> Result<(), ControlError> {
     if loaded.main_file_sources.contains(name) {
         return Err(ControlError::Conflict(format!(
             "source {name:?} is in {}; change it there, then reload source-host",
-            files.main_file().display()
+            provider.main_file().display()
         )));
     }
     Ok(())
 }
 
-async fn put(files: &Arc<SettingsFiles>, name: &str, body: Value) -> Result<(), ControlError> {
+async fn put(
+    provider: &Arc<SettingsProvider>,
+    name: &str,
+    body: Value,
+) -> Result<(), ControlError> {
     check_source_name(name).map_err(|reason| {
         ControlError::Invalid(vec![format!(
             "the name of a source {reason}; it is {name:?}"
         )])
     })?;
-    let loaded = files.lock().await;
-    let directory = directory(files, &loaded)?;
-    refuse_main_file_source(files, &loaded, name)?;
-    let inherited = files.inherited(&loaded);
+    let loaded = provider.lock().await;
+    let directory = directory(provider, &loaded)?;
+    refuse_main_file_source(provider, &loaded, name)?;
+    let inherited = provider.inherited(&loaded);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
-    let is_secret = secret_predicate(files, name).await?;
+    let is_secret = secret_predicate(provider, name).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
         .map_err(|error| ControlError::Failed(error.to_string()))?
@@ -228,11 +242,11 @@ async fn put(files: &Arc<SettingsFiles>, name: &str, body: Value) -> Result<(), 
     let settings =
         SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
-    files
+    provider
         .refuse_conflicts_with_others(&settings)
         .await
         .map_err(invalid)?;
-    files.validate(&settings).await.map_err(invalid)?;
+    provider.validate(&settings).await.map_err(invalid)?;
     write(draft).await.map_err(|error| {
         ControlError::Failed(format!(
             "{}: cannot be written: {error}; fix that, then save again",
@@ -242,7 +256,7 @@ async fn put(files: &Arc<SettingsFiles>, name: &str, body: Value) -> Result<(), 
     // As it will be read from now on, with references in place of secrets.
     let written = read_source_file(&path, name, &inherited);
     let settings = written.map_err(|failure| ControlError::Failed(failure.message))?;
-    files
+    provider
         .supervisor()
         .apply(SourceChange::Set(Box::new(settings)));
     Ok(())
@@ -259,10 +273,16 @@ async fn write(draft: Draft) -> std::io::Result<()> {
 type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Returns a function that reports whether a setting of the component of a source is secret.
-async fn secret_predicate(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
-    let run_settings = files.supervisor().run_settings(name).and_then(Result::ok);
+async fn secret_predicate(
+    provider: &SettingsProvider,
+    name: &str,
+) -> Result<IsSecret, ControlError> {
+    let run_settings = provider
+        .supervisor()
+        .run_settings(name)
+        .and_then(Result::ok);
     let component = run_settings.and_then(|run_settings| run_settings.settings.component.clone());
-    let components = &files.supervisor().context().components;
+    let components = &provider.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
         .get(&component_location(component.as_deref()))
@@ -275,14 +295,14 @@ async fn secret_predicate(files: &SettingsFiles, name: &str) -> Result<IsSecret,
     }))
 }
 
-async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
-    let supervisor = files.supervisor();
+async fn delete(provider: &SettingsProvider, name: &str) -> Result<(), ControlError> {
+    let supervisor = provider.supervisor();
     if supervisor.run_settings(name).is_none() {
         return Err(no_source(name));
     }
-    let loaded = files.lock().await;
-    refuse_main_file_source(files, &loaded, name)?;
-    let file = SourceFile::new(&directory(files, &loaded)?, name);
+    let loaded = provider.lock().await;
+    refuse_main_file_source(provider, &loaded, name)?;
+    let file = SourceFile::new(&directory(provider, &loaded)?, name);
     let path = file.path().to_owned();
     let removed = source_common::disk::blocking(move || file.remove()).await;
     removed.map_err(|error| {

@@ -18,8 +18,8 @@ use crate::settings::{
 };
 use crate::source;
 
-/// The settings files, and the supervisor that they are applied to.
-pub(crate) struct SettingsFiles {
+/// Reads the settings files, and applies them to the supervisor.
+pub(crate) struct SettingsProvider {
     supervisor: Supervisor,
     /// The settings file.
     file: PathBuf,
@@ -77,8 +77,8 @@ fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
     files.collect()
 }
 
-impl SettingsFiles {
-    /// Creates the files of settings that were read.
+impl SettingsProvider {
+    /// Creates a provider of settings that were read.
     pub(crate) fn new(supervisor: Supervisor, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             supervisor,
@@ -229,12 +229,12 @@ impl SettingsFiles {
             .filter(|other| other.settings.name != settings.name);
         let others: Vec<Arc<RunSettings>> = others.collect();
         let names = self.supervisor.names();
-        let (files, settings) = (Arc::clone(self), settings.clone());
+        let (provider, settings) = (Arc::clone(self), settings.clone());
         // It reads the metadata of files of every source.
         let checked = spawn_blocking(move || {
             let others: Vec<&SourceSettings> = others.iter().map(|other| &other.settings).collect();
             settings.refuse_conflicting_names(&names, &others)?;
-            files.written.refuse_files_shared_by(&settings, &others)
+            provider.written.refuse_files_shared_by(&settings, &others)
         });
         let checked = checked.await;
         checked.unwrap_or_else(|error| Err(Failure::failed(error.to_string())))

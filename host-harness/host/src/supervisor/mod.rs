@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tracing::{Level, error, event_enabled, info, warn};
 
 pub(crate) use self::control::FileControl;
-pub(crate) use self::files::SettingsFiles;
+pub(crate) use self::files::SettingsProvider;
 use self::pauses::Pauses;
 pub(crate) use self::settings_watch::SettingsWatch;
 pub(crate) use self::start::StartupTracker;
@@ -932,29 +932,29 @@ mod tests {
         let file = directory.path().join("host.toml");
         let source = |name: &str| directory.path().join("sources").join(name);
         let pauses = &supervisor.shared.pauses;
-        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
         pauses.set("old", true).unwrap();
         fs::write(source("old.toml"), "").unwrap();
-        files.reload().await;
+        provider.reload().await;
         fs::remove_file(source("old.toml")).unwrap();
         let text = "renamed_from = \"old\"\nenabeld = true\n";
         fs::write(source("new.toml"), text).unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(pauses.contains("old"));
         fs::write(source("new.toml"), "renamed_from = \"old\"\n").unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(pauses.contains("new") && !pauses.contains("old"));
 
         // The other order of a rename: the new file, then the removal of the old one.
         fs::write(source("last.toml"), "renamed_from = \"new\"\n").unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(pauses.contains("new"));
         fs::remove_file(source("new.toml")).unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(pauses.contains("last") && !pauses.contains("new"));
 
         fs::remove_file(source("last.toml")).unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(!pauses.contains("last"));
     }
 
@@ -963,14 +963,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         let file = directory.path().join("host.toml");
-        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
         // An output that the run does not have.
         let more = "[[output]]\nname = \"new\"\ntype = \"file\"\npath = \"new.ndjson\"\n\
                     [[source]]\nname = \"main\"\noutputs = [\"new\"]\n";
         fs::write(&file, format!("{HOST}{more}")).unwrap();
-        files.reload().await;
+        provider.reload().await;
         assert!(supervisor.run_settings("main").unwrap().is_err());
-        let control = FileControl::new(files);
+        let control = FileControl::new(provider);
         let put = control.put("main", json!({})).await;
         for refused in [put, control.delete("main").await] {
             let Err(ControlError::Conflict(text)) = &refused else {
@@ -988,8 +988,9 @@ mod tests {
         let supervisor = supervisor(directory.path()).await;
         let host_file = directory.path().join("host.toml");
         let source_file = directory.path().join("sources/acme.toml");
-        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&host_file).unwrap());
-        let control = FileControl::new(Arc::clone(&files));
+        let provider =
+            SettingsProvider::new(supervisor.clone(), &Settings::read(&host_file).unwrap());
+        let control = FileControl::new(Arc::clone(&provider));
         for (file, text, reason) in [
             (&source_file, "enabeld = true", "unknown key `enabeld`"),
             (&source_file, "alow = []", "unknown key `alow`"),
@@ -997,7 +998,7 @@ mod tests {
             (&host_file, HOST, "unknown key `alow`"),
         ] {
             fs::write(file, text).unwrap();
-            files.reload().await;
+            provider.reload().await;
             let registry = &supervisor.context().registry;
             let report = registry.source("acme", SystemTime::now()).unwrap();
             let Err(ControlError::Conflict(refused)) = control.check("acme").await else {
@@ -1016,7 +1017,7 @@ mod tests {
         let more = "[[output]]\ntype = \"file\"\npath = \"{source}-x\"\n\
                     [[output]]\ntype = \"file\"\npath = \"{source}\"\n";
         fs::write(&file, format!("{HOST}{more}")).unwrap();
-        let files = SettingsFiles::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
         let text = "enabled = false\nrenamed_from = \"old\"";
         set(&supervisor, directory.path(), text);
         let refusal = async |name: &str, text: &str| {
@@ -1024,7 +1025,7 @@ mod tests {
             let (table, lines) = (text.parse().unwrap(), KeyLineNumbers::default());
             let inherited = &supervisor.context().inherited;
             let source = SourceSettings::from_table(&path, name, table, &lines, inherited).unwrap();
-            let refused = files.refuse_conflicts_with_others(&source).await;
+            let refused = provider.refuse_conflicts_with_others(&source).await;
             refused.err().map(|failure| failure.message)
         };
         assert_eq!(refusal("beta", "").await, None);

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::SettingsFiles;
+use super::SettingsProvider;
 use crate::settings::{referenced_files, source_files};
 
 /// Wait after an event: programs write a file in several steps, and some write several files.
@@ -56,7 +56,7 @@ impl FilesSnapshot {
 
 /// Watches the files for as long as it lives.
 pub(crate) struct SettingsWatch {
-    files: Arc<SettingsFiles>,
+    provider: Arc<SettingsProvider>,
     watcher: RecommendedWatcher,
     changed: Arc<Notify>,
     /// The files as they were when the settings were last read, or earlier.
@@ -70,7 +70,7 @@ pub(crate) struct SettingsWatch {
 impl SettingsWatch {
     /// Watches the files of settings that were read at `read_at` or later.
     pub(crate) async fn new(
-        files: Arc<SettingsFiles>,
+        provider: Arc<SettingsProvider>,
         read_at: SystemTime,
     ) -> Result<Self, Failure> {
         let changed = Arc::new(Notify::new());
@@ -90,7 +90,7 @@ impl SettingsWatch {
             ))
         })?;
         let mut watch = Self {
-            files,
+            provider,
             watcher,
             changed,
             seen: FilesSnapshot::default(),
@@ -138,7 +138,7 @@ impl SettingsWatch {
     pub(crate) async fn end_reading(&mut self) {
         let mut referenced = self.scan().await.referenced;
         referenced.retain(|_, version| !version.may_have_changed_since(self.read_at));
-        referenced.extend(self.files.supervisor().referenced_files());
+        referenced.extend(self.provider.supervisor().referenced_files());
         for (path, version) in referenced {
             let directory = directory_of(&path);
             self.seen.directories.insert(directory.to_owned());
@@ -148,13 +148,13 @@ impl SettingsWatch {
 
     /// Reads the version of every file.
     async fn scan(&self) -> FilesSnapshot {
-        let main_file = self.files.main_file().to_owned();
+        let main_file = self.provider.main_file().to_owned();
         let (sources_dir, proxy_file, refused) = {
-            let loaded = self.files.lock().await;
+            let loaded = self.provider.lock().await;
             let (proxy_file, refused) = (loaded.proxy_file.clone(), loaded.refused.clone());
             (loaded.sources_dir.clone(), proxy_file, refused)
         };
-        let referenced_by_sources = self.files.supervisor().referenced_files();
+        let referenced_by_sources = self.provider.supervisor().referenced_files();
         let scanned = spawn_blocking(move || {
             let directory_files = sources_dir.iter().flat_map(|directory| {
                 // A directory that cannot be read is an error when the settings are read.
@@ -234,7 +234,7 @@ mod tests {
     /// Reads the settings again.
     async fn reload(watch: &mut SettingsWatch) {
         watch.begin_reading().await;
-        watch.files.reload().await;
+        watch.provider.reload().await;
         watch.end_reading().await;
         assert!(!has_changed(watch).await);
     }
@@ -251,8 +251,8 @@ mod tests {
         write("proxy.url", "none");
         write("host.toml", GOOD);
         let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
-        let files = SettingsFiles::new(supervisor, &settings);
-        let watch = SettingsWatch::new(files, SystemTime::now()).await;
+        let provider = SettingsProvider::new(supervisor, &settings);
+        let watch = SettingsWatch::new(provider, SystemTime::now()).await;
         let mut watch = watch.unwrap();
         reload(&mut watch).await;
         write("proxy.url", "http://127.0.0.1:3128");
