@@ -209,13 +209,16 @@ impl RunSettings {
 struct ReferencedFiles {
     paths: Vec<PathBuf>,
     /// Their versions when they were last read.
-    last_read: Mutex<Vec<FileVersion>>,
+    read_versions: Mutex<Vec<FileVersion>>,
 }
 
 impl ReferencedFiles {
     fn new(paths: Vec<PathBuf>) -> Self {
-        let last_read = Mutex::new(versions(&paths));
-        Self { paths, last_read }
+        let read_versions = Mutex::new(versions(&paths));
+        Self {
+            paths,
+            read_versions,
+        }
     }
 
     /// Notes that they are read now.
@@ -234,7 +237,7 @@ impl ReferencedFiles {
     }
 
     /// Returns the files with their versions when they were last read.
-    fn last_read(&self) -> Vec<(PathBuf, FileVersion)> {
+    fn files_with_read_versions(&self) -> Vec<(PathBuf, FileVersion)> {
         let versions = self.lock();
         self.paths
             .iter()
@@ -248,7 +251,7 @@ impl ReferencedFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<FileVersion>> {
-        self.last_read
+        self.read_versions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -422,7 +425,7 @@ impl Supervisor {
         let usable = self.usable_run_settings();
         let files = usable
             .iter()
-            .flat_map(|run_settings| run_settings.files.last_read());
+            .flat_map(|run_settings| run_settings.files.files_with_read_versions());
         files.collect()
     }
 
