@@ -14,12 +14,12 @@ use crate::registry::Registry;
 /// Writes heartbeats until it is dropped, and then a final one that marks the run as ended.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {
-    heartbeats: Arc<Heartbeats>,
+    state: Arc<WriterState>,
     task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Heartbeats {
+struct WriterState {
     state_dir: Arc<StateDir>,
     registry: Registry,
     /// Locked while a heartbeat is written, so that none follows the final one.
@@ -37,19 +37,19 @@ impl HeartbeatWriter {
     /// Writes the first heartbeat and starts the others.
     #[must_use]
     pub(crate) fn start(state_dir: Arc<StateDir>, registry: Registry) -> Self {
-        let heartbeats = Arc::new(Heartbeats {
+        let state = Arc::new(WriterState {
             state_dir,
             registry,
             last_written: Mutex::default(),
         });
-        heartbeats.write(false);
-        let writer = Arc::clone(&heartbeats);
+        state.write(false);
+        let task_state = Arc::clone(&state);
         let task = task::spawn(async move {
             loop {
                 tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-                let writer = Arc::clone(&writer);
+                let state = Arc::clone(&task_state);
                 // Spawned as blocking, so that a hung disk blocks only this task.
-                if task::spawn_blocking(move || writer.write(false))
+                if task::spawn_blocking(move || state.write(false))
                     .await
                     .is_err()
                 {
@@ -57,18 +57,18 @@ impl HeartbeatWriter {
                 }
             }
         });
-        Self { heartbeats, task }
+        Self { state, task }
     }
 }
 
 impl Drop for HeartbeatWriter {
     fn drop(&mut self) {
         self.task.abort();
-        self.heartbeats.write(true);
+        self.state.write(true);
     }
 }
 
-impl Heartbeats {
+impl WriterState {
     /// Writes a heartbeat. Errors are only logged: without it `status` reports that nothing
     /// runs.
     fn write(&self, is_last: bool) {

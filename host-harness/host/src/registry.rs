@@ -217,7 +217,7 @@ impl Registry {
     pub fn report(&self, now: SystemTime) -> HostReport {
         let host = self.host_snapshot(now);
         HostReport {
-            host: host.report(),
+            host: host.status(),
             sources: self
                 .entries()
                 .iter()
@@ -248,7 +248,7 @@ impl Registry {
 
     /// Reports one source.
     #[must_use]
-    pub fn source(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
+    pub fn source_report(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
         let entry = self.entry(name)?;
         Some(self.report_source(&entry, &self.host_snapshot(now)))
     }
@@ -506,11 +506,11 @@ mod tests {
         let registry = Registry::new();
         let now = SystemTime::now();
         let entry = registry.add_source("acme", vec!["siem".to_owned()]);
-        let state = |registry: &Registry| registry.source("acme", now).map(|it| it.state);
+        let state = |registry: &Registry| registry.source_report("acme", now).map(|it| it.state);
         assert_eq!(state(&registry), Some(State::Starting));
         entry.set_run_state(RunState::Running);
         entry.update(&stored_source(now, State::Active));
-        let report = registry.source("acme", now).unwrap();
+        let report = registry.source_report("acme", now).unwrap();
         assert_eq!(report.state, State::Active);
         assert_eq!((report.has_checkpoint, report.checkpoint_bytes), (true, 7));
         assert_eq!(report.outputs, ["siem"]);
@@ -522,7 +522,7 @@ mod tests {
         entry.set_storage_error("rejected records", Some("/x: no space left on device"));
         entry.set_storage_error("checkpoint", Some("/y: no space left on device"));
         entry.set_storage_error("checkpoint", None);
-        let report = registry.source("acme", now).unwrap();
+        let report = registry.source_report("acme", now).unwrap();
         assert_eq!(report.state, State::Blocked);
         assert_eq!(
             report.detail,
@@ -554,7 +554,7 @@ mod tests {
         for _ in 0..2 {
             registry.restore_source(&entry);
             entry.update(&source_state);
-            let report = registry.source("acme", now).unwrap();
+            let report = registry.source_report("acme", now).unwrap();
             assert_eq!(report.streams["audit"].events, 1_000);
             assert_eq!(entry.counts_at_start().unwrap().events, 1_000);
             // It was not away.
@@ -569,7 +569,7 @@ mod tests {
         entry.set_run_state(RunState::Running);
         let begun_at = SystemTime::now();
         let at = |seconds: u64| begun_at + Duration::from_secs(seconds);
-        let waits = |seconds: u64| registry.source("acme", at(seconds)).unwrap().waits;
+        let waits = |seconds: u64| registry.source_report("acme", at(seconds)).unwrap().waits;
         entry.request_begun(at(0));
         assert!(waits(5).is_empty(), "most responses take a moment");
         // Also of the first poll, which has no state yet.
@@ -604,12 +604,12 @@ mod tests {
         let now = SystemTime::now();
         let entry = registry.add_source("acme", Vec::new());
         entry.set_settings_error(Some("sources/acme.toml: unknown key".to_owned()));
-        let report = registry.source("acme", now).unwrap();
+        let report = registry.source_report("acme", now).unwrap();
         assert_eq!(report.state, State::Failing);
         assert_eq!(report.detail, "sources/acme.toml: unknown key");
         entry.set_run_state(RunState::Running);
         entry.update(&stored_source(now, State::Active));
-        let report = registry.source("acme", now).unwrap();
+        let report = registry.source_report("acme", now).unwrap();
         assert_eq!(report.state, State::Active);
         assert!(report.settings_error.is_some());
         assert_eq!(report.exit(), source_common::exit::Exit::Failed);

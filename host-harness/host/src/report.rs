@@ -353,7 +353,7 @@ impl HostSnapshot {
 
     /// Returns the reported state of the host.
     #[must_use]
-    pub fn report(&self) -> HostStatus {
+    pub fn status(&self) -> HostStatus {
         let heartbeat = self.heartbeat.as_ref();
         HostStatus {
             running: self.is_alive(),
@@ -587,14 +587,14 @@ impl SourceReport {
 impl StreamReport {
     fn new(
         stream: &StoredStream,
-        source: State,
-        source_state: &StoredSource,
+        state_of_source: State,
+        stored: &StoredSource,
         host: &HostSnapshot,
     ) -> Self {
-        let applies_to_all = applies_to_all_streams(source, source_state);
-        let runs = !matches!(source, State::Paused | State::Stopped);
+        let applies_to_all = applies_to_all_streams(state_of_source, stored);
+        let runs = !matches!(state_of_source, State::Paused | State::Stopped);
         let state = if applies_to_all && !(runs && stream.state == State::NotPermitted) {
-            source
+            state_of_source
         } else {
             stream.state
         };
@@ -633,14 +633,14 @@ impl StreamReport {
 }
 
 /// Returns whether the state of the source applies to each of its streams.
-fn applies_to_all_streams(source: State, source_state: &StoredSource) -> bool {
-    match source {
+fn applies_to_all_streams(state: State, stored: &StoredSource) -> bool {
+    match state {
         State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
             true
         }
         // `failing` streams report the failure themselves.
         State::Failing | State::Waiting => {
-            let error = source_state.last_error.as_ref();
+            let error = stored.last_error.as_ref();
             error.is_some_and(|error| error.kind != "failing")
         }
         State::Active | State::NotPermitted => false,
@@ -943,7 +943,7 @@ mod tests {
         ] {
             let expected = (State::Stopped, Exit::Unhealthy);
             assert_eq!(state(&[State::Active], &dead, 5), expected);
-            assert!(!dead.report().running);
+            assert!(!dead.status().running);
             let mut failed = stored_source(&[State::Active], 5);
             failed.last_error = Some(error("settings"));
             let failed = report(&failed, &SourceRuntimeState::default(), &dead);
@@ -1062,7 +1062,7 @@ mod tests {
         let exit = |host: &HostSnapshot, age_secs, output_state| {
             let source_state = stored_source(&[State::Active], age_secs);
             let report = HostReport {
-                host: host.report(),
+                host: host.status(),
                 sources: vec![report(&source_state, &SourceRuntimeState::default(), host)],
                 outputs: vec![output(output_state)],
                 fleet: None,

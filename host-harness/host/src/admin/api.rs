@@ -371,7 +371,7 @@ fn row(mut source: SourceReport) -> Value {
 }
 
 async fn source(State(shared): App, Path(name): Path<String>) -> ApiResult {
-    let report = shared.registry.source(&name, SystemTime::now());
+    let report = shared.registry.source_report(&name, SystemTime::now());
     report
         .map(|report| json_response(&report))
         .ok_or_else(|| ApiError::unknown_source(&name))

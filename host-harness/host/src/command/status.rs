@@ -138,7 +138,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         }
     }
     Ok(HostReport {
-        host: host.report(),
+        host: host.status(),
         sources,
         outputs,
         fleet: None,
@@ -435,7 +435,7 @@ mod tests {
             SourceReport::new(name, Some(&source_state), Some(9), &runtime_state, &host)
         };
         HostReport {
-            host: host.report(),
+            host: host.status(),
             sources: names.iter().map(of).collect(),
             outputs: vec![OutputReport {
                 output: "siem".to_owned(),

@@ -1003,7 +1003,7 @@ mod tests {
             fs::write(file, text).unwrap();
             provider.reload().await;
             let registry = &supervisor.context().registry;
-            let report = registry.source("acme", SystemTime::now()).unwrap();
+            let report = registry.source_report("acme", SystemTime::now()).unwrap();
             let Err(ControlError::Conflict(refused)) = control.check("acme").await else {
                 panic!("it has no good settings");
             };

@@ -501,7 +501,7 @@ mod tests {
             let mut running = Box::pin(runner.run());
             let has_failed = || {
                 let registry = &supervisor.context().registry;
-                let report = registry.source(entry.name(), SystemTime::now());
+                let report = registry.source_report(entry.name(), SystemTime::now());
                 report.unwrap().detail.contains("none.wasm")
             };
             let failed = timeout(DEADLINE, async {
