@@ -144,7 +144,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         mem::take(&mut settings.sources),
         mem::take(&mut settings.faulty_sources),
     );
-    startup_tracker.complete();
+    startup_tracker.close();
     let _service = service_manager::start(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let readiness = tokio::spawn(async move {

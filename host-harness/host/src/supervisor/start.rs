@@ -77,7 +77,7 @@ impl SourceRunner {
             let prepared = Box::pin(self.prepare()).await;
             let failure = match prepared {
                 Ok((source, source_state)) => {
-                    return self.start(source, source_state, progress).await;
+                    return self.run_prepared(source, source_state, progress).await;
                 }
                 Err(PrepareError::Failed(failure)) => failure,
                 Err(PrepareError::Stopped) => return (SourceExit::Stopped, self.empty_state()),
@@ -89,7 +89,7 @@ impl SourceRunner {
             if !may_try_again {
                 return (SourceExit::Failed(failure), self.empty_state());
             }
-            if self.no_source_could_start(failures).await {
+            if self.fail_startup(failures).await {
                 // Whoever started the host may start it again: another try can help.
                 let exit = Exit::Failed;
                 let failure = Failure { exit, ..failure };
@@ -107,9 +107,9 @@ impl SourceRunner {
         }
     }
 
-    /// Returns whether no source that the run began with could be started. Such a run ends, so that
-    /// whoever started it notices.
-    async fn no_source_could_start(&mut self, failures: u32) -> bool {
+    /// Counts the first attempt as failed. Returns whether no source that the run began with could be
+    /// started: such a run ends, so that whoever started it notices.
+    async fn fail_startup(&mut self, failures: u32) -> bool {
         let startup = self.startup.take().filter(|_| failures == 1);
         let Some(startup) = startup else {
             return false;
@@ -215,7 +215,7 @@ impl SourceRunner {
         }
     }
 
-    async fn start(
+    async fn run_prepared(
         mut self,
         source: Source,
         source_state: StoredSource,
@@ -348,12 +348,12 @@ struct StartCounts {
     started: usize,
     pending: usize,
     /// Whether every source that the run begins with is counted.
-    is_complete: bool,
+    is_closed: bool,
 }
 
 impl StartCounts {
     fn are_finished(self) -> bool {
-        self.is_complete && self.pending == 0
+        self.is_closed && self.pending == 0
     }
 }
 
@@ -374,10 +374,10 @@ impl StartupTracker {
     /// Counts a source, if the run begins with it.
     pub(super) fn add(&self) -> Option<StartupAttempt> {
         let is_first = self.counts.send_if_modified(|counts| {
-            if !counts.is_complete {
+            if !counts.is_closed {
                 counts.pending = counts.pending.saturating_add(1);
             }
-            !counts.is_complete
+            !counts.is_closed
         });
         is_first.then(|| StartupAttempt {
             counts: self.counts.clone(),
@@ -385,8 +385,8 @@ impl StartupTracker {
     }
 
     /// Notes that every source that the run begins with has been added.
-    pub(crate) fn complete(&self) {
-        self.counts.send_modify(|counts| counts.is_complete = true);
+    pub(crate) fn close(&self) {
+        self.counts.send_modify(|counts| counts.is_closed = true);
     }
 
     /// Waits until every source has started or failed to.

@@ -41,7 +41,7 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let mut shutdown = self.shared.context.shutdown.clone();
         while !shutdown.is_requested() {
-            let target = self.next_target();
+            let target = self.enter_target();
             match target.runnable() {
                 Some(run_settings) => self.run_source(&target, run_settings).await,
                 None if target.is_removed && self.shared.forget(&self.name) => return,
@@ -56,7 +56,7 @@ impl Worker {
 
     /// Returns what the source should do now. Sets the matching phase before the target can change
     /// again, so that whoever changes it can wait for the phase.
-    fn next_target(&mut self) -> Target {
+    fn enter_target(&mut self) -> Target {
         let target = self.target.borrow_and_update();
         let phase = match target.runnable() {
             Some(_) => Phase::Running,
