@@ -270,7 +270,7 @@ impl FleetCommand {
 pub fn main() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 where it is misused
     let log = cli.log.clone();
-    let exit = match start(cli) {
+    let exit = match run(cli) {
         Ok(exit) => exit,
         Err(failure) => {
             report_failure(&failure, &log);
@@ -295,7 +295,7 @@ fn report_failure(failure: &Failure, log: &LogArgs) {
     }
 }
 
-fn start(cli: Cli) -> Result<Exit, Failure> {
+fn run(cli: Cli) -> Result<Exit, Failure> {
     let verbosity = log::Verbosity::of(cli.log.quiet, cli.log.verbose);
     log::init(cli.log.log_format, verbosity, cli.log.log_file.as_deref())?;
     descriptor_limit::raise_limit();

@@ -1,5 +1,5 @@
-//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` and
-//! `fields` the only place where the host has vendor-specific code.
+//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` the
+//! only place where the host has vendor-specific code.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -38,7 +38,7 @@ const SIEM_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Prints the API 2.0 settings of every API 1.0 source.
 pub fn migrate(config: &Path) -> Result<Exit, Failure> {
-    let settings = Settings::read_for_sources(config)?;
+    let settings = Settings::read_omitting_unresolved(config)?;
     let mut text = String::new();
     for source in &settings.sources {
         if source

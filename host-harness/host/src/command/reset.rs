@@ -27,7 +27,7 @@ pub struct ResetArgs {
 /// Rewinds the checkpoint of a source, using the component. Events collected again have
 /// the same ids. No host may be running, since it would overwrite the checkpoint.
 pub async fn reset(config: &Path, reset: &ResetArgs) -> Result<Exit, Failure> {
-    let mut settings = Settings::read_for_sources(config)?;
+    let mut settings = Settings::read_omitting_unresolved(config)?;
     settings.select_source(&reset.source)?;
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
     store::check_same_user(&settings.state_dir)?;

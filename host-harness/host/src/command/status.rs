@@ -22,7 +22,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// if every source is healthy, 1 if one fails or an output does not accept, 3 if nothing
 /// runs or a source has become stale.
 pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
-    let settings = Settings::read_for_sources(config)?;
+    let settings = Settings::read_omitting_unresolved(config)?;
     let now = SystemTime::now();
     let report = read(&settings, now)?;
     if as_json {
@@ -37,7 +37,7 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
 /// where standard output is no terminal.
 pub async fn watch(config: &Path) -> Result<bool, Failure> {
     while let Some((rows, columns)) = terminal_size() {
-        let settings = Settings::read_for_sources(config)?;
+        let settings = Settings::read_omitting_unresolved(config)?;
         let now = SystemTime::now();
         let report = read(&settings, now)?;
         print(&frame(&to_summary(&report, now, columns), rows, columns))?;

@@ -64,7 +64,7 @@ pub struct Settings {
     pub faulty_sources: Vec<FaultySource>,
     /// The outputs, with different names; at least one.
     pub outputs: Vec<OutputSettings>,
-    /// The names of the outputs that [`Settings::read_for_sources`] has omitted.
+    /// The names of the outputs that [`Settings::read_omitting_unresolved`] has omitted.
     pub omitted_outputs: Vec<String>,
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
@@ -277,7 +277,7 @@ impl Settings {
     /// Reads a settings file for a command that delivers nothing, and that may not have the
     /// environment and the secrets of the host. Omits what refers to a value that cannot be read,
     /// except sources.
-    pub fn read_for_sources(file: &Path) -> Result<Self, Failure> {
+    pub fn read_omitting_unresolved(file: &Path) -> Result<Self, Failure> {
         Self::parse_with(&read_text(file)?, file, OnUnresolved::Omit)
     }
 

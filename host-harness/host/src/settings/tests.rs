@@ -379,7 +379,7 @@ fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
     let other = "outputs = [\"splunk\"]\n";
     fs::write(directory.path().join("sources/other.toml"), other).unwrap();
     assert!(Settings::read(&file).is_err());
-    let settings = Settings::read_for_sources(&file).unwrap();
+    let settings = Settings::read_omitting_unresolved(&file).unwrap();
     let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["acme", "other"], "{:?}", settings.faulty_sources);
     assert_eq!(settings.output_names(), ["splunk", "files"]);
@@ -388,7 +388,7 @@ fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
 
     // Other mistakes are refused.
     fs::write(&file, format!("state_dri = \"x\"\n{text}")).unwrap();
-    let failure = Settings::read_for_sources(&file).unwrap_err();
+    let failure = Settings::read_omitting_unresolved(&file).unwrap_err();
     assert!(failure.message.contains("`state_dri`"), "{failure}");
 
     // A fleet needs no source.
@@ -397,5 +397,5 @@ fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
         "[fleet]\nservers = [\"nats://127.0.0.1:4222\"]\n{token}\n[[output]]\ntype = \"stdout\"\n"
     );
     fs::write(&file, fleet).unwrap();
-    assert!(Settings::read_for_sources(&file).is_ok());
+    assert!(Settings::read_omitting_unresolved(&file).is_ok());
 }
