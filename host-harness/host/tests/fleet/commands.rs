@@ -145,7 +145,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let folder = TempDir::new().unwrap();
     let mut fixture = FleetFixture::new(&folder, server.port, WITH_ADMIN).await;
 
-    let begun = collect_on_one_machine(&fixture);
+    let collected_at = collect_on_one_machine(&fixture);
     import_and_remove_after_interruption(&fixture, server.port).await;
     import(&fixture);
     assert_refusals(&fixture);
@@ -171,7 +171,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
         fixture
             .upstream
             .last_request_for(tenant)
-            .is_some_and(|(_, at)| at > begun)
+            .is_some_and(|(_, at)| at > collected_at)
     };
     let names = ["tenant-1", "tenant-2", "tenant-3"];
     let all_polled = |status: &Value| names.iter().all(is_polled) && is_active(3)(status);

@@ -12,15 +12,15 @@ use crate::program::program;
 pub(crate) struct Host {
     folder: PathBuf,
     child: Option<Child>,
-    upstream: u16,
+    upstream_port: u16,
 }
 
 impl Host {
-    /// A host in a folder of its own. `nats` are the ports of the servers, `fleet` more lines of
+    /// A host in a folder of its own. `nats_ports` are those of the servers, `fleet` more lines of
     /// `[fleet]`.
-    pub(crate) fn new(folder: &Path, nats: &[u16], upstream: u16, fleet: &str) -> Self {
+    pub(crate) fn new(folder: &Path, nats_ports: &[u16], upstream_port: u16, fleet: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
-        let servers = nats
+        let servers = nats_ports
             .iter()
             .map(|port| format!("\"nats://127.0.0.1:{port}\""));
         let servers: Vec<String> = servers.collect();
@@ -35,7 +35,7 @@ impl Host {
         Self {
             folder: folder.to_owned(),
             child: None,
-            upstream,
+            upstream_port,
         }
     }
 
@@ -44,7 +44,7 @@ impl Host {
         Self {
             folder: self.folder.clone(),
             child: None,
-            upstream: self.upstream,
+            upstream_port: self.upstream_port,
         }
     }
 
@@ -62,7 +62,10 @@ impl Host {
         command
             .args(arguments)
             .current_dir(&self.folder)
-            .env("BASE_URL", format!("http://127.0.0.1:{}", self.upstream))
+            .env(
+                "BASE_URL",
+                format!("http://127.0.0.1:{}", self.upstream_port),
+            )
             .stdin(Stdio::null());
         command
     }

@@ -30,24 +30,28 @@ fn stream_config() -> Config {
     }
 }
 
-async fn stream(port: u16, create: bool) -> Stream {
+/// Creates the stream of these tests, without messages.
+pub(crate) async fn create_stream(port: u16) {
     let context = context(port).await;
-    if create {
-        context.create_stream(stream_config()).await.unwrap();
-    }
+    context.create_stream(stream_config()).await.unwrap();
+    assert_eq!(message_count(port).await, 0);
+}
+
+async fn stream(port: u16) -> Stream {
+    let context = context(port).await;
     context.get_stream("MIMECAST").await.unwrap()
 }
 
-pub(crate) async fn message_count(port: u16, create: bool) -> u64 {
-    let mut stream = stream(port, create).await;
+pub(crate) async fn message_count(port: u16) -> u64 {
+    let mut stream = stream(port).await;
     stream.info().await.unwrap().state.messages
 }
 
 /// The numbers of the events that are stored, in order.
 pub(crate) async fn numbers(port: u16) -> Vec<usize> {
-    let stream = stream(port, false).await;
+    let stream = stream(port).await;
     let mut numbers = Vec::new();
-    for sequence in 1..=message_count(port, false).await {
+    for sequence in 1..=message_count(port).await {
         let message = stream.get_raw_message(sequence).await.unwrap();
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
         numbers.push(number(&event));
@@ -72,14 +76,14 @@ async fn jetstream_takes_every_event_once() {
         "{error}"
     );
 
-    assert_eq!(message_count(port, true).await, 0);
+    create_stream(port).await;
     let test_delivery = TestDelivery::new(0..700);
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(message_count(port, false).await, 700);
+    assert_eq!(message_count(port).await, 700);
     // A new run repeats what it does not know to be accepted.
     let mut again = open(&settings).await;
     deliver(&mut *again, &test_delivery).await;
-    assert_eq!(message_count(port, false).await, 700);
+    assert_eq!(message_count(port).await, 700);
 
     let mut large = TestDelivery::new(700..701);
     large.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(1_200_000)));
@@ -89,7 +93,7 @@ async fn jetstream_takes_every_event_once() {
         matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].index == 1),
         "{error}"
     );
-    assert_eq!(message_count(port, false).await, 702);
+    assert_eq!(message_count(port).await, 702);
 
     server.kill();
     let test_delivery = TestDelivery::new(702..800);
@@ -97,7 +101,7 @@ async fn jetstream_takes_every_event_once() {
     assert!(matches!(error, OutputError::Retry(_)), "{error}");
     let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(message_count(port, false).await, 800);
+    assert_eq!(message_count(port).await, 800);
     drop(restarted);
 }
 
@@ -108,7 +112,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
         return report_skipped_test("nats-server is not installed");
     };
     let port = server.port;
-    assert_eq!(message_count(port, true).await, 0);
+    create_stream(port).await;
     // Longer than any test waits.
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 3600");
     let mut output = open(&settings).await;
@@ -134,7 +138,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     drop(waiting);
     let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &test_delivery).await;
-    assert_eq!(message_count(port, false).await, 100);
+    assert_eq!(message_count(port).await, 100);
     drop(restarted);
 }
 

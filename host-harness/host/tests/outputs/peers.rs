@@ -390,7 +390,7 @@ impl Nats {
     pub(crate) async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(directory.path(), None).await?;
-        assert_eq!(nats::message_count(server.port, true).await, 0);
+        nats::create_stream(server.port).await;
         Some(Self { server, directory })
     }
 }
