@@ -869,6 +869,49 @@ fn every_mistake_is_reported_at_once() {
             ],
         ),
         case(
+            "in the logins and the TLS of outputs",
+            with_output(
+                "",
+                "",
+                "[[output]]\ntype = \"stdout\"\nmax_line_bytes = \"x\"\nfoo = 1\n\
+                 [[output]]\ntype = \"http\"\nendpoint = \"http://a\"\nusername = 1\n\
+                 password = 2\nbearer_token = 3\n\
+                 [[output]]\ntype = \"nats\"\nservers = [\"nats://a\"]\ntoken = 1\n\
+                 username = 2\npassword = 3\n\
+                 [[output]]\ntype = \"forward\"\naddress = \"a:1\"\nshared_key = 1\nusername = 2\n\
+                 password = 3\nhostname = 4\ntls = \"yes\"\nserver_name = 5\nca_file = 6\n",
+            ),
+            &[
+                "host.toml:8: [[output]] number 1: `max_line_bytes` must be a whole number, not a string",
+                "host.toml:9: [[output]] number 1: unknown key `foo`; the keys are: name, type, max_line_bytes",
+                "host.toml:13: [[output]] number 2: `username` must be a string in quotes, \
+                 not a whole number",
+                "host.toml:14: [[output]] number 2: `password` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:15: [[output]] number 2: `bearer_token` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:19: [[output]] number 3: `token` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:20: [[output]] number 3: `username` must be a string in quotes, \
+                 not a whole number",
+                "host.toml:21: [[output]] number 3: `password` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:25: [[output]] number 4: `shared_key` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:26: [[output]] number 4: `username` must be a string in quotes, \
+                 not a whole number",
+                "host.toml:27: [[output]] number 4: `password` must be a string, { env = \"..\" } or { file = \"..\" }, \
+                 not a whole number",
+                "host.toml:28: [[output]] number 4: `hostname` must be a string in quotes, \
+                 not a whole number",
+                "host.toml:29: [[output]] number 4: `tls` must be true or false, not a string",
+                "host.toml:30: [[output]] number 4: `server_name` must be a string in quotes, \
+                 not a whole number",
+                "host.toml:31: [[output]] number 4: `ca_file` must be a string in quotes, \
+                 not a whole number",
+            ],
+        ),
+        case(
             "in two keys that belong together",
             source("allow = \"a\"\nallow_only = \"b\"\n", ""),
             &[

@@ -9,7 +9,7 @@ use std::thread;
 
 use async_trait::async_trait;
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Section, SettingsErrors};
 use tokio::sync::oneshot;
 
 use super::{Delivery, Output, OutputConfig, OutputError, UndeliverableEvent};
@@ -24,8 +24,11 @@ struct StdoutOutputConfig {
 
 /// Parses the settings of `type = "stdout"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX)?;
-    section.finish()?;
+    let mut errors = SettingsErrors::default();
+    let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX);
+    let bytes = errors.ok_or_push(bytes).flatten();
+    errors.ok_or_push(section.finish());
+    errors.into_result()?;
     Ok(Box::new(StdoutOutputConfig {
         line_bytes_max: bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
     }))

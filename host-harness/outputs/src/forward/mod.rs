@@ -119,10 +119,17 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
 }
 
 fn read_credentials(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
-    let shared_key = section.reloadable_secret("shared_key")?;
-    let username = section.string("username")?;
-    let password = section.reloadable_secret("password")?;
-    let hostname = section.string("hostname")?;
+    // All keys are read before an error ends this: one that was not read would count as unknown.
+    let shared_key = section.reloadable_secret("shared_key");
+    let username = section.string("username");
+    let password = section.reloadable_secret("password");
+    let hostname = section.string("hostname");
+    let mut errors = SettingsErrors::default();
+    let shared_key = errors.ok_or_push(shared_key).flatten();
+    let username = errors.ok_or_push(username).flatten();
+    let password = errors.ok_or_push(password).flatten();
+    let hostname = errors.ok_or_push(hostname).flatten();
+    errors.into_result()?;
     let user = match (username, password) {
         (None, None) => None,
         (Some(username), Some(password)) => Some((username, password)),
@@ -144,9 +151,15 @@ fn read_tls(
     section: &mut Section<'_>,
     address: Option<&Address>,
 ) -> Result<Option<(Tls, ServerName<'static>)>, Failure> {
-    let wanted = section.boolean("tls")?;
-    let server_name = section.string("server_name")?;
-    let tls = Tls::read(section)?;
+    // All keys are read before an error ends this: one that was not read would count as unknown.
+    let wanted = section.boolean("tls");
+    let server_name = section.string("server_name");
+    let tls = Tls::read(section);
+    let mut errors = SettingsErrors::default();
+    let wanted = errors.ok_or_push(wanted).flatten();
+    let server_name = errors.ok_or_push(server_name).flatten();
+    let tls = errors.ok_or_push(tls);
+    let tls = errors.into_value(tls)?;
     if wanted != Some(true) {
         if tls.is_set() || server_name.is_some() {
             let reason = "must be true where certificates or a server_name are set";

@@ -226,15 +226,19 @@ fn read_credential(
     section: &mut Section<'_>,
     output_type: &HttpOutputType,
 ) -> Result<Option<Credential>, Failure> {
-    let username = section.string("username")?;
-    let password = section.reloadable_secret("password")?;
-    let bearer = section.reloadable_secret("bearer_token")?;
-    let token = match output_type.token_scheme {
-        Some(scheme) => section
-            .reloadable_secret("token")?
-            .map(|token| (scheme, token)),
-        None => None,
-    };
+    // All keys are read before an error ends this: one that was not read would count as unknown.
+    let username = section.string("username");
+    let password = section.reloadable_secret("password");
+    let bearer = section.reloadable_secret("bearer_token");
+    let token = output_type
+        .token_scheme
+        .map(|scheme| (scheme, section.reloadable_secret("token")));
+    let mut errors = SettingsErrors::default();
+    let username = errors.ok_or_push(username).flatten();
+    let password = errors.ok_or_push(password).flatten();
+    let bearer = errors.ok_or_push(bearer).flatten();
+    let token = token.and_then(|(scheme, token)| Some((scheme, errors.ok_or_push(token)??)));
+    errors.into_result()?;
     let credential = |scheme, username, secret| Credential {
         scheme,
         username,
