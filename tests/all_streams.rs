@@ -77,12 +77,12 @@ fn the_event_endpoint_and_csv_deliver_the_same_records() {
     setup.assert_exactly_once(&setup.events());
     let requests = setup.simulator.requests();
     assert!(
-        requests.finished_at(Endpoint::Events) >= 13,
+        requests.finished_count(Endpoint::Events) >= 13,
         "{:?}",
         requests.finished_by_endpoint
     );
     assert!(
-        requests.finished_at(Endpoint::Batch) >= 13,
+        requests.finished_count(Endpoint::Batch) >= 13,
         "{:?}",
         requests.finished_by_endpoint
     );
@@ -119,7 +119,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
     ] {
         // The host waits for this page, with all before it delivered, when it is killed.
         let effect = Effect::Stall { ms: 60_000 };
-        let before = setup.simulator.requests().begun_at(endpoint);
+        let before = setup.simulator.requests().begun_count(endpoint);
         let at = Matcher {
             endpoint,
             stream: None,
@@ -129,7 +129,7 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         let mut host = setup.start("run --once");
         wait_until(&format!("{endpoint:?} {nth}"), || {
             assert_eq!(host.try_wait().unwrap(), None, "before {endpoint:?} {nth}");
-            setup.simulator.requests().begun_at(endpoint) >= before + nth
+            setup.simulator.requests().begun_count(endpoint) >= before + nth
         });
         host.kill().unwrap();
         host.wait().unwrap();

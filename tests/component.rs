@@ -107,7 +107,7 @@ async fn one_instance_and_a_fresh_one_for_each_poll_give_the_same_events() {
         files_per_page: 2,
         records_per_file: 300,
         audit_events: 900,
-        quota_calls: 1_000_000,
+        batch_quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
         ..Config::default()
     };
@@ -133,14 +133,14 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
         files_per_page: 2,
         records_per_file: 300,
         audit_events: 2_000,
-        quota_calls: 1_000_000,
+        batch_quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
         odd_shapes: false, // which add records of their own
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();
     let source = source(&simulator, "streams = [\"siem\", \"audit\"]").await;
-    let tokens = || simulator.requests().finished_at(Endpoint::Token);
+    let tokens = || simulator.requests().finished_count(Endpoint::Token);
     let mut state = HostState::default();
     let (first, _) = collect_from(&mut state, &source, true).await;
     assert!(state.polls > 10, "{} polls", state.polls);
@@ -181,7 +181,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         records_per_file: 10,
         audit_events: 50,
         log_records: 20,
-        quota_calls: 1_000_000,
+        batch_quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
         odd_shapes: false,
         ..Config::default()
@@ -196,7 +196,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
     let mut released = 0;
     for round in 0..4 {
         if round > 0 {
-            simulator.release("held-messages", 150);
+            simulator.remove_newest("held-messages", 150);
             released += 150;
             simulator.add_records("held-messages", 140, simulator.now_ms() - 1_000);
         }
@@ -308,7 +308,7 @@ async fn a_component_is_loaded_though_each_caller_gives_up_before() {
     // Much less than compiling takes.
     let request_timeout = Duration::from_millis(100);
     let callers = async {
-        while tokio::time::timeout(request_timeout, components.get(&location))
+        while tokio::time::timeout(request_timeout, components.get_or_load(&location))
             .await
             .is_err()
         {}

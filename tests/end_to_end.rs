@@ -29,7 +29,7 @@ const FILE_OUTPUT: &str = "type = \"file\"\npath = \"events.ndjson\"";
 fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
     let setup = Setup::new(
         Config {
-            quota_calls: 200,
+            batch_quota_calls: 200,
             ..Config::default()
         },
         "",
@@ -177,7 +177,7 @@ fn a_run_asks_for_one_token_however_often_it_waits() {
     let requests = setup.simulator.requests();
     assert_eq!(requests.answered(429), WAITS, "{:?}", requests.log);
     assert_eq!(
-        requests.finished_at(Endpoint::Token),
+        requests.finished_count(Endpoint::Token),
         1,
         "{:?}",
         requests.log

@@ -191,7 +191,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             "{status}"
         );
         let requests = setup.simulator.requests();
-        assert_eq!(requests.reused_ids, 0);
+        assert_eq!(requests.refused_request_ids, 0);
         let refused = requests
             .responses
             .get(&("/api/audit/get-siem-logs".to_owned(), 400));

@@ -20,7 +20,7 @@ pub(crate) fn measure(size: Size, native: &NativeCosts) {
     let cache_dir = cache.path().join("cache");
     let components = ComponentLoader::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
     let component = runtime
-        .block_on(components.get(&component_location(None)))
+        .block_on(components.get_or_load(&component_location(None)))
         .unwrap();
     let mut instance = runtime.block_on(component.offline_instance()).unwrap();
     let none = Secret::new("{}".to_owned());

@@ -20,9 +20,9 @@ pub(crate) fn config(files: u32) -> Config {
         files_per_page: files,
         records_per_file: u32::try_from(RECORDS_PER_FILE).unwrap(),
         audit_events: 0,
-        quota_calls: u32::MAX,
+        batch_quota_calls: u32::MAX,
         odd_shapes: false,
-        duplicates: false,
+        files_listed_twice: false,
         generate: Generate::AtStart,
         ..Config::default()
     }

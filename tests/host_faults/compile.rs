@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::rustc::compile_component;
 
-/// Compiles `broken.rs` with a fault.
+/// Compiles `broken_component.rs` with a fault.
 pub(crate) fn compile_broken(folder: &Path, fault: &str) -> PathBuf {
-    compile_file("broken.rs", folder, fault)
+    compile_file("broken_component.rs", folder, fault)
 }
 
 /// Compiles a component with a fault.

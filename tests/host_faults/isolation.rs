@@ -32,7 +32,7 @@ fn source(name: &str, component: &Path, behavior: &str) -> String {
 }
 
 /// Adds text to the settings file.
-fn add(setup: &Setup, text: &str) {
+fn append_settings(setup: &Setup, text: &str) {
     let mut settings = fs::read_to_string(setup.path("host.toml")).unwrap();
     settings.push_str(text);
     fs::write(setup.path("host.toml"), settings).unwrap();
@@ -90,7 +90,7 @@ fn add_sources_that_cannot_start(setup: &Setup) {
             "truncated" => source(name, &good, "nothing"),
             behavior => source(name, &good, behavior),
         };
-        add(setup, &text);
+        append_settings(setup, &text);
     }
     fs::create_dir_all(setup.path("state")).unwrap();
     fs::write(
@@ -151,8 +151,8 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
 fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
     let setup = Setup::new(small_config(), "");
     let component = compile_scripted(setup.folder.path(), "none");
-    add(&setup, &source("late", Path::new("late.wasm"), "nothing"));
-    add(&setup, &source("truncated", &component, "nothing"));
+    append_settings(&setup, &source("late", Path::new("late.wasm"), "nothing"));
+    append_settings(&setup, &source("truncated", &component, "nothing"));
     fs::create_dir_all(setup.path("state")).unwrap();
     let truncated = setup.path("state/truncated.checkpoint.json");
     fs::write(&truncated, "{").unwrap();
@@ -183,7 +183,7 @@ fn an_allowed_origin_that_is_refused_is_tried_again_and_ends_no_source() {
     let component = compile_scripted(setup.folder.path(), "none");
     let allow = "allow = [\"https://denied.example.com\"]\n[source.settings]";
     let text = source("denied", &component, "denied").replace("[source.settings]", allow);
-    add(&setup, &text);
+    append_settings(&setup, &text);
     let mut host = HostProcess::start(setup.command("run"));
     let line = host.wait_for("source=denied failures=2");
     assert!(
@@ -205,7 +205,7 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
     let setup = Setup::new(small_config(), "");
     let component = compile_scripted(setup.folder.path(), "none");
     for behavior in WAITS.iter().chain(&["caught up for 1 s"]) {
-        add(
+        append_settings(
             &setup,
             &source(&behavior.replace(' ', "-"), &component, behavior),
         );
@@ -251,8 +251,8 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
 fn a_wait_beyond_every_date_is_shown_and_ends_no_source() {
     let setup = Setup::new(small_config(), "");
     let component = compile_scripted(setup.folder.path(), "none");
-    add(&setup, &source("waits", &component, "waits for ever"));
-    add(
+    append_settings(&setup, &source("waits", &component, "waits for ever"));
+    append_settings(
         &setup,
         &source("throttled", &component, "throttled for ever"),
     );
@@ -294,7 +294,7 @@ fn a_wait_beyond_every_date_is_shown_and_ends_no_source() {
 fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept() {
     let setup = Setup::new(small_config(), "");
     let component = compile_scripted(setup.folder.path(), "none");
-    add(&setup, &source("waits", &component, "caught up for 1 s"));
+    append_settings(&setup, &source("waits", &component, "caught up for 1 s"));
     let mut host = HostProcess::start(setup.command("run"));
     for poll in 1..=3 {
         let words = format!("poll {poll}, ");
@@ -336,7 +336,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
         let name = behavior.replace(' ', "-");
         let more = "memory_mib = 128\nmax_bytes = 4194304\n[source.settings]";
         let text = source(&name, &component, behavior).replace("[source.settings]", more);
-        add(&setup, &text);
+        append_settings(&setup, &text);
     }
     let mut command = setup.command("run");
     command.args(["--log-file", "log"]);
@@ -404,8 +404,8 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
     );
     setup.write_settings("", &output);
     let component = compile_scripted(setup.folder.path(), "none");
-    add(&setup, &source("no-json", &component, "no json"));
-    add(&setup, &source("overflow", &component, "overflow"));
+    append_settings(&setup, &source("no-json", &component, "no json"));
+    append_settings(&setup, &source("overflow", &component, "overflow"));
     let run = setup.run_once();
     let output_text = stderr(&run);
     assert_eq!(run.status.code(), Some(1), "{output_text}");
@@ -550,7 +550,7 @@ fn a_new_log_file_is_closed_to_others() {
 }
 
 /// The host with a limit of its address space in KiB.
-fn run_within(setup: &Setup, kib: u64) -> Output {
+fn run_with_address_space(setup: &Setup, kib: u64) -> Output {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {kib}; exec \"$@\""), "sh"]);
     shell.arg(env!("CARGO_BIN_EXE_source-host"));
@@ -561,7 +561,7 @@ fn run_within(setup: &Setup, kib: u64) -> Output {
 #[test]
 fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
     let setup = Setup::new(small_config(), "");
-    let output = run_within(&setup, 4 * 1024 * 1024);
+    let output = run_with_address_space(&setup, 4 * 1024 * 1024);
     assert_success(&output);
     setup.assert_exactly_once(&setup.events());
 
@@ -570,7 +570,7 @@ fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();
     let text = text.replace("[source.settings]", "memory_mib = 4096\n[source.settings]");
     fs::write(setup.path("host.toml"), text).unwrap();
-    let output = run_within(&setup, 4 * 1024 * 1024);
+    let output = run_with_address_space(&setup, 4 * 1024 * 1024);
     let output_text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{output_text}");
     assert!(

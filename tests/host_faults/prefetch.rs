@@ -39,7 +39,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
             server.url()
         ),
     );
-    let pages = || setup.simulator.requests().begun_at(Endpoint::Post);
+    let pages = || setup.simulator.requests().begun_count(Endpoint::Post);
     let mut host = setup.start("run");
     wait_until("a batch is fetched ahead", || pages() == 2);
     wait_until("a batch is delivered", || !events(&server).is_empty());

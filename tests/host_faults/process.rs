@@ -68,7 +68,7 @@ fn a_secret_that_is_corrected_is_used_without_a_restart() {
     assert_eq!(code, Some(1), "{source:#}");
     assert!(source["next_poll_at"].is_string(), "{source:#}");
     assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");
-    let tries = setup.simulator.requests().finished_at(Endpoint::Token);
+    let tries = setup.simulator.requests().finished_count(Endpoint::Token);
     assert!(host.is_running());
 
     fs::write(setup.path("secret"), &secret).unwrap();

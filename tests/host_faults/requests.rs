@@ -48,21 +48,18 @@ impl CommandFixture {
     }
 }
 
-/// Returns a URL at which nothing listens.
-fn unreachable_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
+/// A URL at which nothing listens. A port that was free a moment ago may be another test's by now.
+const UNREACHABLE_URL: &str = "http://127.0.0.1:1";
 
 #[test]
 fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
-    let api = unreachable_url();
+    let api = UNREACHABLE_URL;
     let refused = CommandFixture::new(
         &api,
         &format!("\"{api}\""),
         "streams = [\"audit\", \"dlp\"]",
     );
-    // That list replaces the one of the component, which has the API.
+    // `allow_only` replaces the component's own list, which contains the API.
     let denied = CommandFixture::new(&api, "\"https://other.invalid\"", "");
     let settings = denied.folder.path().join("host.toml");
     let text = fs::read_to_string(&settings).unwrap();

@@ -163,7 +163,10 @@ impl SecretFixture {
 
     /// Asserts that no file has a canary: state, output, rejected records, log.
     fn assert_no_secret_in_files(&self) {
-        assert!(search_files(self.folder.path()) > 3, "there are files");
+        assert!(
+            assert_no_secret_below(self.folder.path()) > 3,
+            "there are files"
+        );
     }
 }
 
@@ -172,12 +175,12 @@ fn file_name_of(canary: &str) -> String {
 }
 
 /// Searches all files below a folder; returns how many there are.
-fn search_files(folder: &Path) -> usize {
+fn assert_no_secret_below(folder: &Path) -> usize {
     let mut files = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files += search_files(&path);
+            files += assert_no_secret_below(&path);
         } else {
             let bytes = fs::read(&path).unwrap();
             assert_no_secret_except(&[], &path.display().to_string(), &bytes);
@@ -346,7 +349,7 @@ fn no_secret_is_in_reports_about_an_upstream_and_receivers_that_refuse_and_repea
         let settings = format!("{}[[output]]\n{output}\n", source_2_0(&api, &storage));
         let fixture = SecretFixture::new(&settings);
         fixture.run_until(&["run"], &[reason]);
-        search_files(fixture.folder.path());
+        assert_no_secret_below(fixture.folder.path());
     }
     assert_no_secret_except(&[CLIENT_SECRET, ACCESS_TOKEN], "the API", &api.received());
     // It has not authenticated itself.

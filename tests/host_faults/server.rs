@@ -71,13 +71,13 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, handler: &RequestHandler
         if header(&head, "transfer-encoding").is_some() {
             while let Some(size) = reader.line() {
                 let size = usize::from_str_radix(size.trim(), 16).unwrap();
-                reader.bytes(size + 2);
+                reader.read_body(size + 2);
                 if size == 0 {
                     break;
                 }
             }
         } else if let Some(length) = header(&head, "content-length") {
-            reader.bytes(length.parse().unwrap());
+            reader.read_body(length.parse().unwrap());
         }
         let mut stream = stream;
         if stream.write_all(&handler(&head)).is_err() {
@@ -98,7 +98,7 @@ impl Recording<'_> {
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 
-    fn bytes(&mut self, count: usize) {
+    fn read_body(&mut self, count: usize) {
         let mut bytes = vec![0; count];
         if self.0.read_exact(&mut bytes).is_ok() {
             self.1.lock().unwrap().extend(&bytes);

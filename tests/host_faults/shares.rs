@@ -10,7 +10,7 @@ use crate::setup::{HostProcess, Setup, small_config, wait_until};
 const FAST: &str = "siem_calls_per_15_min = 100000";
 
 /// Adds hostile sources to the settings file.
-fn add(setup: &Setup, behavior: &str, count: usize, authority: &str) {
+fn add_hostile_sources(setup: &Setup, behavior: &str, count: usize, authority: &str) {
     let component = hostile::compile(setup.folder.path());
     let mut text = fs::read_to_string(setup.path("host.toml")).unwrap();
     for number in 0..count {
@@ -23,8 +23,8 @@ fn add(setup: &Setup, behavior: &str, count: usize, authority: &str) {
 #[test]
 fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
     let setup = Setup::new(small_config(), FAST);
-    add(&setup, "loops", 4, "127.0.0.1:9");
-    add(&setup, "memory", 2, "127.0.0.1:9");
+    add_hostile_sources(&setup, "loops", 4, "127.0.0.1:9");
+    add_hostile_sources(&setup, "memory", 2, "127.0.0.1:9");
     let mut host = HostProcess::start(setup.command("run --once"));
     host.wait_for("caught up source=acme");
     let (status, log) = host.stop();
@@ -38,7 +38,7 @@ fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
 fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
     let setup = Setup::new(small_config(), FAST);
     let server = SilentServer::start();
-    add(&setup, "sockets", 2, &server.authority);
+    add_hostile_sources(&setup, "sockets", 2, &server.authority);
     let run = setup.command("run --once");
     let mut limited = std::process::Command::new("sh");
     limited
@@ -60,7 +60,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
     const RATE: u64 = 40 * 1024;
     const BURST: u64 = 5;
     let setup = Setup::new(small_config(), FAST);
-    add(&setup, "stderr", 1, "127.0.0.1:9");
+    add_hostile_sources(&setup, "stderr", 1, "127.0.0.1:9");
     let mut run = setup.command("run --once");
     run.args(["--log-file", "host.log"]);
     let begun = Instant::now();

@@ -24,7 +24,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
 
     let tokens = fixture.simulators["acme"]
         .requests()
-        .finished_at(Endpoint::Token);
+        .finished_count(Endpoint::Token);
     let mut host = fixture.start(&[]);
     host.wait_for_state("other", "active");
     assert_eq!(host.source("acme")["paused_by"], "api");
@@ -35,7 +35,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
     assert_eq!(
         fixture.simulators["acme"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         tokens
     );
 
@@ -214,7 +214,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     // The same again replaces nothing.
     let tokens = fixture.simulators["acme"]
         .requests()
-        .finished_at(Endpoint::Token);
+        .finished_count(Endpoint::Token);
     host.wait_for_source("acme", "caught up", |source| {
         source["next_poll_at"].is_string()
     });
@@ -237,7 +237,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     assert!(
         fixture.simulators["acme"]
             .requests()
-            .finished_at(Endpoint::Token)
+            .finished_count(Endpoint::Token)
             > tokens
     );
     let bad = "{\"streams\": [\"none\"], \"from\": \"2020-01-01T00:00:00Z\"}";
@@ -271,7 +271,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     assert_eq!(
         fixture.simulators["other"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
 }
@@ -300,7 +300,7 @@ fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() 
     assert_eq!(
         fixture.simulators["acme"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         0
     );
 }

@@ -29,7 +29,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     );
     host.wait_for_events("acme", AUDIT_EVENTS);
     let acme = &fixture.simulators["acme"];
-    let tokens = || acme.requests().finished_at(Endpoint::Token);
+    let tokens = || acme.requests().finished_count(Endpoint::Token);
     host.wait_for_state("acme", "active");
     assert_eq!(tokens(), 1);
 
@@ -100,7 +100,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
     assert_eq!(
         fixture.simulators["other"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
     assert_eq!(
@@ -178,7 +178,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_keeps_its_last_good_version() 
     assert_eq!(
         fixture.simulators["acme"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
     host.wait_for_events("late", AUDIT_EVENTS);
@@ -213,7 +213,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
     assert_eq!(
         fixture.simulators["acme"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
 
@@ -245,7 +245,7 @@ fn a_new_secret_is_used_at_once_where_the_old_one_was_refused() {
     assert_eq!(
         fixture.simulators["other"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
 }
@@ -308,7 +308,7 @@ fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
     assert_eq!(
         fixture.simulators["other"]
             .requests()
-            .finished_at(Endpoint::Token),
+            .finished_count(Endpoint::Token),
         1
     );
     let (status, log) = host.process.stop();

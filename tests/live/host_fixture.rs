@@ -27,7 +27,7 @@ pub(crate) fn tenant(seed: u64) -> Config {
         types: Vec::new(),
         audit_events: u32::try_from(AUDIT_EVENTS).unwrap(),
         log_records: 0,
-        quota_calls: 100_000,
+        batch_quota_calls: 100_000,
         general_quota_calls: 100_000,
         ..Config::default()
     }

@@ -384,7 +384,7 @@ pub(crate) fn small_config() -> Config {
         audit_events: 300,
         log_records: 60,
         page_records_max: 25,
-        quota_calls: 100_000,
+        batch_quota_calls: 100_000,
         ..Config::default()
     }
 }

@@ -2,8 +2,8 @@
 
 use http::uri::Authority;
 
-/// Splits `host:port` or `[address]:port`. `None` where it is neither, or the
-/// port is no number from 1 to 65535.
+/// Splits a host or a bracketed address from its port, which may be missing. The brackets stay. `None`
+/// for any other text, or where the port is no number from 1 to 65535.
 #[must_use]
 pub fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = text.parse().ok()?;

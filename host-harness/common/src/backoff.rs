@@ -56,10 +56,13 @@ impl Backoff {
         self.delay_with(fastrand::f64())
     }
 
-    /// Returns the delay like [`Self::delay`], or `None` for the first `free` failures.
+    /// Returns the delay like [`Self::delay`], or `None` for the first `failures_without_delay`.
     #[must_use]
-    pub fn delay_after(self, free: u32) -> Option<Duration> {
-        let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
+    pub fn delay_after(self, failures_without_delay: u32) -> Option<Duration> {
+        let failures = self
+            .failures
+            .checked_sub(failures_without_delay)
+            .filter(|over| *over > 0)?;
         Some(Self { failures, ..self }.delay())
     }
 

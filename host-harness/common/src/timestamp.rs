@@ -1,5 +1,5 @@
-//! Times as RFC 3339 text. Its years have four digits, so the text of a later time is that of the last
-//! second of the year 9999: a time may come from a component, a certificate or a stored file.
+//! Times as RFC 3339 text. Its years have four digits, so a time after the year 9999 is formatted as the
+//! last second of that year: a time may come from a component, a certificate or a stored file.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -115,7 +115,7 @@ fn tenant(options: &DemoOptions) -> Config {
         audit_events: options.audit,
         log_records: options.logs,
         // The default quota would delay a large demo.
-        quota_calls: quota(options),
+        batch_quota_calls: quota(options),
         ..defaults
     }
 }
@@ -124,7 +124,9 @@ fn tenant(options: &DemoOptions) -> Config {
 fn quota(options: &DemoOptions) -> u32 {
     let event_types = u32::try_from(EventType::ALL.len()).unwrap_or(u32::MAX);
     let calls = options.pages.saturating_add(3).saturating_mul(event_types);
-    calls.saturating_mul(2).max(Config::default().quota_calls)
+    calls
+        .saturating_mul(2)
+        .max(Config::default().batch_quota_calls)
 }
 
 /// Writes a settings file like a user's, with the same handling of secrets.

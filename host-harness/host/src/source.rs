@@ -88,7 +88,7 @@ async fn load(
     source: &SourceSettings,
 ) -> Result<(Component, ResolvedSettings), Failure> {
     let component = components
-        .get(&component_location(source.component.as_deref()))
+        .get_or_load(&component_location(source.component.as_deref()))
         .await
         .map_err(|failure| match &source.component {
             None => failure,
@@ -170,7 +170,7 @@ pub(crate) async fn try_settings(
     settings: &SourceSettings,
     requests_max: u32,
 ) -> Result<Result<(), CallError>, Failure> {
-    let response = match source.try_poll(requests_max).await {
+    let response = match source.test_poll(requests_max).await {
         Ok(response) => response,
         Err(error) => return Ok(Err(error)),
     };

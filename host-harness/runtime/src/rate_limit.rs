@@ -94,17 +94,21 @@ impl LogRateLimiter {
         }
         let from = self.spent_until.map_or(now, |spent| spent.max(now));
         self.spent_until = from.checked_add(self.rate.cost(bytes));
-        Admission::Pass(self.take())
+        Admission::Pass(self.take_suppressed())
     }
 
     /// Returns what was suppressed, if lines would pass again. Called when a flood may
     /// have ended, so that its report does not wait for the next line.
-    pub fn report(&mut self, now: Instant) -> Option<Suppressed> {
-        if self.is_open(now) { self.take() } else { None }
+    pub fn take_suppressed_if_open(&mut self, now: Instant) -> Option<Suppressed> {
+        if self.is_open(now) {
+            self.take_suppressed()
+        } else {
+            None
+        }
     }
 
     /// Returns what was suppressed and not yet reported, when the source ends.
-    pub fn take(&mut self) -> Option<Suppressed> {
+    pub fn take_suppressed(&mut self) -> Option<Suppressed> {
         let suppressed = std::mem::take(&mut self.suppressed);
         (suppressed.lines > 0).then_some(suppressed)
     }
@@ -148,7 +152,7 @@ mod tests {
             }
             at += step;
         }
-        outcome.suppressed += limit.take().map_or(0, |report| report.lines);
+        outcome.suppressed += limit.take_suppressed().map_or(0, |report| report.lines);
         outcome
     }
 
@@ -220,11 +224,11 @@ mod tests {
         let mut limit = LogRateLimiter::new(RATE);
         let now = Instant::now();
         while limit.admit(10, now) != Admission::Suppress {}
-        assert_eq!(limit.report(now), None);
+        assert_eq!(limit.take_suppressed_if_open(now), None);
         let later = now + RATE.burst;
-        let report = limit.report(later).unwrap();
+        let report = limit.take_suppressed_if_open(later).unwrap();
         assert_eq!((report.lines, report.bytes), (1, 10));
-        assert_eq!(limit.report(later), None);
+        assert_eq!(limit.take_suppressed_if_open(later), None);
         assert_eq!(limit.admit(10, later), Admission::Pass(None));
     }
 

@@ -239,7 +239,7 @@ impl ComponentLoader {
     }
 
     /// Loads a component, or returns it if it is loaded already.
-    pub async fn get(&self, location: &ComponentLocation) -> Result<Component, Failure> {
+    pub async fn get_or_load(&self, location: &ComponentLocation) -> Result<Component, Failure> {
         let cell = {
             let mut loaded = self
                 .shared
@@ -395,7 +395,10 @@ impl Source {
     }
 
     /// Polls with at most `requests_max` requests, to see if the component accepts its settings.
-    pub async fn try_poll(&self, requests_max: u32) -> Result<Result<Batch, PollError>, CallError> {
+    pub async fn test_poll(
+        &self,
+        requests_max: u32,
+    ) -> Result<Result<Batch, PollError>, CallError> {
         let limits = Limits {
             max_requests: requests_max,
             ..self.limits

@@ -75,7 +75,7 @@ const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
-/// The kind under which the source state stores refused credentials.
+/// The kind of the stored error when the credentials are refused.
 const UNAUTHORIZED: &str = "unauthorized";
 /// Minimum remaining wait for a limit that is logged; a shorter one is over before anyone reads the line.
 const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);

@@ -11,9 +11,9 @@ use crate::store::{State, StoredSource};
 /// Maximum number of streams that a text lists.
 const NAMES_MAX: usize = 4;
 
-/// The kind under which the source state stores a rate limit on the whole source.
+/// The kind of the stored error when the whole source is rate limited.
 pub(crate) const THROTTLED: &str = "throttled";
-/// The kind under which the source state stores that some of its streams fail.
+/// The kind of the stored error when some of the streams fail.
 pub(crate) const FAILING: &str = "failing";
 
 /// Streams that a quota or a rate limit holds back for one reason.
@@ -33,7 +33,7 @@ pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
     if let Some(error) = &source_state.last_error
         && error.kind != FAILING
     {
-        // Whatever has failed holds back all streams, unless it is some of them.
+        // Any error but `failing` is about the source as a whole, so no stream has a wait of its own.
         let is_wait = error.kind == THROTTLED;
         return is_wait
             .then(|| Wait {

@@ -17,9 +17,9 @@ pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
     let user = format!("{mailbox}@harbour.example");
     let unpadded = odd_shapes && random.chance(60);
     let time = if unpadded {
-        time.offset_form_unpadded()
+        time.iso_with_utc_offset_unpadded()
     } else {
-        time.offset_form()
+        time.iso_with_utc_offset()
     };
     let info = text
         .replace("{user}", &user)

@@ -135,7 +135,7 @@ impl BatchFile {
     }
 
     /// Returns whether the file was answered before, so that its lines can no longer change.
-    pub(crate) fn was_answered(&self) -> bool {
+    pub(crate) fn is_content_fixed(&self) -> bool {
         self.modification.get().is_some()
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::items::Item;
-use crate::log::{Log, RequestContext, View, invalid};
 use crate::post::PostEndpoint;
+use crate::post_log::{Log, RequestContext, View, invalid};
 use crate::response::SimulatedResponse;
 
 /// The members of a campaign that a collector adds to a person's row; responses do not have them.

@@ -28,9 +28,9 @@ pub struct Config {
     /// Over how much time before the start the records are spread.
     pub history_ms: i64,
     /// How many calls of the batch endpoint are answered in one window, over all event types.
-    pub quota_calls: u32,
+    pub batch_quota_calls: u32,
     /// The length of that window.
-    pub quota_window_ms: u64,
+    pub batch_quota_window_ms: u64,
     /// How many calls of the event endpoint are answered in one window, over all event types.
     pub events_quota_calls: u32,
     /// The length of that window.
@@ -58,7 +58,7 @@ pub struct Config {
     /// How many malformed lines come with a thousand records.
     pub malformed_per_mille: u32,
     /// Whether a file is listed twice on some pages.
-    pub duplicates: bool,
+    pub files_listed_twice: bool,
     /// How many records of the last file of a page come again at the start of the next page,
     /// with another `_offset` and another order of keys.
     pub repeated_records: u32,
@@ -108,8 +108,8 @@ impl Default for Config {
             now_ms: None,
             skew_ms: 0,
             history_ms: 24 * 3_600_000,
-            quota_calls: 50,
-            quota_window_ms: 900_000,
+            batch_quota_calls: 50,
+            batch_quota_window_ms: 900_000,
             events_quota_calls: 300,
             events_quota_window_ms: 3_600_000,
             general_quota_calls: 800,
@@ -123,7 +123,7 @@ impl Default for Config {
             permissions: None,
             refusal: StreamRefusal::Forbidden,
             malformed_per_mille: 0,
-            duplicates: true,
+            files_listed_twice: true,
             repeated_records: 0,
             odd_shapes: true,
             faults_per_file_max: u64::MAX,

@@ -28,7 +28,7 @@ impl Requests {
     /// Returns how many requests to an endpoint are finished: answered, or closed without a
     /// response.
     #[must_use]
-    pub fn finished_at(&self, endpoint: Endpoint) -> u64 {
+    pub fn finished_count(&self, endpoint: Endpoint) -> u64 {
         self.finished_by_endpoint
             .get(&endpoint)
             .copied()
@@ -37,7 +37,7 @@ impl Requests {
 
     /// Returns how many requests have come to an endpoint, also those that are not finished.
     #[must_use]
-    pub fn begun_at(&self, endpoint: Endpoint) -> u64 {
+    pub fn begun_count(&self, endpoint: Endpoint) -> u64 {
         self.begun_by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 

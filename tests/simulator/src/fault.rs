@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::batch_file::{BatchFile, gzip, inflate};
 use crate::random::Random;
-use crate::response::{Ending, SimulatedResponse};
+use crate::response::{BodyTransfer, SimulatedResponse};
 use crate::siem::Page;
 use crate::time::UtcTime;
 
@@ -272,7 +272,7 @@ impl FaultTarget<'_> {
             return false;
         }
         self.file.is_none_or(|file| {
-            let is_too_late = fault.effect.adds_line() && file.was_answered();
+            let is_too_late = fault.effect.adds_line() && file.is_content_fixed();
             file.fault_count() < self.faults_per_file_max && !is_too_late
         })
     }
@@ -307,7 +307,7 @@ impl Faults {
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
-    pub(crate) fn effect_for(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
+    pub(crate) fn next_effect(&mut self, target: FaultTarget<'_>) -> Option<Effect> {
         let mut effect = None;
         for scripted in &mut self.scripted {
             if !target.is_matched_by(&scripted.fault) {
@@ -440,18 +440,18 @@ pub(crate) fn apply_to_file(effect: &Effect, file: Bytes) -> Bytes {
 /// Applies an effect to how the response is sent.
 pub(crate) fn apply_to_response(effect: &Effect, response: &mut SimulatedResponse) {
     if let Effect::CloseMidBody = effect {
-        response.ending = Ending::CloseAfterHalf;
+        response.transfer = BodyTransfer::CloseAfterHalf;
     } else if let Effect::Slow {
         bytes_per_s,
         for_ms,
     } = effect
     {
-        response.ending = Ending::Slow {
+        response.transfer = BodyTransfer::Slow {
             bytes_per_s: *bytes_per_s,
             for_ms: *for_ms,
         };
     } else if let Effect::StallMidBody { ms } = effect {
-        response.ending = Ending::StallAfterHalf(*ms);
+        response.transfer = BodyTransfer::StallAfterHalf(*ms);
     }
 }
 

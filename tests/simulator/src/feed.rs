@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::fault::{Effect, page_token_refused};
 use crate::identity::Identity;
-use crate::items::{Item, identity_of};
-use crate::log::{Log, RequestContext};
+use crate::items::{Item, identity_without_positions};
+use crate::post_log::{Log, RequestContext};
 use crate::response::SimulatedResponse;
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;
@@ -139,7 +139,10 @@ fn rewritten(stream: &str, file: &[&Item]) -> Vec<RewrittenIdentity> {
             .iter()
             .map(|(name, member)| ((*name).to_owned(), Value::from(field(item, member))))
             .collect();
-        (identity_of(stream, &Value::Object(row)), item.identity)
+        (
+            identity_without_positions(stream, &Value::Object(row)),
+            item.identity,
+        )
     };
     file.iter().map(rewrite).collect()
 }

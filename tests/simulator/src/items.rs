@@ -26,7 +26,7 @@ impl Item {
     pub(crate) fn new(stream: &str, at_ms: i64, record: Value) -> Self {
         Self {
             at_ms,
-            identity: identity_of(stream, &record),
+            identity: identity_without_positions(stream, &record),
             record,
             served: 0,
             is_removed: false,
@@ -83,7 +83,7 @@ pub(crate) fn item(
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical
 /// one.
-pub(crate) fn identity_of(stream: &str, record: &Value) -> Identity {
+pub(crate) fn identity_without_positions(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
     write_canonical(&mut text, &remediation::without_codes(stream, record));
     of_canonical(stream, &text)

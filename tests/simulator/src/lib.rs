@@ -5,7 +5,7 @@
 //!   GET  /siem/v1/batch/events/… ───┤ API origin      (auth: tokens, quotas; siem: pages of links)
 //!   GET  /siem/v1/events/… ─────────┤                 (events: one by one, of the last day)
 //!   POST /api/… ────────────────────┘                 (post, log: windows and lists; feed: files)
-//!   GET  /<bucket>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
+//!   GET  /<link_signer>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
 //! ```
 //!
 //! Everything is derived from a seed ([`Config`]). The [`Ledger`] has what exists and what was
@@ -28,9 +28,9 @@ mod items;
 mod ledger;
 mod legacy;
 mod line;
-mod log;
 mod permissions;
 mod post;
+mod post_log;
 mod random;
 mod records;
 mod request;

@@ -22,14 +22,14 @@ pub(crate) struct SimulatedResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
-    pub(crate) ending: Ending,
+    pub(crate) transfer: BodyTransfer,
     /// The file that counts as served once the body is sent.
     pub(crate) file: Option<Arc<BatchFile>>,
 }
 
 /// How the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum BodyTransfer {
     /// The connection closes after half of it.
     CloseAfterHalf,
     /// It is sent slowly for a time, and then as fast as possible.
@@ -53,7 +53,7 @@ impl SimulatedResponse {
             status,
             headers,
             body: body.into(),
-            ending: Ending::Whole,
+            transfer: BodyTransfer::Whole,
             file: None,
         }
     }
@@ -72,14 +72,14 @@ impl SimulatedResponse {
     /// Returns the response as HTTP.
     pub(crate) fn into_response(self) -> Response<Payload> {
         let length = self.body.len();
-        let half = match self.ending {
-            Ending::CloseAfterHalf | Ending::StallAfterHalf(_) => Some(length / 2),
-            Ending::Slow { .. } | Ending::Whole => None,
+        let half = match self.transfer {
+            BodyTransfer::CloseAfterHalf | BodyTransfer::StallAfterHalf(_) => Some(length / 2),
+            BodyTransfer::Slow { .. } | BodyTransfer::Whole => None,
         };
         let mut response = Response::new(Payload {
             rest: self.body,
             bytes_until_half: half,
-            ending: self.ending,
+            transfer: self.transfer,
             slow_until: None,
             sleep: None,
             file: self.file,
@@ -101,7 +101,7 @@ impl SimulatedResponse {
 pub(crate) struct Payload {
     rest: Bytes,
     bytes_until_half: Option<usize>,
-    ending: Ending,
+    transfer: BodyTransfer,
     /// Until when the body is sent slowly; set when it begins.
     slow_until: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -136,10 +136,10 @@ impl Body for Payload {
     ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let this = &mut *self;
         if this.bytes_until_half == Some(0) {
-            let pause_ms = match this.ending {
-                Ending::CloseAfterHalf => FLUSH_MS,
-                Ending::StallAfterHalf(ms) => ms,
-                Ending::Slow { .. } | Ending::Whole => 0,
+            let pause_ms = match this.transfer {
+                BodyTransfer::CloseAfterHalf => FLUSH_MS,
+                BodyTransfer::StallAfterHalf(ms) => ms,
+                BodyTransfer::Slow { .. } | BodyTransfer::Whole => 0,
             };
             let sleep = this.sleep.get_or_insert_with(|| {
                 Box::pin(tokio::time::sleep(Duration::from_millis(pause_ms)))
@@ -147,16 +147,16 @@ impl Body for Payload {
             if sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if this.ending == Ending::CloseAfterHalf {
+            if this.transfer == BodyTransfer::CloseAfterHalf {
                 return Poll::Ready(Some(Err(Closed)));
             }
             this.bytes_until_half = None;
         }
         let mut chunk_bytes_max = CHUNK_BYTES;
-        if let Ending::Slow {
+        if let BodyTransfer::Slow {
             bytes_per_s,
             for_ms,
-        } = this.ending
+        } = this.transfer
         {
             let now = Instant::now();
             let until = *this
@@ -174,7 +174,7 @@ impl Body for Payload {
                 let chunk_bytes = (bytes_per_s / SLOW_CHUNKS_PER_S).max(1);
                 chunk_bytes_max = usize::try_from(chunk_bytes).unwrap_or(CHUNK_BYTES);
             } else {
-                this.ending = Ending::Whole;
+                this.transfer = BodyTransfer::Whole;
             }
         }
         let chunk_bytes = chunk_bytes_max

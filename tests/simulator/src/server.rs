@@ -77,7 +77,7 @@ async fn respond(
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
-    let effect = state.faults().effect_for(FaultTarget {
+    let effect = state.faults().next_effect(FaultTarget {
         endpoint,
         stream: &stream,
         has_page_token,
@@ -119,7 +119,7 @@ async fn respond(
     };
     Ok(response
         .with("date", date)
-        .with(id, state.request_id())
+        .with(id, state.next_request_id())
         .into_response())
 }
 
@@ -209,10 +209,10 @@ async fn batch(
     let requested_size = request
         .parameter("pageSize")
         .and_then(|size| size.parse().ok());
-    page.list_twice(&state.config, requested_size);
+    page.repeat_first_file(&state.config, requested_size);
     page.apply_effect(effect.as_ref());
     let state = Arc::clone(state);
-    blocking(move || page.response(&state.bucket, now_ms)).await
+    blocking(move || page.response(&state.link_signer, now_ms)).await
 }
 
 fn single_events(
@@ -274,7 +274,7 @@ async fn storage_response(
     let Some(file) = file.filter(|file| !file.is_deleted()) else {
         return storage::not_found();
     };
-    if let Some(response) = state.bucket.refusal(request, state.clock.now_ms()) {
+    if let Some(response) = state.link_signer.refusal(request, state.clock.now_ms()) {
         return response;
     }
     blocking(move || {

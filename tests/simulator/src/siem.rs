@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::records::RecordGenerator;
 use crate::request::Request;
 use crate::response::SimulatedResponse;
-use crate::storage::Bucket;
+use crate::storage::LinkSigner;
 use crate::time::{DAY_MS, UtcTime, parse_date};
 
 /// The files of one event type, oldest first.
@@ -117,7 +117,7 @@ impl FileList {
         let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
             "/siem-batch-{}/{}/{}/{}/{}/{name}.json.gz",
-            Random::new(seed, "bucket", &[]).hex(6),
+            Random::new(seed, "link_signer", &[]).hex(6),
             self.record_generator.account_id,
             self.record_generator.event_type.product(),
             self.record_generator.event_type.name().replace(' ', "-"),
@@ -190,16 +190,16 @@ impl FileList {
 
 impl Page {
     /// Lists the first file once more, as happens on some pages.
-    pub(crate) fn list_twice(&mut self, config: &Config, requested_size: Option<usize>) {
+    pub(crate) fn repeat_first_file(&mut self, config: &Config, requested_size: Option<usize>) {
         let page = self.position / u64::from(config.files_per_page.max(1));
         let room = requested_size.is_none_or(|size| self.files.len() < size);
-        if config.duplicates && page.is_multiple_of(2) && room {
+        if config.files_listed_twice && page.is_multiple_of(2) && room {
             self.files.extend(self.files.first().cloned());
         }
     }
 
     /// Returns the page as the endpoint writes it. Generates the files that are listed.
-    pub(crate) fn response(&self, bucket: &Bucket, now_ms: i64) -> SimulatedResponse {
+    pub(crate) fn response(&self, link_signer: &LinkSigner, now_ms: i64) -> SimulatedResponse {
         let expiry_ms = now_ms.saturating_add(self.link_lifetime_ms);
         let expiry = UtcTime::new(expiry_ms).iso_ms();
         let mut urls: Vec<(&str, String)> = Vec::new();
@@ -207,7 +207,7 @@ impl Page {
         for file in &self.files {
             let known = urls.iter().find(|(path, _)| *path == file.path);
             let url = known.map_or_else(
-                || bucket.sign(&file.path, now_ms, expiry_ms),
+                || link_signer.sign(&file.path, now_ms, expiry_ms),
                 |(_, url)| url.clone(),
             );
             urls.push((&file.path, url.clone()));

@@ -141,13 +141,13 @@ impl Simulator {
     }
 
     /// Removes items from a list, as when held messages are released.
-    pub fn release(&self, stream: &str, count: usize) {
-        self.state.release(stream, count);
+    pub fn remove_newest(&self, stream: &str, count: usize) {
+        self.state.remove_newest(stream, count);
     }
 
     /// Changes `count` rows of a list, as those of the awareness training change.
-    pub fn change(&self, stream: &str, count: usize) {
-        self.state.change(stream, count);
+    pub fn change_rows(&self, stream: &str, count: usize) {
+        self.state.change_rows(stream, count);
     }
 
     /// Grants or revokes the permission to read a stream; `audit.categories` counts as one here.

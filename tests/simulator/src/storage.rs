@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Signs links to files, and checks them.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct LinkSigner {
     origin: String,
     key: [u8; 32],
     signed: AtomicU64,
 }
 
-impl Bucket {
+impl LinkSigner {
     pub(crate) fn new(origin: String, seed: u64) -> Self {
         let mut random = Random::new(seed, "key", &[]);
         let mut key = [0; 32];

@@ -15,12 +15,12 @@ use crate::identity::Identity;
 use crate::items;
 use crate::ledger::Ledger;
 use crate::line::LineKind;
-use crate::log::{Log, RequestContext};
 use crate::permissions::{Permissions, StreamRefusal};
 use crate::post;
+use crate::post_log::{Log, RequestContext};
 use crate::random::Random;
 use crate::siem::FileList;
-use crate::storage::Bucket;
+use crate::storage::LinkSigner;
 use crate::time::Clock;
 
 /// The tenant and everything that changes about it.
@@ -28,7 +28,7 @@ use crate::time::Clock;
 pub(crate) struct TenantState {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
-    pub(crate) bucket: Bucket,
+    pub(crate) link_signer: LinkSigner,
     pub(crate) counters: Counters,
     /// Set when the simulator is dropped.
     pub(crate) stopped: AtomicBool,
@@ -70,11 +70,14 @@ impl TenantState {
         let (logs, record_counts) = first_logs(&config, now_ms);
         Self {
             clock,
-            bucket: Bucket::new(storage_origin, config.seed),
+            link_signer: LinkSigner::new(storage_origin, config.seed),
             counters: Counters::default(),
             stopped: AtomicBool::new(false),
             auth: Mutex::new(Auth::new(&config)),
-            batch_quota: Mutex::new(Quota::new(config.quota_calls, config.quota_window_ms)),
+            batch_quota: Mutex::new(Quota::new(
+                config.batch_quota_calls,
+                config.batch_quota_window_ms,
+            )),
             events_quota: Mutex::new(Quota::new(
                 config.events_quota_calls,
                 config.events_quota_window_ms,
@@ -183,7 +186,7 @@ impl TenantState {
 
     /// Deletes the file at `index`, modulo their number, among those that were never requested.
     pub(crate) fn delete_file(&self, index: usize) -> Option<String> {
-        let is_deletable = |file: &Arc<BatchFile>| !file.was_answered() && !file.is_deleted();
+        let is_deletable = |file: &Arc<BatchFile>| !file.is_content_fixed() && !file.is_deleted();
         let files: Vec<_> = self.files().into_iter().filter(is_deletable).collect();
         let file = files.get(index.checked_rem(files.len())?)?;
         file.delete();
@@ -212,20 +215,20 @@ impl TenantState {
     }
 
     /// Removes items from a list.
-    pub(crate) fn release(&self, stream: &str, count: usize) {
+    pub(crate) fn remove_newest(&self, stream: &str, count: usize) {
         if let Some(log) = self.logs().get_mut(stream) {
-            log.release(count);
+            log.remove_newest(count);
         }
     }
 
     /// Changes rows of a list: removes the old ones, and adds changed ones in their place.
-    pub(crate) fn change(&self, stream: &str, count: usize) {
+    pub(crate) fn change_rows(&self, stream: &str, count: usize) {
         let Some(post_endpoint) = post::post_endpoint_of_stream(stream) else {
             return;
         };
         if let Some(log) = self.logs().get_mut(stream) {
             let item_count = log.items().len();
-            let released = log.release(count);
+            let released = log.remove_newest(count);
             log.add(released.into_iter().map(|item| {
                 let mut record = item.record;
                 if let Some(fields) = record.as_object_mut() {
@@ -272,7 +275,7 @@ impl TenantState {
     }
 
     /// Returns the id of the next response.
-    pub(crate) fn request_id(&self) -> String {
+    pub(crate) fn next_request_id(&self) -> String {
         let number = self.response_count.fetch_add(1, Ordering::SeqCst);
         Random::new(self.config.seed, "request", &[number]).uuid()
     }

@@ -75,12 +75,12 @@ impl UtcTime {
     }
 
     /// Formats as `2026-11-22T09:05:31+0000`.
-    pub(crate) fn offset_form(&self) -> String {
+    pub(crate) fn iso_with_utc_offset(&self) -> String {
         self.format("%Y-%m-%dT%H:%M:%S+0000")
     }
 
     /// Formats as `2026-11-22T9:05:31+0000`: an hour without its zero, as the API sometimes writes.
-    pub(crate) fn offset_form_unpadded(&self) -> String {
+    pub(crate) fn iso_with_utc_offset_unpadded(&self) -> String {
         self.format("%Y-%m-%dT%-H:%M:%S+0000")
     }
 
@@ -130,11 +130,14 @@ mod tests {
         let time = UtcTime::new(ms);
         assert_eq!(time.iso_ms(), "2026-11-22T07:05:31.000Z");
         assert_eq!(time.http(), "Sun, 22 Nov 2026 07:05:31 GMT");
-        assert_eq!(time.offset_form_unpadded(), "2026-11-22T7:05:31+0000");
+        assert_eq!(
+            time.iso_with_utc_offset_unpadded(),
+            "2026-11-22T7:05:31+0000"
+        );
         for text in [
             time.iso_ms(),
-            time.offset_form(),
-            time.offset_form_unpadded(),
+            time.iso_with_utc_offset(),
+            time.iso_with_utc_offset_unpadded(),
             "2026-11-22T07:05:31+00:00".to_owned(),
             "2026-11-22T08:05:31+0100".to_owned(),
             "2026-11-22T02:35:31.000-0430".to_owned(),

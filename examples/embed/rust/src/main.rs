@@ -82,7 +82,9 @@ async fn run() -> Result<SourceExit, Failure> {
 
     let cache_dir = state_dir.path().join("cache");
     let loader = ComponentLoader::new(Some(cache_dir), MEMORY_BYTES_MAX_DEFAULT)?;
-    let component = loader.get(&ComponentLocation::File(component)).await?;
+    let component = loader
+        .get_or_load(&ComponentLocation::File(component))
+        .await?;
     let options = SourceOptions {
         allow: AllowSetting::Extend(arguments.collect()),
         ..SourceOptions::new(&component, "embedded".to_owned(), Secret::new(settings))?

@@ -108,7 +108,7 @@ impl Shared {
     }
 
     async fn built_in_component(&self) -> Result<Component, Failure> {
-        self.components.get(&component_location(None)).await
+        self.components.get_or_load(&component_location(None)).await
     }
 
     /// Makes a report on a blocking thread and converts it with `make`.

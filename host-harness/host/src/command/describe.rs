@@ -17,7 +17,9 @@ use crate::source::{self, component_location};
 /// Prints the description of a component, as text or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
     let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
-    let component = components.get(&component_location(component)).await?;
+    let component = components
+        .get_or_load(&component_location(component))
+        .await?;
     let description = component.description();
     print(&if as_json {
         format!("{:#}\n", to_json(description)?)

@@ -156,7 +156,7 @@ async fn read_tenant(
     let tenant = Tenant::new(&name, table)?;
     let source = tenant.settings(&settings.file, &settings.inherited())?;
     let component = source::component_location(source.component.as_deref());
-    let component = components.get(&component).await?;
+    let component = components.get_or_load(&component).await?;
     let schema = &component.description().settings_schema;
     let schema: serde_json::Value = serde_json::from_str(schema)
         .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;

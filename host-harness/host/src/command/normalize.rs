@@ -30,7 +30,9 @@ pub async fn normalize(
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let components = ComponentLoader::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
-    let component = components.get(&component_location(component)).await?;
+    let component = components
+        .get_or_load(&component_location(component))
+        .await?;
     let first = component.description().formats.first().map(String::as_str);
     let format = format.or(first).unwrap_or_default();
     let settings = Secret::new(settings.unwrap_or_else(|| "{}".to_owned()));

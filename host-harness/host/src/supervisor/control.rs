@@ -285,7 +285,7 @@ async fn secret_predicate(
     let components = &provider.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
-        .get(&component_location(component.as_deref()))
+        .get_or_load(&component_location(component.as_deref()))
         .await
         .map_err(failed)?;
     let schema = schema(component.description()).map_err(failed)?;

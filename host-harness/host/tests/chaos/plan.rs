@@ -74,7 +74,7 @@ const RECEIVERS: [&[Kind]; 6] = [
     &[Kind::Elasticsearch, Kind::File],
 ];
 
-/// Faults of `tests/host_faults/broken.rs`.
+/// Faults of `tests/host_faults/broken_component.rs`.
 const BROKEN: [Option<&str>; 4] = [None, Some("traps"), Some("loops"), Some("grows")];
 
 /// How many records each POST log, list and feed has, audit apart.
@@ -166,9 +166,9 @@ fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
         page_records_max: random.choice([25, 100, 500]).unwrap(),
         malformed_per_mille: random.choice([0, 1, 4]).unwrap(),
         repeated_records: random.choice([0, 20]).unwrap(),
-        quota_calls: 1_000_000,
+        batch_quota_calls: 1_000_000,
         // A throttled caller waits until the window ends, so no longer than this.
-        quota_window_ms: 2_000,
+        batch_quota_window_ms: 2_000,
         // A second such fault is one of the page, and a third would be the end of the file.
         faults_per_file_max: 1,
         gzip_level: 1,

@@ -26,7 +26,7 @@ fn tenant() -> Config {
         files_per_page: 3,
         records_per_file: 150,
         audit_events: 500,
-        quota_calls: 1_000_000,
+        batch_quota_calls: 1_000_000,
         ..Config::default()
     }
 }

@@ -50,18 +50,18 @@ impl GuestLog {
 
     /// Starts a call.
     pub(super) fn begin_call(&self) {
-        self.with(|lines| lines.last = None);
+        self.with(|buffer| buffer.last = None);
     }
 
     /// Ends a call: logs an incomplete line. Returns the last line,
     /// where a panic reports what happened.
     pub(super) fn end_call(&self) -> Option<String> {
-        self.with(|lines| {
+        self.with(|buffer| {
             let now = Instant::now();
-            lines.end_line(now);
-            let suppressed = lines.budget.stderr_limiter().report(now);
-            lines.log_suppressed(suppressed);
-            lines.last.take()
+            buffer.end_line(now);
+            let suppressed = buffer.budget.stderr_limiter().take_suppressed_if_open(now);
+            buffer.log_suppressed(suppressed);
+            buffer.last.take()
         })
     }
 
@@ -110,7 +110,7 @@ impl LogBuffer {
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
-        let suppressed = self.budget.stderr_limiter().take();
+        let suppressed = self.budget.stderr_limiter().take_suppressed();
         self.log_suppressed(suppressed);
     }
 }
@@ -139,7 +139,7 @@ impl Pollable for GuestLog {
 
 impl OutputStream for GuestLog {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.with(|lines| lines.push(&bytes, Instant::now()));
+        self.with(|buffer| buffer.push(&bytes, Instant::now()));
         Ok(())
     }
 
@@ -203,7 +203,7 @@ mod tests {
             }
             logs.push(log); // at its end it would report, and reset the count
         }
-        let suppressed = budget.stderr_limiter().take().unwrap().lines;
+        let suppressed = budget.stderr_limiter().take_suppressed().unwrap().lines;
         assert!(suppressed > 99_000, "{suppressed}");
     }
 

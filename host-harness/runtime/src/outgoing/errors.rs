@@ -48,8 +48,8 @@ pub(super) fn from_body(error: &hyper::Error) -> HttpError {
     classify(error, HttpError::HttpResponseIncomplete)
 }
 
-/// Searches the error chain; the deepest known cause decides. `on_connection_lost` is the code for a
-/// connection that ended too early.
+/// Searches the error chain. The first error of connecting, of a proxy or of TLS decides; without one,
+/// the deepest known cause does. `on_connection_lost` is the code for a connection that ended too early.
 fn classify(error: &(dyn StdError + 'static), on_connection_lost: HttpError) -> HttpError {
     let mut known = None;
     let mut cause = Some(error);

@@ -1,4 +1,4 @@
-//! Concurrency limits of one source.
+//! Limits the concurrent requests of a source, and the connections of a pool.
 
 use std::future;
 use std::sync::Arc;

@@ -50,8 +50,8 @@ const REQUESTS_MAX: usize = 16;
 const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
 /// Large, so that fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
-/// Maximum size of a piece of a request body. The host holds two of each request that the component
-/// has made, also of those that it never sends, and they are no part of its memory limit.
+/// Maximum size of a piece of a request body. The host buffers up to two pieces for each request that a
+/// component creates, even if it never sends it; they do not count towards its memory limit.
 const BODY_PIECE_BYTES_MAX: usize = 16 * 1024;
 /// Maximum number of denied origins of one source that are logged. A component that requests ever
 /// new ones would fill the log, and the memory in which they are recorded.

@@ -1,4 +1,4 @@
-//! ConnectionPools of connections that sources share.
+//! Pools of connections that sources share.
 //!
 //! Thousands of sources of one component connect to the same few origins, each for a moment in a
 //! minute. Those that may reach the same origins in the same way share connections: otherwise each

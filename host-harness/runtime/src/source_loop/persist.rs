@@ -106,7 +106,8 @@ impl RunningLoop {
             return Ok(());
         };
         let stored = storing.await;
-        let stored = stored.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
+        let stored =
+            stored.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("memory: {error}"))));
         stored.map_err(|error| match error {
             StoreError::Superseded => SourceExit::LeaseLost,
             StoreError::Unavailable(reason) => SourceExit::Failed(Failure::failed(format!(

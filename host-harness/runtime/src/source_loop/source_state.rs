@@ -12,7 +12,8 @@ use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 pub(super) struct BatchChanges {
     /// Notices that have not been logged yet.
     pub(super) notices: Vec<NewNotice>,
-    /// Whether anything but times, positions and the number of requests has changed.
+    /// Whether anything but times, positions, the requests and their bytes, and the remaining quota has
+    /// changed.
     pub(super) is_worth_storing: bool,
 }
 

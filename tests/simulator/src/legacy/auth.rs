@@ -34,8 +34,8 @@ pub(super) struct CallHeaders {
 pub(super) enum AuthRefusal {
     /// The application is not known: HTTP 200, as recorded from the real API.
     App,
-    /// The id was used before.
-    Reused,
+    /// The request id was used before or is malformed.
+    RequestId,
     /// The date or the signature is wrong; the response does not distinguish them.
     Signature,
 }
@@ -59,7 +59,7 @@ impl Auth {
     }
 
     /// Returns why a call is refused; `None` where it is allowed. `signed_path` is `None` for unsigned discovery.
-    pub(super) fn refusal(
+    pub(super) fn check_call(
         &mut self,
         headers: &CallHeaders,
         signed_path: Option<&str>,
@@ -68,7 +68,7 @@ impl Auth {
         let is_new = headers.request_id.len() == 36
             && self.seen_request_ids.insert(headers.request_id.clone());
         if !is_new {
-            return Some(AuthRefusal::Reused);
+            return Some(AuthRefusal::RequestId);
         }
         if headers.app_id != self.credentials.app_id {
             return Some(AuthRefusal::App);
@@ -140,10 +140,10 @@ mod tests {
             request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
             ..CallHeaders::default()
         };
-        assert_eq!(auth.refusal(&headers, None, (0, 0)), None);
+        assert_eq!(auth.check_call(&headers, None, (0, 0)), None);
         assert_eq!(
-            auth.refusal(&headers, None, (0, 0)),
-            Some(AuthRefusal::Reused)
+            auth.check_call(&headers, None, (0, 0)),
+            Some(AuthRefusal::RequestId)
         );
     }
 }

@@ -44,8 +44,8 @@ impl LogFile {
 
     /// Returns the name.
     pub(super) fn name(&self, as_key_value: bool) -> String {
-        let ending = if as_key_value { "txt" } else { "json" };
-        format!("{}.{ending}", self.stem)
+        let transfer = if as_key_value { "txt" } else { "json" };
+        format!("{}.{transfer}", self.stem)
     }
 
     /// Returns the contents. A malformed file ends early, as has been observed

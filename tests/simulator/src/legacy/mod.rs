@@ -85,7 +85,7 @@ pub struct LegacyRequests {
     /// How many responses had each path and status.
     pub responses: BTreeMap<(String, u16), u64>,
     /// Calls whose request id was used before or is malformed. Must stay 0.
-    pub reused_ids: u64,
+    pub refused_request_ids: u64,
     /// Calls refused with 401: request id, date or signature.
     pub refused_authorizations: u64,
 }
@@ -113,7 +113,7 @@ struct LegacyState {
     /// Scripted errors, each for the next call whose path has this end: path, status, code.
     faults: VecDeque<(String, u16, String)>,
     requests: LegacyRequests,
-    responses: u64,
+    response_count: u64,
 }
 
 impl LegacySimulator {
@@ -220,7 +220,7 @@ impl LegacyState {
             token_generation: 0,
             faults: VecDeque::new(),
             requests: LegacyRequests::default(),
-            responses: 0,
+            response_count: 0,
             config,
         };
         state.add_files(state.config.files);
@@ -237,9 +237,9 @@ impl LegacyState {
     }
 
     /// Returns the id of the next response.
-    fn request_id(&mut self) -> String {
-        self.responses += 1;
-        Random::new(self.config.seed, "legacy request", &[self.responses]).uuid()
+    fn next_request_id(&mut self) -> String {
+        self.response_count += 1;
+        Random::new(self.config.seed, "legacy request", &[self.response_count]).uuid()
     }
 }
 

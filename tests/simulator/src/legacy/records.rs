@@ -23,7 +23,7 @@ pub(super) fn record(seed: u64, kind: &str, number: u64, at_ms: i64) -> Value {
     let mut random = Random::new(seed, "legacy record", &[number]);
     // The zone of the account, without a colon.
     let time = UtcTime::new(at_ms + 3_600_000)
-        .offset_form()
+        .iso_with_utc_offset()
         .replace("+0000", "+0100");
     let code = format!("{}{number:06}", random.token(16));
     let mut record = json!({
@@ -109,7 +109,7 @@ pub(super) fn audit(seed: u64, number: u32, now_ms: i64) -> Value {
         "id": format!("eNoVzb0{}{number:06}", random.token(20)),
         "auditType": "User Logged On",
         "user": "ann@harbour.example",
-        "eventTime": UtcTime::new(at_ms).offset_form(),
+        "eventTime": UtcTime::new(at_ms).iso_with_utc_offset(),
         "eventInfo": "Successful authentication, IP: 192.0.2.1, Application: Console",
         "category": "authentication_logs",
     })

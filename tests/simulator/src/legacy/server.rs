@@ -93,7 +93,7 @@ async fn respond(
     let date = UtcTime::new(state.clock.now_ms()).http();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    let own = [("date", date), ("x-request-id", state.request_id())];
+    let own = [("date", date), ("x-request-id", state.next_request_id())];
     for (name, value) in headers.into_iter().chain(own) {
         if let Ok(value) = HeaderValue::try_from(value) {
             response
@@ -115,13 +115,13 @@ impl LegacyState {
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.signature_date_tolerance_ms);
-        match self.auth.refusal(call_headers, signed, times) {
+        match self.auth.check_call(call_headers, signed, times) {
             Some(AuthRefusal::App) => {
                 let message = format!("App ID is invalid: {}", call_headers.app_id);
                 return error_response(200, "err_developer_key", &message);
             }
             Some(refusal) => {
-                self.requests.reused_ids += u64::from(refusal == AuthRefusal::Reused);
+                self.requests.refused_request_ids += u64::from(refusal == AuthRefusal::RequestId);
                 self.requests.refused_authorizations += 1;
                 return error_response(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
             }

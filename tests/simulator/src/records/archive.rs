@@ -47,7 +47,7 @@ pub(crate) fn archive_search_log(builder: &mut LogRecordBuilder) -> Value {
 /// Generates the view of a message.
 pub(crate) fn archive_view(builder: &mut LogRecordBuilder) -> Value {
     let days = i64::try_from(builder.random.below(900)).unwrap_or(0);
-    let written = UtcTime::new(builder.at_ms - days * DAY_MS).offset_form();
+    let written = UtcTime::new(builder.at_ms - days * DAY_MS).iso_with_utc_offset();
     let flag = builder.random.chance(500);
     let flag = if builder.odd_shape_occurs(100) {
         json!(flag.to_string())

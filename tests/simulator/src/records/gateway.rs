@@ -55,7 +55,7 @@ pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
         "reason": reason, "reasonId": id, "reasonCode": id.to_lowercase(),
         "from": from, "fromHeader": header, "to": to, "subject": builder.subject(),
         "route": builder.route().to_uppercase(), "hasAttachments": builder.random.chance(300),
-        "size": builder.random.below(90_000), "dateReceived": builder.at().offset_form(),
+        "size": builder.random.below(90_000), "dateReceived": builder.at().iso_with_utc_offset(),
         "policyInfo": builder.text_or_nothing("Inbound spam"),
     })
 }
@@ -96,7 +96,12 @@ pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
     });
     let time = match (builder.odd_shape_occurs(30), builder.odd_shape_occurs(200)) {
         (true, _) => None,
-        (false, true) => Some(builder.at().offset_form().replace("+0000", "+00:00")),
+        (false, true) => Some(
+            builder
+                .at()
+                .iso_with_utc_offset()
+                .replace("+0000", "+00:00"),
+        ),
         (false, false) => Some(builder.time()),
     };
     if let Some(time) = time {

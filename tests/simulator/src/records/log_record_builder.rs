@@ -27,9 +27,9 @@ impl LogRecordBuilder {
     /// its zero, as has been seen.
     pub(super) fn time(&mut self) -> String {
         if self.odd_shape_occurs(20) {
-            self.at().offset_form_unpadded()
+            self.at().iso_with_utc_offset_unpadded()
         } else {
-            self.at().offset_form()
+            self.at().iso_with_utc_offset()
         }
     }
 

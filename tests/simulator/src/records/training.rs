@@ -54,7 +54,7 @@ pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
         person(builder, "email"),
         json!({
             "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
-            "launchDate": UtcTime::new(day * DAY_MS).offset_form(),
+            "launchDate": UtcTime::new(day * DAY_MS).iso_with_utc_offset(),
             "templateName": "Parcel", "status": status, "timeScheduled": builder.time(),
             "numCampaignsSent": 1 + builder.random.below(9), "numCampaignsClicked": builder.random.below(3),
             "numTrainingModulesAssigned": builder.random.below(4),

@@ -187,7 +187,7 @@ async fn storage_refuses_what_it_should() {
 #[tokio::test]
 async fn the_quota_is_shared_by_all_event_types() {
     let simulator = Simulator::start(Config {
-        quota_calls: 3,
+        batch_quota_calls: 3,
         ..small_config()
     })
     .await

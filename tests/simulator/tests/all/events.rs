@@ -33,10 +33,10 @@ async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_with_ot
             "{product}?types={name}&pageSize=50&dateRangeStartsAt=2026-11-21T07:30:00.000Z"
         );
         let mut ids = Vec::new();
-        for page in 0.. {
+        loop {
             let response = events(&simulator, &token, &query).await.json();
             let value = response["value"].as_array().unwrap();
-            assert!(page == 0 || value.iter().all(|event| event["type"].is_null()));
+            assert!(value.iter().all(|event| event["type"].is_null()));
             let records = value.iter().map(as_batch_file_record);
             ids.extend(records.filter_map(|record| identity(stream, &record)));
             if response["isCaughtUp"] == true {

@@ -10,7 +10,7 @@ use mimecast_simulator::{
 };
 use serde_json::{Value, json};
 
-/// Where the items of each log and list stand: path, bounds of the window, list in the response.
+/// Each log and list: its stream, path, bounds of the window, list in the response.
 const LOGS: &[(&str, &str, [&str; 2], &str)] = &[
     (
         "audit",
@@ -259,7 +259,7 @@ async fn held_messages_are_seen_by_administrators_and_leave_when_they_are_releas
         json!([])
     );
     let before = pull(&simulator, &token, path, ["start", "end"], "").await;
-    simulator.release("held-messages", 5);
+    simulator.remove_newest("held-messages", 5);
     let after = pull(&simulator, &token, path, ["start", "end"], "").await;
     assert_eq!((before.len(), after.len()), (47, 42));
     // A released item that was served stays expected; one that never was does not.
@@ -273,7 +273,7 @@ async fn a_changed_row_of_the_training_is_another_record() {
     let path = "/api/awareness-training/company/get-watchlist-details";
     let before = pull(&simulator, &token, path, ["", ""], "").await;
     for _ in 0..2 {
-        simulator.change("training.watchlist", 3);
+        simulator.change_rows("training.watchlist", 3);
         let after = pull(&simulator, &token, path, ["", ""], "").await;
         assert_eq!(after.len(), 47);
         assert!(after.iter().filter(|row| !before.contains(row)).count() >= 3);
@@ -410,7 +410,7 @@ async fn a_feed_continues_after_its_token_as_stix_and_as_csv() {
 async fn every_stream_can_be_refused_in_each_of_three_ways() {
     let simulator = Simulator::start(Config {
         general_quota_calls: 10_000,
-        quota_calls: 10_000,
+        batch_quota_calls: 10_000,
         ..with_logs()
     })
     .await

@@ -83,7 +83,7 @@ pub(super) enum EnterOutcome {
     /// The call waits. With `preempts` the running calls should yield
     /// early, since one of them has used more time.
     Waits {
-        /// Whether to preempt one.
+        /// Whether the running calls should be preempted.
         preempts: bool,
     },
 }

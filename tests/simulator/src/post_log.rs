@@ -72,7 +72,7 @@ impl Log {
     }
 
     /// Removes items from a list, the newest first, and returns them.
-    pub(crate) fn release(&mut self, count: usize) -> Vec<Item> {
+    pub(crate) fn remove_newest(&mut self, count: usize) -> Vec<Item> {
         let present = self.items.iter_mut().filter(|item| !item.is_removed);
         let mut released = Vec::new();
         for item in present.take(count) {
