@@ -240,6 +240,7 @@ impl PagingStrategy for ThreatFeed {
         (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
+        self.rejection_reason = None;
         let token = self.position.token.as_deref();
         let next = head.header(NEXT_TOKEN).map(str::trim);
         let next = next.filter(|next| !next.is_empty() && Some(*next) != token);

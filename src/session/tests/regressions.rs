@@ -409,3 +409,26 @@ fn one_record_with_a_wrong_time_does_not_move_where_a_refused_page_token_begins_
         .expect("it begins again by date");
     assert!(again.contains(&last.to_day()), "{again}");
 }
+
+#[test]
+fn a_file_of_a_feed_that_could_not_be_rejected_does_not_reject_the_next_one() {
+    let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
+    upstream.now = upstream.now.plus_ms(20 * 60_000);
+    let path = Stream::ThreatIntelGrid.info().endpoint.to_owned();
+    // The second response is refused for its token, after the reason for a rejection is known.
+    for token in ["f2".to_owned(), "x".repeat(5_000)] {
+        let headers = [("x-mc-threat-feed-next-token", token.as_str())];
+        let unreadable = MockResponse::with(200, &headers, "<html>");
+        upstream.script.push_back((path.clone(), unreadable));
+    }
+    let at = upstream.now.plus_ms(-60_000);
+    let stream = Stream::ThreatIntelGrid;
+    upstream.other_streams.add(stream, "good", (at, at));
+    for _ in 0..20 {
+        host.collect(&mut upstream);
+        upstream.now = upstream.now.plus_ms(60_000);
+    }
+    assert!(upstream.script.is_empty());
+    assert!(host.rejected.is_empty(), "{:?}", host.rejected);
+    host.assert_exactly_once(&upstream);
+}
