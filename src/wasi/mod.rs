@@ -30,7 +30,7 @@ const NAMESPACE: &str = "mimecast";
 /// The state that an instance keeps between two polls to save requests; its loss changes nothing.
 struct CachedSession {
     settings: String,
-    checkpoint: String,
+    checkpoint: Option<String>,
     session: Session,
     http: http::Http,
 }
@@ -113,7 +113,7 @@ fn session(
         .take()
         .filter(|cached| cached.settings == settings);
     match cached {
-        Some(cached) if Some(cached.checkpoint.as_str()) == resume => {
+        Some(cached) if resume.is_some() && cached.checkpoint.as_deref() == resume => {
             Ok((cached.session, cached.http))
         }
         cached => {
@@ -167,12 +167,9 @@ impl source::Guest for Component {
                 .map_err(convert::poll_error)?;
         session.begin(convert::limits(limits), now());
         let result = drive(&mut session, &mut http);
-        // After a failure the position in memory may be ahead of the host's checkpoint. The empty text
-        // equals no checkpoint, so only the token is used again.
-        let checkpoint = result
-            .as_ref()
-            .map(|batch| batch.checkpoint.clone())
-            .unwrap_or_default();
+        // After a failure the position in memory may be ahead of the host's checkpoint, so only the token is
+        // used again.
+        let checkpoint = result.as_ref().map(|batch| batch.checkpoint.clone()).ok();
         let (saved_session, statuses) = (session.save_session(now()), session.statuses(now()));
         CACHED_SESSION.set(Some(CachedSession {
             settings,
