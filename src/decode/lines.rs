@@ -366,12 +366,15 @@ impl LineReader {
         self.inflated_bytes = self.inflated_bytes.saturating_add(bytes(inflated.produced));
         let has_progress = inflated.consumed > 0 || inflated.produced > 0;
         match inflated.status {
+            // A whole member may be inflated at once.
+            Status::End | Status::Incomplete if self.is_bomb() => {
+                self.stage = Stage::Broken(BrokenBody::Bomb);
+            }
             Status::Corrupt => self.stage = Stage::Broken(BrokenBody::Corrupt),
             Status::End => {
                 self.member.reset();
                 self.stage = Stage::Start { first: false };
             }
-            Status::Incomplete if self.is_bomb() => self.stage = Stage::Broken(BrokenBody::Bomb),
             Status::Incomplete if !has_progress && self.finished => {
                 self.stage = Stage::Broken(BrokenBody::Truncated);
             }
@@ -618,5 +621,14 @@ mod tests {
             "{}",
             reader.window.capacity()
         );
+    }
+
+    #[test]
+    fn many_small_members_are_a_bomb_as_one_large_one_is() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&[b'0'; 60_000]).unwrap();
+        let body = encoder.finish().unwrap().repeat(10_000);
+        // No chunk ends inside a member, and each is inflated by one call.
+        assert_eq!(read(&body, body.len()).1, Err(BrokenBody::Bomb));
     }
 }
