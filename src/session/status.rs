@@ -102,7 +102,8 @@ impl Session {
         if let (None, Some((detail, _))) = (slot.backoff, slot.reader.set_aside_summary()) {
             return format!("{}: {detail}", slot.stream);
         }
-        if !slot.detail.is_empty() {
+        // The last failure is over once there is no backoff.
+        if slot.backoff.is_some() && !slot.detail.is_empty() {
             return slot.detail.clone();
         }
         let stream = slot.stream;
@@ -254,13 +255,17 @@ mod tests {
         upstream
             .always
             .push(("get-audit-events".to_owned(), broken));
+        // A failure that is over is no reason.
+        let unavailable = ("/cg?".to_owned(), MockResponse::json(503, ""));
+        upstream.script.push_back(unavailable);
         let mut host = Host::new(streams);
         host.limits.max_requests = 50;
         for _ in 0..20 {
             host.poll(&mut upstream).unwrap();
+            upstream.now = upstream.now.plus_ms(500);
         }
         for fresh in [false, true] {
-            let mut of = |stream| {
+            let mut status_of = |stream| {
                 if fresh {
                     return status(&host, &upstream, stream);
                 }
@@ -268,7 +273,7 @@ mod tests {
                 let mut statuses = session.statuses(upstream.host_now()).into_iter();
                 statuses.find(|status| status.stream == stream).unwrap()
             };
-            let receipt = of(Stream::SiemReceipt);
+            let receipt = status_of(Stream::SiemReceipt);
             assert_eq!(receipt.state, StreamState::Waiting, "{receipt:?}");
             assert_eq!(receipt.quota_remaining, Some(0));
             assert!(receipt.until > Some(upstream.host_now()));
@@ -278,10 +283,10 @@ mod tests {
                  used up; lower siem_calls_per_15_min only where other programs share Mimecast's \
                  limit"
             );
-            let audit = of(Stream::Audit);
+            let audit = status_of(Stream::Audit);
             assert_eq!(audit.state, StreamState::Failing, "{audit:?}");
             assert!(fresh || audit.detail.contains("HTTP 503"), "{audit:?}");
-            let dlp = of(Stream::Dlp);
+            let dlp = status_of(Stream::Dlp);
             assert_eq!(dlp.state, StreamState::NotPermitted, "{dlp:?}");
             assert!(
                 dlp.detail
