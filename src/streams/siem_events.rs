@@ -591,10 +591,23 @@ impl LineFilter<'_> {
 /// Returns the identity that the record has with the member names of batch files.
 fn batch_file_id(record: RawRecord<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
-    let text = text
-        .replace("\"eventType\":", "\"type\":")
-        .replace("\"subType\":", "\"subtype\":");
+    let text = with_member_renamed(text, "\"eventType\"", "\"type\"");
+    let text = with_member_renamed(&text, "\"subType\"", "\"subtype\"");
     processor.id(RawRecord::new(record.stream, text.as_bytes()))
+}
+
+/// Returns the JSON with another key, which is in quotes, in place of `from`.
+fn with_member_renamed(json: &str, from: &str, to: &str) -> String {
+    let mut renamed = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, after)) = rest.split_once(from) {
+        renamed.push_str(before);
+        let is_key = after.trim_start().starts_with(':');
+        renamed.push_str(if is_key { to } else { from });
+        rest = after;
+    }
+    renamed.push_str(rest);
+    renamed
 }
 
 fn endpoint(stream: Stream, page_records: u32) -> String {
@@ -627,4 +640,23 @@ fn interval_ms(context: Context<'_>) -> i64 {
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);
     let by_quota = streams.saturating_mul(3_600_000 * 5) / (i64::from(CALLS_PER_HOUR) * 3);
     by_quota.max(POLL_INTERVAL_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_renamed_whatever_the_spaces_and_a_value_is_not() {
+        let rename = |json| with_member_renamed(json, "\"eventType\"", "\"type\"");
+        assert_eq!(rename(r#"{"eventType":"a"}"#), r#"{"type":"a"}"#);
+        assert_eq!(
+            rename("{\"a\":\"eventType\", \"eventType\" \n: \"eventType\"}"),
+            "{\"a\":\"eventType\", \"type\" \n: \"eventType\"}"
+        );
+        assert_eq!(
+            rename(r#"{"a":"\"eventType\": b"}"#),
+            r#"{"a":"\"eventType\": b"}"#
+        );
+    }
 }
