@@ -440,16 +440,12 @@ impl Builder {
             occurrences,
         } = deduplication;
         with_record(parser, record, |parsed, repaired| {
-            let parsed = match parsed {
-                Ok(parsed) => parsed,
-                Err(reason) => {
-                    self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
-                    return OfferResult::Consumed;
-                }
+            let base = match (&parsed, record.id_override) {
+                (_, Some(id)) => id,
+                (Ok(parsed), None) => id(record, parsed, repaired.is_some()),
+                // What is read again in an overlap is rejected once.
+                (Err(_), None) => RecordId::of_bytes(record.stream, record.bytes),
             };
-            let base = record
-                .id_override
-                .unwrap_or_else(|| id(record, &parsed, repaired.is_some()));
             let occurrence = occurrences
                 .as_ref()
                 .map_or(1, |counted| counted.next_occurrence(&base));
@@ -465,6 +461,19 @@ impl Builder {
                 }
                 return OfferResult::Consumed;
             }
+            let parsed = match parsed {
+                Ok(parsed) => parsed,
+                Err(reason) => {
+                    self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
+                    if let Some(occurrences) = occurrences {
+                        occurrences.count(base);
+                    }
+                    if let Some(seen_ids) = seen_ids {
+                        seen_ids.insert(&id, now);
+                    }
+                    return OfferResult::Consumed;
+                }
+            };
             let fields = repaired.map(|repaired| repaired_fields(&parsed, repaired));
             let original = OriginalRecord {
                 text: parsed.text(),
@@ -500,6 +509,9 @@ impl Builder {
                 self.reject(counted_stream, locator(), reason, record.bytes);
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
+                }
+                if let Some(seen_ids) = seen_ids {
+                    seen_ids.insert(&id, at);
                 }
                 return OfferResult::Consumed;
             }

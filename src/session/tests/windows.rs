@@ -54,3 +54,29 @@ fn windows_with_more_records_than_are_remembered_still_overlap_without_repeats()
         assert!(host.duplicates >= 3 * 52, "{}", host.duplicates);
     }
 }
+
+#[test]
+fn a_record_that_is_rejected_is_rejected_once_although_the_overlap_finds_it_again() {
+    let (mut upstream, mut host) = (upstream(), host());
+    host.limits.max_bytes = 2_000;
+    host.collect(&mut upstream);
+    let at = upstream.now.plus_ms(-1000);
+    upstream.audit.push((at, "7".to_owned()));
+    upstream.audit.push((at, "7".to_owned()));
+    let time = at.to_iso8601_with_offset();
+    let large = format!(
+        r#"{{"id":"large","auditType":"T","eventTime":"{time}","eventInfo":"{}"}}"#,
+        "x".repeat(3_000)
+    );
+    upstream.audit.push((at, large));
+    for _ in 0..10 {
+        upstream.now = upstream.now.plus_ms(70_000);
+        host.collect(&mut upstream);
+    }
+    let mut reasons: Vec<&str> = host.rejected.iter().map(|it| it.reason.as_str()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert!(reasons[0].starts_with("not a JSON object"), "{reasons:?}");
+    assert_eq!(reasons[2], "the event is larger than 2000 bytes");
+    assert!(host.duplicates > 10, "the overlap finds them again");
+}
