@@ -59,7 +59,7 @@ fn main() {
 fn checkpoint(held: u32) -> String {
     let mut items = ListItems::new(16, 600 * 1024);
     for n in 0..held {
-        let id = RecordId::of_bytes(Stream::HeldMessages, &n.to_le_bytes());
+        let id = RecordId::hash_bytes(Stream::HeldMessages, &n.to_le_bytes());
         assert!(items.add(&id, Item::default()));
     }
     let list = ListPosition {

@@ -38,7 +38,7 @@ pub struct ApiClient {
     /// How often in a row the preflight request (token or region) failed.
     preflight_failures: u32,
     /// Until when the preflight request is not retried, and the failure that caused the wait.
-    preflight_failure: Option<(Wait, PollError)>,
+    preflight_backoff: Option<(Wait, PollError)>,
 }
 
 /// The outcome of a call.
@@ -62,7 +62,7 @@ impl ApiClient {
             now,
             skew_ms_at_signing: 0,
             preflight_failures: 0,
-            preflight_failure: None,
+            preflight_backoff: None,
         }
     }
 
@@ -135,8 +135,8 @@ impl ApiClient {
 
     /// Returns the region that discovery found.
     #[must_use]
-    pub fn discovered_region(&self) -> Option<&str> {
-        self.auth.discovered_region()
+    pub fn discovered_base_url(&self) -> Option<&str> {
+        self.auth.discovered_base_url()
     }
 
     /// Uses the region that discovery found earlier, unless the settings name one.
@@ -181,7 +181,7 @@ impl ApiClient {
     ///
     /// The last response asked for a wait that is not over.
     pub fn preflight_request(&mut self) -> Result<Request, PollError> {
-        if let Some((wait, error)) = &self.preflight_failure
+        if let Some((wait, error)) = &self.preflight_backoff
             && wait.since.is_none_or(|since| since <= self.now)
             && self.now < wait.until
         {
@@ -205,8 +205,8 @@ impl ApiClient {
 
     /// Returns how long the upstream asks to wait before the next call, in milliseconds.
     #[must_use]
-    pub fn requested_wait_ms(&self, head: &Head) -> Option<i64> {
-        head.requested_wait_ms(self.upstream_now())
+    pub fn rate_limit_wait_ms(&self, head: &Head) -> Option<i64> {
+        head.rate_limit_wait_ms(self.upstream_now())
     }
 
     /// Returns how long a failing upstream asks to wait, in milliseconds.
@@ -216,7 +216,7 @@ impl ApiClient {
     }
 
     /// Handles the response to [`ApiClient::preflight_request`]. Returns the name of an optional member that
-    /// cannot be read.
+    /// cannot be read. `Ok` without a token or region means that the request is to be sent once more.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl ApiClient {
             ResponseKind::Success => match self.auth.handle_response(body, self.now) {
                 Ok(unreadable) => {
                     self.preflight_failures = 0;
-                    self.preflight_failure = None;
+                    self.preflight_backoff = None;
                     return Ok(unreadable);
                 }
                 Err(AuthError::Refused(why)) => {
@@ -266,7 +266,7 @@ impl ApiClient {
                 PollError::Unauthorized(format!("{detail}; {}", messages.advice))
             }
             ResponseKind::Throttled => {
-                let requested_ms = self.requested_wait_ms(head);
+                let requested_ms = self.rate_limit_wait_ms(head);
                 PollError::Throttled(self.failure(detail, RetryPolicy::Throttled, requested_ms))
             }
             ResponseKind::Unavailable => {
@@ -295,7 +295,7 @@ impl ApiClient {
     fn remember_failure(&mut self, error: &PollError) {
         if let Some(failure) = error.failure() {
             let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
-            self.preflight_failure = Some((Wait::begin(self.now, wait_ms), error.clone()));
+            self.preflight_backoff = Some((Wait::begin(self.now, wait_ms), error.clone()));
         }
     }
 
@@ -317,7 +317,7 @@ impl ApiClient {
 
     /// Classifies the response to a call, which `what` names in messages. A call that was retried is not
     /// retried again.
-    pub fn classify_response(
+    pub fn process_call_response(
         &mut self,
         what: &str,
         (head, body): (&Head, &[u8]),
@@ -430,13 +430,13 @@ mod tests {
         let mut client = client(1);
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
         client.handle_preflight(&head(200), body).unwrap();
-        let outcome = client.classify_response("audit", (&head(401), b""), false);
+        let outcome = client.process_call_response("audit", (&head(401), b""), false);
         assert_eq!(
             (outcome.kind, outcome.may_retry),
             (ResponseKind::TokenRefused, true)
         );
         assert!(!client.is_ready(), "the token is forgotten");
-        let outcome = client.classify_response("audit", (&head(401), b""), true);
+        let outcome = client.process_call_response("audit", (&head(401), b""), true);
         assert!(!outcome.may_retry);
     }
 
@@ -444,13 +444,13 @@ mod tests {
     fn a_response_that_repeats_a_secret_or_is_too_long_is_reported_without_it() {
         let mut client = client(1);
         let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
-        let outcome = client.classify_response("audit", (&head(400), body), false);
+        let outcome = client.process_call_response("audit", (&head(400), body), false);
         assert_eq!(outcome.detail, "audit: HTTP 400 err [redacted] is wrong");
         let escaped = br#"{"fail":[{"errors":[{"code":"err","message":"hu\u0073h-9 is wrong"}]}]}"#;
-        let outcome = client.classify_response("audit", (&head(400), escaped), false);
+        let outcome = client.process_call_response("audit", (&head(400), escaped), false);
         assert_eq!(outcome.detail, "audit: HTTP 400 err [redacted] is wrong");
         let long = vec![b'x'; RESPONSE_BYTES_MAX + 1];
-        let outcome = client.classify_response("audit", (&head(200), &long), false);
+        let outcome = client.process_call_response("audit", (&head(200), &long), false);
         assert_eq!(outcome.kind, ResponseKind::TooLong);
         assert!(!outcome.may_retry && outcome.detail.contains("8388608 bytes"));
     }

@@ -246,7 +246,7 @@ fn with_record<T>(
 /// bytes are no longer in the record but still distinguish it from others.
 fn id(raw: RawRecord<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId {
     if is_repaired {
-        RecordId::of_bytes(raw.stream, raw.bytes)
+        RecordId::hash_bytes(raw.stream, raw.bytes)
     } else {
         record.id()
     }
@@ -302,21 +302,21 @@ impl Builder {
 
     /// Returns the number of events and rejected records so far.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn record_count(&self) -> usize {
         self.index.len().saturating_add(self.rejected.len())
     }
 
     /// Returns whether the batch has no event, rejected record or notice.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len() == 0 && self.notices.is_empty()
+        self.record_count() == 0 && self.notices.is_empty()
     }
 
     /// Returns whether one more record may be offered.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let max_events = usize::try_from(self.limits.max_events).unwrap_or(usize::MAX);
-        self.len() < max_events && self.bytes() < self.limits.max_bytes
+        self.record_count() < max_events && self.bytes() < self.limits.max_bytes
     }
 
     fn bytes(&self) -> u64 {
@@ -327,7 +327,7 @@ impl Builder {
 
     /// Returns the number of events so far.
     #[must_use]
-    pub const fn events_len(&self) -> usize {
+    pub const fn event_count(&self) -> usize {
         self.index.len()
     }
 
@@ -444,7 +444,7 @@ impl Builder {
                 (_, Some(id)) => id,
                 (Ok(parsed), None) => id(record, parsed, repaired.is_some()),
                 // What is read again in an overlap is rejected once.
-                (Err(_), None) => RecordId::of_bytes(record.stream, record.bytes),
+                (Err(_), None) => RecordId::hash_bytes(record.stream, record.bytes),
             };
             let occurrence = occurrences
                 .as_ref()

@@ -132,7 +132,7 @@ impl Check {
     }
 
     /// Records the outcome for every stream of the group.
-    fn report(&mut self, outcome: CheckOutcome) {
+    fn finish_group(&mut self, outcome: CheckOutcome) {
         let (account, remark) = (self.account.take(), self.remark.take());
         let group = self.groups.get(self.done).into_iter().flatten();
         self.results.extend(group.map(|stream| CheckResult {
@@ -160,7 +160,7 @@ impl Check {
     /// Records a failure of the credentials for every stream that is left.
     fn report_all(&mut self, error: &PollError) {
         while self.stream().is_some() {
-            self.report(CheckOutcome::Failed(error.clone()));
+            self.finish_group(CheckOutcome::Failed(error.clone()));
         }
     }
 
@@ -176,9 +176,9 @@ impl Check {
             Purpose::Categories => {
                 let is_good = head.status == 200;
                 self.remark = categories::read(&body).filter(|_| is_good);
-                self.report(CheckOutcome::Readable);
+                self.finish_group(CheckOutcome::Readable);
             }
-            Purpose::File => self.report(self.file_outcome(&head)),
+            Purpose::File => self.finish_group(self.file_outcome(&head)),
             Purpose::Probe => self.handle_probe_response(&head, body),
         }
     }
@@ -187,21 +187,23 @@ impl Check {
         let name = self.stream().map_or("", Stream::name);
         let outcome = self
             .client
-            .classify_response(name, (head, &body), self.is_retry);
+            .process_call_response(name, (head, &body), self.is_retry);
         if outcome.may_retry {
             self.is_retry = true;
             return;
         }
         match outcome.kind {
             ResponseKind::Success => self.handle_probe_success(head, body, &outcome.detail),
-            ResponseKind::NotPermitted => self.report(CheckOutcome::NotPermitted(outcome.detail)),
+            ResponseKind::NotPermitted => {
+                self.finish_group(CheckOutcome::NotPermitted(outcome.detail))
+            }
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
             | ResponseKind::SignatureRefused => {
                 self.report_all(&PollError::Unauthorized(outcome.detail));
             }
             ResponseKind::TokenRefused => {
-                self.report(CheckOutcome::Failed(PollError::Unauthorized(
+                self.finish_group(CheckOutcome::Failed(PollError::Unauthorized(
                     outcome.detail,
                 )));
             }
@@ -211,22 +213,22 @@ impl Check {
             }
             ResponseKind::Refused | ResponseKind::TooLong | ResponseKind::WrongRegion => {
                 let failure = self.failure(head, outcome.detail);
-                self.report(CheckOutcome::Failed(PollError::Protocol(failure)));
+                self.finish_group(CheckOutcome::Failed(PollError::Protocol(failure)));
             }
             ResponseKind::Throttled => {
                 let failure = self.failure(head, outcome.detail);
-                self.report(CheckOutcome::Failed(PollError::Throttled(failure)));
+                self.finish_group(CheckOutcome::Failed(PollError::Throttled(failure)));
             }
             ResponseKind::Unavailable => {
                 let failure = self.failure(head, outcome.detail);
-                self.report(CheckOutcome::Failed(PollError::Unavailable(failure)));
+                self.finish_group(CheckOutcome::Failed(PollError::Unavailable(failure)));
             }
         }
     }
 
     /// Returns a failure with the wait that the upstream asks for.
     fn failure(&self, head: &Head, detail: String) -> Failure {
-        let wait_ms = self.client.requested_wait_ms(head).unwrap_or(0);
+        let wait_ms = self.client.rate_limit_wait_ms(head).unwrap_or(0);
         Failure {
             detail,
             retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
@@ -240,7 +242,7 @@ impl Check {
                 let error = self.client.handle_preflight_failure(why);
                 return self.report_all(&error);
             }
-            (Purpose::Categories, _) => return self.report(CheckOutcome::Readable),
+            (Purpose::Categories, _) => return self.finish_group(CheckOutcome::Readable),
             (Purpose::File | Purpose::Probe, TransportError::Denied(origin)) => {
                 PollError::Denied(origin)
             }
@@ -248,7 +250,7 @@ impl Check {
                 PollError::Unavailable(Failure::new(&why))
             }
         };
-        self.report(CheckOutcome::Failed(error));
+        self.finish_group(CheckOutcome::Failed(error));
     }
 
     /// Handles a successful response to a probe.
@@ -268,18 +270,18 @@ impl Check {
                 "{detail}: the response is not the documented JSON; is there a proxy in between?"
             );
             let failure = PollError::Protocol(Failure::new(&detail));
-            return self.report(CheckOutcome::Failed(failure));
+            return self.finish_group(CheckOutcome::Failed(failure));
         }
         if self.settings.reads_batch_files(stream) {
             match listed_file(&body) {
                 Some(url) => self.next_check = NextCheck::File(url),
-                None => self.report(CheckOutcome::Readable),
+                None => self.finish_group(CheckOutcome::Readable),
             }
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
             self.next_check = NextCheck::Categories;
         } else {
             let outcome = self.check_account(head, body);
-            self.report(outcome);
+            self.finish_group(outcome);
         }
     }
 

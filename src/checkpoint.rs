@@ -54,20 +54,24 @@ pub struct Checkpoint {
     /// When the last calls of the SIEM batch endpoints were made, in seconds since the epoch: the quota
     /// outlives a restart.
     #[serde(rename = "siem_calls", default, skip_serializing_if = "Vec::is_empty")]
-    pub batch_calls: Vec<i64>,
+    pub batch_file_call_times_s: Vec<i64>,
     /// The same for calls of the event endpoint.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub event_calls: Vec<i64>,
+    #[serde(rename = "event_calls", default, skip_serializing_if = "Vec::is_empty")]
+    pub event_endpoint_call_times_s: Vec<i64>,
     /// Until when the upstream allows no call of the SIEM batch endpoints.
     #[serde(
         rename = "siem_blocked",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub batch_blocked: Option<Wait>,
+    pub batch_files_quota_wait: Option<Wait>,
     /// The same for the event endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events_blocked: Option<Wait>,
+    #[serde(
+        rename = "events_blocked",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub event_endpoint_quota_wait: Option<Wait>,
     /// The stream that was scheduled last: the next session continues with the one after it, so that
     /// none waits for ever where each poll has a session of its own.
     #[serde(rename = "last_turn", default, skip_serializing_if = "Option::is_none")]
@@ -179,8 +183,8 @@ pub struct FilesPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FilePosition>,
     /// The files of this page and of some before it that are done: 8 bytes each, in base64.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub done: String,
+    #[serde(rename = "done", default, skip_serializing_if = "String::is_empty")]
+    pub done_files: String,
     /// The files that could not be fetched or read and are tried again, by the page that lists
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -216,7 +220,7 @@ pub struct SetAsidePage {
 
 /// A file that could not be fetched or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredFile")]
+#[serde(from = "SerializedSetAsideFile")]
 pub struct SetAsideFile {
     /// How far it was read, and how often it failed for its present cause.
     #[serde(flatten)]
@@ -232,7 +236,7 @@ pub struct SetAsideFile {
 
 /// The text form of [`SetAsideFile`]: parsing with `serde(flatten)` is 6 KiB more of the component.
 #[derive(Deserialize)]
-struct StoredFile {
+struct SerializedSetAsideFile {
     name: String,
     line: u64,
     #[serde(default)]
@@ -244,8 +248,8 @@ struct StoredFile {
     why: String,
 }
 
-impl From<StoredFile> for SetAsideFile {
-    fn from(file: StoredFile) -> Self {
+impl From<SerializedSetAsideFile> for SetAsideFile {
+    fn from(file: SerializedSetAsideFile) -> Self {
         Self {
             position: FilePosition {
                 name: file.name,
@@ -347,7 +351,7 @@ pub struct WindowPosition {
     pub begun_by_wrong_clock: bool,
     /// How many records of the last window will come again and could not be remembered.
     #[serde(rename = "forgotten", default, skip_serializing_if = "is_zero_u32")]
-    pub evicted_overlap_ids: u32,
+    pub evicted_overlap_id_count: u32,
     /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
@@ -381,10 +385,10 @@ pub struct EventsPosition {
         default,
         skip_serializing_if = "core::ops::Not::not"
     )]
-    pub is_continuation: bool,
+    pub earlier_records_delivered: bool,
     /// The time of the oldest record that is taken from the endpoint; `since` where there is none.
     #[serde(rename = "begin", default, skip_serializing_if = "Option::is_none")]
-    pub oldest_accepted: Option<Timestamp>,
+    pub accept_from: Option<Timestamp>,
     /// The time up to which batch files are read first: there the endpoint takes over.
     #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Timestamp>,
@@ -503,8 +507,8 @@ pub struct LogFilesPosition {
     )]
     pub stall_detector: StallDetector,
     /// The names of the last files that are done: 8 bytes each, in base64.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub done: String,
+    #[serde(rename = "done", default, skip_serializing_if = "String::is_empty")]
+    pub done_files: String,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[serde(rename = "remembered")]
@@ -657,7 +661,12 @@ impl Checkpoint {
         self.version = VERSION;
         self.item_lines = self.streams.values().filter(|at| items(at) > 0).count();
         let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.reserve(self.streams.values().map(|at| items(at) + NAME_CHARS).sum());
+        text.reserve(
+            self.streams
+                .values()
+                .map(|at| items(at) + ITEM_LINE_OVERHEAD_BYTES)
+                .sum(),
+        );
         for (name, position) in &self.streams {
             if let Some(list) = position.list.as_ref().filter(|_| items(position) > 0) {
                 for part in ["\n", name, " ", &list.items, LINE_END] {
@@ -697,13 +706,13 @@ impl StreamPosition {
         }
         if let Some(files) = &mut self.files {
             // Three entries of 8 bytes end together with a character of base64.
-            forget_half(&mut files.done, 32);
+            forget_half(&mut files.done_files, 32);
         }
         if let Some(events) = &mut self.events {
             forget_half(&mut events.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(log_files) = &mut self.log_files {
-            forget_half(&mut log_files.done, 32);
+            forget_half(&mut log_files.done_files, 32);
             forget_half(&mut log_files.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(feed) = &mut self.feed {
@@ -732,7 +741,7 @@ const fn is_zero_u32(count: &u32) -> bool {
 const LINE_END: &str = " .";
 
 /// The length of the name of a stream and of the separators in its line of items.
-const NAME_CHARS: usize = 40;
+const ITEM_LINE_OVERHEAD_BYTES: usize = 40;
 
 /// The characters of one entry of `SeenIds`: 18 bytes in base64.
 const SEEN_ID_CHARS: usize = 24;
@@ -754,7 +763,7 @@ mod tests {
     #[test]
     fn a_checkpoint_survives_a_round_trip() {
         let mut checkpoint = Checkpoint {
-            batch_calls: vec![1, 2],
+            batch_file_call_times_s: vec![1, 2],
             ..Checkpoint::default()
         };
         let files = FilesPosition {
@@ -827,7 +836,7 @@ mod tests {
             let mut position = StreamPosition::default();
             let files = FilesPosition {
                 page_token: Some(name.into()),
-                done: "d".repeat(32 * 8_000),
+                done_files: "d".repeat(32 * 8_000),
                 ..FilesPosition::default()
             };
             position.files = Some(files);
@@ -844,8 +853,8 @@ mod tests {
         for (name, position) in &read.streams {
             let files = position.files.as_ref().unwrap();
             assert_eq!(files.page_token.as_ref(), Some(name));
-            assert_eq!(files.done.len() % 32, 0);
-            assert!(!files.done.is_empty());
+            assert_eq!(files.done_files.len() % 32, 0);
+            assert!(!files.done_files.is_empty());
             let items = &position.list.as_ref().unwrap().items;
             assert_eq!(items.len(), CHECKPOINT_BYTES_MAX / 4);
         }

@@ -62,9 +62,9 @@ impl RecordId {
         &self.0
     }
 
-    /// Returns the identity of a record that is not UTF-8: a hash of its bytes as they are.
+    /// Returns a hash of bytes as they are, for records that were repaired and for what is no record.
     #[must_use]
-    pub fn of_bytes(stream: Stream, bytes: &[u8]) -> Self {
+    pub fn hash_bytes(stream: Stream, bytes: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(stream.name().as_bytes());
         hasher.update(b"\n\xff");

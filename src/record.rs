@@ -187,9 +187,10 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// Returns the record without escapes that JSON does not need; nothing where it has none.
+    /// Returns the record without escapes that JSON does not need; `None` where it has no `\/` and no `\u`
+    /// escape.
     pub fn without_needless_escapes<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
-        if !record.scanned_object.has_needless_escapes {
+        if !record.scanned_object.may_have_needless_escapes {
             return None;
         }
         self.text = json::without_needless_escapes(record.text())?;

@@ -140,10 +140,10 @@ fn value_len(text: &[u8], quote: &[u8]) -> (usize, bool) {
 /// Returns the position of the first quote that is written with this many backslashes before it. One that
 /// is inside a string of that level has more.
 fn quote_in(text: &[u8], backslashes: usize) -> Option<usize> {
-    let cycle = backslashes.saturating_add(1).saturating_mul(2);
+    let escaped_backslash_len = backslashes.saturating_add(1).saturating_mul(2);
     let mut run = 0_usize;
     text.iter().position(|byte| {
-        let is_end = *byte == b'"' && run.checked_rem(cycle) == Some(backslashes);
+        let is_end = *byte == b'"' && run.checked_rem(escaped_backslash_len) == Some(backslashes);
         run = if *byte == b'\\' {
             run.saturating_add(1)
         } else {

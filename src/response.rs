@@ -37,7 +37,7 @@ impl Head {
     /// (`mimecast-api.md` §6.3). A value beyond the bound is more likely a point in time, and is
     /// ignored: the waits of the retry table apply.
     #[must_use]
-    pub fn requested_wait_ms(&self, now: Timestamp) -> Option<i64> {
+    pub fn rate_limit_wait_ms(&self, now: Timestamp) -> Option<i64> {
         self.retry_after_ms(now).or_else(|| {
             let reset = whole_number(self.header("x-ratelimit-reset")?)?;
             (reset <= retry::WAIT_MS_MAX).then_some(reset)
@@ -120,15 +120,15 @@ mod tests {
             ("soon", None),
         ] {
             let head = head(&[("x-ratelimit-reset", reset)]);
-            assert_eq!(head.requested_wait_ms(NOW), wait_ms, "{reset}");
+            assert_eq!(head.rate_limit_wait_ms(NOW), wait_ms, "{reset}");
         }
     }
 
     #[test]
     fn retry_after_comes_first_and_is_in_seconds() {
         let both = head(&[("x-ratelimit-reset", "10"), ("retry-after", "3")]);
-        assert_eq!(both.requested_wait_ms(NOW), Some(3000));
-        assert_eq!(head(&[]).requested_wait_ms(NOW), None);
+        assert_eq!(both.rate_limit_wait_ms(NOW), Some(3000));
+        assert_eq!(head(&[]).rate_limit_wait_ms(NOW), None);
     }
 
     #[test]

@@ -183,7 +183,7 @@ mod tests {
         );
         let text = rewind(&host.settings, &checkpoint, &[], now.plus_ms(-1000), now).unwrap();
         let read = Checkpoint::parse(&text).unwrap();
-        assert_eq!(read.batch_calls, [7, 8]);
+        assert_eq!(read.batch_file_call_times_s, [7, 8]);
         let cause = |name: &str| read.streams[name].backoff.map(|backoff| backoff.cause);
         assert_eq!(cause("siem.receipt"), Some(BackoffCause::Throttled));
         assert_eq!(cause("audit"), None);

@@ -1,7 +1,7 @@
 //! The identities of records that may come again, bounded so that they fit into a checkpoint.
 //!
-//! Where they no longer fit, the oldest are forgotten: their records would be repeated with the
-//! same id, never dropped.
+//! Where they no longer fit, some are forgotten: their records would be repeated with the same id, never
+//! dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,7 +26,7 @@ pub struct SeenIds {
     /// Entries between these times are forgotten first.
     evictable: Option<(Timestamp, Timestamp)>,
     /// How many identities were dropped although their records will come again.
-    evicted_overlap_ids: u32,
+    evicted_overlap_id_count: u32,
 }
 
 impl SeenIds {
@@ -71,13 +71,13 @@ impl SeenIds {
 
     /// Returns how many identities of windows were dropped although their records will come again, and
     /// resets the count.
-    pub fn take_evicted_overlap_ids(&mut self) -> u32 {
-        core::mem::take(&mut self.evicted_overlap_ids)
+    pub fn take_evicted_overlap_id_count(&mut self) -> u32 {
+        core::mem::take(&mut self.evicted_overlap_id_count)
     }
 
-    /// Forgets one entry: of windows the oldest one that is not needed again, otherwise the newest.
-    /// Dropping the oldest would make each record of the next window evict the one that is needed next,
-    /// so that all of them repeat. Of other readings it forgets the oldest.
+    /// Forgets one entry. With an evictable range: the oldest entry in it, or the newest entry where none
+    /// is in it, because dropping the oldest would make each record of the next window evict the one that
+    /// is needed next, so that all of them repeat. Without a range: the oldest entry.
     fn forget_one(&mut self) {
         let is_evictable = |(at, _): &(Timestamp, Key)| {
             self.evictable
@@ -86,7 +86,7 @@ impl SeenIds {
         let evictable = self.entries.iter().position(is_evictable);
         let last = self.evictable.map(|_| self.entries.len().saturating_sub(1));
         if evictable.is_none() && last.is_some() {
-            self.evicted_overlap_ids = self.evicted_overlap_ids.saturating_add(1);
+            self.evicted_overlap_id_count = self.evicted_overlap_id_count.saturating_add(1);
         }
         let evicted_index = evictable.or(last).unwrap_or(0);
         if let Some((_, key)) = self.entries.remove(evicted_index) {
@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(set.len(), 2);
         assert_eq!(
             (
-                set.take_evicted_overlap_ids(),
-                set.take_evicted_overlap_ids()
+                set.take_evicted_overlap_id_count(),
+                set.take_evicted_overlap_id_count()
             ),
             (1, 0)
         );

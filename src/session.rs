@@ -200,14 +200,14 @@ impl Session {
             batch_files_quota: Quota::new(
                 settings.siem_calls_per_15_min,
                 BATCH_FILES_QUOTA_WINDOW_S,
-                &checkpoint.batch_calls,
-                checkpoint.batch_blocked,
+                &checkpoint.batch_file_call_times_s,
+                checkpoint.batch_files_quota_wait,
             ),
             event_endpoint_quota: Quota::new(
                 CALLS_PER_HOUR,
                 EVENT_ENDPOINT_QUOTA_WINDOW_S,
-                &checkpoint.event_calls,
-                checkpoint.events_blocked,
+                &checkpoint.event_endpoint_call_times_s,
+                checkpoint.event_endpoint_quota_wait,
             ),
             unselected: checkpoint.streams.into_iter().collect(),
             client,
@@ -315,7 +315,8 @@ impl Session {
     /// poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
-        // Streams whose responses are lost each time come last: a poll may end inside their response.
+        // Streams whose last polls were interrupted come last: their poll reads to the end of the response,
+        // and the host may abort it.
         let loses_responses =
             |slot: &StreamSlot| slot.interrupted_responses >= INTERRUPTED_RESPONSES_MAX;
         let turn = |index: &usize| {

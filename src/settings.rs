@@ -263,7 +263,9 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// All settings that are missing, unknown or unusable: the first in `setting`, the others in `detail`.
+    /// All settings that are missing or unusable, the first in `setting`, the others in `detail`. An
+    /// unknown key or a value of another type is reported alone with an empty `setting`, and a bad `api`
+    /// alone under its name.
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =

@@ -66,7 +66,7 @@ impl StallDetector {
     }
 
     /// Notes an empty page that names a further one. Returns whether that one is to be followed.
-    pub const fn note_empty_page(&mut self) -> bool {
+    pub const fn try_follow_empty_page(&mut self) -> bool {
         self.empty_pages = self.empty_pages.saturating_add(1);
         self.empty_pages <= EMPTY_PAGES_MAX
     }
@@ -184,9 +184,11 @@ mod tests {
     #[test]
     fn a_few_empty_pages_are_followed() {
         let mut detector = StallDetector::default();
-        let followed = (0..9).take_while(|_| detector.note_empty_page()).count();
+        let followed = (0..9)
+            .take_while(|_| detector.try_follow_empty_page())
+            .count();
         assert_eq!(followed, 3);
         assert_eq!(detector.note_page("a", true), None);
-        assert!(detector.note_empty_page());
+        assert!(detector.try_follow_empty_page());
     }
 }

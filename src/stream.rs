@@ -111,8 +111,7 @@ pub enum FetchKind {
 /// One POST endpoint (`mimecast-api.md` §5).
 #[derive(Clone, Copy, Debug)]
 pub struct PostEndpoint {
-    /// The names of the bounds of the window; `None` where the endpoint takes no dates and returns the
-    /// newest records first.
+    /// The names of the bounds of the window; `None` where the endpoint takes no dates.
     pub window: Option<(&'static str, &'static str)>,
     /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
     pub request_members: &'static str,

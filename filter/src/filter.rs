@@ -29,7 +29,7 @@ const TEXT_MEMBER: &str = "record";
 
 const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";
 
-/// A buffer that has become larger than this is freed after the record.
+/// Where the output buffer is larger than this, the filter is created again before the next record.
 const BUFFER_BYTES_RETAINED_MAX: usize = 1024 * 1024;
 
 /// Turns records into events of one format. Its buffers are reused for every record.

@@ -23,7 +23,7 @@ use crate::settings::parse_origin;
 pub struct LegacyAuth {
     settings: Box<LegacySettings>,
     /// The origin that discovery found, where the settings name no base URL.
-    discovered_region: Option<String>,
+    discovered_base_url: Option<String>,
 }
 
 /// The path that finds the region of an address.
@@ -39,7 +39,7 @@ impl LegacyAuth {
     pub fn new(settings: &LegacySettings) -> Self {
         Self {
             settings: Box::new(settings.clone()),
-            discovered_region: None,
+            discovered_base_url: None,
         }
     }
 
@@ -55,24 +55,24 @@ impl LegacyAuth {
         self.settings
             .base_url
             .as_deref()
-            .or(self.discovered_region.as_deref())
+            .or(self.discovered_base_url.as_deref())
     }
 
     /// Returns the origin that discovery found.
     #[must_use]
-    pub fn discovered_region(&self) -> Option<&str> {
-        self.discovered_region.as_deref()
+    pub fn discovered_base_url(&self) -> Option<&str> {
+        self.discovered_base_url.as_deref()
     }
 
     /// Uses the origin that discovery found earlier, unless the settings name a base URL.
     pub fn restore_region(&mut self, origin: Option<&str>) {
         let origin = origin.filter(|_| self.settings.base_url.is_none());
-        self.discovered_region = origin.and_then(|text| parse_origin("region", text).ok());
+        self.discovered_base_url = origin.and_then(|text| parse_origin("region", text).ok());
     }
 
     /// Forgets the origin that discovery found. Returns whether discovery can be repeated.
     pub fn forget_region(&mut self) -> bool {
-        self.discovered_region = None;
+        self.discovered_base_url = None;
         self.settings.base_url.is_none()
     }
 
@@ -88,7 +88,7 @@ impl LegacyAuth {
     ///
     /// The response names a failure, or no region that can be used.
     pub fn handle_response(&mut self, body: &[u8]) -> Result<(), AuthError> {
-        self.discovered_region = Some(region(body)?);
+        self.discovered_base_url = Some(region(body)?);
         Ok(())
     }
 }

@@ -141,9 +141,9 @@ impl Auth {
 
     /// Returns the region that discovery found.
     #[must_use]
-    pub fn discovered_region(&self) -> Option<&str> {
+    pub fn discovered_base_url(&self) -> Option<&str> {
         match self {
-            Self::Legacy(legacy) => legacy.discovered_region(),
+            Self::Legacy(legacy) => legacy.discovered_base_url(),
             Self::OAuth2(_) => None,
         }
     }

@@ -27,7 +27,7 @@ const FLAGS_RESERVED: u8 = 0b1110_0000;
 /// The state of a member after [`GzipMember::inflate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// More input or more room is needed.
+    /// More input or more output is needed.
     Incomplete,
     /// The member is complete.
     End,
@@ -86,9 +86,9 @@ impl GzipMember {
         self.stage = Stage::Header;
     }
 
-    /// Inflates from `input` into `room`. Header and trailer are consumed as a whole: where nothing is
+    /// Inflates from `input` into `output`. Header and trailer are consumed as a whole: where nothing is
     /// consumed or produced, more of them is needed.
-    pub fn inflate(&mut self, input: &[u8], room: &mut [u8]) -> Inflated {
+    pub fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Inflated {
         let mut inflated = Inflated {
             consumed: 0,
             produced: 0,
@@ -106,7 +106,7 @@ impl GzipMember {
         }
         if matches!(self.stage, Stage::Data) {
             let rest = input.get(inflated.consumed..).unwrap_or_default();
-            self.inflate_data(rest, room, &mut inflated);
+            self.inflate_data(rest, output, &mut inflated);
         }
         if matches!(self.stage, Stage::Trailer) {
             let rest = input.get(inflated.consumed..).unwrap_or_default();
@@ -115,15 +115,17 @@ impl GzipMember {
         inflated
     }
 
-    fn inflate_data(&mut self, input: &[u8], room: &mut [u8], inflated: &mut Inflated) {
+    fn inflate_data(&mut self, input: &[u8], output: &mut [u8], inflated: &mut Inflated) {
         let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
-        let result = self.inflate.decompress(input, room, FlushDecompress::None);
+        let result = self
+            .inflate
+            .decompress(input, output, FlushDecompress::None);
         let consumed = self.inflate.total_in().saturating_sub(before_in);
         let produced = self.inflate.total_out().saturating_sub(before_out);
         let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
         inflated.consumed = inflated.consumed.saturating_add(consumed);
         inflated.produced = usize::try_from(produced).unwrap_or(0);
-        let produced = room.get(..inflated.produced).unwrap_or_default();
+        let produced = output.get(..inflated.produced).unwrap_or_default();
         self.crc.update(produced);
         let size = u32::try_from(produced.len()).unwrap_or_default();
         self.size = self.size.wrapping_add(size);
@@ -216,16 +218,16 @@ mod tests {
 
     use super::*;
 
-    /// Inflates a member that arrives in pieces, into room for some bytes at a time. Returns the
+    /// Inflates a member that arrives in pieces, into output for some bytes at a time. Returns the
     /// content and how much was consumed; `None` if it is corrupt.
-    fn inflate(body: &[u8], piece: usize, room: usize) -> Option<(Vec<u8>, usize)> {
+    fn inflate(body: &[u8], piece: usize, output: usize) -> Option<(Vec<u8>, usize)> {
         let mut member = GzipMember::new();
-        let (mut content, mut room) = (Vec::new(), vec![0; room]);
+        let (mut content, mut output) = (Vec::new(), vec![0; output]);
         let (mut at, mut end) = (0, 0);
         loop {
-            let inflated = member.inflate(&body[at..end], &mut room);
+            let inflated = member.inflate(&body[at..end], &mut output);
             at += inflated.consumed;
-            content.extend_from_slice(&room[..inflated.produced]);
+            content.extend_from_slice(&output[..inflated.produced]);
             let is_over = inflated.consumed == 0 && inflated.produced == 0 && end == body.len();
             match inflated.status {
                 Status::Corrupt => return None,
@@ -309,13 +311,13 @@ mod tests {
         fn a_member_is_inflated_whole_or_not_at_all(
             content in prop::collection::vec(any::<u8>(), 0..2_000),
             piece in 1..300_usize,
-            room in 1..300_usize,
+            output in 1..300_usize,
             cut in any::<prop::sample::Index>(),
         ) {
             let body = member(GzBuilder::new(), &content);
-            prop_assert_eq!(inflate(&body, piece, room), Some((content, body.len())));
+            prop_assert_eq!(inflate(&body, piece, output), Some((content, body.len())));
             let cut = cut.index(body.len());
-            prop_assert!(inflate(&body[..cut], piece, room).is_some_and(|(_, consumed)| consumed <= cut));
+            prop_assert!(inflate(&body[..cut], piece, output).is_some_and(|(_, consumed)| consumed <= cut));
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn scan_object_with<'t>(
         canonical: canonical && compact && sorted,
         multiline: scanner.multiline,
         is_unescaped_ascii: !scanner.has_non_ascii && !scanner.has_escapes,
-        has_needless_escapes: scanner.has_needless_escapes,
+        may_have_needless_escapes: scanner.may_have_needless_escapes,
     })
 }
 
@@ -92,7 +92,7 @@ struct Scanner<'a> {
     has_non_ascii: bool,
     has_escapes: bool,
     /// A string has `\/` or a `\u` escape, which may be needless.
-    has_needless_escapes: bool,
+    may_have_needless_escapes: bool,
     compact: bool,
     multiline: bool,
 }
@@ -118,7 +118,7 @@ impl<'a> Scanner<'a> {
             position: 0,
             has_non_ascii: false,
             has_escapes: false,
-            has_needless_escapes: false,
+            may_have_needless_escapes: false,
             compact: true,
             multiline: false,
         })
@@ -419,7 +419,7 @@ impl<'a> Scanner<'a> {
                     let span = self.span(start, self.position);
                     self.position += 1;
                     self.has_escapes |= escaped;
-                    self.has_needless_escapes |= !canonical;
+                    self.may_have_needless_escapes |= !canonical;
                     return Ok(ScannedString {
                         span,
                         escaped,

@@ -9,9 +9,9 @@
 //!
 //! * Lines of this kind do not have the key: it is a name of API 2.0, is in other letters, or is a
 //!   key of clicks in the line of a message.
-//! * The key is repeated; a record has each key once. The subject decides which one is the record's,
-//!   or the first other text from outside that precedes it: of two equal keys, one before that
-//!   text is the record's own; if both follow it, the last is.
+//! * The key is repeated; a record has each key once. The dividing line is the subject, or before it
+//!   the first other text that a sender controls. If one of two equal keys stands before that text, it
+//!   is the record's own; if both follow it, the last one is.
 //!
 //! Such a key belongs to the value before it. Not detected are keys that lines of this kind have and
 //! this record does not, and keys in another text that are repeated on the other side of the subject:
@@ -79,7 +79,7 @@ impl<'t> Pairs<'t> {
             };
             count += 1;
             let facts = key_facts(key);
-            let (value, next_pair) = value(after, facts.control, &mut unclosed);
+            let (value, rest_after) = value(after, facts.control, &mut unclosed);
             let start = line.len().saturating_sub(after.len());
             let pair = Pair {
                 key,
@@ -87,7 +87,7 @@ impl<'t> Pairs<'t> {
                 value: start..start + value.len(),
             };
             self.add(pair, facts);
-            rest = next_pair;
+            rest = rest_after;
         }
         !self.all.is_empty()
     }
@@ -211,16 +211,16 @@ fn plain_value(text: &str) -> (&str, &str) {
 /// Splits a text where a value ends, if one can end there.
 fn split_value(text: &str, end: usize) -> Option<(&str, &str)> {
     let (value, after) = text.split_at_checked(end)?;
-    Some((value, next_pair(after)?))
+    Some((value, strip_separator(after)?))
 }
 
 /// Returns the text after a separator, if the separator ends a value.
-fn next_pair(after: &str) -> Option<&str> {
+fn strip_separator(after: &str) -> Option<&str> {
     if after.is_empty() {
         return Some("");
     }
-    let next_pair = after.strip_prefix('|')?;
-    (next_pair.is_empty() || key(next_pair).is_some()).then_some(next_pair)
+    let rest_after = after.strip_prefix('|')?;
+    (rest_after.is_empty() || key(rest_after).is_some()).then_some(rest_after)
 }
 
 #[cfg(test)]

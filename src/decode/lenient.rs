@@ -57,7 +57,7 @@ pub enum Optional<T> {
     Absent,
     /// Its value.
     Present(T),
-    /// It is there and cannot be read. It counts as absent, and a notice names it.
+    /// It is there and cannot be read. It has no value, and a notice names it.
     Unreadable,
 }
 

@@ -453,7 +453,7 @@ impl LogFileDecoder {
         if bytes.is_empty() {
             return ScanResult::Continue;
         }
-        // Bytes that are no text cost no more than themselves.
+        // Only the bytes that are not UTF-8 are replaced; the rest of the line is kept.
         let text = String::from_utf8_lossy(bytes);
         self.converted_line.clear();
         if key_value::push_object(&text, &mut self.converted_line) {

@@ -213,7 +213,7 @@ impl Archive {
                     if consumed == 0 {
                         return self.request_input();
                     }
-                    self.take(consumed);
+                    self.consume(consumed);
                     self.stage = Stage::Skipping(remaining.saturating_sub(consumed));
                 }
             }
@@ -226,7 +226,7 @@ impl Archive {
         self.input.get(self.at..).unwrap_or_default()
     }
 
-    fn take(&mut self, bytes: usize) {
+    fn consume(&mut self, bytes: usize) {
         self.at = self.at.saturating_add(bytes);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.consumed_bytes = self.consumed_bytes.saturating_add(bytes);
@@ -283,7 +283,7 @@ impl Archive {
         // All ones mean that the size is given elsewhere.
         let remaining = Some(compressed_bytes)
             .filter(|compressed_bytes| !streamed && *compressed_bytes != 0xffff_ffff);
-        self.take(data_at);
+        self.consume(data_at);
         self.files = self.files.saturating_add(1);
         if self.files > FILES_MAX {
             return self.fail(TOO_MANY);
@@ -330,9 +330,9 @@ impl Archive {
         }
         self.file.crc.update(piece);
         out.extend_from_slice(piece);
-        self.take(consumed);
+        self.consume(consumed);
         self.file.remaining = Some(remaining.saturating_sub(consumed));
-        self.count_inflated(consumed)
+        self.content_within_limits(consumed)
     }
 
     fn inflate(&mut self, out: &mut Vec<u8>) -> ArchiveItem {
@@ -348,7 +348,7 @@ impl Archive {
             .decompress_vec(rest, out, FlushDecompress::None);
         let consumed = self.inflate.total_in().saturating_sub(consumed_before);
         let consumed = usize::try_from(consumed).unwrap_or(0);
-        self.take(consumed);
+        self.consume(consumed);
         self.file.remaining = self
             .file
             .remaining
@@ -360,7 +360,7 @@ impl Archive {
             Err(_) => self.skip_file(CORRUPT),
             Ok(Status::StreamEnd) if self.file.streamed => {
                 self.stage = Stage::Descriptor;
-                self.count_inflated(produced)
+                self.content_within_limits(produced)
             }
             Ok(Status::StreamEnd) => {
                 // With nothing left to copy, the next call ends the file, after this last piece.
@@ -369,10 +369,10 @@ impl Archive {
                     self.stage = Stage::Refused("it ends too early");
                 }
                 self.file.remaining = self.file.remaining.or(Some(0));
-                self.count_inflated(produced)
+                self.content_within_limits(produced)
             }
             Ok(Status::Ok | Status::BufError) if produced > 0 || consumed > 0 => {
-                self.count_inflated(produced)
+                self.content_within_limits(produced)
             }
             // All of the file was given and its data does not end.
             Ok(Status::Ok | Status::BufError) if self.file.remaining == Some(0) => {
@@ -382,7 +382,7 @@ impl Archive {
         }
     }
 
-    fn count_inflated(&mut self, bytes: usize) -> ArchiveItem {
+    fn content_within_limits(&mut self, bytes: usize) -> ArchiveItem {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
         let is_bomb = self.inflated_bytes > INFLATED_BYTES_MAX
@@ -407,7 +407,7 @@ impl Archive {
             .find(|at| is_end(*at));
         match (end, number(rest, sum_at, 4)) {
             (Some(end), Some(sum)) => {
-                self.take(end);
+                self.consume(end);
                 self.end_file(u64::try_from(sum).unwrap_or(u64::MAX))
             }
             (_, _) if rest.len() < 26 => self.request_input(),

@@ -166,7 +166,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         quoted_and_related(writer, plain, text, Related::User);
     } else {
         writer.out.push('"');
-        plain.push(text, writer.out);
+        plain.append_part(text, writer.out);
         writer.out.push('"');
     }
     writer.out.push(',');

@@ -177,11 +177,11 @@ pub(super) fn files(
         let given = names.len();
         names.retain(|name| !values::is_placeholder(name));
         // A file beside others may have a name that is a word for none.
-        writer.is_partial |= !names.is_empty() && names.len() < given;
+        writer.is_also_unmapped |= !names.is_empty() && names.len() < given;
         if names.len() > VALUES_MAX {
             names.truncate(VALUES_MAX);
             writer.is_truncated = true;
-            writer.is_partial = true;
+            writer.is_also_unmapped = true;
         }
         push_files(writer, row, &names, push);
         writer.finish_field(field);
@@ -243,11 +243,11 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
 pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let text = plain.text;
     writer.out.push_str("{\"original\":\"");
-    plain.push(text, writer.out);
+    plain.append_part(text, writer.out);
     writer.out.push('"');
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"full\":\"");
-        plain.push(text, writer.out);
+        plain.append_part(text, writer.out);
         writer.out.push_str("\",\"scheme\":\"");
         push_ascii_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"domain\":");
@@ -262,7 +262,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
         ] {
             if !part.is_empty() && !values::is_placeholder(part) {
                 writer.out.push_str(key);
-                plain.push(part, writer.out);
+                plain.append_part(part, writer.out);
                 writer.out.push('"');
             }
         }

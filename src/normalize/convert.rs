@@ -19,7 +19,7 @@ pub(super) fn verbatim(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_
 pub(super) fn address(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::bare(plain.text);
     found.is_some_and(|found| {
-        writer.is_partial |= !address::is_alone(found, plain.text);
+        writer.is_also_unmapped |= !address::is_alone(found, plain.text);
         quoted_and_related(writer, plain, found, Related::User)
     })
 }
@@ -29,7 +29,7 @@ pub(super) fn domain(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>)
     let Some(found) = address::bare(plain.text) else {
         return false;
     };
-    writer.is_partial |= !address::is_alone(found, plain.text);
+    writer.is_also_unmapped |= !address::is_alone(found, plain.text);
     address::domain(found).is_some_and(|domain| quoted(writer, plain, domain))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn quoted(
     text: &str,
 ) -> bool {
     writer.out.push('"');
-    plain.push(text, writer.out);
+    plain.append_part(text, writer.out);
     writer.out.push('"');
     true
 }
@@ -139,7 +139,7 @@ pub(super) fn quoted_and_related(
 ) -> bool {
     writer.out.push('"');
     let start = writer.out.len();
-    plain.push(text, writer.out);
+    plain.append_part(text, writer.out);
     writer.add_related(kind, start);
     if let (Related::User, Some(domain)) = (kind, address::domain(text)) {
         // One in brackets is an address of a host, and no name.
@@ -334,7 +334,7 @@ pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool
     writer.out.push('"');
     let all_strings = match value.kind {
         Kind::Array => {
-            writer.is_partial = true;
+            writer.is_also_unmapped = true;
             let mut all_strings = true;
             let scanned = json::scan_array(value.text, |element| {
                 all_strings &= element.kind == Kind::String;
@@ -369,7 +369,7 @@ pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
                 count = count.saturating_add(1);
                 if count > VALUES_MAX {
                     writer.is_truncated = true;
-                    writer.is_partial = true;
+                    writer.is_also_unmapped = true;
                     return;
                 }
                 writer.out.push('"');

@@ -59,7 +59,7 @@ impl Rules {
     }
 
     /// Returns the JSON of the first rule that holds.
-    fn first(&self, record: &Record<'_>, prose_cache: &mut ProseCache) -> Option<&str> {
+    fn first_match(&self, record: &Record<'_>, prose_cache: &mut ProseCache) -> Option<&str> {
         let mut first_holds = true;
         let rule = self.0.iter().find(|rule| {
             let Some((first, others)) = rule.when.split_first() else {
@@ -242,12 +242,12 @@ impl CompiledMapping {
         record: &Record<'_>,
         prose_cache: &mut ProseCache,
     ) -> Option<&str> {
-        self.technique_rules.first(record, prose_cache)
+        self.technique_rules.first_match(record, prose_cache)
     }
 
     /// Returns how a record is classified, as members of an object, by the first rule that holds.
     pub(super) fn classification(&self, record: &Record<'_>, prose_cache: &mut ProseCache) -> &str {
-        let rule = self.classification_rules.first(record, prose_cache);
+        let rule = self.classification_rules.first_match(record, prose_cache);
         rule.unwrap_or_default()
     }
 }
@@ -262,9 +262,9 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     while let Some(step) = steps.next() {
         let step = match step {
             MappingStep::Enter(text) => {
-                let is_full = matches!(steps.peek(), Some(MappingStep::Constant(_)));
-                open.push(is_full);
-                if is_full {
+                let begins_with_constant = matches!(steps.peek(), Some(MappingStep::Constant(_)));
+                open.push(begins_with_constant);
+                if begins_with_constant {
                     MappingStep::Constant(text)
                 } else {
                     MappingStep::Enter(text)
@@ -311,7 +311,7 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
     let holds = |value: Value<'_>| {
         let text = value.text.trim_ascii();
         match *test {
-            Test::Email(_) => super::people::has_email(value),
+            Test::Email(_) => super::address_lists::has_email(value),
             Test::HasValue(_) => has_value(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
             Test::HasIndicator(_) => prose_holds(prose_cache, value, &|_, text| {
@@ -330,8 +330,8 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::NamesRoleAndTarget(_) => {
                 prose_holds(prose_cache, value, &prose::names_role_and_target)
             }
-            Test::Says(_, words) => prose_holds(prose_cache, value, &|cache, text| {
-                prose::says(cache, text, words)
+            Test::SentenceContains(_, words) => prose_holds(prose_cache, value, &|cache, text| {
+                prose::sentence_contains(cache, text, words)
             }),
             Test::Is(_, words) => is_one_of(text, words),
             Test::HasActionId(_, action) => {

@@ -1,6 +1,7 @@
 //! Normalizes records to events: the tables, and the engine that executes them.
 
 mod address;
+mod address_lists;
 pub mod attack;
 mod audit;
 mod audit_people;
@@ -15,7 +16,6 @@ mod message_parts;
 mod objects;
 mod observables;
 pub mod ocsf;
-mod people;
 mod prose;
 pub mod severity;
 mod stix;
@@ -83,7 +83,7 @@ impl Default for Options {
     }
 }
 
-/// The text that a record was parsed from.
+/// What the upstream sent of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginalRecord<'a> {
     /// The record before members were added to it, and after its repair if it needed one, for
@@ -163,7 +163,8 @@ impl Normalizer {
         self.tenant_json = tenant.map(|name| {
             let mut quoted = String::new();
             push_quoted(&mut quoted, name);
-            // The text of a record decides whether its event is searched for line breaks.
+            // Escaped here, since an event is searched for line breaks only where the text of its record
+            // is not plain ASCII.
             escape_line_breaks(&mut quoted, 0);
             quoted
         });
@@ -179,17 +180,17 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
-        let source = OriginalRecord {
+        let original = OriginalRecord {
             text: record.text(),
             repaired: &[],
         };
-        self.write_with_original(&source, record, id, now, out)
+        self.write_with_original(&original, record, id, now, out)
     }
 
     /// Writes like [`Self::write`], for a record whose text differs from what the upstream sent.
     pub fn write_with_original(
         &mut self,
-        source: &OriginalRecord<'_>,
+        original: &OriginalRecord<'_>,
         record: &Record<'_>,
         id: &EventId,
         now: Timestamp,
@@ -197,12 +198,12 @@ impl Normalizer {
     ) -> Timestamp {
         self.collected.set(now);
         self.buffers.prose_cache.clear();
-        let original_record = record;
+        let parsed_record = record;
         let simplified = match self.tables.format {
-            Format::Ecs | Format::Ocsf => self.rewriter.without_needless_escapes(original_record),
+            Format::Ecs | Format::Ocsf => self.rewriter.without_needless_escapes(parsed_record),
             Format::Raw => None,
         };
-        let record = simplified.as_ref().unwrap_or(original_record);
+        let record = simplified.as_ref().unwrap_or(parsed_record);
         let mappings = self.tables.of(record.stream());
         let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
             Some((name, time)) => (Some(name), time),
@@ -214,7 +215,7 @@ impl Normalizer {
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
             write_raw(
-                original_record,
+                parsed_record,
                 id,
                 occurred,
                 self.tenant_json.as_deref(),
@@ -223,16 +224,16 @@ impl Normalizer {
             return occurred;
         };
         let start = out.len();
-        let original = self.options.include_original.then_some(source.text);
+        let original_text = self.options.include_original.then_some(original.text);
         let mut writer = EventWriter::new(
             mapping,
-            original,
+            original_text,
             *record,
             (id, occurred, &self.collected),
             out,
             &mut self.buffers,
         );
-        writer.repaired = source.repaired;
+        writer.repaired = original.repaired;
         writer.unreadable_time = match time_field {
             Some(_) => None,
             // A record that the collector itself writes about a message that is gone has no time.

@@ -5,7 +5,7 @@ use super::mapping::FieldStep;
 use super::observables;
 use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
-use super::{compound, files, people};
+use super::{address_lists, compound, files};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_ascii_lowercase;
@@ -183,7 +183,7 @@ pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let written = writer.out.len() > start;
     writer.out.pop();
     writer.out.push('}');
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     written
 }
 
@@ -219,7 +219,7 @@ pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
         return false;
     };
     crate::encode::push_quoted(writer.out, text.trim());
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     true
 }
 
@@ -234,12 +234,12 @@ pub(super) fn searched_message(writer: &mut EventWriter<'_, '_>, value: Value<'_
 
 /// Writes the senders in the search criteria of an incident.
 pub(super) fn searched_sender(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    push_criterion(writer, value, "from", people::all_addresses)
+    push_criterion(writer, value, "from", address_lists::all_addresses)
 }
 
 /// Writes the recipients in the search criteria of an incident.
 pub(super) fn searched_recipient(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    push_criterion(writer, value, "to", people::all_addresses)
+    push_criterion(writer, value, "to", address_lists::all_addresses)
 }
 
 /// Writes the hash of that many digits in the search criteria of an incident.
@@ -259,7 +259,7 @@ fn push_criterion(
     name: &str,
     push: impl FnOnce(&mut EventWriter<'_, '_>, Value<'_>) -> bool,
 ) -> bool {
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     let mut members = Vec::new();
     if value.kind != Kind::Object || json::scan_object(value.text, &mut members).is_err() {
         return false;

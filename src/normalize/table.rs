@@ -49,7 +49,7 @@ pub enum Computed {
     Message,
     /// What the first rule that holds says of the event, such as its category and severity.
     Classification,
-    /// The identity of the record.
+    /// The id of the event.
     Id,
     /// Every field that no row has used, under its own name; then `unparsed` and `parse_errors`.
     Unmapped,
@@ -156,11 +156,7 @@ pub(super) const fn verbatim_or(other: &'static str) -> Convert {
         constant: other,
         ..any_text(convert::verbatim)
     };
-    if other.is_empty() {
-        convert
-    } else {
-        convert.or(convert::push_constant)
-    }
+    convert.or(convert::push_constant)
 }
 
 /// Returns a conversion that always writes that constant, and marks a field with the same text as used.
@@ -250,7 +246,7 @@ pub enum Test {
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
-    Says(FieldName, &'static [&'static str]),
+    SentenceContains(FieldName, &'static [&'static str]),
 }
 
 impl Test {
@@ -273,7 +269,7 @@ impl Test {
             | Self::NamesUser(field)
             | Self::ActionIs(field, _)
             | Self::ChangesMembers(field)
-            | Self::Says(field, _) => core::slice::from_ref(field),
+            | Self::SentenceContains(field, _) => core::slice::from_ref(field),
         }
     }
 }

@@ -108,7 +108,7 @@ impl<'a> UnescapedText<'a> {
 
     /// Appends a part of the text.
     #[inline]
-    pub(super) fn push(&self, part: &str, out: &mut String) {
+    pub(super) fn append_part(&self, part: &str, out: &mut String) {
         if self.needs_escaping {
             push_escaped(out, part);
         } else {

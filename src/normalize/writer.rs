@@ -62,6 +62,15 @@ impl CollectionTime {
     }
 }
 
+/// An object of the event that is not ended yet.
+#[derive(Clone, Copy, Default)]
+struct OpenObject {
+    /// Where its text begins.
+    start: usize,
+    /// Where its members begin.
+    contents: usize,
+}
+
 /// One event while it is written.
 pub(super) struct EventWriter<'r, 'b> {
     pub(super) mapping: &'b CompiledMapping,
@@ -81,7 +90,7 @@ pub(super) struct EventWriter<'r, 'b> {
     /// The fields of which the whole value is written, so that they are not unmapped.
     pub(super) used: NameSet,
     /// Only a part of the field's value was just written: the field is unmapped as well.
-    pub(super) is_partial: bool,
+    pub(super) is_also_unmapped: bool,
     /// The list that was just written has only some of the values.
     pub(super) is_truncated: bool,
     /// As in [`OriginalRecord`](super::OriginalRecord).
@@ -125,7 +134,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             buffers,
             present,
             used: NameSet::default(),
-            is_partial: false,
+            is_also_unmapped: false,
             is_truncated: false,
             repaired: &[],
             tenant_json: None,
@@ -136,24 +145,27 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Appends the event and a line feed.
     pub(super) fn write(&mut self) {
-        let mut begun: [(usize, usize); 8] = [(0, 0); 8];
+        let mut open_objects = [OpenObject::default(); 8];
         let mut depth = 0_usize;
         self.out.push('{');
         let mapping = self.mapping;
         for step in &mapping.steps {
             match step {
                 MappingStep::Enter(open) => {
-                    if let Some(mark) = begun.get_mut(depth) {
-                        *mark = (self.out.len(), self.out.len() + open.len());
+                    if let Some(object) = open_objects.get_mut(depth) {
+                        *object = OpenObject {
+                            start: self.out.len(),
+                            contents: self.out.len() + open.len(),
+                        };
                     }
                     depth += 1;
                     self.out.push_str(open);
                 }
                 MappingStep::EndOrDrop(close) => {
                     depth = depth.saturating_sub(1);
-                    let mark = begun.get(depth).copied().unwrap_or_default();
-                    if self.out.len() == mark.1 {
-                        self.out.truncate(mark.0);
+                    let object = open_objects.get(depth).copied().unwrap_or_default();
+                    if self.out.len() == object.contents {
+                        self.out.truncate(object.start);
                     } else {
                         self.out.pop();
                         self.out.push_str(close);
@@ -192,7 +204,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
             self.truncated.push(name);
         }
-        if !core::mem::take(&mut self.is_partial) {
+        if !core::mem::take(&mut self.is_also_unmapped) {
             self.mark_used(name);
         }
     }
@@ -200,7 +212,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// Resets the flags of the field, whose output is discarded.
     pub(super) const fn reset_field_flags(&mut self) {
         self.is_truncated = false;
-        self.is_partial = false;
+        self.is_also_unmapped = false;
     }
 
     /// Records the text that was written from `start` on for `related`.

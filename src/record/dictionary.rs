@@ -198,7 +198,7 @@ pub(super) struct KeyReader<'p, 't> {
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     are_all_known: bool,
-    /// A name that has an alias in this record came again, in one spelling or another.
+    /// A known name came again after an alias or an unknown name.
     is_ambiguous: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::streams::batch_files::{AfterFailure, FileFailure};
 
 impl Session {
     /// Handles a status other than success from the storage (`mimecast-api.md` §3.2).
-    pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head) {
+    pub(super) fn handle_file_error_status(&mut self, index: usize, head: &Head) {
         let cause = match head.status {
             404 | 410 => FileFailureCause::Gone,
             408 | 429 | 500.. => FileFailureCause::Unreachable,
@@ -21,7 +21,7 @@ impl Session {
         };
         let what = format!("the storage answered HTTP {}", head.status);
         let (requested_ms, after_ms) = (
-            self.client.requested_wait_ms(head),
+            self.client.rate_limit_wait_ms(head),
             self.client.retry_after_ms(head),
         );
         let stream_failure = |detail| match head.status {
@@ -32,7 +32,7 @@ impl Session {
     }
 
     /// Handles a missing or truncated response.
-    pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
+    pub(super) fn handle_file_transport_error(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
             cause: FileFailureCause::Unreachable,
             why: match error {

@@ -44,12 +44,12 @@ impl Session {
                     let record = RawRecord::new(stream, bytes);
                     let selection = filter.select(record, &mut self.processor);
                     let mut occurred_at = None;
-                    if selection == LineSelection::FromEndpoint {
+                    if selection == LineSelection::Duplicate {
                         poll.batch.count_duplicate(stream);
                     } else if selection == LineSelection::BeforeStart {
                         poll.batch.count_before_start(stream);
                     } else if !bytes.is_empty() {
-                        let events_before = poll.batch.events_len();
+                        let events_before = poll.batch.event_count();
                         let name = &lines.name;
                         let line = batch_files.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));

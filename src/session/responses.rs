@@ -27,7 +27,7 @@ impl Session {
                 slot_index,
                 is_retry,
             } => self.handle_call_response(slot_index, is_retry, &head, body),
-            Purpose::File { slot_index } => self.handle_file_refusal(slot_index, &head),
+            Purpose::File { slot_index } => self.handle_file_error_status(slot_index, &head),
         }
     }
 
@@ -52,7 +52,7 @@ impl Session {
         let (stream, quota_kind) = (slot.stream, slot.reader.quota_kind());
         let outcome = self
             .client
-            .classify_response(stream.name(), (head, &body), is_retry);
+            .process_call_response(stream.name(), (head, &body), is_retry);
         if outcome.kind != ResponseKind::TooLong {
             self.block_exhausted_quota(head, quota_kind);
         }
@@ -100,7 +100,8 @@ impl Session {
             }
             ResponseKind::Refused => self.back_off(index, StreamFailure::protocol(detail)),
             ResponseKind::Throttled => {
-                let failure = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
+                let failure =
+                    StreamFailure::throttled(detail, self.client.rate_limit_wait_ms(head));
                 self.back_off(index, failure);
                 let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
                 if let (Some(backoff), Some(quota_kind)) = (backoff, quota_kind) {
@@ -122,7 +123,7 @@ impl Session {
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
         let now = self.client.now();
-        let wait_ms = self.client.requested_wait_ms(head);
+        let wait_ms = self.client.rate_limit_wait_ms(head);
         if let (Some(wait_ms), Some(quota_kind)) = (wait_ms.filter(|_| none_left), quota_kind) {
             self.quota_mut(quota_kind).block(now, wait_ms);
         }
@@ -182,7 +183,9 @@ impl Session {
                 let what = format!("{stream}: {why}");
                 self.back_off(slot_index, StreamFailure::unavailable(what, None));
             }
-            (Purpose::File { slot_index }, why) => self.handle_file_failure(slot_index, &why),
+            (Purpose::File { slot_index }, why) => {
+                self.handle_file_transport_error(slot_index, &why)
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ enum Readiness {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitReason {
-    CaughtUp,
+    Idle,
     Failing,
     Throttled,
 }
@@ -24,8 +24,8 @@ enum WaitReason {
 /// The most calls of one quota in a checkpoint. Mimecast allows 50 or 300 in a window.
 const CALLS_MAX: usize = 500;
 
-/// The longest interval between two polls, even while every stream waits longer: meanwhile a permission
-/// may be granted or a clock set. Such a poll makes no request.
+/// The longest interval between two polls, even while every stream waits longer, since the host's clock may
+/// have been set: a poll corrects the waits, and makes no request while they last.
 const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
@@ -41,7 +41,7 @@ impl Session {
         if let Some(backoff) = slot.backoff.filter(|backoff| backoff.until > now) {
             let reason = match backoff.cause {
                 BackoffCause::Failing => WaitReason::Failing,
-                BackoffCause::NotPermitted => WaitReason::CaughtUp,
+                BackoffCause::NotPermitted => WaitReason::Idle,
                 BackoffCause::Throttled => WaitReason::Throttled,
             };
             return Readiness::At(backoff.until, reason);
@@ -51,7 +51,7 @@ impl Session {
         if due > now {
             // A stream that is due later and not caught up waits for files that are set aside.
             let reason = if caught_up {
-                WaitReason::CaughtUp
+                WaitReason::Idle
             } else {
                 WaitReason::Failing
             };
@@ -64,7 +64,7 @@ impl Session {
         let free_at = quota_kind.map_or(now, |quota_kind| self.quota(quota_kind).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Readiness::Now,
-            (true, true) => Readiness::At(free_at, WaitReason::CaughtUp),
+            (true, true) => Readiness::At(free_at, WaitReason::Idle),
             (true, false) => Readiness::At(free_at, WaitReason::Throttled),
         }
     }
@@ -89,12 +89,8 @@ impl Session {
             let wait_ms = wait_ms.clamp(1, POLL_INTERVAL_MS_MAX);
             u64::try_from(wait_ms).ok()
         };
-        let wait_ms = soonest(&[
-            WaitReason::CaughtUp,
-            WaitReason::Failing,
-            WaitReason::Throttled,
-        ])
-        .unwrap_or(60_000);
+        let wait_ms = soonest(&[WaitReason::Idle, WaitReason::Failing, WaitReason::Throttled])
+            .unwrap_or(60_000);
         if soonest(&[WaitReason::Throttled]).is_some() {
             NextPoll::Throttled(wait_ms)
         } else if soonest(&[WaitReason::Failing]).is_some() {
@@ -170,11 +166,13 @@ impl Session {
             let first = calls.len().saturating_sub(CALLS_MAX);
             calls.split_off(first)
         };
-        checkpoint.batch_calls = latest(self.batch_files_quota.recent_call_times_s(now));
-        checkpoint.event_calls = latest(self.event_endpoint_quota.recent_call_times_s(now));
-        checkpoint.batch_blocked = self.batch_files_quota.blocked(now);
-        checkpoint.events_blocked = self.event_endpoint_quota.blocked(now);
-        checkpoint.region = self.client.discovered_region().map(str::to_owned);
+        checkpoint.batch_file_call_times_s =
+            latest(self.batch_files_quota.recent_call_times_s(now));
+        checkpoint.event_endpoint_call_times_s =
+            latest(self.event_endpoint_quota.recent_call_times_s(now));
+        checkpoint.batch_files_quota_wait = self.batch_files_quota.blocked(now);
+        checkpoint.event_endpoint_quota_wait = self.event_endpoint_quota.blocked(now);
+        checkpoint.region = self.client.discovered_base_url().map(str::to_owned);
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
         checkpoint.last_stream = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.unselected.iter().cloned());

@@ -6,6 +6,7 @@ use crate::testing::{Host, MockResponse, Upstream, gzip};
 mod all_streams;
 mod clocks;
 mod legacy;
+mod lists;
 mod notices;
 mod page_loops;
 mod reconcile;
@@ -16,7 +17,6 @@ mod set_aside;
 mod simulation;
 mod single_events;
 mod slow;
-mod snapshots;
 mod windows;
 
 /// Two types with three pages each, and a day of audit events.

@@ -80,10 +80,10 @@ impl LegacySettings {
     pub(super) fn parse(
         raw: &mut SettingsInput,
         base_url: Option<String>,
-        has_base_url: bool,
+        is_base_url_set: bool,
     ) -> Result<Self, SettingsError> {
         let mut errors = SettingsErrors::default();
-        if raw.email.is_none() && !has_base_url {
+        if raw.email.is_none() && !is_base_url_set {
             errors.add(error(
                 "email",
                 "is missing; without a base_url it finds the region of the account",

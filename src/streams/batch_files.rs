@@ -45,14 +45,15 @@ const LINK_EXPIRY_MARGIN_MS: i64 = 10_000;
 /// The links of a listing that is younger than this are used whatever their expiry.
 const FRESH_LISTING_MS: i64 = 30_000;
 
-/// Tries in a row of a file that is refused, broken or not listed; the second uses a fresh link.
+/// Tries in a row of a file that is refused, broken or not there; the second uses a fresh link.
 const TRIES_MAX: u32 = 2;
 
 /// Tries in a row of a file where the storage failed, could not be reached or was too slow: the
 /// stream backs off between them, because other files would fail as well.
 const UNREACHABLE_TRIES_MAX: u32 = 4;
 
-/// How often fresh links of one page are requested at once. Each costs a call of the quota.
+/// How often in a row a page is listed again immediately because one of its links was refused. Each
+/// time costs a call of the quota.
 const RELISTS_MAX: u32 = 3;
 
 /// Listings in a row that lack the file that is being read, or the link of a file, before that file
@@ -151,7 +152,7 @@ impl BatchFilesReader {
             ..FilesPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
+        let done = DoneFiles::from_text(&position.done_files, DONE_FILES_MAX);
         let fresh_links_only = position.file.is_some();
         Self {
             stream,
@@ -229,7 +230,7 @@ impl BatchFilesReader {
         }
         if let Some(page) = self.position.set_aside.get(retry.page_index) {
             let (token, since) = (page.page_token.as_ref(), page.list_from);
-            return Some(ReaderAction::Call(self.listing(token, since, context)));
+            return Some(ReaderAction::Call(self.list_call(token, since, context)));
         }
         self.retry = None;
         None
@@ -281,7 +282,12 @@ impl BatchFilesReader {
 
     /// Returns the call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
-    fn listing(&self, page_token: Option<&String>, since: Timestamp, context: Context<'_>) -> Call {
+    fn list_call(
+        &self,
+        page_token: Option<&String>,
+        since: Timestamp,
+        context: Context<'_>,
+    ) -> Call {
         // A day that is no longer available may be refused.
         let oldest = Retention::of(self.stream, context).map(|retention| retention.oldest);
         let since = oldest.map_or(since, |oldest| since.max(oldest));
@@ -328,8 +334,9 @@ impl BatchFilesReader {
         Ok(false)
     }
 
-    /// Returns the files of a page that are not done, not listed twice and not set aside.
-    fn new_files(
+    /// Returns the files of a page that are not done, not listed twice and not set aside. Moves files that
+    /// are set aside, and are listed here, to an entry for this page.
+    fn select_new_files(
         &mut self,
         files: impl Iterator<Item = File>,
         context: Context<'_>,
@@ -744,7 +751,7 @@ impl StreamReader for BatchFilesReader {
             Some(file) => ReaderAction::Download(Request::get(file.url.clone())),
             None => {
                 let token = self.position.page_token.as_ref();
-                ReaderAction::Call(self.listing(token, self.position.since, context))
+                ReaderAction::Call(self.list_call(token, self.position.since, context))
             }
         }
     }
@@ -796,7 +803,7 @@ impl StreamReader for BatchFilesReader {
         }
         let was_empty = listing.files.is_empty();
         let without_link = listing.files.iter().filter(|file| file.is_none()).count();
-        let waiting = self.new_files(listing.files.into_iter().flatten(), context);
+        let waiting = self.select_new_files(listing.files.into_iter().flatten(), context);
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
             return Err(InvalidResponse(
@@ -867,7 +874,7 @@ impl StreamReader for BatchFilesReader {
 
     fn save(&self, position: &mut StreamPosition) {
         position.files = Some(FilesPosition {
-            done: self.done.to_text(),
+            done_files: self.done.to_text(),
             ..self.position.clone()
         });
     }

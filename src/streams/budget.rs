@@ -36,11 +36,11 @@ pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
         };
         usize::try_from(share).unwrap_or(0)
     };
-    let others = settings
+    let same_kind = settings
         .streams
         .iter()
         .filter(|other| self::is_list(**other) == is_list);
-    let shares: usize = others.map(share).sum();
+    let shares: usize = same_kind.map(share).sum();
     let room = if is_list {
         LISTS_BYTES
     } else {

@@ -89,7 +89,7 @@ pub struct Campaigns {
     list_page_progress: Option<PageProgress>,
     /// Takes the place of the stored detector where a page must not count: between two campaigns, and
     /// when a page of the list is read again. Its counts are discarded.
-    discarded_stall_detector: Option<StallDetector>,
+    scratch_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused_in_a_row: usize,
     items: Option<ListItems>,
@@ -122,7 +122,7 @@ impl Campaigns {
             unread_campaigns: None,
             next_list_token: None,
             list_page_progress: None,
-            discarded_stall_detector: None,
+            scratch_stall_detector: None,
             refused_in_a_row: 0,
             items: None,
             read_campaigns: ListItems::parse(
@@ -208,7 +208,7 @@ impl Campaigns {
             }
         }
         let campaign = Campaign {
-            state_id: RecordId::of_bytes(self.stream, state.as_bytes()),
+            state_id: RecordId::hash_bytes(self.stream, state.as_bytes()),
             members,
             id,
         };
@@ -258,7 +258,7 @@ impl Campaigns {
     fn begin_campaigns(&mut self) {
         let mut unread_campaigns = core::mem::take(&mut self.selected);
         let current = unread_campaigns.iter().position(|campaign| {
-            self.campaigns_position.current.as_deref() == Some(&stored_name(campaign))
+            self.campaigns_position.current.as_deref() == Some(&state_id_text(campaign))
         });
         match current {
             Some(current) => {
@@ -282,7 +282,7 @@ impl Campaigns {
     }
 
     fn update_current(&mut self) {
-        self.campaigns_position.current = self.current().map(stored_name);
+        self.campaigns_position.current = self.current().map(state_id_text);
     }
 
     /// Leaves the current campaign. Returns whether there is another one, or another page of the
@@ -293,12 +293,12 @@ impl Campaigns {
             unread_campaigns.pop();
         }
         self.update_current();
-        self.discarded_stall_detector = Some(StallDetector::default());
-        self.current().is_some() || self.next_list_page()
+        self.scratch_stall_detector = Some(StallDetector::default());
+        self.current().is_some() || self.move_to_next_list_page()
     }
 
     /// Moves to the next page of the list. Returns whether there is one.
-    fn next_list_page(&mut self) -> bool {
+    fn move_to_next_list_page(&mut self) -> bool {
         self.unread_campaigns = None;
         self.campaigns_position.list_token = self.next_list_token.take();
         self.campaigns_position.list_token.is_some()
@@ -328,7 +328,7 @@ impl Campaigns {
 }
 
 /// Returns the text by which a checkpoint names a campaign and its totals.
-fn stored_name(campaign: &Campaign) -> String {
+fn state_id_text(campaign: &Campaign) -> String {
     let mut name = String::new();
     campaign.state_id.write(&mut name);
     name
@@ -372,7 +372,7 @@ impl PagingStrategy for Campaigns {
             token,
             page_progress,
             stall_detector: self
-                .discarded_stall_detector
+                .scratch_stall_detector
                 .as_mut()
                 .unwrap_or(stall_detector),
         }
@@ -390,7 +390,7 @@ impl PagingStrategy for Campaigns {
         // A page of the list that is read again to find the current campaign has nothing new. Each
         // instance does that, and it must not count as a loop.
         let is_reread = self.is_reading_list() && self.campaigns_position.current.is_some();
-        self.discarded_stall_detector = is_reread.then(StallDetector::default);
+        self.scratch_stall_detector = is_reread.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);
@@ -457,14 +457,14 @@ impl PagingStrategy for Campaigns {
         if self.is_reading_list() {
             self.next_list_token = page.next_token;
             self.begin_campaigns();
-            return self.current().is_some() || self.next_list_page();
+            return self.current().is_some() || self.move_to_next_list_page();
         }
         self.position.page_token = page.next_token;
         self.position.page_token.is_some() || self.complete_campaign()
     }
 
     /// Ends a campaign, or the list, after too many empty pages; the last campaign ends the reading.
-    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {
+    fn handle_last_page(&mut self, _context: Context<'_>, _batch: &mut Builder) {
         let has_next = self.current().is_some() && self.complete_campaign();
         self.position.pages_done = !has_next;
     }

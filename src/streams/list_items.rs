@@ -245,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn id(n: u32) -> RecordId {
-        RecordId::of_bytes(crate::stream::Stream::HeldMessages, &n.to_le_bytes())
+        RecordId::hash_bytes(crate::stream::Stream::HeldMessages, &n.to_le_bytes())
     }
 
     fn item(n: u32) -> Item {

@@ -260,7 +260,7 @@ impl PagingStrategy for List {
         self.position.page_token.is_some()
     }
 
-    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {
+    fn handle_last_page(&mut self, _context: Context<'_>, _batch: &mut Builder) {
         self.position.pages_done = true;
     }
 

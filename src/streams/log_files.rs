@@ -122,7 +122,7 @@ impl LogFilesReader {
             ..LogFilesPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
+        let done = DoneFiles::from_text(&position.done_files, DONE_FILES_MAX);
         let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         Self {
             stream,
@@ -511,7 +511,7 @@ impl StreamReader for LogFilesReader {
     fn save(&self, position: &mut StreamPosition) {
         position.log_files = Some(LogFilesPosition {
             progress: self.progress(),
-            done: self.done.to_text(),
+            done_files: self.done.to_text(),
             seen_ids: self.seen_ids.to_text(),
             ..self.position.clone()
         });

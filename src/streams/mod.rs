@@ -108,7 +108,7 @@ pub enum ReaderAction {
     Call(Call),
     /// Fetch a batch file; the session reads its lines.
     Download(Request),
-    /// Records are in memory: call `offer_records`.
+    /// Records are in memory, or a reading is to be completed: call `offer_records`.
     Records,
     /// There is nothing to do before this time; if it has come, ask for the next action again.
     Idle(Timestamp),
@@ -151,7 +151,7 @@ pub trait StreamReader {
     /// Returns whether the next action is an API call, which a quota may hold back.
     fn wants_call(&self, context: Context<'_>) -> bool;
 
-    /// Returns whether records are in memory that would have to be fetched again.
+    /// Returns whether `offer_records` has work: records in memory, or a reading to complete.
     fn has_records(&self) -> bool {
         false
     }

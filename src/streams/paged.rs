@@ -113,7 +113,7 @@ pub trait PagingStrategy {
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
 
     /// Finishes the reading after its last page.
-    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
+    fn handle_last_page(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
 
     /// Handles the end of an empty page that another one follows.
     fn handle_empty_page(&mut self, _context: Context<'_>) {}
@@ -176,7 +176,7 @@ impl<S: PagingStrategy> PagedReader<S> {
         let digest = if is_empty {
             page.body_digest()
         } else {
-            page.whole_digest()
+            page.records_digest()
         };
         *self.strategy.cursor().page_progress = None;
         let done = FinishedPage {
@@ -185,11 +185,16 @@ impl<S: PagingStrategy> PagedReader<S> {
         };
         if !self.strategy.advance(done, context) {
             *self.strategy.cursor().stall_detector = StallDetector::default();
-            return self.strategy.finish(context, batch);
+            return self.strategy.handle_last_page(context, batch);
         }
         match S::EMPTY_PAGES {
             EmptyPagePolicy::Follow(reading) if is_empty => {
-                if self.strategy.cursor().stall_detector.note_empty_page() {
+                if self
+                    .strategy
+                    .cursor()
+                    .stall_detector
+                    .try_follow_empty_page()
+                {
                     return self.strategy.handle_empty_page(context);
                 }
                 *self.strategy.cursor().token = None;
@@ -199,7 +204,7 @@ impl<S: PagingStrategy> PagedReader<S> {
                     NoticeKind::Adjusted,
                     too_many_empty_pages_detail(reading),
                 );
-                self.strategy.finish(context, batch);
+                self.strategy.handle_last_page(context, batch);
             }
             EmptyPagePolicy::Ignore if is_empty => {}
             EmptyPagePolicy::Follow(_) | EmptyPagePolicy::Count | EmptyPagePolicy::Ignore => {

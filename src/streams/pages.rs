@@ -152,7 +152,7 @@ impl Page {
 
     /// Returns a hash over all records of the page.
     #[must_use]
-    pub fn whole_digest(&self) -> String {
+    pub fn records_digest(&self) -> String {
         self.digest(self.records.len())
     }
 

@@ -33,12 +33,12 @@ pub struct Quota {
 impl Quota {
     /// Creates a quota with the calls and the wait that a checkpoint remembers.
     #[must_use]
-    pub fn new(calls_max: u32, window_s: i64, made: &[i64], blocked: Option<Wait>) -> Self {
+    pub fn new(calls_max: u32, window_s: i64, call_times_s: &[i64], blocked: Option<Wait>) -> Self {
         let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
         Self {
             calls_max,
             window_s,
-            call_times_s: made.iter().copied().collect(),
+            call_times_s: call_times_s.iter().copied().collect(),
             blocked,
         }
     }

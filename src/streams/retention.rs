@@ -33,10 +33,10 @@ impl Retention {
 
     /// Adds a notice that the data between `until`, up to which the stream is collected, and the oldest
     /// data is lost.
-    pub fn add_gap_notice(self, what: &str, until: Timestamp, batch: &mut Builder) {
+    pub fn add_gap_notice(self, what: &str, collected_until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(
-            "{what} between {until} and {oldest} are older than the {days} days that Mimecast keeps and are no longer available"
+            "{what} between {collected_until} and {oldest} are older than the {days} days that Mimecast keeps and are no longer available"
         );
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }

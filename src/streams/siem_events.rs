@@ -168,7 +168,7 @@ impl SiemEvents {
         let has_set_aside = !files.set_aside.is_empty();
         let was_read = events.position.collected_until.is_some();
         events.position = EventsPosition {
-            is_continuation: was_read || events.position.is_continuation,
+            earlier_records_delivered: was_read || events.position.earlier_records_delivered,
             since: if has_set_aside {
                 Timestamp::default()
             } else {
@@ -311,7 +311,7 @@ impl StreamReader for SiemEvents {
         };
         let filter = LineFilter {
             bounds: handover.map(|handover| (begin, handover)),
-            is_continuation: events.position.is_continuation,
+            earlier_records_delivered: events.position.earlier_records_delivered,
             seen_ids: Some(&events.seen_ids),
         };
         Some((self.files.as_mut()?, filter))
@@ -334,7 +334,7 @@ impl EventEndpoint {
             return;
         }
         self.position.since = handover_time(context);
-        self.position.oldest_accepted = None;
+        self.position.accept_from = None;
         let detail = format!(
             "the clock of Mimecast was ahead; reading begins again at {}, and records before {since} \
              may be missing",
@@ -442,8 +442,8 @@ impl PagingStrategy for EventEndpoint {
         };
         let known = id.is_some_and(|id| self.seen_ids.contains(&id));
         // Older records came from the batch files.
-        let oldest_accepted = self.position.oldest_accepted.unwrap_or(self.position.since);
-        if known || at.is_some_and(|at| at < oldest_accepted) {
+        let accept_from = self.position.accept_from.unwrap_or(self.position.since);
+        if known || at.is_some_and(|at| at < accept_from) {
             batch.count_duplicate(stream);
             return ProcessResult::Consumed;
         }
@@ -479,7 +479,7 @@ impl PagingStrategy for EventEndpoint {
             let from = collected_until.plus_ms(context.settings.overlap_ms.saturating_neg());
             let since = self.position.since;
             // A late record may be older than the records that are listed from now on, and still be new.
-            self.position.oldest_accepted = self.position.oldest_accepted.or(Some(since));
+            self.position.accept_from = self.position.accept_from.or(Some(since));
             self.position.since = since.max(from);
         }
         self.position.page_progress = None;
@@ -555,7 +555,7 @@ fn handover_time(context: Context<'_>) -> Timestamp {
 pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
     /// Whether records from before the first bound were delivered.
-    is_continuation: bool,
+    earlier_records_delivered: bool,
     seen_ids: Option<&'a SeenIds>,
 }
 
@@ -565,7 +565,7 @@ pub enum LineSelection {
     /// It is left out, because it is older than the start of the stream.
     BeforeStart,
     /// It is a duplicate: the event endpoint has it, and it was or will be read there.
-    FromEndpoint,
+    Duplicate,
     /// It becomes an event.
     Selected,
 }
@@ -578,11 +578,9 @@ impl LineFilter<'_> {
         };
         let is_known = |id: RecordId| self.seen_ids.is_some_and(|known| known.contains(&id));
         match processor.time(record) {
-            Some(at) if at < since && !self.is_continuation => LineSelection::BeforeStart,
-            Some(at) if at < since || at >= handover => LineSelection::FromEndpoint,
-            _ if batch_file_id(record, processor).is_some_and(is_known) => {
-                LineSelection::FromEndpoint
-            }
+            Some(at) if at < since && !self.earlier_records_delivered => LineSelection::BeforeStart,
+            Some(at) if at < since || at >= handover => LineSelection::Duplicate,
+            _ if batch_file_id(record, processor).is_some_and(is_known) => LineSelection::Duplicate,
             _ => LineSelection::Selected,
         }
     }

@@ -72,7 +72,7 @@ impl Windows {
             is_second_reading: false,
             confirmed_until: None,
             begun_by_wrong_clock: false,
-            evicted_overlap_ids: 0,
+            evicted_overlap_id_count: 0,
             stall_detector: StallDetector::default(),
             seen_ids: String::new(),
         };
@@ -104,13 +104,13 @@ impl Windows {
     /// Returns how long a caught-up stream waits: longer the more records could not be remembered, because
     /// every window that overlaps the last one repeats them.
     fn interval_ms(&self, context: Context<'_>) -> i64 {
-        let evicted_overlap_ids = i64::from(self.position.evicted_overlap_ids);
+        let evicted_overlap_id_count = i64::from(self.position.evicted_overlap_id_count);
         let remembered = i64::try_from(self.seen_ids.len()).unwrap_or(i64::MAX);
-        let all = evicted_overlap_ids.saturating_add(remembered).max(1);
+        let all = evicted_overlap_id_count.saturating_add(remembered).max(1);
         (context
             .settings
             .overlap_ms
-            .saturating_mul(evicted_overlap_ids)
+            .saturating_mul(evicted_overlap_id_count)
             / all)
             .max(POLL_INTERVAL_MS)
     }
@@ -212,15 +212,15 @@ impl Windows {
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.seen_ids
             .forget_before(collected_until.plus_ms(overlap_ms.saturating_neg()));
-        let evicted_overlap_ids = self.seen_ids.take_evicted_overlap_ids();
-        if evicted_overlap_ids > 0 && self.position.evicted_overlap_ids == 0 {
+        let evicted_overlap_id_count = self.seen_ids.take_evicted_overlap_id_count();
+        if evicted_overlap_id_count > 0 && self.position.evicted_overlap_id_count == 0 {
             let detail = format!(
-                "the next window repeats more records than can be remembered; {evicted_overlap_ids} are \
+                "the next window repeats more records than can be remembered; {evicted_overlap_id_count} are \
                  repeated with the same ids, and the stream is polled less often"
             );
             batch.notice(self.stream, NoticeKind::Adjusted, detail);
         }
-        self.position.evicted_overlap_ids = evicted_overlap_ids;
+        self.position.evicted_overlap_id_count = evicted_overlap_id_count;
     }
 }
 
@@ -342,7 +342,7 @@ impl PagingStrategy for Windows {
         self.position.page_token.is_some()
     }
 
-    fn finish(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn handle_last_page(&mut self, context: Context<'_>, batch: &mut Builder) {
         self.finish_window(context, batch);
     }
 

@@ -7,8 +7,8 @@ use crate::encode::push_escaped;
 const DEEPEST: u32 = DEPTH_MAX;
 const TOO_DEEP: u32 = DEPTH_MAX + 1;
 
-/// Returns the text with every value below [`DEPTH_MAX`] levels as a string of its JSON, after a
-/// replacement character.
+/// Returns the text with every value nested deeper than [`DEPTH_MAX`] replaced by a string: a replacement
+/// character, then the value's JSON.
 pub(super) fn stringify_deep_values(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut nesting = Nesting::default();

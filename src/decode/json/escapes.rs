@@ -4,7 +4,7 @@ use crate::decode::unescape::unicode;
 use crate::encode::push_escaped;
 
 /// Returns a scanned text with characters in place of those escapes that are not needed, such as
-/// `\/`, `\u003c` and `\u00fc`; nothing where it has none.
+/// `\/`, `\u003c` and `\u00fc`; `None` where it has no `\/` and no `\u` escape.
 ///
 /// Writers of JSON differ in what they escape, and values are compared as they stand.
 #[cold]

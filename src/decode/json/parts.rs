@@ -105,7 +105,7 @@ pub struct ScannedObject {
     /// All strings are ASCII without escapes.
     pub is_unescaped_ascii: bool,
     /// A string has `\/` or a `\u` escape, which may be needless.
-    pub has_needless_escapes: bool,
+    pub may_have_needless_escapes: bool,
 }
 
 /// Why a text is not one JSON object.

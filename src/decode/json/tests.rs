@@ -8,7 +8,7 @@ fn accepts(text: &str) -> bool {
     scan_object(text, &mut Vec::new()).is_ok()
 }
 
-fn agrees(text: &str) {
+fn assert_agrees_with_serde_json(text: &str) {
     let reference = serde_json::from_str::<Map<String, Value>>(text);
     assert_eq!(accepts(text), reference.is_ok(), "{text:?}: {reference:?}");
 }
@@ -65,10 +65,10 @@ fn the_grammar_is_that_of_serde_json() {
         "{\"a\":\u{c}1}",
         "{\"a\" :\n1\r,\t\"b\":2}",
     ] {
-        agrees(text);
+        assert_agrees_with_serde_json(text);
     }
-    agrees(&format!("{{\"a\":{}}}", "9".repeat(308)));
-    agrees(&format!("{{\"a\":{}}}", "9".repeat(310)));
+    assert_agrees_with_serde_json(&format!("{{\"a\":{}}}", "9".repeat(308)));
+    assert_agrees_with_serde_json(&format!("{{\"a\":{}}}", "9".repeat(310)));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn nesting_has_a_limit_and_hostile_depth_is_survived() {
 }
 
 #[test]
-fn plain_is_ascii_without_escapes() {
+fn unescaped_ascii_is_detected() {
     let long = "x".repeat(40);
     for (value, expected) in [("x", true), ("é", false), ("\\n", false), ("\u{85}", false)] {
         for text in [
@@ -151,7 +151,7 @@ fn nearly_json() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn accepts_what_serde_json_accepts(text in nearly_json()) {
-        agrees(&text);
+        assert_agrees_with_serde_json(&text);
     }
 
     #[test]
@@ -161,12 +161,12 @@ proptest! {
         byte in prop::sample::select(&b"\"\\{}[],:0e-u \n\x01"[..]),
     ) {
         let text = serde_json::to_string(&texts).unwrap();
-        agrees(&text);
+        assert_agrees_with_serde_json(&text);
         let mut bytes = text.into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;
         if let Ok(text) = String::from_utf8(bytes) {
-            agrees(&text);
+            assert_agrees_with_serde_json(&text);
         }
     }
 

@@ -104,8 +104,9 @@ pub(in super::super) const IS_ACCOUNT_LOG: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
 /// The type, or the accounts and their text, are about roles.
-pub(in super::super) const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
-pub(in super::super) const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
+pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
+pub(in super::super) const TEXT_MENTIONS_ROLE: Test =
+    Test::SentenceContains(field::EVENT_INFO, ROLES);
 /// The prose names the person whose account it is.
 pub(in super::super) const NAMES_TARGET: Test = Test::NamesTarget(field::EVENT_INFO);
 
@@ -115,7 +116,8 @@ pub(in super::super) const IS_GROUP_LOG: Test = Test::Contains(
     &["folder log entry", "profile_group_logs"],
 );
 pub(in super::super) const CHANGES_MEMBERS: Test = Test::ChangesMembers(field::EVENT_INFO);
-pub(in super::super) const GROUP_TEXT: Test = Test::Says(field::EVENT_INFO, &["group"]);
+pub(in super::super) const TEXT_MENTIONS_GROUP: Test =
+    Test::SentenceContains(field::EVENT_INFO, &["group"]);
 
 /// What the text says was done.
 pub(in super::super) const DOES_CREATE: Test = Test::ActionIs(field::EVENT_INFO, CREATED);
@@ -126,7 +128,7 @@ const UNKNOWN: Option<&str> = Some("unknown");
 
 #[rustfmt::skip]
 const RULES: &[EcsRule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceContains(field::EVENT_INFO, &["enroll"])],
         classification(IAM, &["creation", "user"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"])],
         classification(AUTHENTICATION, &["start"])),
@@ -140,12 +142,12 @@ const RULES: &[EcsRule] = &[
         classification(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classification(API, &["access"])),
-    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], classification(IAM, &["admin", "deletion"])),
-    rule(&[ROLE_TYPE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], classification(IAM, &["admin", "creation"])),
-    rule(&[ROLE_TYPE], classification(IAM, &["admin", "change"])),
-    rule(&[IS_ACCOUNT_LOG, ROLE_TEXT], classification(IAM, &["admin", "change"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], classification(IAM, &["admin", "deletion"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], classification(IAM, &["admin", "creation"])),
+    rule(&[TYPE_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
+    rule(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    classification(IAM, &["user", "change"])),
-    rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], classification(IAM, &["group", "change"])),
+    rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, TEXT_MENTIONS_GROUP], classification(IAM, &["group", "change"])),
     rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], DELETED)], classification(IAM, &["user", "deletion"])),
     rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CREATED)], classification(IAM, &["user", "creation"])),
     rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], classification(IAM, &["user", "change"])),

@@ -42,7 +42,7 @@ pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_
     let Some(found) = url::in_rejection_info(plain.text) else {
         return false;
     };
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     let found = UnescapedText {
         text: found,
         ..plain
@@ -124,6 +124,6 @@ fn pattern(
     writer.out.push('"');
     push(writer, &found);
     writer.out.push('"');
-    writer.is_partial |= found != plain.text;
+    writer.is_also_unmapped |= found != plain.text;
     true
 }

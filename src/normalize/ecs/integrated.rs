@@ -5,11 +5,11 @@ use super::super::convert::{
 };
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, by_row, constant, row, text,
-    value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, any_text, by_row, constant,
+    row, text, value, verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
-use super::super::{compound, objects, people};
+use super::super::{address_lists, compound, objects};
 use super::convert::direction;
 use super::logs::{ALERT, ALLOWED_TYPES, DENIED_TYPES, EMAIL, INTRUSION, MALWARE};
 use super::messages::UNMAPPED_MESSAGE_FIELDS;
@@ -52,13 +52,13 @@ const MESSAGE: &[FieldMapping] = &[
     row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
-    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::all_addresses)),
-    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_addresses)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::all_addresses)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_addresses)),
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              verbatim_or("")),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              any_text(verbatim)),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
 ];
@@ -88,8 +88,8 @@ const CLICK: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
     row("event.action",   &[field::ACTION],                   verbatim_or("click-blocked")),
     row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),
-    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
-    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 

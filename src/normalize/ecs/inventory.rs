@@ -1,7 +1,7 @@
 //! ECS for inventories: threat indicators, and people in trainings.
 
+use super::super::address_lists;
 use super::super::convert::{domain, ip, list, port, verbatim};
-use super::super::people;
 use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant, row, text, value,
 };
@@ -84,8 +84,8 @@ const EMAIL_FIELDS: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",      EMAIL_FIELDS,   value(people::first_address)),
-    row("user.email",     EMAIL_FIELDS,   value(people::first_address)),
+    row("user.name",      EMAIL_FIELDS,   value(address_lists::first_address)),
+    row("user.email",     EMAIL_FIELDS,   value(address_lists::first_address)),
     row("user.domain",    EMAIL_FIELDS,   text(domain)),
     row("user.full_name", &[field::NAME], text(verbatim)),
 ];
@@ -96,8 +96,8 @@ const PHISHING_CAMPAIGN_ROWS: &[FieldMapping] = &[
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP],  text(ip)),
     row("source.port",    &[field::CLICKED_IP],  by_row(port)),
-    row("user.name",      EMAIL_FIELDS,          value(people::first_address)),
-    row("user.email",     EMAIL_FIELDS,          value(people::first_address)),
+    row("user.name",      EMAIL_FIELDS,          value(address_lists::first_address)),
+    row("user.email",     EMAIL_FIELDS,          value(address_lists::first_address)),
     row("user.domain",    EMAIL_FIELDS,          text(domain)),
     row("user.full_name", &[field::NAME],        text(verbatim)),
 ];

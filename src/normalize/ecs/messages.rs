@@ -5,10 +5,10 @@ use super::super::convert::{
     port, push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, always, by_row,
-    constant, row, text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, always, any_text,
+    by_row, constant, row, text, value, verbatim_or,
 };
-use super::super::{compound, people};
+use super::super::{address_lists, compound};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
 use super::logs::{ALERT, DETECTION_WORDS, EMAIL, INTRUSION, MALWARE, VIRUS_WORDS};
 use super::{HEAD, TAIL};
@@ -63,8 +63,8 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
-    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::all_addresses)),
-    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_addresses)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::all_addresses)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_addresses)),
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
@@ -72,7 +72,7 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
     row("tls.cipher",               &[field::TLS_CIPHER],                            text(verbatim)),
     row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              verbatim_or("")),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              any_text(verbatim)),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
     row("mimecast.senderDomain",    &[field::SENDER_DOMAIN],                         text(host)),

@@ -6,7 +6,7 @@ use super::super::table::{
     EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, by_row, constant, row, text,
     value, verbatim_or,
 };
-use super::super::{compound, objects, people};
+use super::super::{address_lists, compound, objects};
 use super::logs::{self, ALERT, ALLOWED_TYPES, DENIED_TYPES, INTRUSION, STOPPED};
 use super::messages::{MESSAGE, ROUTE, UNMAPPED_MESSAGE_FIELDS};
 use super::{HEAD, TAIL};
@@ -89,8 +89,8 @@ const URL_ROWS: &[FieldMapping] = &[
     row("event.action",   &[field::ACTION],                       verbatim_or("malicious-url-found")),
     row("event.reason",   &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("url",            &[field::URL],                          text(compound::url)),
-    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
-    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
     row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 

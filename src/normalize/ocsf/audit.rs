@@ -4,7 +4,8 @@ use super::super::audit_people::{ACCESSES, LOGONS};
 use super::super::convert::verbatim;
 use super::super::ecs::audit::{
     CHANGED, CHANGES_MEMBERS, CREATED, DELETED, DOES_CHANGE, DOES_CREATE, DOES_DELETE, DONE,
-    GROUP_TEXT, IS_ACCOUNT_LOG, IS_GROUP_LOG, NAMES_TARGET, ROLE_TEXT, ROLE_TYPE,
+    IS_ACCOUNT_LOG, IS_GROUP_LOG, NAMES_TARGET, TEXT_MENTIONS_GROUP, TEXT_MENTIONS_ROLE,
+    TYPE_MENTIONS_ROLE,
 };
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text};
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
@@ -107,18 +108,18 @@ const GROUP_ROWS: &[&[FieldMapping]] = &[
 /// a managed entity.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
-    variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
+    variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceContains(field::EVENT_INFO, &["enroll"])],
         classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), HAS_USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMES_PERSON], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[ROLE_TYPE, Test::NamesRoleAndTarget(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, Test::NamesRoleAndTarget(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
-    variant(&[ROLE_TYPE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[ROLE_TYPE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
-    variant(&[IS_ACCOUNT_LOG, ROLE_TEXT],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, GROUP_TEXT], classes::GROUP, GROUP_ROWS, GROUP_RULES),
+    variant(&[TYPE_MENTIONS_ROLE, Test::NamesRoleAndTarget(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE, Test::NamesRoleAndTarget(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
+    variant(&[TYPE_MENTIONS_ROLE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[TYPE_MENTIONS_ROLE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
+    variant(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, TEXT_MENTIONS_GROUP], classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[PASSWORD, HAS_USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[PASSWORD, NAMES_PERSON],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[IS_ACCOUNT_LOG, HAS_USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
@@ -249,7 +250,7 @@ const RESOURCE: &[FieldMapping] = &[
 const LOGON_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::activity(6, "Preauth").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
-           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::activity(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
+           Test::SentenceContains(field::EVENT_INFO, &["required permission"])],       Classification::activity(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(1, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::activity(1, "Logon").severity(3).alert()),
     rule(&[],                                                        Classification::activity(1, "Logon")),
@@ -288,21 +289,21 @@ const ROLE_RULES: &[Rule] = &[
 /// How a role is taken from an account.
 const REVOKED: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
 
-const MENTIONS_MFA: Test = Test::Says(
+const MENTIONS_MFA: Test = Test::SentenceContains(
     field::EVENT_INFO,
     &["2fa", "mfa", "two-factor", "multi-factor", "second factor"],
 );
 
 #[rustfmt::skip]
 const ACCOUNT_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
+    rule(&[Test::SentenceContains(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
     rule(&[PASSWORD],                                 Classification::activity(3, "Password Change")),
-    rule(&[MENTIONS_MFA, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
-    rule(&[MENTIONS_MFA, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
+    rule(&[MENTIONS_MFA, Test::SentenceContains(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
+    rule(&[MENTIONS_MFA, Test::SentenceContains(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
+    rule(&[Test::SentenceContains(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
+    rule(&[Test::SentenceContains(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
+    rule(&[Test::SentenceContains(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
+    rule(&[Test::SentenceContains(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),

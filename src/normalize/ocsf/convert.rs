@@ -49,14 +49,14 @@ fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bo
     let known = actions::find(plain.text);
     if let Some((action, disposition)) = known {
         actions::push_members(writer.out, action, disposition);
-        writer.is_partial = true;
+        writer.is_also_unmapped = true;
     } else {
         writer
             .out
             .push_str("\"action_id\":99,\"disposition_id\":99");
         for key in [",\"action\":\"", ",\"disposition\":\""] {
             writer.out.push_str(key);
-            plain.push(plain.text, writer.out);
+            plain.append_part(plain.text, writer.out);
             writer.out.push('"');
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<
         writer.out.pop();
     }
     writer.out.push(']');
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     is_written
 }
 
@@ -129,7 +129,7 @@ fn push_named(
     close: &str,
 ) -> bool {
     writer.out.push_str(open);
-    plain.push(plain.text, writer.out);
+    plain.append_part(plain.text, writer.out);
     writer.out.push_str(close);
     true
 }
@@ -151,7 +151,7 @@ pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'
         }
         None => {
             writer.out.push_str("99,\"direction\":\"");
-            plain.push(plain.text, writer.out);
+            plain.append_part(plain.text, writer.out);
             writer.out.push('"');
         }
     }
@@ -183,7 +183,7 @@ pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedTe
             .push_str("\"auth_protocol_id\":99,\"auth_protocol\":");
         push_quoted(writer.out, method);
     }
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     true
 }
 
@@ -221,7 +221,7 @@ pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
         }
     }
     writer.out.push_str("}]");
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     true
 }
 
@@ -237,7 +237,7 @@ pub(super) fn original_time(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         if let Some(plain) = UnescapedText::new(value, &mut buffer) {
             writer.out.push_str(&row.key);
             writer.out.push('"');
-            plain.push(plain.text, writer.out);
+            plain.append_part(plain.text, writer.out);
             writer.out.push_str("\",");
         }
         return;
@@ -267,7 +267,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     if observable != 0 {
         observables::add_text(writer, observable, "osint[].value", (start, end));
     }
-    writer.is_partial |= value != plain.text;
+    writer.is_also_unmapped |= value != plain.text;
     true
 }
 
@@ -291,7 +291,7 @@ pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>
     )
     .unwrap_or("Mimecast");
     push_quoted(writer.out, name);
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     true
 }
 
@@ -318,11 +318,11 @@ pub(super) fn entity_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText
             push_number(writer.out, *type_id);
             writer.out.push_str(",\"type\":\"");
             writer.out.push_str(caption);
-            writer.is_partial = true;
+            writer.is_also_unmapped = true;
         }
         None => {
             writer.out.push_str("99,\"type\":\"");
-            plain.push(plain.text, writer.out);
+            plain.append_part(plain.text, writer.out);
         }
     }
     writer.out.push('"');
@@ -359,7 +359,7 @@ pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'
     let Some(found) = url::in_rejection_info(plain.text) else {
         return false;
     };
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     let found = UnescapedText {
         text: found,
         ..plain
@@ -378,10 +378,10 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
     writer.out.push_str("{\"url_string\":\"");
     let start = writer.out.len();
     if has_blank {
-        plain.push(&text.replace(char::is_whitespace, "%20"), writer.out);
-        writer.is_partial = true;
+        plain.append_part(&text.replace(char::is_whitespace, "%20"), writer.out);
+        writer.is_also_unmapped = true;
     } else {
-        plain.push(text, writer.out);
+        plain.append_part(text, writer.out);
     }
     let end = writer.out.len();
     observables::add_text(writer, 6, paths.0, (start, end));
@@ -397,7 +397,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
         ] {
             if !part.is_empty() && !is_placeholder(part) {
                 writer.out.push_str(key);
-                plain.push(part, writer.out);
+                plain.append_part(part, writer.out);
                 writer.out.push('"');
             }
         }

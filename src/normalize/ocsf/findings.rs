@@ -8,13 +8,13 @@ use super::super::table::{
     Computed, FieldMapping, Test, UnmappedOutput, by_row, computed, constant, row, text, value,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
-use super::super::{objects, people};
+use super::super::{address_lists, objects};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE_ROWS};
 use super::{
-    ECS_ONLY_FIELDS, GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM,
-    TAIL,
+    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL,
+    UNMAPPED_OVERRIDES,
 };
 use crate::field::{self, FieldName};
 
@@ -45,7 +45,7 @@ macro_rules! finding {
 const UNMAPPED_FINDING_FIELDS: &[&[(FieldName, UnmappedOutput)]] = &[
     UNMAPPED_MESSAGE_FIELDS,
     UNMAPPED_LOG_FIELDS,
-    ECS_ONLY_FIELDS,
+    UNMAPPED_OVERRIDES,
 ];
 
 pub(super) const AV: &[Variant] =
@@ -76,16 +76,16 @@ pub(super) const FINDING: &[FieldMapping] = &[
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  by_row(port)),
-    row("resources",                      &[field::RECIPIENTS, field::RECIPIENT], value(people::resources)),
+    row("resources",                      &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::resources)),
 ];
 
 /// The message, where it has an address.
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::all_ascii_addresses)),
-    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(people::first_ascii_address)),
+    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_ascii_addresses)),
+    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(address_lists::first_ascii_address)),
     row("evidences[].email.subject",      &[field::SUBJECT],                               text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],                            text(message_id)),
     row("evidences[].email.size",         &[field::EMAIL_SIZE],                            text(long)),
@@ -141,8 +141,8 @@ const URL_ROWS: &[FieldMapping] = &[
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("evidences[].url",             &[field::URL],                          text(url)),
-    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::first_ascii_address)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_ascii_address)),
 ];
 
 #[rustfmt::skip]
@@ -151,8 +151,8 @@ const CLICK_ROWS: &[FieldMapping] = &[
     constant("finding_info.types",     "[\"Malicious URL\"]"),
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
-    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::first_address)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::first_ascii_address)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_ascii_address)),
 ];
 
 /// Without a word for what was done, the click was blocked.

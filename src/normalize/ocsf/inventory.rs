@@ -1,8 +1,8 @@
 //! OCSF for inventories: threat indicators, and people in trainings.
 
+use super::super::address_lists;
 use super::super::convert::{list, verbatim};
 use super::super::ecs::inventory::CLICKED_OR_SUBMITTED;
-use super::super::people;
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::classes::{self, Classification, Rule, Variant, rule};
@@ -172,7 +172,7 @@ const TRAINING_PRODUCT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",       EMAIL_FIELDS,   value(people::first_ascii_address)),
-    row("user.email_addr", EMAIL_FIELDS,   value(people::first_ascii_address)),
+    row("user.name",       EMAIL_FIELDS,   value(address_lists::first_ascii_address)),
+    row("user.email_addr", EMAIL_FIELDS,   value(address_lists::first_ascii_address)),
     row("user.full_name",  &[field::NAME], text(verbatim)),
 ];

@@ -10,7 +10,7 @@ use super::super::table::{
     Computed, FieldMapping, Test, by_row, computed, constant, row, text, value,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
-use super::super::{objects, people};
+use super::super::{address_lists, objects};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
     action_and_disposition, analytic, direction, feature_analytic, info_urls, millis, no_direction,
@@ -73,9 +73,9 @@ const DLP_ROWS: &[FieldMapping] = &[
     constant("data_security.data_lifecycle_state_id", "2"),
     row("data_security.policy.name",                  &[field::POLICY],            text(verbatim)),
     row("policy.name",                                &[field::POLICY],            text(verbatim)),
-    row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::first_address)),
-    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
-    row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(address_lists::first_address)),
+    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
+    row("resources",                                  &[field::RECIPIENT_ADDRESS], value(address_lists::resources)),
     row("{action_id,disposition_id}",                 &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
 
@@ -133,9 +133,9 @@ const DATE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const URL_ACTIVITY: &[FieldMapping] = &[
-    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
-    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_if_not_ascii)),
-    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::all_ascii_addresses)),
+    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
+    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_if_not_ascii)),
+    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_ascii_addresses)),
     row("email.subject",              &[field::SUBJECT],                 text(verbatim)),
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
     row("email.urls",                 &[field::URL],                     text(urls)),
@@ -149,8 +149,8 @@ const URL_ACTIVITY: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const CLICKER: &[FieldMapping] = &[
-    row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(people::first_address)),
-    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
+    row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(address_lists::first_address)),
+    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
 ];
 
 #[rustfmt::skip]
@@ -163,17 +163,17 @@ const URL_FINDING: &[FieldMapping] = &[
     row("evidences[].url",                &[field::URL],                    text(url)),
     row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             by_row(port)),
-    row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::first_address)),
-    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::first_ascii_address)),
-    row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(people::resources)),
+    row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(address_lists::first_address)),
+    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(address_lists::first_ascii_address)),
+    row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(address_lists::resources)),
     row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const URL_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::all_ascii_addresses)),
+    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_ascii_addresses)),
     row("evidences[].email.subject",      &[field::SUBJECT],                 text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
 ];
@@ -235,8 +235,8 @@ const SUSPICIOUS_FILE_TITLE: &[FieldMapping] = &[
     constant("finding_info.title", "\"Suspicious attachment\""),
 ];
 
-/// Name, extension, type, size and hash of the attachment; there is no size, and the extension
-/// is in the name.
+/// The fields in the order that `objects::file` expects; these logs mostly have neither extension nor
+/// size.
 const ATTACHMENT: &[FieldName] = &[
     field::FILE_NAME,
     field::FILE_EXTENSION,
@@ -247,9 +247,9 @@ const ATTACHMENT: &[FieldName] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT_ACTIVITY: &[FieldMapping] = &[
-    row("email.from",         &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
-    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::first_if_not_ascii)),
-    row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::all_ascii_addresses)),
+    row("email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
+    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_if_not_ascii)),
+    row("email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
     row("email.files",        ATTACHMENT,                  by_row(objects::file)),
@@ -266,15 +266,15 @@ const FILE_FINDING: &[FieldMapping] = &[
     row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
     row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
     row("evidences[].file",               ATTACHMENT,                  by_row(objects::file)),
-    row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("resources",                      &[field::RECIPIENT_ADDRESS], value(address_lists::resources)),
     row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const TTP_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::all_ascii_addresses)),
+    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_if_not_ascii)),
+    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_ascii_addresses)),
     row("evidences[].email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
 ];
@@ -302,7 +302,7 @@ const IMPERSONATION: &[FieldMapping] = &[
     row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP_ADDRESS], text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], by_row(port)),
-    row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("resources",                      &[field::RECIPIENT_ADDRESS], value(address_lists::resources)),
     row("{action_id,disposition_id}",     &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
 
@@ -334,11 +334,11 @@ const HELD_IDS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const HELD_ROWS: &[FieldMapping] = &[
-    row("from",               &[field::FROM],                     value(people::first_ascii_address)),
-    row("to",                 &[field::TO],                       value(people::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(people::first_if_not_ascii)),
-    row("email.to",           &[field::TO],                       value(people::all_ascii_addresses)),
+    row("from",               &[field::FROM],                     value(address_lists::first_ascii_address)),
+    row("to",                 &[field::TO],                       value(address_lists::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_HEADER, field::FROM], value(address_lists::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(address_lists::first_if_not_ascii)),
+    row("email.to",           &[field::TO],                       value(address_lists::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                  text(verbatim)),
     row("email.size",         &[field::SIZE],                     text(long)),
     row("policy.name",        &[field::POLICY_INFO],              text(verbatim)),
@@ -358,19 +358,19 @@ const RELEASE_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::RELEASED],                          by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
-    row("actor.user.name",             &[field::OPERATOR],                          value(people::first_address)),
-    row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::first_ascii_address)),
+    row("actor.user.name",             &[field::OPERATOR],                          value(address_lists::first_address)),
+    row("actor.user.email_addr",       &[field::OPERATOR],                          value(address_lists::first_ascii_address)),
     row("policy.name",                 &[field::POLICY],                            text(verbatim)),
     row("{action_id,disposition_id}",  &[field::STATUS],                            by_row(action_and_disposition::<4, 9>)),
 ];
 
 #[rustfmt::skip]
 const RELEASE: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ENV],                  value(people::first_ascii_address)),
-    row("to",                 &[field::TO],                        value(people::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(people::first_if_not_ascii)),
-    row("email.to",           &[field::TO],                        value(people::all_ascii_addresses)),
+    row("from",               &[field::FROM_ENV],                  value(address_lists::first_ascii_address)),
+    row("to",                 &[field::TO],                        value(address_lists::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_if_not_ascii)),
+    row("email.to",           &[field::TO],                        value(address_lists::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                   text(verbatim)),
     row("email.size",         &[field::SIZE],                      text(long)),
     row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],    value(objects::auth)),
@@ -421,11 +421,11 @@ const REJECTION_IDS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ADDRESS], value(people::first_ascii_address)),
-    row("to",                 &[field::TO_ADDRESS],   value(people::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_ADDRESS], value(people::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_ADDRESS], value(people::first_if_not_ascii)),
-    row("email.to",           &[field::TO_ADDRESS],   value(people::all_ascii_addresses)),
+    row("from",               &[field::FROM_ADDRESS], value(address_lists::first_ascii_address)),
+    row("to",                 &[field::TO_ADDRESS],   value(address_lists::all_ascii_addresses)),
+    row("email.from",         &[field::FROM_ADDRESS], value(address_lists::first_ascii_address)),
+    row("email.from_mailbox", &[field::FROM_ADDRESS], value(address_lists::first_if_not_ascii)),
+    row("email.to",           &[field::TO_ADDRESS],   value(address_lists::all_ascii_addresses)),
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
     row("src_endpoint.port",  &[field::IP_ADDRESS],   by_row(port)),
@@ -452,7 +452,7 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
 const SEARCH: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::CREATE_TIME],   by_row(original_time)),
     row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
-    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::first_ascii_address)),
+    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(address_lists::first_ascii_address)),
     constant("web_resources[].name", "\"Archive\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(verbatim)),
@@ -477,13 +477,13 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
 const VIEW: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::VIEWED],  by_row(original_time)),
     row("actor.user.name",           &[field::VIEWER],  text(user)),
-    row("actor.user.email_addr",     &[field::VIEWER],  value(people::first_ascii_address)),
+    row("actor.user.email_addr",     &[field::VIEWER],  value(address_lists::first_ascii_address)),
     constant("web_resources[].name", "\"Archived message\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SUBJECT], text(verbatim)),
 ];
 
-/// A command is known by its id.
+/// The class needs `command_uid`, the id of the incident; an incident without an id is a base event.
 #[rustfmt::skip]
 pub(super) const REMEDIATION: &[Variant] = &[
     variant(&[Test::HasValue(&[field::ID])],

@@ -6,12 +6,12 @@ use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD_OR_DELETED, REJECTED, UNMAPPED_MESSAGE_FIELDS};
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
-use super::super::{objects, people};
+use super::super::{address_lists, objects};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
 use super::{
-    ECS_ONLY_FIELDS, GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM,
-    TAIL,
+    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL,
+    UNMAPPED_OVERRIDES,
 };
 use crate::field::{self, FieldName};
 
@@ -25,12 +25,12 @@ pub(super) const ADDRESSES: &[FieldName] = &[
 
 /// A message with an address; one without is recognized by its empty sender, or is a base event.
 macro_rules! message {
-    ($rules:expr, $base:literal, $product:expr, $unmapped:expr, [$($rows:expr),*], [$($plain:expr),*]) => {
+    ($rules:expr, $base_activity:literal, $product:expr, $unmapped:expr, [$($rows:expr),*], [$($shared_rows:expr),*]) => {
         [
             Variant {
                 when: &[Test::Email(ADDRESSES)],
                 class: classes::EMAIL,
-                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, SENDER, $($rows,)* $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, SENDER, $($rows,)* $($shared_rows,)* TAIL],
                 unmapped: $unmapped,
                 activity: None,
                 rules: $rules,
@@ -38,7 +38,7 @@ macro_rules! message {
             Variant {
                 when: &[Test::NullSender(field::SENDER_ENVELOPE)],
                 class: classes::EMAIL,
-                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, BOUNCE, $($rows,)* $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, BOUNCE, $($rows,)* $($shared_rows,)* TAIL],
                 unmapped: $unmapped,
                 activity: None,
                 rules: $rules,
@@ -46,9 +46,9 @@ macro_rules! message {
             Variant {
                 when: &[],
                 class: classes::BASE,
-                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, $($shared_rows,)* TAIL],
                 unmapped: $unmapped,
-                activity: Some((99, $base)),
+                activity: Some((99, $base_activity)),
                 rules: $rules,
             },
         ]
@@ -56,11 +56,11 @@ macro_rules! message {
 }
 
 const UNMAPPED_SIEM_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] =
-    &[UNMAPPED_MESSAGE_FIELDS, ECS_ONLY_FIELDS];
+    &[UNMAPPED_MESSAGE_FIELDS, UNMAPPED_OVERRIDES];
 const UNMAPPED_CI_FIELDS: &[&[(FieldName, super::UnmappedOutput)]] = &[
     UNMAPPED_MESSAGE_FIELDS,
     UNMAPPED_LOG_FIELDS,
-    ECS_ONLY_FIELDS,
+    UNMAPPED_OVERRIDES,
 ];
 
 pub(super) const RECEIPT: &[Variant] = &{
@@ -174,8 +174,8 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
     row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(verbatim)),
-    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::all_ascii_addresses)),
-    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::all_ascii_addresses)),
+    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_ascii_addresses)),
+    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_ascii_addresses)),
     row("email.subject",      &[field::SUBJECT],                      text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
     row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
@@ -187,9 +187,9 @@ const MESSAGE: &[FieldMapping] = &[
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
 const SENDER: &[FieldMapping] = &[
-    row("from",               &[field::SENDER_ENVELOPE],                       value(people::first_ascii_address)),
-    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_ascii_address)),
-    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::first_if_not_ascii)),
+    row("from",               &[field::SENDER_ENVELOPE],                       value(address_lists::first_ascii_address)),
+    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_ascii_address)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_if_not_ascii)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.

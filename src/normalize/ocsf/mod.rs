@@ -144,8 +144,8 @@ const SIEM: &[FieldMapping] = &[
     row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(verbatim)),
 ];
 
-/// SIEM fields that OCSF has no place for, though ECS has.
-const ECS_ONLY_FIELDS: &[(FieldName, UnmappedOutput)] = &[
+/// How these fields are written where no row of a variant uses them; in ECS rows always use them.
+const UNMAPPED_OVERRIDES: &[(FieldName, UnmappedOutput)] = &[
     (field::ATTACHMENTS, UnmappedOutput::Json),
     (field::RECIPIENTS, UnmappedOutput::Json),
     (field::SIZE_ATTACHMENT, UnmappedOutput::Long),

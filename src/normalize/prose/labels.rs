@@ -28,8 +28,8 @@ pub(super) const LABELS: &[&str] = &[
 /// Longer than any IP address with a port. It also bounds the search for the end of one.
 const ENDPOINT_BYTES_MAX: usize = 64;
 
-/// How far after a value the next label is looked for, in bytes.
-const VALUE_BYTES_MAX: usize = 1024;
+/// In how many bytes from the start of a value its end is looked for.
+const VALUE_END_SEARCH_BYTES_MAX: usize = 1024;
 
 /// How many occurrences of a label are tried, from the last on, so that a search takes linear time.
 pub(super) const OCCURRENCES_MAX: usize = 8;
@@ -209,7 +209,7 @@ pub(super) fn text_value(text: &str) -> Option<&str> {
 
 /// Returns the beginning of a text in which the end of a value is looked for.
 fn value_window(text: &str) -> &str {
-    let end = text.len().min(VALUE_BYTES_MAX);
+    let end = text.len().min(VALUE_END_SEARCH_BYTES_MAX);
     (0..4)
         .find_map(|back| text.get(..end.checked_sub(back)?))
         .unwrap_or_default()

@@ -40,17 +40,18 @@ fn run_later(upstream: &mut Upstream, host: &mut Host) {
 
 #[test]
 fn one_odd_date_never_marks_time_as_read() {
-    for odd_ms in [DAY_MS, 400 * DAY_MS, 5 * HOUR_MS, -DAY_MS, -400 * DAY_MS] {
+    for date_error_ms in [DAY_MS, 400 * DAY_MS, 5 * HOUR_MS, -DAY_MS, -400 * DAY_MS] {
         for ahead_ms in [0, -3 * HOUR_MS, 3 * HOUR_MS] {
             for number in 0..10 {
                 let (mut upstream, mut host) = (upstream(), host());
                 upstream.host_ahead_ms = ahead_ms;
                 upstream
                     .date_ahead_ms_by_request
-                    .insert(number, Some(odd_ms));
+                    .insert(number, Some(date_error_ms));
                 host.collect(&mut upstream);
                 run_later(&mut upstream, &mut host);
-                let what = format!("response {number} off by {odd_ms} ms, host by {ahead_ms} ms");
+                let what =
+                    format!("response {number} off by {date_error_ms} ms, host by {ahead_ms} ms");
                 let missing: Vec<String> = upstream
                     .expected()
                     .into_iter()
@@ -70,11 +71,11 @@ fn one_odd_date_never_marks_time_as_read() {
 
 #[test]
 fn time_that_was_marked_as_read_while_every_date_was_odd_is_read_again() {
-    for odd_ms in [2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, -DAY_MS, -50 * DAY_MS] {
+    for date_error_ms in [2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, -DAY_MS, -50 * DAY_MS] {
         // The dates are right again in the same session, or when the program is started anew.
         for minutes in [0, 10, 600] {
             let (mut upstream, mut host) = (upstream(), host());
-            upstream.dates_ahead_ms = odd_ms;
+            upstream.dates_ahead_ms = date_error_ms;
             host.collect(&mut upstream);
             let late = upstream.now.plus_ms(30_000);
             upstream.add_audit("soon", late);
@@ -86,14 +87,14 @@ fn time_that_was_marked_as_read_while_every_date_was_odd_is_read_again() {
             run_later(&mut upstream, &mut host);
             host.assert_at_least_once(&upstream);
             let gaps = host.notices.iter().filter(|it| it.kind == NoticeKind::Gap);
-            assert_eq!(gaps.count(), 0, "{odd_ms}: {:?}", host.notices);
+            assert_eq!(gaps.count(), 0, "{date_error_ms}: {:?}", host.notices);
             let adjusted = host
                 .notices
                 .iter()
                 .any(|it| it.kind == NoticeKind::Adjusted);
             assert!(
-                adjusted || odd_ms < 0,
-                "{odd_ms}, {minutes}: {:?}",
+                adjusted || date_error_ms < 0,
+                "{date_error_ms}, {minutes}: {:?}",
                 host.notices
             );
         }
@@ -137,7 +138,7 @@ fn a_host_whose_clock_is_corrected_loses_nothing() {
 
 #[test]
 fn an_odd_date_on_any_response_loses_no_single_event_and_no_indicator() {
-    for odd_ms in [2 * DAY_MS, 40 * DAY_MS, -2 * DAY_MS] {
+    for date_error_ms in [2 * DAY_MS, 40 * DAY_MS, -2 * DAY_MS] {
         for number in 0..6 {
             let (mut upstream, mut host) = (
                 Upstream::new(),
@@ -148,7 +149,7 @@ fn an_odd_date_on_any_response_loses_no_single_event_and_no_indicator() {
             host.limits.max_requests = 50;
             upstream
                 .date_ahead_ms_by_request
-                .insert(number, Some(odd_ms));
+                .insert(number, Some(date_error_ms));
             host.collect(&mut upstream);
             for hours in 1..9 {
                 upstream.now = upstream.now.plus_ms(HOUR_MS);
@@ -209,7 +210,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
         (Stream::SiemReceipt, ""),
         (Stream::SiemReceipt, r#","siem_endpoint":"events""#),
     ];
-    let odd: [&[usize]; 8] = [
+    let wrong_date_responses: [&[usize]; 8] = [
         &[0],
         &[1],
         &[0, 1],
@@ -220,8 +221,8 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
         &[2, 3, 4],
     ];
     for (stream, more) in streams {
-        for odd_ms in [5 * HOUR_MS, 30 * DAY_MS, -5 * HOUR_MS, -300 * DAY_MS] {
-            for numbers in odd {
+        for date_error_ms in [5 * HOUR_MS, 30 * DAY_MS, -5 * HOUR_MS, -300 * DAY_MS] {
+            for numbers in wrong_date_responses {
                 for ahead_ms in [0, -2 * HOUR_MS, 18 * HOUR_MS] {
                     let settings = format!(r#","streams":["{stream}"],"start":"40h"{more}"#);
                     let (mut upstream, mut host) = (Upstream::new(), Host::new(&settings));
@@ -243,7 +244,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                     for number in numbers {
                         upstream
                             .date_ahead_ms_by_request
-                            .insert(*number, Some(odd_ms));
+                            .insert(*number, Some(date_error_ms));
                     }
                     host.collect(&mut upstream);
                     let missing: Vec<String> = upstream
@@ -252,7 +253,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                         .filter(|key| !host.delivered.contains(key))
                         .collect();
                     let what = format!(
-                        "{stream}{more}: responses {numbers:?} off by {odd_ms} ms, host by {ahead_ms} ms"
+                        "{stream}{more}: responses {numbers:?} off by {date_error_ms} ms, host by {ahead_ms} ms"
                     );
                     assert!(missing.is_empty(), "{what}: {missing:?}");
                 }

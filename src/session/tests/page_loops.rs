@@ -86,14 +86,14 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
                 .push_back(("get-audit".to_owned(), response));
         }
     };
-    type Make<'a> = &'a dyn Fn(&mut Upstream);
-    let faults: [(&str, Make<'_>, usize); 4] = [
+    type InstallFault<'a> = &'a dyn Fn(&mut Upstream);
+    let faults: [(&str, InstallFault<'_>, usize); 4] = [
         ("circle", &cycle, 160),
         ("long circle", &long_cycle, 2_500),
         ("endless", &endless, 160),
         ("nothing new", &nothing_new, 200),
     ];
-    for (fault, make, most) in faults {
+    for (fault, install_fault, most) in faults {
         for fresh in [false, true] {
             let mut upstream = Upstream::new();
             let mut host = Host::new(r#","streams":["audit","dlp"]"#);
@@ -103,7 +103,7 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
             upstream.add_audit("real", upstream.now.plus_ms(-2 * HOUR_MS));
             let at = upstream.now.plus_ms(-1000);
             upstream.other_streams.add(Stream::Dlp, "d", (at, at));
-            make(&mut upstream);
+            install_fault(&mut upstream);
             poll_for_an_hour(&mut upstream, &mut host);
             let request_count = upstream
                 .requests

@@ -162,7 +162,7 @@ enum Step {
     Add(usize, i64),
     Crash,
     Fail(usize, usize),
-    Leave,
+    RemoveHeldMessage,
     Outage(i64),
     Poll,
     Restart,
@@ -171,10 +171,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..TESTED_STREAMS.len(), 0..14_i64).prop_map(|(kind, late)| Step::Add(kind, late)),
+        5 => (0..TESTED_STREAMS.len(), 0..14_i64).prop_map(|(stream_index, late)| Step::Add(stream_index, late)),
         1 => Just(Step::Crash),
-        1 => (0..TESTED_STREAMS.len(), 0..5_usize).prop_map(|(kind, fault)| Step::Fail(kind, fault)),
-        1 => Just(Step::Leave),
+        1 => (0..TESTED_STREAMS.len(), 0..5_usize).prop_map(|(stream_index, fault)| Step::Fail(stream_index, fault)),
+        1 => Just(Step::RemoveHeldMessage),
         1 => (2..50_i64).prop_map(Step::Outage),
         4 => Just(Step::Poll),
         1 => Just(Step::Restart),
@@ -249,18 +249,18 @@ proptest! {
         host.collect(&mut upstream);
         for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Add(kind, late) => {
-                    model.add(&mut upstream, TESTED_STREAMS[kind], &format!("r{number}"), late * 60_000);
+                Step::Add(stream_index, late) => {
+                    model.add(&mut upstream, TESTED_STREAMS[stream_index], &format!("r{number}"), late * 60_000);
                 }
                 Step::Crash => {
                     let _ = host.poll_without_storing(&mut upstream);
                     host.session = None;
                 }
-                Step::Fail(kind, number) => {
-                    let part = request_part(TESTED_STREAMS[kind]).to_owned();
+                Step::Fail(stream_index, number) => {
+                    let part = request_part(TESTED_STREAMS[stream_index]).to_owned();
                     upstream.script.push_back((part, fault(number)));
                 }
-                Step::Leave => model.remove_oldest(&mut upstream),
+                Step::RemoveHeldMessage => model.remove_oldest(&mut upstream),
                 Step::Outage(hours) => advance_time(&mut upstream, hours * 3_600_000),
                 Step::Poll => {
                     let _ = host.poll(&mut upstream);

@@ -130,7 +130,7 @@ fn late_events_are_delivered_after_the_page_token_was_refused() {
     assert_eq!(adjusted.count(), 3, "{:?}", host.notices);
 }
 
-/// The settings of a host that reads one type from that endpoint.
+/// A host that reads one type from that endpoint.
 fn host(endpoint: &str, start: &str) -> Host {
     let mut host = Host::new(&format!(
         r#","streams":["siem.receipt"],"siem_endpoint":"{endpoint}","start":"{start}""#

@@ -63,7 +63,7 @@ pub(super) fn file_name(head: &Head) -> Option<String> {
 /// Returns the smallest call: one file.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
-    request(stream, context, false, None)
+    call_with(stream, context, false, None)
 }
 
 pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Call {
@@ -71,10 +71,10 @@ pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) ->
         .settings
         .legacy()
         .is_none_or(|legacy| legacy.compress);
-    request(stream, context, compress, token)
+    call_with(stream, context, compress, token)
 }
 
-fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Call {
+fn call_with(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Call {
     let format = match context.settings.legacy().map(|legacy| legacy.file_format) {
         Some(FileFormat::KeyValue) => "key_value",
         Some(FileFormat::Json) | None => "json",

@@ -103,7 +103,7 @@ fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool
             is_verbatim &= quote(writer, address, form);
         }
     });
-    writer.is_partial |= !has_nothing_else || !is_verbatim || count > 1;
+    writer.is_also_unmapped |= !has_nothing_else || !is_verbatim || count > 1;
     count > 0
 }
 
@@ -117,7 +117,7 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
         let is_verbatim = quote(writer, address, form);
         writer.out.push(']');
         let is_alone = text.is_some_and(|plain| address::is_alone(address, plain.text));
-        writer.is_partial |= !is_verbatim || !is_alone;
+        writer.is_also_unmapped |= !is_verbatim || !is_alone;
         return true;
     }
     let mut seen = core::mem::take(&mut writer.buffers.list);
@@ -130,7 +130,7 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
         });
     });
     writer.out.push(']');
-    writer.is_partial |= !has_nothing_else || !is_verbatim;
+    writer.is_also_unmapped |= !has_nothing_else || !is_verbatim;
     let is_written = !seen.values().is_empty();
     writer.buffers.list = seen;
     is_written
@@ -145,7 +145,7 @@ pub(super) fn push_once<'r, 'b>(
 ) {
     if seen.is_full() {
         writer.is_truncated = true;
-        writer.is_partial = true;
+        writer.is_also_unmapped = true;
         return;
     }
     let before = writer.out.len();
@@ -215,7 +215,7 @@ pub(super) fn first_if_not_ascii(writer: &mut EventWriter<'_, '_>, value: Value<
             is_written = true;
         }
     });
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     is_written
 }
 
@@ -254,7 +254,7 @@ pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> b
     let written = writer.out.len() > start;
     writer.out.pop();
     writer.out.push(']');
-    writer.is_partial = true;
+    writer.is_also_unmapped = true;
     written
 }
 
