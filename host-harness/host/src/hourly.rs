@@ -30,7 +30,7 @@ impl HourlyLog {
             let mut summarizer = HourlySummarizer::default();
             loop {
                 tokio::time::sleep(INTERVAL).await;
-                for line in summarizer.lines(&registry, SystemTime::now()) {
+                for line in summarizer.summarize(&registry, SystemTime::now()) {
                     line.log();
                 }
             }
@@ -75,7 +75,7 @@ enum SummaryLine {
 
 impl HourlySummarizer {
     /// Summarizes what has happened since the last call, or since the start of the host.
-    fn lines(&mut self, registry: &Registry, now: SystemTime) -> Vec<SummaryLine> {
+    fn summarize(&mut self, registry: &Registry, now: SystemTime) -> Vec<SummaryLine> {
         let sources = registry.report(now).sources;
         let mut last = std::mem::take(&mut self.last_counts);
         let mut counted = Vec::with_capacity(sources.len());
@@ -232,7 +232,7 @@ mod tests {
         // What was stored by an earlier run does not count.
         update(&registry, "acme", 5_000, 0, State::Active);
         update(&registry, "acme", 5_200, 1, State::Active);
-        let lines = summarizer.lines(&registry, at(1));
+        let lines = summarizer.summarize(&registry, at(1));
         let expected = Counts {
             received: 200,
             events: 200,
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!((*state, *counts), (State::Active, expected));
         assert_eq!(*lag_seconds, Some(0));
 
-        let lines = summarizer.lines(&registry, at(2));
+        let lines = summarizer.summarize(&registry, at(2));
         assert_eq!(received(&lines), [("acme", 0)]);
         assert!(
             matches!(
@@ -267,7 +267,7 @@ mod tests {
         // Its stored state was moved away, and a new one began.
         update(&registry, "acme", 10, 3, State::Waiting);
         update(&registry, "beta", 70, 3, State::Active);
-        let lines = summarizer.lines(&registry, at(3));
+        let lines = summarizer.summarize(&registry, at(3));
         assert_eq!(received(&lines), [("acme", 10), ("beta", 0)]);
         let SummaryLine::Source { state, detail, .. } = &lines[0] else {
             panic!("{lines:?}");
@@ -276,7 +276,10 @@ mod tests {
         assert!(detail.ends_with("the limit is used up"), "{detail}");
         registry.remove_source("acme");
         update(&registry, "beta", 75, 4, State::Active);
-        assert_eq!(received(&summarizer.lines(&registry, at(4))), [("beta", 5)]);
+        assert_eq!(
+            received(&summarizer.summarize(&registry, at(4))),
+            [("beta", 5)]
+        );
     }
 
     #[test]
@@ -295,7 +298,7 @@ mod tests {
         }
         let paused = registry.entry("tenant-0001").unwrap();
         paused.set_paused(Some(PausedBy::Api));
-        let lines = summarizer.lines(&registry, at(1));
+        let lines = summarizer.summarize(&registry, at(1));
         assert_eq!(received(&lines), [("", 20_000)]);
         let SummaryLine::All {
             sources,

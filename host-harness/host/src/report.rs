@@ -647,7 +647,7 @@ fn applies_to_all_streams(state: State, stored: &StoredSource) -> bool {
     }
 }
 
-/// Computes the state of a source: what blocks all of it, else the worst state of its streams.
+/// Computes the state of a source: what blocks all of it, else the first of failing, active, waiting and not permitted that one of its streams is in.
 fn state_of_source(
     source_state: Option<&StoredSource>,
     runtime_state: &SourceRuntimeState,

@@ -1,5 +1,5 @@
 //! Notifications to the service manager, for a unit with `Type=notify`: ready,
-//! watchdog, stopping. Nothing is sent unless
+//! reloading, stopping, watchdog. Nothing is sent unless
 //! `NOTIFY_SOCKET` is set.
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Drop for Notifier {
 /// is locked, its outputs are open, and every source has its task. Reports a
 /// stop when it is requested, and meanwhile, where the manager asks for that,
 /// that the runtime still executes tasks.
-pub(crate) fn start(shutdown: Shutdown) -> Notifier {
+pub(crate) fn start_notifier(shutdown: Shutdown) -> Notifier {
     let mut tasks = JoinSet::new();
     notify(&Notification::Ready);
     let stop = StopNotification {

@@ -124,6 +124,28 @@ fn nothing_but_the_program_knows_a_vendor() {
     }
 }
 
+/// Returns the names in the code that follow this path, also those of a list in braces.
+fn named_after(code: &str, path: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(path) {
+        // `super::super::x` is looked at where its last `super::` is.
+        if code[..at].ends_with("::") {
+            continue;
+        }
+        let rest = &code[at + path.len()..];
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap(),
+            None => rest.split([';', ',', ')', '(', ' ', '\n']).next().unwrap(),
+        };
+        for item in list.split(',') {
+            let name = item.trim().split("::").next().unwrap();
+            let is_name = |it: char| it.is_alphanumeric() || it == '_';
+            names.push(name.chars().take_while(|it| is_name(*it)).collect());
+        }
+    }
+    names
+}
+
 /// The modules of a package that each module at its top uses, without tests.
 fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -139,13 +161,14 @@ fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         let lines = code.lines().map(|line| line.split("//").next().unwrap());
         let code: String = lines.collect::<Vec<_>>().join("\n");
-        let used = code.split("crate::").skip(1).map(|rest| {
-            let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
-            rest[..end.unwrap_or(rest.len())].to_owned()
-        });
-        let others = used.filter(|other| *other != module);
-        let others: Vec<String> = others.collect();
-        uses.entry(module).or_default().extend(others);
+        let mut used = named_after(&code, "crate::");
+        // The parent of a file at the top, and of the `mod.rs` of a folder there, is the package.
+        let depth = relative.iter().count();
+        if depth == 1 || (depth == 2 && relative.ends_with("mod.rs")) {
+            used.extend(named_after(&code, "super::"));
+        }
+        used.retain(|other| *other != module);
+        uses.entry(module).or_default().extend(used);
     }
     uses
 }

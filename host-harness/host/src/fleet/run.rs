@@ -163,7 +163,7 @@ pub(crate) async fn run(
     if let Some(output) = &rejected_output {
         registry.add_outputs(Arc::clone(output));
     }
-    let _service = service_manager::start(options.shutdown.clone());
+    let _service = service_manager::start_notifier(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let context = FleetContext {
         settings: fleet.clone(),

@@ -18,7 +18,7 @@ const SYMLINKS_MAX: u32 = 40;
 /// A file and what uses it.
 struct FileUse<'a> {
     /// What uses it, for messages.
-    user: String,
+    used_by: String,
     id: FileId,
     /// The source that it belongs to.
     source: Option<&'a SourceSettings>,
@@ -164,7 +164,7 @@ impl WrittenFiles {
             let others = used.iter().filter(|other| other.id.is_same(&id));
             let mut is_output_refused = false;
             for other in others {
-                let conflict = format!("is the file of {}", other.user);
+                let conflict = format!("is the file of {}", other.used_by);
                 let owner = self.record_conflict(output, other.source, &conflict, &mut errors);
                 if owner == ErrorOwner::MainFile {
                     is_output_refused = true;
@@ -181,7 +181,7 @@ impl WrittenFiles {
                 continue;
             }
             used.push(FileUse {
-                user: output.location.clone(),
+                used_by: output.location.clone(),
                 id,
                 source: None,
             });
@@ -248,15 +248,15 @@ impl WrittenFiles {
     /// Returns the files of the host that no output may write to.
     fn host_files<'a>(&self, sources: &[&'a SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
-            user: "the settings".to_owned(),
+            used_by: "the settings".to_owned(),
             id: FileId::of(&self.settings_file),
             source: None,
         }];
         for source in sources.iter().copied() {
             let name = &source.name;
-            let mut add = |user: String, path: &Path| {
+            let mut add = |used_by: String, path: &Path| {
                 files.push(FileUse {
-                    user,
+                    used_by,
                     id: FileId::of(path),
                     source: Some(source),
                 });
@@ -303,7 +303,7 @@ impl<'a> TemplateUse<'a> {
         earlier: &[Self],
     ) -> Vec<(&'a SourceSettings, SharedFile<'a>)> {
         let used = used.iter().map(|other| {
-            let conflict = format!("can be the file of {}", other.user);
+            let conflict = format!("can be the file of {}", other.used_by);
             let path = other.id.path.to_string_lossy().into_owned();
             (path, other.source, conflict)
         });

@@ -58,7 +58,7 @@ pub struct Settings {
     pub proxy: Option<Secret>,
     /// The file that contains the proxy URL, if the setting refers to one.
     pub proxy_file: Option<PathBuf>,
-    /// With different names; at least one where there is no `sources_dir`.
+    /// With different names; at least one unless there is a `sources_dir` or `[fleet]`.
     pub sources: Vec<SourceSettings>,
     /// The invalid files of `sources_dir`, which do not affect the other sources.
     pub faulty_sources: Vec<FaultySource>,

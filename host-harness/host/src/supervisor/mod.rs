@@ -310,12 +310,13 @@ impl Supervisor {
         let name = settings.name.clone();
         let outputs = settings.outputs.clone();
         let outputs = outputs.unwrap_or_else(|| self.context().inherited.outputs.clone());
-        let mut sources = self.shared.lock();
+        // Written before the lock is taken, which every other source needs.
         if let Some(former) = &settings.renamed_from
-            && sources.unremoved_mut(former).is_none()
+            && self.shared.lock().unremoved_mut(former).is_none()
         {
             self.shared.pauses.rename(former, &name);
         }
+        let mut sources = self.shared.lock();
         let paused_by = self.shared.paused_by(&settings);
         let Some(source) = sources.unremoved_mut(&name) else {
             let entry = self.context().registry.add_source(&name, outputs);
@@ -334,8 +335,8 @@ impl Supervisor {
         // The former name counts until the source has started: its checkpoint is taken over then.
         let has_started = target.entry.run_state() == RunState::Running;
         let is_same_run = target.run_settings.is_ok_and(|run_settings| {
-            let is_same_name = run_settings.settings.renamed_from == settings.renamed_from;
-            (has_started || is_same_name) && run_settings.is_same(&settings)
+            let is_same_former_name = run_settings.settings.renamed_from == settings.renamed_from;
+            (has_started || is_same_former_name) && run_settings.is_same(&settings)
         });
         let is_same_pause = target.paused_by == paused_by;
         let has_ended = *source.phase.borrow() == Phase::Ended;
@@ -698,7 +699,7 @@ impl Shared {
     }
 
     /// Forgets a source that was removed and has stopped. Returns whether it is still removed.
-    fn forget(&self, name: &str) -> bool {
+    fn forget_if_removed(&self, name: &str) -> bool {
         let mut sources = self.lock();
         let source = sources.by_name.get(name);
         let is_removed = source.is_none_or(|source| source.target.borrow().is_removed);
@@ -843,7 +844,7 @@ mod tests {
         target.is_suspended
     }
 
-    pub(super) async fn is_waiting<F: Future + Unpin>(future: &mut F) -> bool {
+    pub(super) async fn poll_is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         let mut future = std::pin::Pin::new(future);
         std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
     }
@@ -857,7 +858,7 @@ mod tests {
         let first = supervisor.suspend("acme", STOP_MAX).await.unwrap();
         assert!(is_suspended(&supervisor));
         let mut second = Box::pin(supervisor.suspend("acme", STOP_MAX));
-        assert!(is_waiting(&mut second).await);
+        assert!(poll_is_pending(&mut second).await);
         // Another source is not waited for.
         drop(supervisor.suspend("other", STOP_MAX).await.unwrap());
         drop(first);
@@ -1065,7 +1066,7 @@ mod tests {
         add(&supervisor);
         let first = supervisor.suspend("acme", STOP_MAX).await.unwrap();
         let mut second = Box::pin(supervisor.suspend("acme", STOP_MAX));
-        assert!(is_waiting(&mut second).await);
+        assert!(poll_is_pending(&mut second).await);
         drop(second);
         assert!(is_suspended(&supervisor));
         drop(first);

@@ -47,7 +47,10 @@ impl Pauses {
     /// Moves the pause of a source to its new name.
     pub(super) fn rename(&self, from: &str, to: &str) {
         if self.contains(from) {
-            let moved = self.set(to, true).and_then(|()| self.set(from, false));
+            let moved = self.change(|names| {
+                names.remove(from);
+                names.insert(to.to_owned());
+            });
             if let Err(error) = moved {
                 let path = self.path.display();
                 warn!(source = %to, "its pause was not stored in {path}: {error}");

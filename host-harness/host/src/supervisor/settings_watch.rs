@@ -131,10 +131,9 @@ impl SettingsWatch {
         self.seen = self.scan().await;
     }
 
-    /// Notes that the settings were read, and adds the files that they did not refer to before to
-    /// `seen`. The version of such a file is the one that was read, if the supervisor knows it, and
-    /// otherwise the current one. A file without a known version that may have been written since the
-    /// reading began is not added, so that it counts as changed.
+    /// Notes that the settings were read, and adds newly referenced files to `seen`: with the version that
+    /// the supervisor read, else with the current one. A file that the supervisor has not read and that
+    /// may have been written since [`Self::begin_reading`] is left out, so that it counts as changed.
     pub(crate) async fn end_reading(&mut self) {
         let mut referenced = self.scan().await.referenced;
         referenced.retain(|_, version| !version.may_have_changed_since(self.read_at));

@@ -89,7 +89,9 @@ impl SourceRunner {
             if !may_try_again {
                 return (SourceExit::Failed(failure), self.empty_state());
             }
-            if self.fail_startup(failures).await {
+            // Dropping it counts the first attempt as failed.
+            let is_startup = self.startup.take().is_some() && failures == 1;
+            if is_startup && self.has_no_source_started().await {
                 // Whoever started the host may start it again: another try can help.
                 let exit = Exit::Failed;
                 let failure = Failure { exit, ..failure };
@@ -107,14 +109,9 @@ impl SourceRunner {
         }
     }
 
-    /// Counts the first attempt as failed. Returns whether no source that the run began with could be
-    /// started: such a run ends, so that whoever started it notices.
-    async fn fail_startup(&mut self, failures: u32) -> bool {
-        let startup = self.startup.take().filter(|_| failures == 1);
-        let Some(startup) = startup else {
-            return false;
-        };
-        drop(startup);
+    /// Waits until each source that the run began with has started or failed to, and returns whether none
+    /// has started: such a run ends, so that whoever started it notices.
+    async fn has_no_source_started(&self) -> bool {
         let context = self.context();
         !context.runs_without_sources && !context.startup_tracker.any_started().await
     }
@@ -436,14 +433,14 @@ mod tests {
     use crate::registry::Registry;
     use crate::settings::Settings;
     use crate::supervisor::Supervisor;
-    use crate::supervisor::tests::{is_waiting, supervisor};
+    use crate::supervisor::tests::{poll_is_pending, supervisor};
 
     /// How long a test waits for what takes milliseconds.
     const DEADLINE: Duration = Duration::from_secs(60);
-    /// More than any step here takes of the scheduler.
+    /// How often a test yields: more often than any step here needs.
     const TURNS: usize = 100;
 
-    /// Runs a test with one thread for blocking operations, which [`slow_disk`] can occupy.
+    /// Runs a test with one thread for blocking operations, which [`block_disk`] can occupy.
     fn with_one_disk_thread(test: impl Future<Output = ()>) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_all().build();
@@ -451,10 +448,10 @@ mod tests {
     }
 
     /// Has every write wait until the returned value is dropped.
-    fn slow_disk() -> mpsc::Sender<()> {
-        let (occupant, freed) = mpsc::channel();
+    fn block_disk() -> mpsc::Sender<()> {
+        let (disk_blocker, freed) = mpsc::channel();
         drop(spawn_blocking(move || freed.recv()));
-        occupant
+        disk_blocker
     }
 
     /// The runner of a source that cannot start, as its component does not exist.
@@ -479,14 +476,14 @@ mod tests {
     async fn assert_stops_after_writing<F: Future + Unpin>(
         running: &mut F,
         stop: &ShutdownTrigger,
-        occupant: mpsc::Sender<()>,
+        disk_blocker: mpsc::Sender<()>,
     ) {
         stop.stop();
         for _ in 0..TURNS {
-            assert!(is_waiting(running).await, "before the write has ended");
+            assert!(poll_is_pending(running).await, "before the write has ended");
             yield_now().await;
         }
-        drop(occupant);
+        drop(disk_blocker);
         assert!(timeout(DEADLINE, running).await.is_ok());
     }
 
@@ -505,20 +502,20 @@ mod tests {
                 report.unwrap().detail.contains("none.wasm")
             };
             let failed = timeout(DEADLINE, async {
-                let mut occupant = None;
+                let mut disk_blocker = None;
                 while !has_failed() {
-                    drop(occupant.take());
+                    drop(disk_blocker.take());
                     for _ in 0..TURNS {
                         yield_now().await;
                     }
-                    occupant = Some(slow_disk());
-                    assert!(is_waiting(&mut running).await);
+                    disk_blocker = Some(block_disk());
+                    assert!(poll_is_pending(&mut running).await);
                 }
-                occupant.unwrap()
+                disk_blocker.unwrap()
             });
-            let occupant = failed.await.unwrap();
+            let disk_blocker = failed.await.unwrap();
             assert!(store::read(state_dir, "acme").unwrap().is_none());
-            assert_stops_after_writing(&mut running, &stop, occupant).await;
+            assert_stops_after_writing(&mut running, &stop, disk_blocker).await;
             assert!(store::read(state_dir, "acme").unwrap().is_some());
         });
     }
@@ -534,12 +531,12 @@ mod tests {
             state_dir.store(&former).unwrap();
             let (runner, stop) = runner(&supervisor, directory.path());
             let mut running = Box::pin(runner.run());
-            let occupant = slow_disk();
+            let disk_blocker = block_disk();
             for _ in 0..TURNS {
-                assert!(is_waiting(&mut running).await);
+                assert!(poll_is_pending(&mut running).await);
                 yield_now().await;
             }
-            assert_stops_after_writing(&mut running, &stop, occupant).await;
+            assert_stops_after_writing(&mut running, &stop, disk_blocker).await;
             let taken_over = state_dir.load("acme").unwrap();
             assert_eq!(taken_over.checkpoint, former.checkpoint);
         });

@@ -41,10 +41,10 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let mut shutdown = self.shared.context.shutdown.clone();
         while !shutdown.is_requested() {
-            let target = self.enter_target();
+            let target = self.adopt_target();
             match target.runnable() {
                 Some(run_settings) => self.run_source(&target, run_settings).await,
-                None if target.is_removed && self.shared.forget(&self.name) => return,
+                None if target.is_removed && self.shared.forget_if_removed(&self.name) => return,
                 None => self.startup = None,
             }
             tokio::select! {
@@ -56,7 +56,7 @@ impl Worker {
 
     /// Returns what the source should do now. Sets the matching phase before the target can change
     /// again, so that whoever changes it can wait for the phase.
-    fn enter_target(&mut self) -> Target {
+    fn adopt_target(&mut self) -> Target {
         let target = self.target.borrow_and_update();
         let phase = match target.runnable() {
             Some(_) => Phase::Running,

@@ -394,7 +394,7 @@ fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     Instant::now()
 }
 
-/// What a server holds, as an operator sees it.
+/// Connects to the JetStream of a server.
 async fn jetstream(port: u16) -> Context {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("ann".to_owned(), "secret".to_owned())

@@ -260,13 +260,13 @@ impl Fleet {
     /// took for the last of them.
     async fn wait_until_resumed(
         &self,
-        lost: usize,
+        lost_host: usize,
         tenants: &BTreeSet<String>,
         at: Instant,
     ) -> Duration {
         let resumed_at = |tenant: &String| {
             let last = self.upstream.last_request_for(tenant);
-            last.filter(|(host, when)| *host != lost && *when > at)
+            last.filter(|(host, when)| *host != lost_host && *when > at)
                 .map(|(_, when)| when)
         };
         let begun = Instant::now();
@@ -342,42 +342,46 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     add_tenant(&mut fleet).await;
     fleet.wait_for_percent(5).await;
-    let lost = fleet.wait_until_working(2).await;
+    let affected_tenants = fleet.wait_until_working(2).await;
     fleet.expect_interruption();
     fleet.hosts[2].kill();
-    let took = fleet.wait_until_resumed(2, &lost, Instant::now()).await;
+    let took = fleet
+        .wait_until_resumed(2, &affected_tenants, Instant::now())
+        .await;
     fleet.log_progress(&format!(
         "killed: {} tenants went on after {took:?}",
-        lost.len()
+        affected_tenants.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
     fleet.hosts[2].start();
 
     fleet.wait_for_percent(15).await;
-    let lost = fleet.wait_until_working(0).await;
+    let affected_tenants = fleet.wait_until_working(0).await;
     fleet.expect_interruption();
     fleet.hosts[0].signal("-STOP");
     let stopped = Instant::now();
-    let took = fleet.wait_until_resumed(0, &lost, stopped).await;
+    let took = fleet
+        .wait_until_resumed(0, &affected_tenants, stopped)
+        .await;
     // Until the lease has certainly expired: a suspended host reports nothing.
     sleep((LEASE_DURATION * 2).saturating_sub(stopped.elapsed())).await;
     fleet.hosts[0].signal("-CONT");
     fleet.wait_until_works_again(0, Instant::now()).await;
     fleet.log_progress(&format!(
         "suspended: {} tenants went on after {took:?}",
-        lost.len()
+        affected_tenants.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
 
     fleet.wait_for_percent(30).await;
-    let lost = fleet.wait_until_working(2).await;
+    let affected_tenants = fleet.wait_until_working(2).await;
     fleet.expect_interruption();
     let asked = Instant::now();
     let (code, ended) = fleet.hosts[2].terminate();
-    let took = fleet.wait_until_resumed(2, &lost, asked).await;
+    let took = fleet.wait_until_resumed(2, &affected_tenants, asked).await;
     fleet.log_progress(&format!(
         "stopped in {ended:?}: {} tenants went on after {took:?}",
-        lost.len()
+        affected_tenants.len()
     ));
     assert_eq!(code, Some(0), "{}", fleet.hosts[2].log());
     assert!(took < LEASE_DURATION, "{took:?}");
@@ -397,14 +401,14 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     fleet.log_progress("NATS was killed and started again");
 
     fleet.wait_for_percent(50).await;
-    let lost = fleet.wait_until_working(1).await;
+    let affected_tenants = fleet.wait_until_working(1).await;
     fleet.expect_interruption();
     proxy.cut(true);
     let cut = Instant::now();
-    let took = fleet.wait_until_resumed(1, &lost, cut).await;
+    let took = fleet.wait_until_resumed(1, &affected_tenants, cut).await;
     fleet.log_progress(&format!(
         "cut off: {} tenants went on after {took:?}",
-        lost.len()
+        affected_tenants.len()
     ));
     assert!(took <= RESUMED_MAX, "{took:?}");
     // The same for a host that is cut off.

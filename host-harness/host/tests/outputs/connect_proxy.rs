@@ -1,5 +1,5 @@
-//! An HTTP proxy on loopback. Every name leads to loopback, as the names of a closed network lead
-//! into it for a real one.
+//! An HTTP proxy on loopback. It connects every name to loopback, as a real proxy resolves names that
+//! only its network knows.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

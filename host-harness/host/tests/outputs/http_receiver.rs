@@ -130,10 +130,10 @@ async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult
         let value = request.headers().get(name)?;
         Some(value.to_str().unwrap().to_owned())
     };
-    let kind = header(CONTENT_TYPE).unwrap();
+    let content_type = header(CONTENT_TYPE).unwrap();
     let encoding = header(CONTENT_ENCODING);
     let _in_flight = state.begin_request(format!(
-        "{path} {kind} {}",
+        "{path} {content_type} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
     let reset = || Err(io::Error::other("reset"));
@@ -153,7 +153,7 @@ async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult
         Treatment::Refuse => return Ok(text_response(500, "no")),
         Treatment::ResetMidRequest | Treatment::Reset => return reset(),
         Treatment::AcceptAndReset => {
-            state.record_accepted(events(&path, &kind, &body));
+            state.record_accepted(events(&path, &content_type, &body));
             return reset();
         }
         Treatment::Respond(status, headers, text) => {
@@ -164,7 +164,7 @@ async fn respond(request: Request<Incoming>, state: ReceiverState) -> HttpResult
             return Ok(response);
         }
     }
-    let events = events(&path, &kind, &body);
+    let events = events(&path, &content_type, &body);
     // As Vector: one event that it cannot use, and it takes none of them.
     if events.iter().any(|event| event.get("poison").is_some()) {
         return Ok(text_response(400, "cannot decode"));
@@ -235,9 +235,9 @@ fn decompress(encoding: Option<&str>, body: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn events(path: &str, kind: &str, body: &[u8]) -> Vec<Value> {
+fn events(path: &str, content_type: &str, body: &[u8]) -> Vec<Value> {
     if path == "/v1/logs" {
-        assert_eq!(kind, "application/x-protobuf");
+        assert_eq!(content_type, "application/x-protobuf");
         let request = ExportLogsServiceRequest::decode(body).unwrap();
         let scopes = request
             .resource_logs
@@ -248,7 +248,7 @@ fn events(path: &str, kind: &str, body: &[u8]) -> Vec<Value> {
     }
     let text = std::str::from_utf8(body).unwrap();
     assert!(text.ends_with('\n'), "a body ends with a whole line");
-    if kind == "application/json" && text.starts_with('[') {
+    if content_type == "application/json" && text.starts_with('[') {
         assert_eq!(text.matches('\n').count(), 1, "an array is one line");
         return serde_json::from_str(text).unwrap();
     }

@@ -111,11 +111,11 @@ fn read_output_files(directory: &Path) -> ReceiverState {
 
 /// Each record that the host says it rejected has come, with its place and
 /// what it was.
-fn assert_rejected(file: &Path, rejected_records: &ReceiverState) {
+fn assert_rejected(file: &Path, rejected_receiver: &ReceiverState) {
     let names = ["original", "original_base64"];
     let has_original =
         |rejected_record: &Value| names.iter().any(|name| rejected_record.get(name).is_some());
-    assert!(rejected_records.accepted().iter().all(has_original));
+    assert!(rejected_receiver.accepted().iter().all(has_original));
     let status = Command::new(env!("CARGO_BIN_EXE_source-host"))
         .args([Path::new("status"), Path::new("--json"), file])
         .output()
@@ -127,7 +127,7 @@ fn assert_rejected(file: &Path, rejected_records: &ReceiverState) {
         .map(|stream| stream["rejected"].as_u64().unwrap())
         .sum();
     assert!(rejected > 20, "{rejected}");
-    let accepted = rejected_records.distinct_at(["/stream", "/locator"]);
+    let accepted = rejected_receiver.distinct_at(["/stream", "/locator"]);
     assert_eq!(u64::try_from(accepted.len()).unwrap(), rejected);
 }
 
@@ -142,14 +142,14 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     let mut forward =
         ForwardReceiver::with(ForwardReceiverConfig::default(), ReceiverState::slow()).await;
     let mut http = HttpReceiver::with(ReceiverState::slow()).await;
-    let rejected_records = HttpReceiver::with(ReceiverState::slow()).await;
+    let rejected_receiver = HttpReceiver::with(ReceiverState::slow()).await;
     let outputs = format!(
         "[[output]]\n{}\n[[output]]\n{}\n[[output]]\ntype = \"file\"\n\
          path = \"kept/events.ndjson\"\nrotate_mib = 1\ncompression = \"zstd\"\n\
          [dead_letter]\n{}",
         forward.settings("frame_kib = 16"),
         http.settings("http", "request_kib = 16"),
-        rejected_records.settings("http", ""),
+        rejected_receiver.settings("http", ""),
     );
     let file = write_settings(directory.path(), &simulator, &outputs);
     let random = |millis| Duration::from_millis(fastrand::u64(millis));
@@ -185,7 +185,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     assert_eq!(assert_complete(&ledger, &http.state), extra);
     let from_files = read_output_files(&directory.path().join("kept"));
     assert_eq!(assert_complete(&ledger, &from_files), extra);
-    assert_rejected(&file, &rejected_records.state);
+    assert_rejected(&file, &rejected_receiver.state);
     println!(
         "{KILLS} kills: {} events through forward, {} through http, for {} records",
         forward.state.count(),
