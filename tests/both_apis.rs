@@ -42,7 +42,8 @@ fn listed_differences() -> Vec<(String, Vec<String>)> {
     rows.collect()
 }
 
-/// Collects every value of an event under its path; lists are values.
+/// Collects every value of an event under its path. Lists of plain values are values; lists of objects
+/// are flattened under `path[index]`.
 fn flatten(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(members) => {
@@ -56,14 +57,26 @@ fn flatten(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            for item in items {
-                flatten(item, &format!("{path}[]"), out);
+            for (index, item) in items.iter().enumerate() {
+                flatten(item, &format!("{path}[{index}]"), out);
             }
         }
         Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
             out.insert(path.to_owned(), value.clone());
         }
     }
+}
+
+/// Returns a path as the table has it: with `[]` for each index.
+fn listed_path(path: &str) -> String {
+    let mut parts = path.split('[');
+    let mut listed = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (_index, rest) = part.split_once(']').unwrap();
+        listed.push_str("[]");
+        listed.push_str(rest);
+    }
+    listed
 }
 
 fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
@@ -75,6 +88,26 @@ fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
     let event = serde_json::from_str(&normalized.events).unwrap();
     flatten(&event, "", &mut flattened);
     flattened
+}
+
+#[test]
+fn every_object_of_a_list_is_compared() {
+    let flattened = |text: &str| {
+        let mut flattened = BTreeMap::new();
+        flatten(&serde_json::from_str(text).unwrap(), "", &mut flattened);
+        flattened
+    };
+    let event = flattened(r#"{"a":[{"b":[{"c":1}]},{"b":[{"c":2}]}]}"#);
+    assert_ne!(
+        event,
+        flattened(r#"{"a":[{"b":[{"c":9}]},{"b":[{"c":2}]}]}"#)
+    );
+    assert_ne!(
+        event,
+        flattened(r#"{"a":[{"b":[{"c":2}]},{"b":[{"c":1}]}]}"#)
+    );
+    let paths: Vec<String> = event.keys().map(|path| listed_path(path)).collect();
+    assert_eq!(paths, ["a[].b[].c", "a[].b[].c"]);
 }
 
 #[test]
@@ -102,8 +135,9 @@ fn both_apis_give_equal_events_but_for_what_is_listed() {
                 if expected.get(name) == actual.get(name) {
                     continue;
                 }
+                let listed = listed_path(name);
                 let found = listed_differences.iter().position(|(path, streams)| {
-                    path == name && streams.iter().any(|one| one == "all" || one == row.name)
+                    *path == listed && streams.iter().any(|one| one == "all" || one == row.name)
                 });
                 if let Some(found) = found {
                     found_rows.insert(found);
