@@ -223,7 +223,8 @@ impl MeasuredSource<'_> {
                 .filter(|path| path.is_file())
                 .for_each(|path| fs::remove_file(path).unwrap());
         }
-        let settings = upstream::write_settings(&self.connection_details, self.folder);
+        let settings =
+            upstream::write_settings(&self.connection_details, &upstream::STREAMS, self.folder);
         let honest = fs::read_to_string(&settings).unwrap();
         fs::write(&settings, honest + beside).unwrap();
         settings

@@ -19,7 +19,8 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) fn measure(size: Size) {
     let (mut upstream, connection_details) = start_upstream(size);
     let directory = tempfile::tempdir().unwrap();
-    let settings = upstream::write_settings(&connection_details, directory.path());
+    let settings =
+        upstream::write_settings(&connection_details, &upstream::STREAMS, directory.path());
     run(&settings); // compiles the component
     let run = || {
         for name in ["events.ndjson", "state/bench.checkpoint.json"] {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Size;
 use crate::measure::{Cost, cheapest_run, measure_time, print_row};
-use crate::upstream::{File, RECORDS_PER_FILE};
+use crate::upstream::{File, RECORDS_PER_FILE, STREAMS};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
@@ -32,6 +32,8 @@ const FORMATS: [(Format, &str); 3] = [
 /// What the same work costs without the sandbox.
 #[derive(Debug)]
 pub(crate) struct NativeCosts {
+    /// The stream whose files were collected.
+    pub(crate) polled_stream: Stream,
     pub(crate) poll: Cost,
     pub(crate) normalize: Vec<NormalizeCost>,
 }
@@ -45,8 +47,7 @@ pub(crate) struct NormalizeCost {
 }
 
 pub(crate) fn measure(size: Size) -> NativeCosts {
-    let streams = [Stream::SiemReceipt, Stream::SiemProcess];
-    let [receipts, processed] = streams.map(|stream| Rc::new(File::fetch(stream)));
+    let [receipts, processed] = STREAMS.map(|stream| Rc::new(File::fetch(stream)));
     let cost_of = |file: &File, files: usize, time| Cost {
         events: files * RECORDS_PER_FILE,
         bytes: files * file.text.len(),
@@ -72,6 +73,7 @@ pub(crate) fn measure(size: Size) -> NativeCosts {
     let poll = cheapest_run(size.runs, || poll_all(&receipts, size.files), |time| *time);
     let poll = cost_of(&receipts, files, poll);
     print_row("a file, native: gzip to batch", poll, "");
+    let polled_stream = receipts.stream;
     let mut normalize = Vec::new();
     for file in [receipts, processed] {
         for (format, name) in FORMATS {
@@ -93,7 +95,11 @@ pub(crate) fn measure(size: Size) -> NativeCosts {
             });
         }
     }
-    NativeCosts { poll, normalize }
+    NativeCosts {
+        polled_stream,
+        poll,
+        normalize,
+    }
 }
 
 fn split_lines(file: &File) {
@@ -118,7 +124,7 @@ fn split_lines(file: &File) {
 fn poll_all(file: &File, files: u32) -> std::time::Duration {
     let settings = json!({
         "client_id": "id", "client_secret": "secret", "format": "ecs",
-        "base_url": "https://api.example.test", "streams": ["siem.receipt"],
+        "base_url": "https://api.example.test", "streams": [file.stream.name()],
     });
     let settings = Settings::parse(&settings.to_string()).unwrap();
     let mut session = Session::open(settings, None, NOW, 1).unwrap();

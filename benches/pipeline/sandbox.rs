@@ -48,14 +48,18 @@ pub(crate) fn measure(size: Size, native: &NativeCosts) {
         .block_on(Simulator::start(upstream::config(size.files)))
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let path =
-        upstream::write_settings(&upstream::connection_details(&simulator), directory.path());
+    let path = upstream::write_settings(
+        &upstream::connection_details(&simulator),
+        &[native.polled_stream],
+        directory.path(),
+    );
     let settings = Settings::read(&path).unwrap();
     let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
     let run = || measure_time(|| events = runtime.block_on(collect(&source)));
     let time = cheapest_run(size.runs, run, |time| *time);
+    assert_eq!(events, native.poll.events, "not the same records");
     let cost = Cost {
         events,
         bytes: events * (native.poll.bytes / native.poll.events),

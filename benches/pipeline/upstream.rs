@@ -57,12 +57,20 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Writes the settings file of a run that collects everything there is.
-pub(crate) fn write_settings(connection_details: &Value, directory: &Path) -> PathBuf {
+/// The streams of the records.
+pub(crate) const STREAMS: [Stream; 2] = [Stream::SiemReceipt, Stream::SiemProcess];
+
+/// Writes the settings file of a run that collects these streams.
+pub(crate) fn write_settings(
+    connection_details: &Value,
+    streams: &[Stream],
+    directory: &Path,
+) -> PathBuf {
+    let streams: Vec<&str> = streams.iter().map(|stream| stream.name()).collect();
     let text = format!(
         "[[source]]\nname = \"bench\"\nallow = [{api}, {storage}]\n\
          [source.settings]\nbase_url = {api}\nclient_id = {id}\nclient_secret = {secret}\n\
-         streams = [\"siem.receipt\", \"siem.process\"]\nformat = \"ecs\"\nstart = \"25h\"\n\
+         streams = {streams:?}\nformat = \"ecs\"\nstart = \"25h\"\n\
          siem_calls_per_15_min = 1000000\n\
          [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n",
         api = connection_details["api"],
