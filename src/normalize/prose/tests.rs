@@ -43,7 +43,9 @@ fn what_was_found_in_one_record_is_not_found_in_the_next() {
         "Added by bob@b.test, Reason: asked, IP: 192.0.2.22",
         "",
         "Logon of cyd@c.test, Method: Local, IP: 192.0.2.3",
+        "Added by dee@d.test, IP: 192.0.2.4, Reason: asked",
     ];
+    assert_eq!(texts[3].len(), texts[4].len());
     for text in texts.iter().chain(&texts) {
         cache.clear();
         for part in PARTS.into_iter().chain(PARTS) {
