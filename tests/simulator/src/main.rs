@@ -16,11 +16,8 @@ async fn main() -> ExitCode {
         Err(problem) => return fail(&format!("{problem}\n\n{USAGE}"), 2),
     };
     let done = match records {
-        RecordExport {
-            to: Some(to),
-            count,
-        } => write_records(&config, &to, count),
-        RecordExport { to: None, .. } => run(config).await,
+        Some(RecordExport { to, count }) => write_records(&config, &to, count),
+        None => run(config).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,7 +27,7 @@ async fn main() -> ExitCode {
 
 /// Where to write records instead of running, and how many.
 struct RecordExport {
-    to: Option<PathBuf>,
+    to: PathBuf,
     count: u32,
 }
 
@@ -84,12 +81,14 @@ fn end_of_input() -> oneshot::Receiver<()> {
     end
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, RecordExport), String> {
+fn parse(
+    mut arguments: impl Iterator<Item = String>,
+) -> Result<(Config, Option<RecordExport>), String> {
     let mut config = Config {
         generate: Generate::InBackground,
         ..Config::default()
     };
-    let mut records = RecordExport { to: None, count: 0 };
+    let (mut records_to, mut record_count) = (None, None);
     while let Some(flag) = arguments.next() {
         let mut value = || {
             arguments
@@ -115,9 +114,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, RecordE
             "--port" => config.api_port = number(&flag, &value()?)?,
             "--quota-calls" => config.batch_quota_calls = number(&flag, &value()?)?,
             "--record-bytes" => config.record_bytes = number(&flag, &value()?)?,
-            "--records" => records.count = number(&flag, &value()?)?,
+            "--records" => record_count = Some(number(&flag, &value()?)?),
             "--records-per-file" => config.records_per_file = number(&flag, &value()?)?,
-            "--records-to" => records.to = Some(value()?.into()),
+            "--records-to" => records_to = Some(PathBuf::from(value()?)),
             "--seed" => config.seed = number(&flag, &value()?)?,
             "--skew-ms" => config.skew_ms = number(&flag, &value()?)?,
             "--storage-port" => config.storage_port = number(&flag, &value()?)?,
@@ -125,7 +124,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, RecordE
             _ => return Err(format!("unknown flag {flag}")),
         }
     }
-    Ok((config, records))
+    match (records_to, record_count) {
+        (Some(to), Some(count)) => Ok((config, Some(RecordExport { to, count }))),
+        (None, None) => Ok((config, None)),
+        (Some(_), None) => Err("--records-to needs --records beside it".to_owned()),
+        (None, Some(_)) => Err("--records needs --records-to beside it".to_owned()),
+    }
 }
 
 fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {

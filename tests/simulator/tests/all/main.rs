@@ -12,3 +12,5 @@ mod faults;
 mod ledger;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod program;
