@@ -13,7 +13,7 @@ pub(crate) fn is_smoke_test() -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) events: usize,
-    /// Bytes of upstream records, inflated.
+    /// Bytes that were handled; for files, inflated.
     pub(crate) bytes: usize,
     pub(crate) time: Duration,
 }

@@ -131,8 +131,8 @@ fn send(settings: &str, batches: usize) {
     eprintln!("{} {bytes} {}", time.as_nanos(), memory_mib_peak());
 }
 
-/// The processor time of all threads of this process: files are written by some of their own. In
-/// hundredths of a second. Linux only.
+/// The processor time of all threads of this process: files are written by some of their own. Its
+/// resolution is a hundredth of a second. Linux only.
 fn process_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();

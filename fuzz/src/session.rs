@@ -26,7 +26,7 @@ const POLLS_MAX: u32 = 12;
 
 /// Polls a source whose responses are `data`.
 pub fn session(data: &[u8]) {
-    // When the data is used up the run is over.
+    // When the data is used up, every further request fails.
     let _ = run(&mut Unstructured::new(data), None);
 }
 

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 const DISCOVERY: &str = "https://discovery.test";
 
-/// One log file: its name, its records and what is served instead of them, if it is malformed.
+/// One log file: its name, its records, and whether malformed text is served instead of them.
 #[derive(Clone)]
 pub(crate) struct LogFile {
     pub(crate) name: String,

@@ -29,7 +29,7 @@ pub(crate) struct OtherStreams {
     pub(crate) logs: BTreeMap<Stream, Vec<Entry>>,
     /// What is on the lists now.
     pub(crate) lists: BTreeMap<Stream, Vec<String>>,
-    /// The phishing campaigns with their people; without any, the people of the list are in one.
+    /// Phishing campaigns and their people. If empty, one campaign has everybody in `lists`.
     pub(crate) campaigns: Vec<(String, Vec<String>)>,
     /// How many records a page has at most.
     pub(crate) page_records: usize,

@@ -34,7 +34,7 @@ enum Operator {
     AtLeast,
     AtMost,
     Is,
-    /// Some value is another one, so there must be a value.
+    /// At least one value differs; false where the field is missing.
     IsNot,
     Less,
     More,
@@ -220,7 +220,7 @@ impl Parser {
         self.take(&Token::Word(word))
     }
 
-    /// An operand of the operator that binds less tightly is one of the other.
+    /// In KQL a query is an `or` of `and`s, in Splunk an `and` of `or`s.
     fn expression(&mut self) -> Result<Expression, String> {
         match self.dialect {
             Dialect::Kql => self.any(Self::kql_all),

@@ -1,5 +1,6 @@
-//! A handwritten source component, without bindings: its first poll succeeds, and later polls have the
-//! fault that `cfg(fault)` names. The test beside it compiles it.
+//! A handwritten source component, without bindings: with most faults the first poll succeeds and later
+//! ones fail as `cfg(fault)` names; with `never works` and `reports settings` every poll does.
+//! `compile.rs` compiles it.
 
 #![no_std]
 #![no_main]

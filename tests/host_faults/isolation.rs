@@ -230,7 +230,7 @@ fn a_source_is_not_polled_before_the_time_that_it_asked_for() {
     assert_eq!(failures.len(), 1, "{log}");
     assert!(failures[0].contains("source=failing-for-60-s"), "{log}");
 
-    // Of the others, one run ends for the one that is caught up.
+    // With `--once`, of these sources only those that are caught up end.
     fs::remove_dir_all(setup.path("state")).unwrap();
     let mut host = HostProcess::start(setup.command("run --once"));
     for line in [
@@ -308,7 +308,7 @@ fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept()
 fn a_run_of_which_no_source_can_start_ends() {
     let setup = Setup::new(small_config(), "");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    // systemd starts it again after the first, which a file that is written later repairs.
+    // After code 1 systemd starts the host again, as the file may be written later; after 78 it does not.
     for (reference, code) in [
         ("{ file = \"no-such-secret\" }", 1),
         ("{ env = \"NO_SUCH_VARIABLE_9\" }", 78),
@@ -366,7 +366,8 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
 
     let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 800 * 1024, "{peak}");
-    // Each of two bursts of 240 KiB, 4 KiB a second after them, and errors with their waits.
+    // Each source may log two bursts of 240 KiB, then 4 KiB per second; the bound leaves room for all of
+    // them and for the errors.
     assert!(
         bytes_of(&log) < 2 * MIB + seconds * 16 * 1024,
         "{}",

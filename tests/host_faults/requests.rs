@@ -20,7 +20,7 @@ pub(crate) struct CommandFixture {
 }
 
 impl CommandFixture {
-    /// A source of that API; `allow` are origins beside it.
+    /// A source of that API; `allow` is the content of the `allow` list.
     pub(crate) fn new(api: &str, allow: &str, settings: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let text = format!(

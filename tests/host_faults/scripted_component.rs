@@ -1,5 +1,5 @@
 //! A handwritten source component, without bindings, whose polls return what its setting `behavior`
-//! names. The test beside it compiles it.
+//! names. `compile.rs` compiles it.
 
 #![no_std]
 #![no_main]

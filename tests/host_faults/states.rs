@@ -60,7 +60,7 @@ fn states_of_metrics(metrics: &str) -> (States, BTreeMap<String, f64>) {
     (states, sources)
 }
 
-/// The cells of the tables of `status` that have a name and a state.
+/// Asserts that the text of `status` shows each name with its state.
 fn assert_shown(text: &str, states: &States) {
     for (name, word) in states {
         let is_shown = match name.split_once('/') {

@@ -80,7 +80,7 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<B
         .unwrap()
 }
 
-/// Returns whether the window of a request for audit events has the time of all of them.
+/// Returns whether the requested window contains `EVENT_TIME`, the time of every event.
 pub(crate) fn window_contains_events(query: &Value) -> bool {
     let bound = |name: &str| query["data"][0][name].as_str().unwrap_or_default();
     (bound("startDateTime")..bound("endDateTime")).contains(&EVENT_TIME.as_str())

@@ -46,7 +46,7 @@ try {
   const one = await collect("one instance", settings, async () => source);
   const fresh = await collect("an instance per call", settings, async () => (await instantiate()).source);
 
-  // A line that is JSON and no text is an event that is not in the ledger.
+  // A line that is JSON but not valid UTF-8 is repaired, and becomes an event that EXPECTED does not count.
   assert.ok(one.repaired > 0, "no line was repaired");
   assert.equal(one.events - one.repaired, EXPECTED, "the number of events");
   assert.ok(one.rejected > 0, "no line was rejected");

@@ -123,8 +123,8 @@ impl Simulator {
         self.state.add_files(event_type, files);
     }
 
-    /// Deletes the file at `index`, modulo their number, among those that were never requested, and
-    /// returns its path; its page still lists it.
+    /// Deletes the file at `index`, modulo their number, among those of which no response with their own
+    /// bytes was built, and returns its path; its page still lists it.
     #[must_use]
     pub fn delete_file(&self, index: usize) -> Option<String> {
         self.state.delete_file(index)

@@ -184,7 +184,8 @@ impl TenantState {
         }
     }
 
-    /// Deletes the file at `index`, modulo their number, among those that were never requested.
+    /// Deletes the file at `index`, modulo their number, among those of which no response with their own
+    /// bytes was built.
     pub(crate) fn delete_file(&self, index: usize) -> Option<String> {
         let is_deletable = |file: &Arc<BatchFile>| !file.is_content_fixed() && !file.is_deleted();
         let files: Vec<_> = self.files().into_iter().filter(is_deletable).collect();
