@@ -64,7 +64,7 @@ impl Query {
             tokens: tokens(text)?,
             at: 0,
         };
-        let expression = parser.expression()?;
+        let expression = parser.parse_expression()?;
         match parser.tokens.get(parser.at) {
             None => Ok(Self {
                 dialect,
@@ -190,7 +190,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
 }
 
 /// Reads an operand of `and` or `or`.
-type Operand = fn(&mut Parser) -> Result<Expression, String>;
+type OperandParser = fn(&mut Parser) -> Result<Expression, String>;
 
 struct Parser {
     dialect: Dialect,
@@ -221,22 +221,22 @@ impl Parser {
     }
 
     /// In KQL a query is an `or` of `and`s, in Splunk an `and` of `or`s.
-    fn expression(&mut self) -> Result<Expression, String> {
+    fn parse_expression(&mut self) -> Result<Expression, String> {
         match self.dialect {
-            Dialect::Kql => self.any(Self::kql_all),
-            Dialect::Spl => self.all(Self::spl_any),
+            Dialect::Kql => self.parse_or(Self::parse_kql_and),
+            Dialect::Spl => self.parse_and(Self::parse_spl_or),
         }
     }
 
-    fn kql_all(&mut self) -> Result<Expression, String> {
-        self.all(Self::not)
+    fn parse_kql_and(&mut self) -> Result<Expression, String> {
+        self.parse_and(Self::parse_not)
     }
 
-    fn spl_any(&mut self) -> Result<Expression, String> {
-        self.any(Self::not)
+    fn parse_spl_or(&mut self) -> Result<Expression, String> {
+        self.parse_or(Self::parse_not)
     }
 
-    fn any(&mut self, operand: Operand) -> Result<Expression, String> {
+    fn parse_or(&mut self, operand: OperandParser) -> Result<Expression, String> {
         let mut any = vec![operand(self)?];
         while self.take_word("or") {
             any.push(operand(self)?);
@@ -244,7 +244,7 @@ impl Parser {
         Ok(Expression::Any(any))
     }
 
-    fn all(&mut self, operand: Operand) -> Result<Expression, String> {
+    fn parse_and(&mut self, operand: OperandParser) -> Result<Expression, String> {
         let mut all = vec![operand(self)?];
         loop {
             let is_joined = self.take_word("and");
@@ -260,15 +260,15 @@ impl Parser {
         }
     }
 
-    fn not(&mut self) -> Result<Expression, String> {
+    fn parse_not(&mut self) -> Result<Expression, String> {
         if self.take_word("not") {
-            return Ok(Expression::Not(Box::new(self.not()?)));
+            return Ok(Expression::Not(Box::new(self.parse_not()?)));
         }
         if self.take(&Token::Symbol("(")) {
-            let inner = self.expression()?;
+            let inner = self.parse_expression()?;
             return self.expect_close_paren(inner);
         }
-        self.comparison()
+        self.parse_comparison()
     }
 
     fn expect_close_paren(&mut self, inner: Expression) -> Result<Expression, String> {
@@ -279,13 +279,13 @@ impl Parser {
         }
     }
 
-    fn comparison(&mut self) -> Result<Expression, String> {
+    fn parse_comparison(&mut self) -> Result<Expression, String> {
         let field = match self.next() {
             Some(Token::Quoted(field) | Token::Word(field)) => field,
             other => return Err(format!("{other:?} where a field is due")),
         };
         if self.dialect == Dialect::Spl && self.take_word("in") {
-            return self.list(&field, Token::Symbol(","));
+            return self.parse_list(&field, Token::Symbol(","));
         }
         let operator = match (self.dialect, self.next()) {
             (Dialect::Kql, Some(Token::Symbol(":"))) => Operator::Is,
@@ -299,13 +299,13 @@ impl Parser {
         };
         let begins_list = self.tokens.get(self.at) == Some(&Token::Symbol("("));
         if self.dialect == Dialect::Kql && operator == Operator::Is && begins_list {
-            return self.list(&field, Token::Word("or".to_owned()));
+            return self.parse_list(&field, Token::Word("or".to_owned()));
         }
-        Ok(Expression::Compare(field, operator, self.value()?))
+        Ok(Expression::Compare(field, operator, self.parse_value()?))
     }
 
     /// Values in parentheses, of which one is wanted.
-    fn list(&mut self, field: &str, between: Token) -> Result<Expression, String> {
+    fn parse_list(&mut self, field: &str, between: Token) -> Result<Expression, String> {
         if !self.take(&Token::Symbol("(")) {
             return Err("a list has no parenthesis".to_owned());
         }
@@ -314,7 +314,7 @@ impl Parser {
             any.push(Expression::Compare(
                 field.to_owned(),
                 Operator::Is,
-                self.value()?,
+                self.parse_value()?,
             ));
             if !self.take(&between) {
                 return self.expect_close_paren(Expression::Any(any));
@@ -322,7 +322,7 @@ impl Parser {
         }
     }
 
-    fn value(&mut self) -> Result<Pattern, String> {
+    fn parse_value(&mut self) -> Result<Pattern, String> {
         let (text, has_wildcards) = match self.next() {
             Some(Token::Quoted(text)) => (text, self.dialect == Dialect::Spl),
             Some(Token::Word(text)) => (text, true),
