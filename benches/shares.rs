@@ -180,10 +180,10 @@ struct MeasuredSource<'a> {
 }
 
 impl MeasuredSource<'_> {
-    /// Collects everything, with these sources beside it. Returns its events a second from the
+    /// Collects everything, with the `other_sources` beside it. Returns its events a second from the
     /// first to the last, and panics where they do not all come.
-    fn measure_throughput(&self, beside: &str) -> f64 {
-        let settings = self.write_settings(beside);
+    fn measure_throughput(&self, other_sources: &str) -> f64 {
+        let settings = self.write_settings(other_sources);
         let log = File::create(self.folder.join("host.log")).unwrap();
         let mut host = Command::new(env!("CARGO_BIN_EXE_source-host"))
             .arg("run")
@@ -210,7 +210,7 @@ impl MeasuredSource<'_> {
     }
 
     /// Deletes everything except the machine code of the component, and writes the settings.
-    fn write_settings(&self, beside: &str) -> PathBuf {
+    fn write_settings(&self, other_sources: &str) -> PathBuf {
         for entry in fs::read_dir(self.folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "ndjson") {
@@ -226,7 +226,7 @@ impl MeasuredSource<'_> {
         let settings =
             upstream::write_settings(&self.connection_details, &upstream::STREAMS, self.folder);
         let honest = fs::read_to_string(&settings).unwrap();
-        fs::write(&settings, honest + beside).unwrap();
+        fs::write(&settings, honest + other_sources).unwrap();
         settings
     }
 

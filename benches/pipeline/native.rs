@@ -47,7 +47,7 @@ pub(crate) struct NormalizeCost {
 }
 
 pub(crate) fn measure(size: Size) -> NativeCosts {
-    let [receipts, processed] = STREAMS.map(|stream| Rc::new(File::fetch(stream)));
+    let [receipt_file, process_file] = STREAMS.map(|stream| Rc::new(File::fetch(stream)));
     let cost_of = |file: &File, files: usize, time| Cost {
         events: files * RECORDS_PER_FILE,
         bytes: files * file.text.len(),
@@ -58,24 +58,28 @@ pub(crate) fn measure(size: Size) -> NativeCosts {
 
     let split_time = cheapest_run(
         size.runs,
-        || time_of_all(&|| split_lines(&receipts)),
+        || time_of_all(&|| split_lines(&receipt_file)),
         |time| *time,
     );
-    let ratio = receipts.text.len() / receipts.gzip.len();
+    let ratio = receipt_file.text.len() / receipt_file.gzip.len();
     print_row(
         "a file, native: inflate and split",
-        cost_of(&receipts, files, split_time),
+        cost_of(&receipt_file, files, split_time),
         &format!(
             "{} bytes a record, gzip {ratio}:1",
-            receipts.text.len() / RECORDS_PER_FILE
+            receipt_file.text.len() / RECORDS_PER_FILE
         ),
     );
-    let poll = cheapest_run(size.runs, || poll_all(&receipts, size.files), |time| *time);
-    let poll = cost_of(&receipts, files, poll);
+    let poll = cheapest_run(
+        size.runs,
+        || poll_all(&receipt_file, size.files),
+        |time| *time,
+    );
+    let poll = cost_of(&receipt_file, files, poll);
     print_row("a file, native: gzip to batch", poll, "");
-    let polled_stream = receipts.stream;
+    let polled_stream = receipt_file.stream;
     let mut normalize = Vec::new();
-    for file in [receipts, processed] {
+    for file in [receipt_file, process_file] {
         for (format, name) in FORMATS {
             let mut processor = RecordProcessor::new(format, Options::default());
             let mut all = || normalize_all(&mut processor, file.stream, black_box(&file.text), NOW);

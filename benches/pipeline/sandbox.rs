@@ -23,12 +23,13 @@ pub(crate) fn measure(size: Size, native: &NativeCosts) {
         .block_on(components.get_or_load(&component_location(None)))
         .unwrap();
     let mut instance = runtime.block_on(component.offline_instance()).unwrap();
-    let none = Secret::new("{}".to_owned());
+    let empty_settings = Secret::new("{}".to_owned());
     for NormalizeCost { file, format, cost } in &native.normalize {
         let mut run = || {
             measure_time(|| {
                 for _ in 0..size.files {
-                    let call = instance.normalize(file.stream.name(), format, &none, &file.text);
+                    let call =
+                        instance.normalize(file.stream.name(), format, &empty_settings, &file.text);
                     let normalized = runtime.block_on(call).unwrap().unwrap();
                     assert_eq!(black_box(normalized).index.len(), RECORDS_PER_FILE);
                 }
