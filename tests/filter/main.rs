@@ -70,7 +70,7 @@ fn lines(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The record that Fluent Bit makes of a line without a parser.
-fn unparsed(line: &[u8]) -> Option<Vec<u8>> {
+fn record_of_raw_line(line: &[u8]) -> Option<Vec<u8>> {
     let line = str::from_utf8(line).ok()?;
     Some(serde_json::json!({ "log": line }).to_string().into_bytes())
 }
@@ -84,7 +84,7 @@ fn every_fixture_becomes_the_event_beside_it() {
             let tag = format!("mimecast.{}", row.name);
             for (path, line, event) in fixtures(row.name, format) {
                 let is_object = line.trim_ascii().starts_with(b"{");
-                let records = [is_object.then(|| line.clone()), unparsed(&line)];
+                let records = [is_object.then(|| line.clone()), record_of_raw_line(&line)];
                 for record in records.into_iter().flatten() {
                     let response = fluent_bit.filter(tag.as_bytes(), NOW, &record);
                     assert_eq!(response, event, "{}", path.display());
@@ -106,7 +106,7 @@ fn the_ids_are_those_of_source_host_normalize() {
             let mut actual = Vec::new();
             for (_, line, _) in fixtures(row.name, format) {
                 let tag = format!("mimecast.{}", row.name);
-                let record = unparsed(&line).unwrap_or_else(|| line.clone());
+                let record = record_of_raw_line(&line).unwrap_or_else(|| line.clone());
                 actual.push(id(&fluent_bit.filter(tag.as_bytes(), NOW, &record)));
                 input.extend(line);
                 input.push(b'\n');

@@ -22,7 +22,7 @@ const TOKEN = "a-token-of-a-test";
 const PAUSED_SOURCES = 9_999;
 const EVENTS = 40;
 /** The component is compiled at the first start, and the machine may be busy. */
-const SECONDS = 120;
+const TIMEOUT_SECONDS = 120;
 
 const processes = [];
 let browser;
@@ -85,7 +85,7 @@ async function enterToken(page) {
 
 /** Waits for the result of a connection test, and returns its text. */
 async function resultOfTest(page, words) {
-  await page.getByRole("heading", { name: words }).waitFor({ timeout: SECONDS * 1000 });
+  await page.getByRole("heading", { name: words }).waitFor({ timeout: TIMEOUT_SECONDS * 1000 });
   const text = await page.locator("#check").innerText();
   assert.match(text, STAMP);
   return text;
@@ -116,9 +116,9 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
   const [, origin] = await start(HOST, ["run", "host.toml"], "stderr", /admin server at (http:\S+)/);
 
   await browser.visit(origin, async (page) => {
-    page.setDefaultTimeout(SECONDS * 1000); // the sources start meanwhile
+    page.setDefaultTimeout(TIMEOUT_SECONDS * 1000); // the sources start meanwhile
     await page.goto(`${origin}/`);
-    await page.getByText("1–100 of 9,999 sources").waitFor({ timeout: SECONDS * 1000 });
+    await page.getByText("1–100 of 9,999 sources").waitFor({ timeout: TIMEOUT_SECONDS * 1000 });
 
     // A wrong secret, with the time of the test.
     await page.getByRole("link", { name: "Add connector" }).first().click();
@@ -128,7 +128,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     const refused = await resultOfTest(page, "Connection failed");
     assert.match(refused, /Unauthorized/);
     assert.match(refused, /client_secret/);
-    await until(async () => (await state(page)) === "Unauthorized", "the state of refused credentials", SECONDS);
+    await until(async () => (await state(page)) === "Unauthorized", "the state of refused credentials", TIMEOUT_SECONDS);
     await picture(page, "host-wrong-secret");
 
     // The right one: the test succeeds, and the source becomes active.
@@ -139,8 +139,8 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     const successful = await resultOfTest(page, "Connection successful");
     assert.match(successful, /1 of 1 stream readable/);
     await picture(page, "host-connection-successful");
-    await until(async () => (await state(page)) === "Active", "the state Active", SECONDS);
-    await until(async () => (await page.locator("section[aria-labelledby=streams-heading] tr", { hasText: "audit" }).first().innerText()).includes(`\t${EVENTS}\t`), "the events of the stream", SECONDS);
+    await until(async () => (await state(page)) === "Active", "the state Active", TIMEOUT_SECONDS);
+    await until(async () => (await page.locator("section[aria-labelledby=streams-heading] tr", { hasText: "audit" }).first().innerText()).includes(`\t${EVENTS}\t`), "the events of the stream", TIMEOUT_SECONDS);
     await assertAccessible(page);
     await picture(page, "host-active");
     const delivered = await readFile(join(folder, "events.ndjson"), "utf8");
@@ -155,7 +155,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     assert.equal(await state(page), "Paused");
     await button(page, "Resume").click();
     await page.getByText("Resumed.").waitFor();
-    await until(async () => (await state(page)) === "Active", "Active again", SECONDS);
+    await until(async () => (await state(page)) === "Active", "Active again", TIMEOUT_SECONDS);
 
     // A permission is missing, and its path is named.
     await page.goto(`${origin}/#/add`);
