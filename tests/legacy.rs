@@ -20,7 +20,7 @@ use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_record_id};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use setup::{DEADLINE, Process};
+use setup::{Process, WAIT_TIMEOUT};
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -54,7 +54,7 @@ impl LegacySetup {
              [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
         );
         std::fs::write(setup.path("host.toml"), text).unwrap();
-        setup::link_machine_code(&setup.path("state/cache"));
+        setup::hard_link_machine_code(&setup.path("state/cache"));
         setup
     }
 
@@ -92,7 +92,7 @@ impl LegacySetup {
     fn wait_for_lines(&self, count: usize) {
         let begun = Instant::now();
         while self.line_count() < count {
-            assert!(begun.elapsed() < DEADLINE, "not {count} events");
+            assert!(begun.elapsed() < WAIT_TIMEOUT, "not {count} events");
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
@@ -102,7 +102,7 @@ impl LegacySetup {
     fn wait_for_stored_log_token(&self) {
         let begun = Instant::now();
         while self.delivered().len() < 400 {
-            assert!(begun.elapsed() < DEADLINE, "too few events");
+            assert!(begun.elapsed() < WAIT_TIMEOUT, "too few events");
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::requests::CommandFixture;
 use crate::server::{Server, response};
-use crate::setup::{DEADLINE, HostProcess};
+use crate::setup::{HostProcess, WAIT_TIMEOUT};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
@@ -46,7 +46,7 @@ pub(crate) fn get_text(address: &str, path: &str) -> String {
 
 /// The source, as soon as it is in that state.
 fn wait_for_state(address: &str, state: &str) -> Value {
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         let source = get(address, "/api/v1/sources/acme");
         if source["state"] == state {
@@ -73,7 +73,7 @@ fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
     }
     assert_eq!(source["streams"]["audit"]["state"], "active");
     // Known as soon as the source waits.
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while get(&address, "/api/v1/sources/acme")["next_poll_at"].is_null() {
         assert!(Instant::now() < deadline, "no next poll: {source:#}");
         std::thread::yield_now();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use crate::server::{Server, response};
-use crate::setup::link_machine_code;
+use crate::setup::hard_link_machine_code;
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
 
@@ -30,7 +30,7 @@ impl CommandFixture {
              [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
         );
         fs::write(folder.path().join("host.toml"), text).unwrap();
-        link_machine_code(&folder.path().join("state/cache"));
+        hard_link_machine_code(&folder.path().join("state/cache"));
         Self { folder }
     }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::compile::compile_broken;
 use crate::server::{Server, header, response};
-use crate::setup::{HostProcess, link_machine_code};
+use crate::setup::{HostProcess, hard_link_machine_code};
 
 const CLIENT_SECRET: &str = "mark+client/secret=Qz7Kx2Vb9Lm4";
 const ACCESS_TOKEN: &str = "mark.access-token.Jw3Ry8Tn5Hd1Gf";
@@ -123,7 +123,7 @@ impl SecretFixture {
             text = text.replace(&format!("<{canary}>"), &secret);
         }
         fs::write(fixture.folder.path().join("host.toml"), text).unwrap();
-        link_machine_code(&fixture.folder.path().join("state/cache"));
+        hard_link_machine_code(&fixture.folder.path().join("state/cache"));
         fixture
     }
 

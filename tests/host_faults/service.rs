@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
 
 use crate::setup::{
-    DEADLINE, HostProcess, Process, Setup, assert_success, small_config, wait_until,
+    HostProcess, Process, Setup, WAIT_TIMEOUT, assert_success, small_config, wait_until,
 };
 
 const AUDIT: &str = "format = \"raw\"\nstreams = [\"audit\"]";
@@ -26,7 +26,7 @@ fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
     let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    manager.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let mut command = setup.command("run");
     command
         .env("NOTIFY_SOCKET", &socket)
@@ -56,7 +56,7 @@ fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
     let setup = Setup::new(small_config(), AUDIT);
     let socket = setup.path("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    manager.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     let mut command = setup.command("run");
     command.env("NOTIFY_SOCKET", &socket);
     let mut host = HostProcess::start(command);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::admin::{get, get_text};
-use crate::setup::{DEADLINE, HostProcess, Setup, small_config, wait_until};
+use crate::setup::{HostProcess, Setup, WAIT_TIMEOUT, small_config, wait_until};
 
 /// `source/stream`, `source` or `output NAME` to the word of its state.
 type States = BTreeMap<String, String>;
@@ -155,7 +155,7 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
         if !expected.iter().any(|state| missing(&state)) {
             break reported;
         }
-        assert!(begun.elapsed() < DEADLINE, "{reported:#?}");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "{reported:#?}");
         std::thread::yield_now();
     };
 

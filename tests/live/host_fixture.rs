@@ -13,7 +13,7 @@ use mimecast_simulator::{Config, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::setup::{DEADLINE, HostProcess, link_machine_code};
+use crate::setup::{HostProcess, WAIT_TIMEOUT, hard_link_machine_code};
 
 pub(crate) const TOKEN: &str = "a-token-for-these-tests";
 
@@ -56,7 +56,7 @@ impl HostFixture {
             simulators: BTreeMap::new(),
         };
         fixture.write_main("");
-        link_machine_code(&fixture.path("state/cache"));
+        hard_link_machine_code(&fixture.path("state/cache"));
         for tenant in tenants {
             fixture.add(tenant);
         }
@@ -207,7 +207,7 @@ impl Host<'_> {
     /// Waits until the report of a source in `status --json` meets a condition. The command reads a
     /// file that the host writes every few seconds.
     pub(crate) fn wait_for_status(&self, name: &str, condition: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
                 .args(["status", "host.toml", "--json"])
@@ -237,7 +237,7 @@ impl Host<'_> {
         what: &str,
         condition: impl Fn(&Value) -> bool,
     ) -> Value {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let source = self.source(name);
             if condition(&source) {

@@ -32,7 +32,7 @@ pub(crate) fn cache_dir() -> PathBuf {
 
 /// Links the machine code into the cache of a state directory. That of another build is never
 /// used: its name is a hash.
-pub(crate) fn link_machine_code(cache: &Path) {
+pub(crate) fn hard_link_machine_code(cache: &Path) {
     static COMPILED: OnceLock<()> = OnceLock::new();
     COMPILED.get_or_init(compile);
     // The host takes machine code only from where nobody else can write.

@@ -22,7 +22,7 @@ use mimecast_simulator::{Config, EventType, Ledger, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use machine_code::link_machine_code;
+pub(crate) use machine_code::hard_link_machine_code;
 
 /// A process that does not outlive its test, which may fail at any place.
 pub(crate) struct Process(pub(crate) Child);
@@ -81,7 +81,7 @@ impl HostProcess {
 
     /// Waits for the next line of the log with these words, and returns it.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
@@ -128,7 +128,7 @@ impl HostProcess {
 }
 
 /// What a test waits for takes a few seconds on an idle machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -151,7 +151,7 @@ impl Setup {
             folder: TempDir::new().unwrap(),
         };
         setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
-        link_machine_code(&setup.path("state/cache"));
+        hard_link_machine_code(&setup.path("state/cache"));
         setup
     }
 
@@ -353,13 +353,13 @@ pub(crate) fn count_lines(path: &Path) -> usize {
 ///
 /// # Panics
 ///
-/// When it does not hold by [`DEADLINE`].
+/// When it does not hold by [`WAIT_TIMEOUT`].
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(
-            begun.elapsed() < DEADLINE,
-            "not yet after {DEADLINE:?}: {what}"
+            begun.elapsed() < WAIT_TIMEOUT,
+            "not yet after {WAIT_TIMEOUT:?}: {what}"
         );
         std::thread::park_timeout(Duration::from_millis(10));
     }

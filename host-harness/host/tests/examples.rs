@@ -57,7 +57,7 @@ fn report_skipped_test(why: &str) {
 #[test]
 fn every_settings_file_is_valid() {
     let directory = tempfile::tempdir().unwrap();
-    machine_code::link_machine_code(&directory.path().join("cache"));
+    machine_code::hard_link_machine_code(&directory.path().join("cache"));
     let examples = files("toml");
     assert!(examples.len() >= 13, "{examples:?}");
     for path in examples {

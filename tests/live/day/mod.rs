@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::environment::DayEnvironment;
 use crate::host_fixture::{Host, HostFixture, TOKEN};
-use crate::setup::{DEADLINE, link_machine_code, wait_until};
+use crate::setup::{WAIT_TIMEOUT, hard_link_machine_code, wait_until};
 
 const TENANTS: usize = 200;
 const CONTROL_TENANTS: usize = 20;
@@ -54,7 +54,7 @@ impl Day {
              endpoint = \"http://127.0.0.1:{port}/second\"\n"
         );
         fs::write(fixture.path("host.toml"), text).unwrap();
-        link_machine_code(&fixture.path("state/cache"));
+        hard_link_machine_code(&fixture.path("state/cache"));
         let control = HostFixture::new(&[]);
         let text = format!(
             "state_dir = \"state\"\nsources_dir = \"sources\"\n\
@@ -200,7 +200,7 @@ fn wait_for(what: &str, expected: &States, read_states: impl Fn() -> States) {
             .map(|name| (name, found.get(name), expected.get(name)))
             .collect();
         assert!(
-            begun.elapsed() < DEADLINE,
+            begun.elapsed() < WAIT_TIMEOUT,
             "{what}: found, expected: {differ:#?}"
         );
         std::thread::park_timeout(Duration::from_millis(250));

@@ -16,7 +16,7 @@ use crate::faults::EndpointFault;
 use crate::plan::{Action, Plan};
 use crate::receivers::Receiver;
 use crate::reconciliation::Reconciliation;
-use crate::setup::{Setup, link_machine_code};
+use crate::setup::{Setup, hard_link_machine_code};
 
 /// How long no event may come before the run counts as stalled.
 const STALL_MAX: Duration = Duration::from_secs(120);
@@ -47,7 +47,7 @@ impl Run {
             folder: TempDir::new().unwrap(),
         };
         let cache = setup.path("state/cache");
-        tokio::task::spawn_blocking(move || link_machine_code(&cache))
+        tokio::task::spawn_blocking(move || hard_link_machine_code(&cache))
             .await
             .unwrap();
         let mut receivers = Vec::new();

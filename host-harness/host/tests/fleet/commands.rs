@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::host::{Host, tenant_file};
 use crate::nats_server::Server;
-use crate::setup::link_machine_code;
+use crate::setup::hard_link_machine_code;
 use crate::upstream::Upstream;
 use crate::{DEADLINE, POLL_INTERVAL, report_skipped_test};
 
@@ -40,7 +40,7 @@ impl FleetFixture {
 
     /// Adds all tenants, starts the host, and waits until each was polled.
     async fn start_with_tenants(&mut self) {
-        link_machine_code(&self.host.path("state/cache"));
+        hard_link_machine_code(&self.host.path("state/cache"));
         for tenant in TENANTS {
             let file = format!("{tenant}.toml");
             self.write(&file, tenant, "");
@@ -164,7 +164,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     let overdue = status["oldest_due"]["seconds"].as_u64().unwrap();
     assert!((3_600..7_200).contains(&overdue), "{overdue}");
 
-    link_machine_code(&fixture.host.path("state/cache"));
+    hard_link_machine_code(&fixture.host.path("state/cache"));
     fixture.host.start();
     let is_active = |count: u64| move |status: &Value| status["states"]["active"] == count;
     let is_polled = |tenant: &&str| {
@@ -381,7 +381,7 @@ fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     for tenant in ["tenant-1", "tenant-2"] {
         fixture.write(&format!("sources/{tenant}.toml"), tenant, "");
     }
-    link_machine_code(&fixture.host.path("single/cache"));
+    hard_link_machine_code(&fixture.host.path("single/cache"));
     let output = fixture.host.output(&["run", "--once", "single.toml"]);
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(fixture.host.path("single.ndjson")).unwrap();

@@ -35,7 +35,7 @@ use host::{Host, tenant_file};
 use nats_server::Server;
 use proxy::Proxy;
 use serde_json::Value;
-use setup::link_machine_code;
+use setup::hard_link_machine_code;
 use tempfile::TempDir;
 use tokio::time::sleep;
 use upstream::{RECORDS_PER_PAGE, Upstream};
@@ -123,7 +123,7 @@ impl Fleet {
             .map(|host| host.path("events.ndjson"))
             .collect();
         for host in &hosts {
-            link_machine_code(&host.path("state/cache"));
+            hard_link_machine_code(&host.path("state/cache"));
         }
         let imported = hosts[0].fleet(&["import", sources.to_str().unwrap()]);
         assert!(imported.contains(&format!("{tenants} added")), "{imported}");

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::forward_receiver::{ForwardReceiver, ForwardReceiverConfig};
 use crate::http_receiver::HttpReceiver;
-use crate::machine_code::link_machine_code;
+use crate::machine_code::hard_link_machine_code;
 use crate::receiver::{ReceiverState, Treatment};
 use crate::test_delivery::DEADLINE;
 
@@ -54,7 +54,7 @@ fn write_settings(directory: &Path, simulator: &Simulator, outputs: &str) -> Pat
     );
     let file = directory.join("host.toml");
     std::fs::write(&file, text).unwrap();
-    link_machine_code(&directory.join("state/cache"));
+    hard_link_machine_code(&directory.join("state/cache"));
     file
 }
 
