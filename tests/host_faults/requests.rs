@@ -54,13 +54,9 @@ const UNREACHABLE_URL: &str = "http://127.0.0.1:1";
 #[test]
 fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
     let api = UNREACHABLE_URL;
-    let refused = CommandFixture::new(
-        &api,
-        &format!("\"{api}\""),
-        "streams = [\"audit\", \"dlp\"]",
-    );
+    let refused = CommandFixture::new(api, &format!("\"{api}\""), "streams = [\"audit\", \"dlp\"]");
     // `allow_only` replaces the component's own list, which contains the API.
-    let denied = CommandFixture::new(&api, "\"https://other.invalid\"", "");
+    let denied = CommandFixture::new(api, "\"https://other.invalid\"", "");
     let settings = denied.folder.path().join("host.toml");
     let text = fs::read_to_string(&settings).unwrap();
     let text = text.replace(&format!("base_url = \"{api}\"\n"), "");
