@@ -44,8 +44,8 @@ struct Inner {
     retries: u64,
     events: u64,
     batches: u64,
-    /// The sources with a delivery to retry, each with the reason.
-    retrying: BTreeMap<String, String>,
+    /// The deliveries to retry, by their numbers.
+    retrying: BTreeMap<u64, Retry>,
     /// The last of these reasons.
     reason: String,
     /// The sources that fetch nothing because the output has no room for more undelivered bytes, and
@@ -54,13 +54,22 @@ struct Inner {
     /// The sources of the current deliveries, which the output accepts one after the other, and how
     /// many each has.
     delivering: BTreeMap<String, usize>,
-    /// Since when there are some, or when it last accepted or refused one of them.
+    /// The number of the next delivery.
+    next_delivery: u64,
+    /// Since when there are current deliveries; later, when it last accepted or refused one.
     unresponsive_since: Option<SystemTime>,
     /// Whether it has accepted nothing since it refused a try.
     has_refused: bool,
     blocked_since: Option<Instant>,
     /// Total time of earlier blockages.
     blocked_for: Duration,
+}
+
+/// Which source a delivery to retry is of, and why it is retried.
+#[derive(Debug)]
+struct Retry {
+    source: String,
+    reason: String,
 }
 
 /// The wait of a source for room in an output, which ends when this is dropped.
@@ -73,6 +82,8 @@ pub(super) struct CapacityWait<'a> {
 pub(super) struct ActiveDelivery<'a> {
     statistics: &'a Statistics,
     source: &'a str,
+    /// Distinguishes it from the other deliveries of the source.
+    number: u64,
 }
 
 impl Statistics {
@@ -81,10 +92,13 @@ impl Statistics {
         let mut inner = self.lock();
         increment(&mut inner.delivering, source);
         inner.unresponsive_since.get_or_insert_with(SystemTime::now);
+        let number = inner.next_delivery;
+        inner.next_delivery = number.wrapping_add(1);
         drop(inner);
         ActiveDelivery {
             statistics: self,
             source,
+            number,
         }
     }
 
@@ -125,7 +139,9 @@ impl Statistics {
         let waits_for_capacity = is_blocked && inner.waiting_for_capacity.contains_key(source);
         let is_queued = inner.blocks_queued_deliveries() && inner.delivering.contains_key(source);
         let last_reason = (waits_for_capacity || is_queued).then_some(&inner.reason);
-        inner.retrying.get(source).or(last_reason).cloned()
+        let retry = inner.retrying.values().find(|retry| retry.source == source);
+        let reason = retry.map(|retry| &retry.reason);
+        reason.or(last_reason).cloned()
     }
 
     /// Returns since when the output has answered nothing, if a delivery of the source waits for it.
@@ -154,7 +170,8 @@ impl Inner {
     }
 
     fn waiting_sources(&self) -> usize {
-        let waiting = self.retrying.keys().chain(self.waiting_for_capacity.keys());
+        let retrying = self.retrying.values().map(|retry| &retry.source);
+        let waiting = retrying.chain(self.waiting_for_capacity.keys());
         let mut sources: BTreeSet<&String> = waiting.collect();
         if self.blocks_queued_deliveries() {
             sources.extend(self.delivering.keys());
@@ -176,8 +193,11 @@ impl<'a> ActiveDelivery<'a> {
         inner.has_refused = true;
         inner.unresponsive_since = Some(SystemTime::now());
         reason.clone_into(&mut inner.reason);
-        let source = self.source.to_owned();
-        inner.retrying.insert(source, reason.to_owned());
+        let retry = Retry {
+            source: self.source.to_owned(),
+            reason: reason.to_owned(),
+        };
+        inner.retrying.insert(self.number, retry);
         inner.blocked_since.get_or_insert_with(Instant::now);
     }
 
@@ -208,7 +228,7 @@ impl Drop for ActiveDelivery<'_> {
         if inner.delivering.is_empty() {
             inner.unresponsive_since = None;
         }
-        inner.retrying.remove(self.source);
+        inner.retrying.remove(&self.number);
         if inner.retrying.is_empty()
             && let Some(since) = inner.blocked_since.take()
         {
@@ -264,6 +284,27 @@ mod tests {
         drop(beta);
         let inner = statistics.lock();
         assert!(inner.delivering.is_empty());
+    }
+
+    #[test]
+    fn a_source_is_blocked_until_the_last_of_its_deliveries_to_retry_has_ended() {
+        let statistics = Statistics::default();
+        let first = statistics.begin("acme");
+        let second = statistics.begin("acme");
+        let third = statistics.begin("acme");
+        first.record_retry("refused");
+        third.record_retry("refused");
+        for ended in [second, third] {
+            drop(ended);
+            let reason = statistics.blocking_reason("acme");
+            assert_eq!(reason.as_deref(), Some("refused"));
+            let report = statistics.report("siem", "http");
+            assert_eq!(report.blocked.as_deref(), Some("refused"));
+            assert_eq!(report.waiting_sources, 1);
+        }
+        drop(first);
+        assert_eq!(statistics.blocking_reason("acme"), None);
+        assert_eq!(statistics.report("siem", "http").blocked, None);
     }
 
     #[test]
