@@ -19,6 +19,20 @@ pub fn check(list: &AllowList, address: IpAddr, port: u16) -> Result<(), &'stati
     }
 }
 
+/// Returns whether a host, as in an [`Origin`](crate::allow_list::Origin), stands for an IPv4 address
+/// that is not written as four decimal numbers. Many resolvers take `127.1`, `0177.0.0.1`, `0x7f000001`
+/// and `2130706433` for `127.0.0.1`.
+#[must_use]
+pub fn is_unusual_address(host: &str) -> bool {
+    let last_label = host.rsplit('.').next().unwrap_or(host);
+    let digits = last_label.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = last_label.strip_prefix("0x");
+    let is_hexadecimal =
+        hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    // No top-level domain is a number, so such a host is no name; see the URL Standard.
+    (digits || is_hexadecimal) && host.parse::<IpAddr>().is_err()
+}
+
 /// Returns what an address is reserved for, or `None` for a public one.
 #[must_use]
 pub fn special_use(address: IpAddr) -> Option<&'static str> {

@@ -96,6 +96,13 @@ impl AllowList {
         })
     }
 
+    /// Returns whether an entry of the settings file names this exact origin.
+    #[must_use]
+    pub fn names_origin(&self, origin: &Origin) -> bool {
+        let mut entries = self.configured.iter();
+        entries.any(|entry| !entry.is_wildcard && entry.origin == *origin)
+    }
+
     /// Returns the line for `[[source]]` that also allows this origin. It replaces the
     /// existing line.
     #[must_use]

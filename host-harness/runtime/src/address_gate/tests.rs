@@ -109,6 +109,37 @@ fn an_ipv4_address_does_not_hide_in_an_ipv6_one() {
 }
 
 #[test]
+fn a_host_that_ends_in_a_number_and_is_no_address_is_an_unusual_one() {
+    for host in [
+        "2852039166",
+        "127.1",
+        "0177.0.0.1",
+        "0x7f000001",
+        "0x7f.0x1",
+        "127.0.0.0x",
+        "256.0.0.1",
+        "1.2.3.4.5",
+        "api.example.08",
+    ] {
+        assert!(is_unusual_address(host), "{host}");
+    }
+    for host in [
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "api.example.com",
+        "0x7f000001.example.com",
+        "1.2.3.4.example",
+        "0xg",
+        "x7f",
+        "a1",
+        "1a",
+    ] {
+        assert!(!is_unusual_address(host), "{host}");
+    }
+}
+
+#[test]
 fn a_public_address_behind_nat64_passes() {
     assert_eq!(special_use(address("64:ff9b::808:808")), None);
 }

@@ -230,8 +230,8 @@ impl Shared {
         Err(HttpError::HttpRequestDenied)
     }
 
-    /// Refuses an origin that names an address that is not public, or this machine, unless the settings
-    /// name it. The gate does not check connections through a proxy, so this is checked here; see
+    /// Refuses an origin that names an address that is not public, or this machine, or an address in an
+    /// unusual form, unless the settings name it. The gate does not check connections through a proxy, so this is checked here; see
     /// [`connect`].
     fn check_literal_address(&self, origin: &Origin) -> Result<(), HttpError> {
         let gate = |address| address_gate::check(&self.allow, address, origin.port());
@@ -239,6 +239,12 @@ impl Shared {
             Ok(address) => gate(address),
             Err(_) if origin.host() == "localhost" => {
                 gate(Ipv4Addr::LOCALHOST.into()).or_else(|_| gate(Ipv6Addr::LOCALHOST.into()))
+            }
+            Err(_)
+                if address_gate::is_unusual_address(origin.host())
+                    && !self.allow.names_origin(origin) =>
+            {
+                Err("not written as four decimal numbers")
             }
             Err(_) => Ok(()),
         };

@@ -138,10 +138,16 @@ async fn an_address_that_only_the_component_describes_is_not_requested_through_a
     let port = upstream.rsplit_once(':').unwrap().1;
     let proxy = ConnectProxy::start(Behaviour::Serve).await;
     let here = format!("http://localhost:{port}");
+    let short = format!("http://127.1:{port}");
     let uris = [
         "http://169.254.169.254",
         "http://[::1]:8080",
         "https://[::ffff:10.0.0.1]",
+        "http://2852039166",
+        &*short,
+        "http://0x7f000001",
+        "https://0177.0.0.1",
+        "http://0X7F.1.",
         &*here,
     ];
     let outgoing_to = |written: &[&str]| {
@@ -166,6 +172,9 @@ async fn an_address_that_only_the_component_describes_is_not_requested_through_a
     let response = send(&outgoing_to(&[&here]), &here).await.unwrap();
     assert_eq!(body(response).await.unwrap(), "hello");
     assert_eq!(proxy.heads().len(), 1);
+    let response = send(&outgoing_to(&[&short]), &short).await.unwrap();
+    assert_eq!(body(response).await.unwrap(), "hello");
+    assert_eq!(proxy.heads().len(), 2);
 }
 
 #[tokio::test]
