@@ -15,6 +15,7 @@ use source_common::peer_certificate::actionable_cause;
 use tracing::{debug, info, warn};
 
 use super::clock;
+use crate::report::FleetHostReport;
 use crate::settings::FleetSettings;
 
 /// The durable consumer that all hosts share.
@@ -175,22 +176,23 @@ impl FleetClient {
         })
     }
 
-    /// Takes no tenant for the duration of a lease if other hosts run: this one may have been
+    /// Takes no tenant for the duration of a lease if other hosts run, or if that is unknown: this one may have been
     /// started after a crash of the server, of which it cannot know. When this host reopens the
     /// connection, its own earlier report counts too, because its earlier leases may not have ended.
     pub(crate) async fn hold_off_if_others_run(&self) {
-        let is_alone = self
-            .reported_hosts()
-            .await
-            .is_ok_and(|hosts| hosts.is_empty());
-        if !is_alone {
-            info!(
-                "fleet: other hosts are running; this one starts to take tenants in {} s",
-                self.lease_duration.as_secs()
-            );
-            let noted = self.connection_history.lock();
-            noted.unwrap_or_else(PoisonError::into_inner).hold_off_since = Some(clock::now());
+        let reported = self.reported_hosts().await;
+        let Some(reason) = hold_off_reason(&reported) else {
+            return;
+        };
+        let wait_s = self.lease_duration.as_secs();
+        let message = format!("{reason}; this one starts to take tenants in {wait_s} s");
+        if reported.is_ok() {
+            info!("{message}");
+        } else {
+            warn!("{message}");
         }
+        let noted = self.connection_history.lock();
+        noted.unwrap_or_else(PoisonError::into_inner).hold_off_since = Some(clock::now());
     }
 
     /// Notes a reconnection that has not been noticed before. Returns the history.
@@ -210,6 +212,17 @@ impl FleetClient {
     /// Returns the subject of a tenant.
     pub(crate) fn subject_of(&self, tenant: &str) -> String {
         format!("{}.{tenant}", self.subject_prefix)
+    }
+}
+
+/// Returns why this host waits before it takes tenants; `None` if no other host has reported.
+fn hold_off_reason(reported: &Result<Vec<FleetHostReport>, Failure>) -> Option<String> {
+    match reported {
+        Ok(hosts) if hosts.is_empty() => None,
+        Ok(_) => Some("fleet: other hosts are running".to_owned()),
+        Err(failure) => Some(format!(
+            "{failure}; whether other hosts are running is unknown"
+        )),
     }
 }
 
@@ -246,5 +259,39 @@ fn log_event(event: &async_nats::Event) {
         | async_nats::Event::LameDuckMode
         | async_nats::Event::ServerError(_)
         | async_nats::Event::SlowConsumer(_) => debug!("fleet: {event}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_to_hold_off_is_other_hosts_or_that_they_cannot_be_read() {
+        assert_eq!(hold_off_reason(&Ok(Vec::new())), None);
+        let host = FleetHostReport {
+            host: "a".to_owned(),
+            version: "1".to_owned(),
+            started_at_ms: 0,
+            written_at_ms: 0,
+            leases: 0,
+            leases_max: 1,
+            taken: 0,
+            expired: 0,
+            fenced: 0,
+            late_ms: 0,
+        };
+        assert_eq!(
+            hold_off_reason(&Ok(vec![host])).as_deref(),
+            Some("fleet: other hosts are running")
+        );
+        let failure = Failure::failed("fleet: bucket hosts: NATS does not answer; try again");
+        assert_eq!(
+            hold_off_reason(&Err(failure)).as_deref(),
+            Some(
+                "fleet: bucket hosts: NATS does not answer; try again; whether other hosts are \
+                 running is unknown"
+            )
+        );
     }
 }
