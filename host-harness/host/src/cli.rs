@@ -13,6 +13,7 @@ use tracing::Level;
 
 use crate::command;
 use crate::command::fleet::FleetAction;
+use crate::command::terminal_size;
 #[cfg(feature = "demo")]
 use crate::demo::{self, DemoOptions};
 use crate::descriptor_limit;
@@ -371,11 +372,11 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             watch: true,
             ..
         } => {
-            if command::status::watch(&config).await? {
-                return Ok(Exit::Done);
+            if terminal_size().is_none() {
+                let reason = "--watch needs a terminal; without it, `status` shows the status once";
+                Cli::command().error(ErrorKind::InvalidValue, reason).exit();
             }
-            let reason = "--watch needs a terminal; without it, `status` shows the status once";
-            Cli::command().error(ErrorKind::InvalidValue, reason).exit()
+            match command::status::watch(&config, terminal_size).await? {}
         }
         Command::Status { config, json, .. } => command::status::status(&config, json),
         Command::Validate { config } => command::validate::validate(&config).await,

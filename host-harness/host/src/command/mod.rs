@@ -20,7 +20,7 @@ use serde::Serialize;
 use source_common::exit::Failure;
 use source_runtime::store;
 
-pub(crate) use self::table::{Table, terminal_width};
+pub(crate) use self::table::{Table, terminal_size, terminal_width};
 use crate::settings::{CACHE_DIR, Settings};
 
 /// Returns the directory for compiled components: that in the state directory if a run of this user has

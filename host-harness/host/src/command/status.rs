@@ -1,5 +1,6 @@
 //! `status`: whether anything collects, and what has been collected, from the state directory.
 
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use source_common::exit::{Exit, Failure};
 use source_runtime::store::{self, State};
 
-use super::table::{paragraph, terminal_size, truncate};
+use super::table::{paragraph, truncate};
 use super::{Table, print, print_json, terminal_width};
 use crate::report::{
     HostReport, HostSnapshot, HostStatus, OutputReport, PausedBy, SourceReport, SourceRuntimeState,
@@ -33,9 +34,12 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     Ok(report.exit())
 }
 
-/// Prints the status repeatedly until interrupted. Returns `false` at once
-/// where standard output is no terminal.
-pub async fn watch(config: &Path) -> Result<bool, Failure> {
+/// Prints the status repeatedly until interrupted. Fails when `terminal_size` returns `None`, because
+/// standard output is no longer a terminal.
+pub async fn watch(
+    config: &Path,
+    terminal_size: impl Fn() -> Option<(usize, usize)>,
+) -> Result<Infallible, Failure> {
     while let Some((rows, columns)) = terminal_size() {
         let settings = Settings::read_omitting_unresolved(config)?;
         let now = SystemTime::now();
@@ -43,7 +47,9 @@ pub async fn watch(config: &Path) -> Result<bool, Failure> {
         print(&frame(&to_summary(&report, now, columns), rows, columns))?;
         tokio::time::sleep(WATCH_INTERVAL).await;
     }
-    Ok(false)
+    Err(Failure::failed(
+        "--watch has ended, because standard output is no longer a terminal",
+    ))
 }
 
 /// Returns the text that replaces the screen's contents, cut to size. Each line is cleared as it
@@ -378,6 +384,16 @@ mod tests {
     use super::*;
 
     const NOW_MS: u64 = 1_770_100_000_000;
+
+    #[tokio::test]
+    async fn a_watch_ends_when_the_terminal_is_gone_and_says_so() {
+        let Err(failure) = watch(Path::new("host.toml"), || None).await;
+        assert_eq!(failure.exit, Exit::Failed);
+        assert_eq!(
+            failure.message,
+            "--watch has ended, because standard output is no longer a terminal"
+        );
+    }
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS)
