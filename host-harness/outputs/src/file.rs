@@ -252,7 +252,7 @@ impl FileWriter {
 
     /// Removes and returns the open file at a path, or opens it. If too many are open, the least
     /// recently written one is closed first, but one that must still be truncated only if all must.
-    async fn take(&mut self, path: &Path) -> io::Result<Appender> {
+    async fn take_or_open(&mut self, path: &Path) -> io::Result<Appender> {
         if let Some(open) = self.open_files.remove(path) {
             return Ok(open.appender);
         }
@@ -284,7 +284,10 @@ impl Worker for FileWriter {
             text.push_str(event.body);
             text.push('\n');
         }
-        let appender = self.take(&path).await.map_err(|error| retry(&error))?;
+        let appender = self
+            .take_or_open(&path)
+            .await
+            .map_err(|error| retry(&error))?;
         let (appender, result) = append(appender, text)
             .await
             .map_err(|error| retry(&error))?;
@@ -325,7 +328,7 @@ impl Appender {
 
     /// Opens the file like [`Self::open`], with rotation by size or age.
     pub(crate) fn with_rotation(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
-        make_directory(path)?;
+        create_parent_directories(path)?;
         let is_new = !path.exists();
         let mut file = open_locked(path)?;
         let length = file.metadata()?.len();
@@ -425,7 +428,7 @@ impl Appender {
 
 /// Creates the missing parent directories of a file, and fsyncs their
 /// parents.
-fn make_directory(path: &Path) -> io::Result<()> {
+fn create_parent_directories(path: &Path) -> io::Result<()> {
     let Some(directory) = path.parent() else {
         return Ok(());
     };
@@ -445,7 +448,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// the lock when the file is closed, also by a kill.
 fn open_locked(path: &Path) -> io::Result<File> {
     for _ in 0..OPEN_TRIES_MAX {
-        let file = open_private(path)?;
+        let file = open_or_create(path)?;
         lock(path, &file)?;
         // Another process may have renamed it before it was locked.
         if disk::is_same_file(path, &file)? {
@@ -487,7 +490,7 @@ fn lock(_: &Path, _: &File) -> io::Result<()> {
 
 /// Opens a file, and creates it with mode 0640: events and rejected records are confidential, and
 /// the receiver that tails them is in the group.
-fn open_private(path: &Path) -> io::Result<File> {
+fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]

@@ -112,7 +112,7 @@ impl NatsOutputConfig {
             .options()
             .map_err(blocked)?
             .event_callback(move |event| {
-                log_connection_event(&name, &event, &disconnects);
+                handle_connection_event(&name, &event, &disconnects);
                 std::future::ready(())
             });
         let client =
@@ -150,7 +150,11 @@ impl NatsOutputConfig {
 
 /// Logs connection events, and counts lost connections. The
 /// client's own log lines would name neither the output nor the server.
-fn log_connection_event(name: &str, event: &async_nats::Event, disconnects: &watch::Sender<u64>) {
+fn handle_connection_event(
+    name: &str,
+    event: &async_nats::Event,
+    disconnects: &watch::Sender<u64>,
+) {
     match event {
         async_nats::Event::Disconnected => {
             disconnects.send_modify(|count| *count = count.wrapping_add(1));

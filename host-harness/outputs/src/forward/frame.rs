@@ -18,7 +18,7 @@ const ARRAY_32: u8 = 0xdd;
 const MAP_16: u8 = 0xde;
 const MAP_32: u8 = 0xdf;
 /// Length of a chunk id: 16 bytes of a hash are as unique as 16 random bytes.
-const CHUNK_BYTES: usize = 16;
+const CHUNK_ID_BYTES: usize = 16;
 
 /// A serialized frame.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ fn chunk_id(tag: &str, entries: &[u8]) -> String {
     hasher.update(&[0]);
     hasher.update(entries);
     let digest = hasher.finalize();
-    STANDARD.encode(digest.as_bytes().get(..CHUNK_BYTES).unwrap_or_default())
+    STANDARD.encode(digest.as_bytes().get(..CHUNK_ID_BYTES).unwrap_or_default())
 }
 
 /// Writes `[tag, entries, {chunk, size, compressed}]`.
