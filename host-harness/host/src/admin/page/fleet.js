@@ -2,7 +2,7 @@
 
 import { el, factList } from "./dom.js";
 import { absolute, duration, number, relative } from "./format.js";
-import { STATES, icon, word } from "./states.js";
+import { STATES, capitalize, icon } from "./states.js";
 import { tableOf } from "./sources.js";
 
 const COLUMNS = [
@@ -51,7 +51,7 @@ function states(counts) {
     "p",
     { class: "chips" },
     shown.map(({ name, tone, icon: shape }) =>
-      el("span", { class: `badge ${tone}`, "data-key": `fleet-${name}` }, icon(shape), `${word(name)}: ${number(counts[name])}`),
+      el("span", { class: `badge ${tone}`, "data-key": `fleet-${name}` }, icon(shape), `${capitalize(name)}: ${number(counts[name])}`),
     ),
   );
 }

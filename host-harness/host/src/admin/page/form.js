@@ -8,12 +8,12 @@ import { families, offered } from "./families.js";
 
 const NAME = /^(?!\.)[A-Za-z0-9._-]{1,100}$/;
 const UNCHANGED = "unchanged";
-const REJECTED = "dead_letter";
+const REJECTED_RECORDS_OUTPUT = "dead_letter";
 
 const V2 = "2.0";
 const V1 = "1.0";
-const OF_V2 = ["client_id", "client_secret", "siem_endpoint", "siem_calls_per_15_min"];
-const OF_V1 = ["app_id", "app_key", "access_key", "secret_key", "account_code", "email", "discovery_url", "siem_file_format", "siem_compress"];
+const SETTINGS_OF_V2 = ["client_id", "client_secret", "siem_endpoint", "siem_calls_per_15_min"];
+const SETTINGS_OF_V1 = ["app_id", "app_key", "access_key", "secret_key", "account_code", "email", "discovery_url", "siem_file_format", "siem_compress"];
 
 const FIELDS = [
   { name: "client_id", api: V2, label: "Client ID", required: true },
@@ -52,7 +52,7 @@ export function form(app, name) {
     state = {
       description,
       // That of rejected records is reported too, and no source chooses it.
-      outputs: (list.outputs ?? []).map(({ output }) => output).filter((output) => output !== REJECTED),
+      outputs: (list.outputs ?? []).map(({ output }) => output).filter((output) => output !== REJECTED_RECORDS_OUTPUT),
       source: stored?.source ?? { enabled: true, settings: {} },
       secrets: stored?.secrets ?? [],
     };
@@ -305,7 +305,7 @@ function readForm(container, { source, secrets }, name) {
   }
   const settings = { ...source.settings };
   // The host keeps a secret that is left out; `null` removes it.
-  for (const other of api === V2 ? OF_V1 : OF_V2) {
+  for (const other of api === V2 ? SETTINGS_OF_V1 : SETTINGS_OF_V2) {
     if (secrets.includes(other)) settings[other] = null;
     else delete settings[other];
   }

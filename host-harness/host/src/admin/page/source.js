@@ -8,7 +8,7 @@ import { absolute, bytes, counted, duration, number, relative, setHostTime, stam
 import { outputTable } from "./outputs.js";
 import { plot } from "./plot.js";
 import { sum, tableOf } from "./sources.js";
-import { advice, badge, icon, stateOf, word } from "./states.js";
+import { advice, badge, capitalize, icon, stateOf } from "./states.js";
 
 const HISTORY_EVERY_MS = 30_000;
 const CHECK_SECONDS = 180;
@@ -22,7 +22,7 @@ export function source(app, name, query) {
   let busy = null;
   let check = null;
   let message = query.get("saved") ? { tone: "good", texts: ["Saved."] } : null;
-  let editable = null;
+  let storedSettings = null;
 
   async function load(signal) {
     try {
@@ -43,10 +43,10 @@ export function source(app, name, query) {
       return;
     }
     if (Date.now() - pointsAt > HISTORY_EVERY_MS) {
-      points = (await optional(sourcePath(name, "/history"), signal))?.points ?? [];
+      points = (await readOptional(sourcePath(name, "/history"), signal))?.points ?? [];
       pointsAt = Date.now();
     }
-    editable ??= (await optional(sourcePath(name, "/settings"), signal)) ?? { editable: false, reason: "" };
+    storedSettings ??= (await readOptional(sourcePath(name, "/settings"), signal)) ?? { editable: false, reason: "" };
   }
 
   /** Runs an action and shows what became of it. */
@@ -145,7 +145,7 @@ export function source(app, name, query) {
     const isPaused = data.state === "paused";
     const button = (action, label, running, tone) =>
       el("button", { type: "button", "data-key": action, "data-action": action, class: tone ?? null, "aria-disabled": busy !== null ? "true" : null }, busy === action ? running : label);
-    const canEdit = editable?.editable === true;
+    const canEdit = storedSettings?.editable === true;
     return [
       el(
         "div",
@@ -156,7 +156,7 @@ export function source(app, name, query) {
         button("reset", "Collect again", "Resetting…"),
         canEdit && button("remove", "Remove", "Removing…", "danger"),
       ),
-      !canEdit && editable?.reason && el("p", { class: "quiet" }, editable.reason),
+      !canEdit && storedSettings?.reason && el("p", { class: "quiet" }, storedSettings.reason),
     ];
   }
 
@@ -178,7 +178,7 @@ export function source(app, name, query) {
 }
 
 /** What may be missing in older hosts, or on a host that has just started. */
-async function optional(path, signal) {
+async function readOptional(path, signal) {
   try {
     return await read(path, signal);
   } catch (error) {
@@ -199,7 +199,7 @@ function sentence(data) {
         ? "Paused by enabled = false in its settings. Its position is kept."
         : "Paused by an operator. Its position is kept; the pause survives a restart.";
     default:
-      return data.detail || `${word(data.state)}: ${stateOf(data.state).means}.`;
+      return data.detail || `${capitalize(data.state)}: ${stateOf(data.state).means}.`;
   }
 }
 
@@ -241,7 +241,7 @@ function streamProblems(data) {
     byState.set(state, [...(byState.get(state) ?? []), name]);
   }
   return [...byState].map(([state, names]) =>
-    el("p", {}, el("b", {}, `${word(state)}: `), names.join(", "), ". ", advice(state, null)),
+    el("p", {}, el("b", {}, `${capitalize(state)}: `), names.join(", "), ". ", advice(state, null)),
   );
 }
 

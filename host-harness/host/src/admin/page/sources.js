@@ -4,7 +4,7 @@ import { read } from "./api.js";
 import { announce, el } from "./dom.js";
 import { counted, duration, number, relative, setHostTime } from "./format.js";
 import { fleet } from "./fleet.js";
-import { STATES, badge, icon, stateOf, word } from "./states.js";
+import { STATES, badge, capitalize, icon, stateOf } from "./states.js";
 
 const PAGE_SIZE = 100;
 const TYPING_MS = 250;
@@ -161,7 +161,7 @@ function chips(data, filter) {
     { class: "chips", role: "group", "aria-label": "Show by state" },
     chip("", el("span", {}, "All"), all, filter, "calm"),
     shown.map(({ name, tone, icon: shape }) =>
-      chip(name, [icon(shape), el("span", {}, word(name))], data.states[name] ?? 0, filter, tone),
+      chip(name, [icon(shape), el("span", {}, capitalize(name))], data.states[name] ?? 0, filter, tone),
     ),
   );
 }

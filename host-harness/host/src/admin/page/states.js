@@ -23,7 +23,7 @@ export function stateOf(name) {
 }
 
 /** The word with a capital, as in a heading. */
-export function word(name) {
+export function capitalize(name) {
   const text = String(name ?? "unknown");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
@@ -53,7 +53,7 @@ export function icon(name) {
 /** The state as a word with its shape. */
 export function badge(name) {
   const state = stateOf(name);
-  return el("span", { class: `badge ${state.tone}`, "data-state": name }, icon(state.icon), word(name));
+  return el("span", { class: `badge ${state.tone}`, "data-state": name }, icon(state.icon), capitalize(name));
 }
 
 /** What to do about a state, where the error itself does not name it. */
