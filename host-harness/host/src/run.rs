@@ -109,8 +109,8 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     registry.add_outputs(Arc::clone(&outputs));
     let dead_letters = DeadLetterSinks::open(&settings, &state_dir, tries_max).await?;
-    let rejected_output = dead_letters.output.clone();
-    if let Some(output) = &rejected_output {
+    let rejected_records_output = dead_letters.output.clone();
+    if let Some(output) = &rejected_records_output {
         registry.add_outputs(Arc::clone(output));
     }
     let bars = Arc::new(ProgressBars::new(options.progress, settings.sources.len()));
@@ -170,7 +170,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     readiness.abort();
     bars.clear();
     report_unlogged_failures(&sources);
-    close(&outputs, rejected_output.as_deref()).await?;
+    close(&outputs, rejected_records_output.as_deref()).await?;
     if let Some(admin) = admin {
         admin.stop().await;
     }

@@ -140,7 +140,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/sources/{name}/pause", post(pause))
         .route("/api/v1/sources/{name}/resume", post(resume))
         .route("/api/v1/sources/{name}/reset", post(reset))
-        .route_layer(from_fn_with_state(Arc::clone(&shared), refuse_until_loaded));
+        .route_layer(from_fn_with_state(
+            Arc::clone(&shared),
+            replace_not_found_until_loaded,
+        ));
     let mut router = Router::new()
         .route("/livez", get(|| async { probes::live() }))
         .route("/readyz", get(ready))
@@ -193,7 +196,11 @@ async fn guard(State(shared): App, request: Request, next: Next) -> Response {
 
 /// Middleware: replaces a 404 response for a source with 503 until all sources are loaded. Which
 /// sources exist is not known before, and a client may delete what it believes to be removed.
-async fn refuse_until_loaded(State(shared): App, request: Request, next: Next) -> Response {
+async fn replace_not_found_until_loaded(
+    State(shared): App,
+    request: Request,
+    next: Next,
+) -> Response {
     let response = next.run(request).await;
     if response.status() == StatusCode::NOT_FOUND && !shared.registry.is_ready() {
         return probes::not_loaded();

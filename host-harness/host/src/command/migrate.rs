@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_start_lies_two_hours_before_the_newest_event() {
-        let record = |newest_ms: i64| -> StoredSource {
+        let state_with_newest = |newest_ms: i64| -> StoredSource {
             let mut source_state = StoredSource::default();
             let siem = StoredStream {
                 newest_ms: Some(newest_ms),
@@ -179,14 +179,14 @@ mod tests {
             source_state
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
-        let state = record(1_769_990_000_500);
+        let state = state_with_newest(1_769_990_000_500);
         let text = section("acme", HEADER, &settings(), Some(&state), now);
         assert_eq!(
             parsed(&text)["start"].as_str(),
             Some("2026-02-01T21:53:20Z")
         );
         assert!(!text.contains("is lost"), "{text}");
-        let state = record(1_769_000_000_000);
+        let state = state_with_newest(1_769_000_000_000);
         let text = section("acme", HEADER, &settings(), Some(&state), now);
         assert!(text.contains("is lost"), "{text}");
     }

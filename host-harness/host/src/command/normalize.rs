@@ -87,7 +87,7 @@ impl Normalizer<'_> {
             Err(error @ CallError::OutOfMemory { .. }) if chunk.lines.len() > CHUNK_BYTES => {
                 self.instance = instance(self.component).await?;
                 let whole = chunk.lines.strip_suffix(b"\n").unwrap_or(&chunk.lines);
-                let (lines, last_line) = chunk.lines.split_at(line_start(whole));
+                let (lines, last_line) = chunk.lines.split_at(last_line_start(whole));
                 let normalized = self.normalize_lines(lines).await?;
                 normalized.map_err(|error| Failure::failed(error.to_string()))?;
                 self.reject_line(&format!("{error} for the line"), last_line)?;
@@ -193,7 +193,7 @@ fn read_chunk(input: &mut impl BufRead) -> io::Result<Chunk> {
         lines.extend_from_slice(available.get(..take).unwrap_or(available));
         input.consume(take);
     }
-    let line_start = line_start(&lines);
+    let line_start = last_line_start(&lines);
     if line_start == lines.len() {
         return Ok(Chunk {
             lines,
@@ -250,7 +250,7 @@ fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
 }
 
 /// Returns where the last line begins; the length of the text where that ends with a line feed.
-fn line_start(text: &[u8]) -> usize {
+fn last_line_start(text: &[u8]) -> usize {
     memchr::memrchr(b'\n', text).map_or(0, |at| at + 1)
 }
 

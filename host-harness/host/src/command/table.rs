@@ -81,7 +81,7 @@ impl Table {
         let last = columns.saturating_sub(1);
         let mut shown: Vec<usize> = (0..columns).collect();
         let Some(width) = width else {
-            return self.lines(&shown, None);
+            return self.render_columns(&shown, None);
         };
         let wanted = self.width(last).min(LAST_COLUMN_MIN);
         for optional in &self.optional {
@@ -92,11 +92,11 @@ impl Table {
         }
         let room = width.saturating_sub(self.width_before(&shown, last));
         if room >= wanted {
-            return self.lines(&shown, Some(room));
+            return self.render_columns(&shown, Some(room));
         }
         shown.retain(|column| *column != last);
         let mut text = String::new();
-        let lines = self.lines(&shown, None);
+        let lines = self.render_columns(&shown, None);
         for (number, (row, line)) in self.rows.iter().zip(lines.lines()).enumerate() {
             text.push_str(line);
             text.push('\n');
@@ -113,7 +113,7 @@ impl Table {
     }
 
     /// Renders the shown columns. `room` is the width of the last column.
-    fn lines(&self, shown: &[usize], room: Option<usize>) -> String {
+    fn render_columns(&self, shown: &[usize], room: Option<usize>) -> String {
         let column_count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         // Computed once for all rows.
         let shown = shown.iter().map(|column| Column {

@@ -215,9 +215,9 @@ impl TenantLease {
         let unavailable = |error: &dyn fmt::Display| ClaimError::Unavailable(error.to_string());
         let (tenant, bucket) = (&*self.tenant, &self.fleet_client.checkpoints);
         for _ in 0..CLAIM_TRIES_MAX {
-            let found = bucket.entry(tenant).await;
-            let found = found.map_err(|error| unavailable(&error))?;
-            let (revision, entry) = match &found {
+            let entry = bucket.entry(tenant).await;
+            let entry = entry.map_err(|error| unavailable(&error))?;
+            let (revision, stored_value) = match &entry {
                 None => (0, None),
                 Some(entry) => match entry.operation {
                     Operation::Delete | Operation::Purge => (entry.revision, None),
@@ -230,8 +230,8 @@ impl TenantLease {
             if !self.validity.is_held() {
                 return Ok(ClaimOutcome::TooLate);
             }
-            if let (Some(found), Some(stored)) = (&found, &entry) {
-                let age = age(found);
+            if let (Some(entry), Some(stored)) = (&entry, &stored_value) {
+                let age = age(entry);
                 if !is_later(
                     self.epoch,
                     stored.epoch,
@@ -250,9 +250,10 @@ impl TenantLease {
                     );
                 }
             }
-            let is_first = entry.is_none();
-            let is_paused = entry.as_ref().is_some_and(|entry| entry.is_paused);
-            let state = entry.map_or_else(|| StoredSource::new(tenant), |entry| entry.state);
+            let is_first = stored_value.is_none();
+            let is_paused = stored_value.as_ref().is_some_and(|stored| stored.is_paused);
+            let state =
+                stored_value.map_or_else(|| StoredSource::new(tenant), |stored| stored.state);
             let claimed = TenantValue {
                 epoch: self.epoch,
                 host: self.host.to_string(),

@@ -159,8 +159,8 @@ pub(crate) async fn run(
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), None).await?);
     registry.add_outputs(Arc::clone(&outputs));
     let dead_letters = DeadLetterSinks::open(settings, &state_dir, None).await?;
-    let rejected_output = dead_letters.output.clone();
-    if let Some(output) = &rejected_output {
+    let rejected_records_output = dead_letters.output.clone();
+    if let Some(output) = &rejected_records_output {
         registry.add_outputs(Arc::clone(output));
     }
     let _service = service_manager::start_notifier(options.shutdown.clone());
@@ -179,7 +179,10 @@ pub(crate) async fn run(
     };
     context.work().await;
     let is_stdout_closed = stdout.finish();
-    for output in [Some(outputs), rejected_output].into_iter().flatten() {
+    for output in [Some(outputs), rejected_records_output]
+        .into_iter()
+        .flatten()
+    {
         let closed = output.close().await;
         closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
     }

@@ -86,9 +86,9 @@ impl FleetClient {
         let purged = purged.await.map_err(|error| failed(name, &error))?;
         // Checked only if there was no tenant: a server of a cluster may lag behind.
         if purged.purged == 0 {
-            let found = self.checkpoints.entry(name).await;
-            let found = found.map_err(|error| failed(name, &error))?;
-            if found.is_none_or(|entry| entry.operation != Operation::Put) {
+            let entry = self.checkpoints.entry(name).await;
+            let entry = entry.map_err(|error| failed(name, &error))?;
+            if entry.is_none_or(|entry| entry.operation != Operation::Put) {
                 return Ok(false);
             }
         }
@@ -101,28 +101,28 @@ impl FleetClient {
     /// tenant. May be repeated. Returns whether the state was imported.
     pub(crate) async fn import(&self, state: StoredSource) -> Result<bool, Failure> {
         let name = state.source.clone();
-        let found = self.checkpoints.entry(&*name).await;
-        let revision = match found.map_err(|error| failed(&name, &error))? {
+        let entry = self.checkpoints.entry(&*name).await;
+        let revision = match entry.map_err(|error| failed(&name, &error))? {
             None => 0,
-            Some(found) => match found.operation {
-                Operation::Delete | Operation::Purge => found.revision,
+            Some(entry) => match entry.operation {
+                Operation::Delete | Operation::Purge => entry.revision,
                 Operation::Put => {
                     let is_imported =
-                        TenantValue::decode(&found.value).is_ok_and(|value| value.is_imported());
+                        TenantValue::decode(&entry.value).is_ok_and(|value| value.is_imported());
                     if !is_imported {
                         return Ok(false);
                     }
-                    found.revision
+                    entry.revision
                 }
             },
         };
-        let entry = TenantValue {
+        let imported = TenantValue {
             epoch: LeaseEpoch::default(),
             host: String::new(),
             is_paused: false,
             state,
         };
-        let value = entry.encode().map_err(|reason| failed(&name, &reason))?;
+        let value = imported.encode().map_err(|reason| failed(&name, &reason))?;
         let stored = self.checkpoints.update(&name, value.into(), revision);
         match stored.await {
             Ok(_) => Ok(true),
@@ -187,17 +187,17 @@ impl FleetClient {
                 Err(reason) => {
                     SourceReport::unusable(key, &reason, &runtime_state, &fleet_snapshot)
                 }
-                Ok(entry) => {
-                    if entry.is_paused {
+                Ok(stored_value) => {
+                    if stored_value.is_paused {
                         runtime_state.paused_by = Some(PausedBy::Settings);
                     } else {
-                        due_ms = entry.state.next_poll_at_ms;
+                        due_ms = stored_value.state.next_poll_at_ms;
                     }
-                    let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
-                    host = Some(entry.host).filter(|host| !host.is_empty());
+                    let checkpoint = stored_value.state.checkpoint.as_ref().map(String::len);
+                    host = Some(stored_value.host).filter(|host| !host.is_empty());
                     SourceReport::new(
                         key,
-                        Some(&entry.state),
+                        Some(&stored_value.state),
                         checkpoint,
                         &runtime_state,
                         &fleet_snapshot,
