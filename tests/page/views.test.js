@@ -64,6 +64,20 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 
+test("a host of the fleet that stored an impossible time is shown without it", async () => {
+  const mock = new MockHost();
+  mock.fill(10);
+  mock.fleet = structuredClone(FLEET);
+  mock.fleet.overview.hosts[1].started_at_ms = 1e20;
+  const host = await serve(mock);
+  await browser.visit(host.origin, async (page) => {
+    await page.goto(`${host.origin}/`);
+    const row = page.getByRole("table", { name: "Hosts of the fleet" }).getByRole("row", { name: "nats-2-98-19e" });
+    await row.waitFor();
+    assert.match(await row.innerText(), /0\.2\.0\s+–\s+12 of 64/);
+  }).finally(host.close);
+});
+
 for (const [colorScheme, width, names] of [
   ["light", 1280, Object.keys(VIEWS)],
   ["dark", 1280, ["list", "active", "failing", "not-permitted", "add"]],

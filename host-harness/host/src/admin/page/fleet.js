@@ -65,7 +65,7 @@ function hosts(rows, own) {
       cells: [
         host.host === own ? [host.host, " ", el("span", { class: "tag" }, "this host")] : host.host,
         host.version,
-        absolute(new Date(host.started_at_ms).toISOString()),
+        absolute(host.started_at_ms),
         `${number(host.leases)} of ${number(host.leases_max)}`,
         number(host.taken),
         number(host.expired),

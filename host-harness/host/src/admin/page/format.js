@@ -44,10 +44,15 @@ function two(large, largeUnit, small, smallUnit) {
   return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 }
 
+/** RFC 3339 in UTC; null where it is no time, such as a number too large for one. */
+function isoText(time) {
+  const date = new Date(time ?? "");
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}
+
 /** RFC 3339 in UTC to the second. */
 export function stamp(time) {
-  const at = typeof time === "number" ? time : Date.parse(time);
-  return Number.isFinite(at) ? new Date(at).toISOString().replace(/\.\d+Z$/, "Z") : "–";
+  return isoText(time)?.replace(/\.\d+Z$/, "Z") ?? "–";
 }
 
 export function clockTime(at) {
@@ -63,11 +68,11 @@ export function relative(time) {
   return el("time", { datetime: time, title: stamp(at) }, text);
 }
 
-/** The time itself, for tables. */
+/** The time itself, for tables: from a text, or from milliseconds since the epoch. */
 export function absolute(time) {
-  const at = Date.parse(time ?? "");
-  if (!Number.isFinite(at)) return el("span", {}, "–");
-  return el("time", { datetime: time, class: "stamp" }, stamp(at));
+  const text = isoText(time);
+  if (text === null) return el("span", {}, "–");
+  return el("time", { datetime: text, class: "stamp" }, stamp(text));
 }
 
 export function bytes(value) {
