@@ -227,7 +227,8 @@ impl fmt::Display for PathTemplate {
 }
 
 /// Encodes a value as part of a file name: letters, digits, `-`, `_`, and `.` where it is not the first
-/// are kept. Other bytes are percent-encoded, so that two values never have the same name.
+/// are kept. Other bytes are percent-encoded, so that two values that are not empty never have
+/// the same name; an empty one is `_`.
 fn encode_path_component(word: &str) -> String {
     if word.is_empty() {
         return "_".to_owned();

@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use super::parts::{Part, PartLimits};
 use super::{Delivery, Event, Output, OutputError, Reason, UndeliverableEvent};
 
-/// A connection to the receiver, with at most one part in flight.
+/// Sends parts, one at a time: over a connection to the receiver, or to files.
 #[async_trait]
 pub(super) trait Worker: Send {
     /// Sends events and waits until they are accepted. The future may be

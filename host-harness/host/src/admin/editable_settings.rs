@@ -89,8 +89,8 @@ fn read(
     Ok((source, secrets))
 }
 
-/// Returns whether a table has only values that the schema lists. Otherwise a setting may have been
-/// written below its header by mistake.
+/// Returns whether every value of a table is one that the schema lists; `true` for a value that is no
+/// table. A table with another value may hold a setting that was written below its header by mistake.
 fn has_known_values(value: &toml::Value, property: &Value) -> bool {
     let options = property.pointer("/additionalProperties/enum");
     let options = options.and_then(Value::as_array);

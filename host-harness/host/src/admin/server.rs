@@ -149,7 +149,8 @@ impl RunningAdminServer {
         self.address
     }
 
-    /// Stops accepting, completes responses in progress for at most half a second, and returns.
+    /// Stops accepting, completes responses in progress for at most half a second each, and returns
+    /// within about a second.
     pub async fn stop(self) {
         self.sampler.abort();
         self.stop.send_replace(true);

@@ -83,7 +83,7 @@ impl Normalizer<'_> {
     async fn normalize_chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
         match self.normalize_lines(&chunk.lines).await? {
             Ok(()) => {}
-            // A chunk is exceeded by its last line only.
+            // Only its last line can make a chunk longer than `CHUNK_BYTES`, so that line is the cause.
             Err(error @ CallError::OutOfMemory { .. }) if chunk.lines.len() > CHUNK_BYTES => {
                 self.instance = instance(self.component).await?;
                 let whole = chunk.lines.strip_suffix(b"\n").unwrap_or(&chunk.lines);

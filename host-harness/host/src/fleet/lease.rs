@@ -295,7 +295,7 @@ impl TenantLease {
         self.epoch
     }
 
-    /// Renews the lease for as long as it is polled and held.
+    /// Renews the lease while it is held and this future is awaited.
     pub(crate) async fn keep_alive(&self) {
         let lease_duration = self.fleet_client.lease_duration;
         loop {

@@ -663,8 +663,8 @@ impl RunningHost {
             }
             TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::OutputFailed(failure)) => {
                 error!(source = %name, "{failure}");
-                // The tenant is tried again. Its state is its last error, if the loop has noted
-                // one.
+                // The tenant is tried again. Its reported state follows from its last error if the loop
+                // has noted one; otherwise it is reported as ended.
                 if tenant.source_loop.source_state().last_error.is_none() {
                     tenant.entry.set_run_state(RunState::Ended);
                 }

@@ -95,7 +95,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection after the handshake.
+/// A connection to the receiver, during and after the handshake.
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
     /// Received bytes that are not yet a whole value.
