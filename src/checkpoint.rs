@@ -652,8 +652,9 @@ impl Checkpoint {
     }
 
     /// Returns the text form: JSON, and a line for the items of each list. Sets the members that describe
-    /// the form.
-    fn set_version_and_write(&mut self) -> String {
+    /// the form. [`Self::into_bounded_text`] gives the text to store.
+    #[must_use]
+    pub fn set_version_and_write(&mut self) -> String {
         let items = |position: &StreamPosition| {
             let list = position.list.as_ref();
             list.map_or(0, |list| list.items.len())
