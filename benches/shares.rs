@@ -203,8 +203,8 @@ impl MeasuredSource<'_> {
         }
         throughput.unwrap_or_else(|| {
             let log = fs::read_to_string(self.folder.join("host.log")).unwrap();
-            let end = log.len().saturating_sub(2_000);
-            let log = log.get(end..).unwrap_or_default();
+            let tail_start = log.len().saturating_sub(2_000);
+            let log = log.get(tail_start..).unwrap_or_default();
             panic!("not everything came within {RUN_MAX:?}: {log}");
         })
     }

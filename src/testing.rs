@@ -21,7 +21,7 @@ use other_streams::OtherStreams;
 pub(crate) const API: &str = "https://api.test";
 pub(crate) const STORAGE: &str = "https://files.test";
 
-/// How long a driver waits for more of a response at once.
+/// The longest that a driver waits for a chunk before it calls the machine again.
 const READ_TIMEOUT_MS: i64 = 1_000;
 
 /// How the upstream answers one request.

@@ -171,7 +171,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
             assert!(detail.contains(info.permission), "{stream}: {detail}");
         }
         assert_eq!(status[stream]["events"], 0, "{stream}");
-        setup.simulator.permit(stream, true);
+        setup.simulator.set_permitted(stream, true);
     }
 }
 
@@ -179,7 +179,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
 fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
     let setup = Setup::new(one_page_config(), "");
     for stream in streams() {
-        setup.simulator.permit(stream, false);
+        setup.simulator.set_permitted(stream, false);
     }
     let check = setup.command("check").output().unwrap();
     let checked = String::from_utf8(check.stdout).unwrap();
@@ -209,7 +209,9 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
 fn the_categories_of_audit_events_are_described_where_they_are_permitted() {
     let setup = Setup::new(one_page_config(), "streams = [\"audit\", \"dlp\"]");
     for is_permitted in [true, false] {
-        setup.simulator.permit("audit.categories", is_permitted);
+        setup
+            .simulator
+            .set_permitted("audit.categories", is_permitted);
         let described = setup.command("describe --online").output().unwrap();
         let text = String::from_utf8(described.stdout).unwrap();
         let line = text

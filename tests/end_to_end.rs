@@ -129,8 +129,8 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
 #[test]
 fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
     let setup = Setup::new(small_config(), "");
-    setup.simulator.permit("siem.receipt", false);
-    setup.simulator.permit("audit", false);
+    setup.simulator.set_permitted("siem.receipt", false);
+    setup.simulator.set_permitted("audit", false);
     let check = setup.command("check").output().unwrap();
     let text = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(text.contains("Account | Logs | Read"), "{text}");
@@ -208,7 +208,7 @@ fn check_with_json_prints_one_document_with_the_same_exit_codes() {
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), report)
     };
-    setup.simulator.permit("dlp", false);
+    setup.simulator.set_permitted("dlp", false);
     let (code, report) = check(&[]);
     assert_eq!(code, Some(0), "{report}");
     assert_eq!(report["successful"], true);
@@ -300,7 +300,7 @@ fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
     ] {
         let setup = Setup::new(small_config(), settings);
         for stream in ["dlp", "ttp.url"] {
-            setup.simulator.permit(stream, false);
+            setup.simulator.set_permitted(stream, false);
         }
         let ended = setup.run_once();
         let output_text = String::from_utf8(ended.stderr).unwrap();

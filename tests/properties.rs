@@ -15,7 +15,7 @@ fn event(stream: Stream, format: Format, record: &Value) -> Value {
     event::event(stream, format, &record.to_string())
 }
 
-/// The event with ids and copies of `text` removed.
+/// The event without ids and `message`, and with `#` for each copy of `text`.
 fn without_ids_and_text(event: &Value, text: &str) -> Value {
     let mut event = event.clone();
     for pointer in ["/event", "/metadata", "/finding_info"] {
@@ -182,7 +182,7 @@ proptest! {
     }
 }
 
-/// The fields whose values are addresses, IP addresses, hashes and URLs, in all streams.
+/// The fields whose values are email addresses, in all streams.
 const ADDRESSES: &[&str] = &[
     "senderEnvelope",
     "senderHeader",

@@ -10,6 +10,8 @@ use mimecast_source::stream::{STREAMS, Stream};
 use mimecast_source::time::Timestamp;
 use serde_json::Value;
 
+use crate::normalize::is_empty_line;
+
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
 /// The first byte chooses the stream, the second the size of the chunks; the rest is the body,
@@ -124,7 +126,8 @@ fn check_json(event: &str, line: &str) {
     if let Err(problem) = serde_json::from_str::<Value>(event) {
         let parsed_record = serde_json::from_str::<Value>(line);
         assert!(
-            parsed_record.is_err_and(|parsed_record| parsed_record.classify() == problem.classify()),
+            parsed_record
+                .is_err_and(|parsed_record| parsed_record.classify() == problem.classify()),
             "{problem}: {event:?}"
         );
     }
@@ -143,7 +146,7 @@ fn assert_index(stream: Stream, format: Format, records: &[u8]) {
     assert_eq!(at, result.events.len());
     let lines = records
         .split(|byte| *byte == b'\n')
-        .filter(|line| !line.trim_ascii().is_empty());
+        .filter(|line| !is_empty_line(line));
     assert_eq!(lines.count(), result.index.len() + result.rejected.len());
 }
 

@@ -4,11 +4,18 @@ use std::cell::RefCell;
 
 use mimecast_source::batch::{Normalized, RecordProcessor, normalize_all};
 use mimecast_source::decode::json::DEPTH_MAX;
+use mimecast_source::decode::lines::BYTE_ORDER_MARK;
 use mimecast_source::normalize::{Format, Options};
 use mimecast_source::stream::{STREAMS, Stream};
 use mimecast_source::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
+
+/// Returns whether the normalizer skips a line.
+pub(crate) fn is_empty_line(line: &[u8]) -> bool {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    line.trim_ascii().is_empty()
+}
 
 /// The first byte chooses the stream; the rest are records, one a line. Every line becomes an
 /// event or is rejected, and every event is one line of JSON.
@@ -19,7 +26,7 @@ pub fn normalize(format: Format, data: &[u8]) {
     let stream = STREAMS[usize::from(*stream) % STREAMS.len()].stream;
     let normalized = normalized(stream, format, records);
     let lines = records.split(|byte| *byte == b'\n');
-    let given = lines.filter(|line| !line.trim_ascii().is_empty()).count();
+    let given = lines.filter(|line| !is_empty_line(line)).count();
     assert_eq!(given, normalized.index.len() + normalized.rejected.len());
     assert_eq!(normalized.events.lines().count(), normalized.index.len());
     let mut start = 0;

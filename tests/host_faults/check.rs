@@ -56,7 +56,7 @@ fn a_storage_that_is_not_allowed_is_named_by_check() {
 #[test]
 fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
     let setup = Setup::new(small_config(), "");
-    setup.simulator.permit("dlp", false);
+    setup.simulator.set_permitted("dlp", false);
     let check = |arguments: &[&str]| {
         let output = setup.command("check").args(arguments).output().unwrap();
         let output_text = String::from_utf8_lossy(&output.stdout).into_owned();

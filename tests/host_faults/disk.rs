@@ -80,7 +80,7 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
 
     let again = disk.enter(&setup.command("run")).arg("--once").output();
     assert_success(&again.unwrap());
-    let events = events_of(&disk.path().join("events.ndjson"));
+    let events = events_of(&disk.path_outside_namespace().join("events.ndjson"));
     assert_complete(&setup, &events);
     let distinct: BTreeSet<_> = events.iter().collect();
     assert_eq!(distinct.len(), events.len(), "something was repeated");
@@ -134,7 +134,9 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     };
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     write_two_sources(&setup, "small/state", output, "");
-    let state = disk.path().join("state/other.checkpoint.json");
+    let state = disk
+        .path_outside_namespace()
+        .join("state/other.checkpoint.json");
     // Without files the first source has nothing to store until the disk is full.
     setup.simulator.script(files_unavailable());
     let mut host = HostProcess::start(disk.enter(&setup.command("run")));
@@ -199,7 +201,10 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     wait_until("end of the other source", || {
         ids_of_stream(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
-    assert_eq!(count_lines(&disk.path().join("rejected.ndjson")), 0);
+    assert_eq!(
+        count_lines(&disk.path_outside_namespace().join("rejected.ndjson")),
+        0
+    );
     disk.make_room();
     host.wait_for("rejected records stored again");
     let (status, log) = host.stop();
@@ -208,7 +213,8 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let again = disk.enter(&setup.command("run")).arg("--once").output();
     assert_success(&again.unwrap());
     assert_complete(&setup, &setup.events());
-    let rejected_records = fs::read_to_string(disk.path().join("rejected.ndjson")).unwrap();
+    let rejected_records =
+        fs::read_to_string(disk.path_outside_namespace().join("rejected.ndjson")).unwrap();
     let rejected_records: BTreeSet<String> = rejected_records
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())

@@ -366,8 +366,8 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
 
     let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 800 * 1024, "{peak}");
-    // Each source may log two bursts of 240 KiB, then 4 KiB per second; the bound leaves room for all of
-    // them and for the errors.
+    // The sources that log notices, rejected records or standard error may log two bursts of 240 KiB each,
+    // then 4 KiB per second; there are four of them, and the errors of all.
     assert!(
         bytes_of(&log) < 2 * MIB + seconds * 16 * 1024,
         "{}",
@@ -442,10 +442,10 @@ fn write_settings_with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
         text.push_str(&secret);
     }
     text.push_str("[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n");
-    let place = folder.path().join("host");
-    fs::create_dir(&place).unwrap();
-    fs::write(place.join("host.toml"), text).unwrap();
-    place
+    let host_dir = folder.path().join("host");
+    fs::create_dir(&host_dir).unwrap();
+    fs::write(host_dir.join("host.toml"), text).unwrap();
+    host_dir
 }
 
 /// Every file below a folder, with its bytes.
@@ -473,10 +473,10 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
         "secret checkpoint",
     ];
     let folder = TempDir::new().unwrap();
-    let place = write_settings_with_secret(&folder, &ALL);
+    let host_dir = write_settings_with_secret(&folder, &ALL);
     let host = |verb: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
-        command.arg(verb).arg("host.toml").current_dir(&place);
+        command.arg(verb).arg("host.toml").current_dir(&host_dir);
         command
     };
     let mut running = HostProcess::start(host("run"));
@@ -489,13 +489,13 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
             running.wait_for(&field);
         }
     }
-    let state = place.join("state/secrets.checkpoint.json");
+    let state = host_dir.join("state/secrets.checkpoint.json");
     wait_until("stored", || state.exists());
     let (_, log) = running.stop();
     let status = host("status").output().unwrap();
     let status_json = host("status").arg("--json").output().unwrap();
 
-    let mut shown = files(&place);
+    let mut shown = files(&host_dir);
     shown.push(("the log".into(), log.clone().into_bytes()));
     shown.push(("status".into(), status.stdout));
     shown.push(("status --json".into(), status_json.stdout));
@@ -523,7 +523,7 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
         log.contains("the checkpoint contains a secret of the source"),
         "{log}"
     );
-    let rejected = fs::read_to_string(place.join("state/secrets.rejected.ndjson")).unwrap();
+    let rejected = fs::read_to_string(host_dir.join("state/secrets.rejected.ndjson")).unwrap();
     let rejected: Value = serde_json::from_str(rejected.lines().next().unwrap()).unwrap();
     let expected = "a [redacted]\\r\\n2026-01-01T00:00:00.000000Z  INFO forged";
     for text in ["locator", "reason"] {

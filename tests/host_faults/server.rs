@@ -99,9 +99,10 @@ impl Recording<'_> {
     }
 
     fn read_body(&mut self, count: usize) {
-        let mut bytes = vec![0; count];
-        if self.0.read_exact(&mut bytes).is_ok() {
-            self.1.lock().unwrap().extend(&bytes);
-        }
+        // What came before the connection ended counts too.
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(count).unwrap();
+        drop(self.0.by_ref().take(limit).read_to_end(&mut bytes));
+        self.1.lock().unwrap().extend(&bytes);
     }
 }

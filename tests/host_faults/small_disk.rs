@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Disk {
     holder: Child,
     in_user_namespace: bool,
-    path: PathBuf,
+    mount_point: PathBuf,
 }
 
 impl Disk {
@@ -49,7 +49,7 @@ impl Disk {
                 return Ok(Self {
                     holder,
                     in_user_namespace,
-                    path: path.to_owned(),
+                    mount_point: path.to_owned(),
                 });
             }
             let refused = holder.wait_with_output().map_err(failed)?;
@@ -59,9 +59,9 @@ impl Disk {
     }
 
     /// Returns the path of the disk outside of its namespace.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub(crate) fn path_outside_namespace(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
-        root.join(self.path.strip_prefix("/").unwrap())
+        root.join(self.mount_point.strip_prefix("/").unwrap())
     }
 
     /// Returns the command in the namespace of this disk.
@@ -95,12 +95,12 @@ impl Disk {
     /// Makes it read-only.
     pub(crate) fn make_read_only(&self) {
         let mut mount = Command::new("mount");
-        mount.args(["-o", "remount,ro"]).arg(&self.path);
+        mount.args(["-o", "remount,ro"]).arg(&self.mount_point);
         assert!(self.enter(&mount).status().unwrap().success());
     }
 
     fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
+        self.path_outside_namespace().join("ballast")
     }
 }
 

@@ -88,7 +88,7 @@ fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_outp
         "streams = [\"siem.receipt\", \"siem.process\", \"siem.av\", \"audit\", \"dlp\"]\n\
          siem_calls_per_15_min = 3",
     );
-    setup.simulator.permit("dlp", false);
+    setup.simulator.set_permitted("dlp", false);
     // Nothing listens there; a port that was free a moment ago may be another test's by now.
     let closed = "http://127.0.0.1:1";
     let api = setup.simulator.api_url();

@@ -211,7 +211,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     let secret = fixture.simulators["acme"].client_secret();
     assert!(!form.to_string().contains(&secret), "{form}");
 
-    // The same again replaces nothing.
+    // A reset starts the source again from that time, and its events keep their ids.
     let tokens = fixture.simulators["acme"]
         .requests()
         .finished_count(Endpoint::Token);

@@ -45,7 +45,7 @@ export async function launch() {
   return { visit, close: () => browser.close() };
 }
 
-/** Keeps a picture of the page in `target/page`. */
+/** Keeps a picture of the page in `PICTURES`. */
 export async function picture(page, name, fullPage = true) {
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage });
 }

@@ -139,14 +139,14 @@ export class MockHost {
       if (settings.client_id === "refused") return [422, { errors: ["client_id: is refused by this test", "start: `yesterday` is not a duration"] }];
       // A secret that is left out is kept, and `null` removes a setting.
       const secrets = new Set(source?.secrets);
-      const values = { ...source?.values };
+      const secretValues = { ...source?.secretValues };
       for (const [key, value] of Object.entries(settings)) {
         if (value !== null && !SECRETS.includes(key)) continue;
         delete settings[key];
-        delete values[key];
+        delete secretValues[key];
         secrets.delete(key);
         if (value === null) continue;
-        values[key] = value;
+        secretValues[key] = value;
         secrets.add(key);
       }
       const unknown = body.outputs?.find((output) => output === "dead_letter" || !this.outputs.some((one) => one.output === output));
@@ -154,7 +154,7 @@ export class MockHost {
       const [others, version] = settings.api === "1.0" ? [API_2_SETTINGS, "2.0"] : [API_1_SETTINGS, "1.0"];
       const other = [...Object.keys(settings), ...secrets].find((key) => others.includes(key));
       if (other) return [422, { errors: [`\`${other}\`: belongs to API ${version}; remove it, or set api = "${version}"`] }];
-      this.add(name, { state: "active", body: { ...body, settings }, secrets: [...secrets], values });
+      this.add(name, { state: "active", body: { ...body, settings }, secrets: [...secrets], secretValues });
       return [200, {}];
     }
     if (!source) return undefined;

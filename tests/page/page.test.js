@@ -254,7 +254,7 @@ test("what streams wait for is shown while the others are collected", async () =
 test("an edit keeps secrets and the settings that the form does not show", async () => {
   await withHost((mock) => mock.add("acme", {
     body: { enabled: true, outputs: ["siem"], settings: { client_id: "old-id", overlap: "30m", streams: ["siem", "dlp"], format: "raw" } },
-    values: { client_secret: SECRET },
+    secretValues: { client_secret: SECRET },
   }), async (page, mock, origin) => {
     await page.goto(`${origin}/#/source/acme`);
     await page.getByRole("link", { name: "Edit" }).click();
@@ -288,7 +288,7 @@ test("an edit moves a source to the other API without the secrets of the former 
     mock.add("acme", {
       body: { enabled: true, settings: { api: "1.0", app_id: "app", email: "a@example.com", format: "ecs" } },
       secrets: keys,
-      values: Object.fromEntries(keys.map((key) => [key, SECRET])),
+      secretValues: Object.fromEntries(keys.map((key) => [key, SECRET])),
     });
   }, async (page, mock, origin) => {
     await page.goto(`${origin}/#/edit/acme`);

@@ -56,7 +56,7 @@ impl EventSink for Destination {
         source: &str,
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError> {
-        // Releases the lock between two tries, for other sources.
+        // Locked for one try only: the caller retries, and other sources may share the sink.
         let mut dead_letter = self.dead_letter.lock().await;
         dead_letter
             .store_rejected(source, &self.namespace, records)

@@ -29,7 +29,7 @@ struct WriterState {
 #[derive(Debug, Default)]
 struct LastWritten {
     has_ended: bool,
-    /// The JSON of the stored host.
+    /// The `StoredHost` as it was last written, as JSON.
     host_json: Vec<u8>,
 }
 

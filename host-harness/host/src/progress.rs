@@ -310,7 +310,7 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
             text: next_poll_at_ms.map_or("caught up", |_| "").to_owned(),
         };
     }
-    // Nothing but its start is known of a stream without an event.
+    // A stream without an event has no newest time, so it does not count here.
     let newest = behind.filter_map(|stream| stream.newest_ms).min();
     let newest = newest.and_then(|ms| u64::try_from(ms).ok());
     let newest =

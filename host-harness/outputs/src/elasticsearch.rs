@@ -168,7 +168,7 @@ impl<'a> EventOutcomes<'a> {
             200..=299 | 409 => {}
             // Concerns the index or the permission, not this event.
             401 | 403 | 404 => self.block(index, item.reason(response)),
-            400..=499 if item.status != 429 && item.error_cause().concerns_index() => {
+            400..=499 if item.status != 429 && item.error_cause().concerns_every_event() => {
                 self.block(index, item.reason(response));
             }
             400 | 402..=428 | 430..=499 => self.undeliverable_events.push(UndeliverableEvent {
@@ -211,7 +211,7 @@ impl<'a> EventOutcomes<'a> {
         self.retry_events.sort_unstable();
         Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
-            undeliverable_unsent: 0,
+            unsent_count: 0,
             retry_events: self.retry_events,
             cause: self.cause,
         })
@@ -221,7 +221,7 @@ impl<'a> EventOutcomes<'a> {
 impl ErrorCause<'_> {
     /// Returns whether it concerns the index, the cluster or the settings, and so every event, although
     /// the status is that of an invalid event.
-    fn concerns_index(&self) -> bool {
+    fn concerns_every_event(&self) -> bool {
         match &*self.kind {
             "illegal_argument_exception" => {
                 self.reason.starts_with("pipeline with id [")
@@ -275,7 +275,7 @@ mod tests {
     }
 
     /// Returns the result of a response with this body to events with these ids.
-    fn accepted(ids: &[&str], body: &str) -> Result<(), SendError> {
+    fn check_response(ids: &[&str], body: &str) -> Result<(), SendError> {
         let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         let response = ReceiverResponse {
             name: "elasticsearch http://x",
@@ -283,7 +283,7 @@ mod tests {
             headers: &HeaderMap::new(),
             body: body.as_bytes(),
             redactor: &Redactor::default(),
-            now: SystemTime::UNIX_EPOCH,
+            received_at: SystemTime::UNIX_EPOCH,
         };
         bulk().check_success(&sent, &response)
     }
@@ -345,7 +345,7 @@ mod tests {
             retry_events,
             cause,
             ..
-        }) = accepted(&["a", "b", "c"], body)
+        }) = check_response(&["a", "b", "c"], body)
         else {
             panic!("it is not accepted in part");
         };
@@ -363,7 +363,7 @@ mod tests {
     fn items_are_matched_by_identity_and_not_by_position() {
         let body = response(true, &[("c", 201), ("b", 201), ("a", 400)]);
         assert_eq!(
-            rejected_and_retried(accepted(&["a", "b", "c"], &body)),
+            rejected_and_retried(check_response(&["a", "b", "c"], &body)),
             (vec![0], vec![])
         );
     }
@@ -373,11 +373,11 @@ mod tests {
         let body = response(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
         let ids = ["a", "b", "c", "d"];
         assert_eq!(
-            rejected_and_retried(accepted(&ids, &body)),
+            rejected_and_retried(check_response(&ids, &body)),
             (vec![], vec![1, 3])
         );
         let body = response(true, &[("a", 201), ("b", 409)]);
-        accepted(&["a", "b"], &body).unwrap();
+        check_response(&["a", "b"], &body).unwrap();
     }
 
     #[test]
@@ -385,12 +385,12 @@ mod tests {
         let half = response(false, &[("a", 201), ("c", 201)]);
         let ids = ["a", "b", "c", "d"];
         assert_eq!(
-            rejected_and_retried(accepted(&ids, &half)),
+            rejected_and_retried(check_response(&ids, &half)),
             (vec![], vec![1, 3])
         );
         let none = r#"{"errors":false,"items":[]}"#;
         assert_eq!(
-            rejected_and_retried(accepted(&["a"], none)),
+            rejected_and_retried(check_response(&["a"], none)),
             (vec![], vec![0])
         );
     }
@@ -399,13 +399,13 @@ mod tests {
     fn an_item_of_another_event_accepts_none() {
         let body = response(false, &[("a", 201), ("x", 201)]);
         assert_eq!(
-            rejected_and_retried(accepted(&["a", "b"], &body)),
+            rejected_and_retried(check_response(&["a", "b"], &body)),
             (vec![], vec![1])
         );
         // More items for an identity than there are events with it.
         let body = response(false, &[("a", 201), ("a", 201)]);
         assert_eq!(
-            rejected_and_retried(accepted(&["a", "b"], &body)),
+            rejected_and_retried(check_response(&["a", "b"], &body)),
             (vec![], vec![1])
         );
     }
@@ -413,10 +413,10 @@ mod tests {
     #[test]
     fn two_events_of_one_identity_need_two_items() {
         let body = response(true, &[("a", 201), ("b", 201), ("a", 409)]);
-        accepted(&["a", "a", "b"], &body).unwrap();
+        check_response(&["a", "a", "b"], &body).unwrap();
         let body = response(false, &[("a", 201), ("b", 201)]);
         assert_eq!(
-            rejected_and_retried(accepted(&["a", "a", "b"], &body)),
+            rejected_and_retried(check_response(&["a", "a", "b"], &body)),
             (vec![], vec![1])
         );
     }
@@ -437,7 +437,7 @@ mod tests {
             let body = format!(
                 r#"{{"errors":false,"items":[{{"create":{{"_id":"a","status":201}}}},{item}]}}"#
             );
-            let result = rejected_and_retried(accepted(&["a", "b"], &body));
+            let result = rejected_and_retried(check_response(&["a", "b"], &body));
             assert_eq!(result, (vec![], vec![1]), "{item}");
         }
     }
@@ -450,7 +450,7 @@ mod tests {
             retry_events,
             cause,
             ..
-        }) = accepted(&["a", "b", "c"], &body)
+        }) = check_response(&["a", "b", "c"], &body)
         else {
             panic!("it is not accepted in part");
         };
@@ -485,7 +485,7 @@ mod tests {
                 retry_events,
                 cause: Some(RetryCause::ActionRequired(blocked)),
                 ..
-            }) = accepted(&["a"], &item(kind, reason))
+            }) = check_response(&["a"], &item(kind, reason))
             else {
                 panic!("{kind}");
             };
@@ -497,7 +497,7 @@ mod tests {
             ("validation_exception", "the document is wrong"),
             ("illegal_argument_exception", "mapper [a] cannot be changed"),
         ] {
-            let result = rejected_and_retried(accepted(&["a"], &item(kind, reason)));
+            let result = rejected_and_retried(check_response(&["a"], &item(kind, reason)));
             assert_eq!(result, (vec![0], vec![]), "{kind}");
         }
     }
@@ -515,7 +515,7 @@ mod tests {
             r#"{"error":{"type":"x"},"status":200}"#,
             r#"{"took":1,"errors":false,"items":[{"create":{"_id":"a","status":201}}"#,
         ] {
-            let refused = accepted(&["a"], body);
+            let refused = check_response(&["a"], body);
             assert!(matches!(refused, Err(SendError::Retry(_))), "{body}");
         }
     }

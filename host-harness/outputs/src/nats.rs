@@ -256,7 +256,7 @@ impl Worker for NatsWorker {
 struct EventOutcomes {
     undeliverable_events: Vec<UndeliverableEvent>,
     /// How many of those the client has not sent.
-    undeliverable_unsent: usize,
+    unsent_count: usize,
     retry_events: Vec<usize>,
     cause: Option<String>,
 }
@@ -265,7 +265,7 @@ impl EventOutcomes {
     fn note(&mut self, index: usize, kind: PublishErrorKind, error: &dyn Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
-                self.undeliverable_unsent = self.undeliverable_unsent.saturating_add(1);
+                self.unsent_count = self.unsent_count.saturating_add(1);
                 self.reject(index, format!("nats: {error}"));
                 return;
             }
@@ -307,7 +307,7 @@ impl EventOutcomes {
         }
         Err(SendError::EventErrors {
             undeliverable_events: self.undeliverable_events,
-            undeliverable_unsent: self.undeliverable_unsent,
+            unsent_count: self.unsent_count,
             retry_events: self.retry_events,
             cause: self
                 .cause

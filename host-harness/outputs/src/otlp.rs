@@ -86,7 +86,7 @@ impl ReceiverProtocol for OtlpProtocol {
             };
             return Err(SendError::EventErrors {
                 undeliverable_events: (0..*sent).map(undeliverable).collect(),
-                undeliverable_unsent: 0,
+                unsent_count: 0,
                 retry_events: Vec::new(),
                 cause: None,
             });
@@ -152,7 +152,7 @@ mod tests {
             headers: &HeaderMap::new(),
             body,
             redactor: &Redactor::default(),
-            now: UNIX_EPOCH,
+            received_at: UNIX_EPOCH,
         };
         OtlpProtocol.check_success(&2, &response)
     }

@@ -184,38 +184,42 @@ mod tests {
         );
     }
 
-    fn answered<T>(status: u16, body: &str, ask: impl Fn(&ReceiverResponse<'_>) -> T) -> T {
+    fn with_response<T>(
+        status: u16,
+        body: &str,
+        inspect: impl Fn(&ReceiverResponse<'_>) -> T,
+    ) -> T {
         let mut headers = HeaderMap::new();
         if body.contains("busy") {
             headers.insert("retry-after", "7".parse().unwrap());
         }
-        ask(&ReceiverResponse {
+        inspect(&ReceiverResponse {
             name: "splunk http://x",
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
             body: body.as_bytes(),
             redactor: &Redactor::default(),
-            now: SystemTime::UNIX_EPOCH,
+            received_at: SystemTime::UNIX_EPOCH,
         })
     }
 
-    fn accepted(body: &str) -> Result<(), SendError> {
-        answered(200, body, |response| {
+    fn check_response(body: &str) -> Result<(), SendError> {
+        with_response(200, body, |response| {
             collector().check_success(&(), response)
         })
     }
 
     fn refused(body: &str) -> Option<SendError> {
-        answered(400, body, |response| collector().classify_error(response))
+        with_response(400, body, |response| collector().classify_error(response))
     }
 
     #[test]
     fn only_code_0_accepts() {
-        accepted(r#"{"text":"Success","code":0}"#).unwrap();
-        accepted(r#"{"text":"Success","code":0,"ackId":3}"#).unwrap();
+        check_response(r#"{"text":"Success","code":0}"#).unwrap();
+        check_response(r#"{"text":"Success","code":0,"ackId":3}"#).unwrap();
         for code in 1..=30 {
             let body = format!(r#"{{"text":"no","code":{code}}}"#);
-            assert!(accepted(&body).is_err(), "{code}");
+            assert!(check_response(&body).is_err(), "{code}");
         }
         for body in [
             "",
@@ -227,7 +231,10 @@ mod tests {
             r#"{"text":"Success","code":"0"}"#,
             r#"{"text":"Success","code":-1}"#,
         ] {
-            assert!(matches!(accepted(body), Err(SendError::Retry(_))), "{body}");
+            assert!(
+                matches!(check_response(body), Err(SendError::Retry(_))),
+                "{body}"
+            );
         }
     }
 
@@ -235,7 +242,7 @@ mod tests {
     fn a_code_means_the_same_with_every_status() {
         let by_code = |code: u32| {
             let body = format!(r#"{{"text":"no","code":{code},"invalid-event-number":3}}"#);
-            (accepted(&body).unwrap_err(), refused(&body))
+            (check_response(&body).unwrap_err(), refused(&body))
         };
         for code in [1, 2, 3, 4, 16, 21, 22] {
             let (success, error) = by_code(code);
@@ -278,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_busy_collector_may_ask_for_a_wait() {
-        let busy = accepted(r#"{"text":"Server is busy","code":9}"#);
+        let busy = check_response(r#"{"text":"Server is busy","code":9}"#);
         assert!(
             matches!(busy, Err(SendError::Throttled { wait, .. }) if wait.as_secs() == 7),
             "{busy:?}"

@@ -59,7 +59,7 @@ struct Inner {
     /// Since when there are current deliveries; later, when it last accepted or refused one.
     unresponsive_since: Option<SystemTime>,
     /// Whether it has accepted nothing since it refused a try.
-    has_refused: bool,
+    last_try_failed: bool,
     blocked_since: Option<Instant>,
     /// Total time of earlier blockages.
     blocked_for: Duration,
@@ -161,7 +161,7 @@ impl Inner {
     /// is blocked, and has accepted none since it refused one. A receiver that never responds keeps
     /// each of them waiting for as long as one try takes.
     fn blocks_queued_deliveries(&self) -> bool {
-        self.blocked_since.is_some() && self.has_refused
+        self.blocked_since.is_some() && self.last_try_failed
     }
 
     fn unresponsive_since(&self) -> Option<SystemTime> {
@@ -190,7 +190,7 @@ impl<'a> ActiveDelivery<'a> {
     pub(super) fn record_retry(&self, reason: &str) {
         let mut inner = self.statistics.lock();
         inner.retries = inner.retries.saturating_add(1);
-        inner.has_refused = true;
+        inner.last_try_failed = true;
         inner.unresponsive_since = Some(SystemTime::now());
         reason.clone_into(&mut inner.reason);
         let retry = Retry {
@@ -207,7 +207,7 @@ impl<'a> ActiveDelivery<'a> {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
         inner.events = inner.events.saturating_add(events);
         inner.batches = inner.batches.saturating_add(1);
-        inner.has_refused = false;
+        inner.last_try_failed = false;
         let now = Some(SystemTime::now());
         inner.last_success_at = now;
         inner.unresponsive_since = now;

@@ -40,7 +40,7 @@ pub(super) enum SendError {
         /// Events that can never be accepted.
         undeliverable_events: Vec<UndeliverableEvent>,
         /// How many of those were not sent, and so were not refused by the receiver.
-        undeliverable_unsent: usize,
+        unsent_count: usize,
         /// Events to send again.
         retry_events: Vec<usize>,
         /// Why to wait before that; `None` to send at once.
@@ -115,7 +115,7 @@ struct PendingDelivery {
     digest: blake3::Hash,
     parts: VecDeque<Part>,
     undeliverable_events: Vec<UndeliverableEvent>,
-    undeliverable_unsent: usize,
+    unsent_count: usize,
 }
 
 /// State of a delivery that the workers share.
@@ -124,7 +124,7 @@ struct DeliveryProgress {
     parts: VecDeque<Part>,
     undeliverable_events: Vec<UndeliverableEvent>,
     /// How many of those were not sent.
-    undeliverable_unsent: usize,
+    unsent_count: usize,
     stop: Option<OutputError>,
     /// Number of undecided events at the start of this try.
     undecided_before: usize,
@@ -172,7 +172,7 @@ impl<W: Worker> WorkerPool<W> {
         let DeliveryProgress {
             parts,
             mut undeliverable_events,
-            undeliverable_unsent,
+            unsent_count,
             stop,
             undecided_before,
         } = progress;
@@ -193,7 +193,7 @@ impl<W: Worker> WorkerPool<W> {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
                     undeliverable_events,
-                    undeliverable_unsent,
+                    unsent_count,
                 };
                 self.unfinished
                     .insert(delivery.source.to_owned(), unfinished);
@@ -203,9 +203,7 @@ impl<W: Worker> WorkerPool<W> {
             None if undeliverable_events.is_empty() => Ok(()),
             None => {
                 undeliverable_events.sort_by_key(|undeliverable| undeliverable.index);
-                let refused = undeliverable_events
-                    .len()
-                    .saturating_sub(undeliverable_unsent);
+                let refused = undeliverable_events.len().saturating_sub(unsent_count);
                 match undeliverable_events.first() {
                     // Probably the settings are wrong, rather than all of the events. Events of other
                     // sources that were accepted prove nothing: the component of this one may make no
@@ -301,7 +299,7 @@ impl DeliveryProgress {
         let mut progress = Self {
             parts: unfinished.parts,
             undeliverable_events: unfinished.undeliverable_events,
-            undeliverable_unsent: unfinished.undeliverable_unsent,
+            unsent_count: unfinished.unsent_count,
             ..Self::default()
         };
         progress.undecided_before = progress.undecided();
@@ -320,13 +318,11 @@ impl DeliveryProgress {
             }
             SendError::EventErrors {
                 undeliverable_events,
-                undeliverable_unsent,
+                unsent_count,
                 retry_events,
                 cause,
             } => {
-                self.undeliverable_unsent = self
-                    .undeliverable_unsent
-                    .saturating_add(undeliverable_unsent);
+                self.unsent_count = self.unsent_count.saturating_add(unsent_count);
                 let event_index = |at: usize| part.get(at).copied();
                 let found = undeliverable_events
                     .into_iter()

@@ -23,7 +23,7 @@ pub fn check(list: &AllowList, address: IpAddr, port: u16) -> Result<(), &'stati
 /// that is not written as four decimal numbers. Many resolvers take `127.1`, `0177.0.0.1`, `0x7f000001`
 /// and `2130706433` for `127.0.0.1`.
 #[must_use]
-pub fn is_unusual_address(host: &str) -> bool {
+pub fn is_noncanonical_ipv4(host: &str) -> bool {
     let last_label = host.rsplit('.').next().unwrap_or(host);
     let digits = last_label.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal = last_label.strip_prefix("0x");

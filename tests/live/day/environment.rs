@@ -1,5 +1,5 @@
-//! The systems around the host on the scripted day: an upstream for all tenants, which gives the time
-//! of the next request in its responses, and two receivers, one of which can be down.
+//! The systems around the host on the scripted day: an upstream for all tenants, which refuses
+//! a request before its time and says how long to wait, and two receivers, one of which can be down.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

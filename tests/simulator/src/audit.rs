@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::random::Random;
-use crate::records::{LogRecordBuilder, PEOPLE, ip};
+use crate::records::{FieldGenerator, PEOPLE, ip};
 use crate::response::SimulatedResponse;
 use crate::time::UtcTime;
 
 /// Generates an audit event.
-pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn event(builder: &mut FieldGenerator) -> Value {
     let (number, at_ms, odd_shapes) = (builder.number, builder.at_ms, builder.odd_shapes);
     let random = &mut builder.random;
     let time = UtcTime::new(at_ms);

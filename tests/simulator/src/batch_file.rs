@@ -134,7 +134,7 @@ impl BatchFile {
         modified.unwrap_or_else(|| &self.content().gzip).clone()
     }
 
-    /// Returns whether the file was answered before, so that its lines can no longer change.
+    /// Returns whether a response with this file was built before, so that its lines can no longer change.
     pub(crate) fn is_content_fixed(&self) -> bool {
         self.modification.get().is_some()
     }

@@ -17,7 +17,7 @@ const CAMPAIGN_FIELDS: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> SimulatedResponse {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
     for item in log.items().iter().filter(|item| !item.is_removed) {
-        let Some(id) = campaign_of(item) else {
+        let Some(id) = campaign_id(item) else {
             continue;
         };
         let campaign = campaigns.entry(id).or_insert_with(|| {
@@ -59,7 +59,7 @@ pub(crate) fn people(
 ) -> SimulatedResponse {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = request.pointer("/data/0/id").and_then(Value::as_str);
-    let includes = |item: &Item| id.is_some() && campaign_of(item) == id;
+    let includes = |item: &Item| id.is_some() && campaign_id(item) == id;
     if !log.items().iter().any(includes) {
         return invalid("id");
     }
@@ -77,6 +77,6 @@ pub(crate) fn people(
     log.response_for(post_endpoint, body, context, &view)
 }
 
-fn campaign_of(item: &Item) -> Option<&str> {
+fn campaign_id(item: &Item) -> Option<&str> {
     item.record.get("campaignId").and_then(Value::as_str)
 }

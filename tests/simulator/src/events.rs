@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
-use crate::feed::RewrittenIdentity;
+use crate::feed::IdentityMapping;
 use crate::identity::is_log_position_key;
-use crate::items::identity_without_positions;
+use crate::items::identity_unfiltered;
 use crate::request::Request;
 use crate::response::SimulatedResponse;
 use crate::siem::{FileList, bad_parameter};
@@ -21,7 +21,7 @@ pub(crate) fn respond(
     request: &Request,
     (now_ms, odd_shapes): (i64, bool),
     effect: Option<&Effect>,
-) -> (SimulatedResponse, Vec<RewrittenIdentity>) {
+) -> (SimulatedResponse, Vec<IdentityMapping>) {
     let refused = |response| (response, Vec::new());
     let size = match request.parameter("pageSize").map(str::parse::<usize>) {
         None => PAGE_EVENTS_MAX,
@@ -37,7 +37,7 @@ pub(crate) fn respond(
             None => return refused(page_token_refused()),
         },
         None => match since(request, now_ms) {
-            Ok(since_ms) => (first_near(&records, since_ms), since_ms),
+            Ok(since_ms) => (lower_bound(&records, since_ms), since_ms),
             Err(response) => return refused(response),
         },
     };
@@ -79,7 +79,7 @@ pub(crate) fn respond(
 #[derive(Default)]
 struct Page {
     events: Vec<Value>,
-    rewritten: Vec<RewrittenIdentity>,
+    rewritten: Vec<IdentityMapping>,
 }
 
 impl Page {
@@ -104,7 +104,7 @@ impl Page {
             event.insert(key.to_owned(), value.clone());
             batch_record.insert(batch_key.to_owned(), value.clone());
         }
-        let identity = identity_without_positions(stream, &Value::Object(batch_record));
+        let identity = identity_unfiltered(stream, &Value::Object(batch_record));
         self.rewritten.push((identity, original));
         self.events.push(Value::Object(event));
     }
@@ -120,7 +120,7 @@ fn all(list: &FileList) -> Vec<(u64, RecordRange)> {
 
 /// Returns the position of the first record that may be of `since_ms` or later: a record can be a
 /// little later than its position suggests.
-fn first_near(records: &[(u64, RecordRange)], since_ms: i64) -> usize {
+fn lower_bound(records: &[(u64, RecordRange)], since_ms: i64) -> usize {
     let before = |(number, range): &&(u64, RecordRange)| {
         range.at_ms(*number) < since_ms - RECORD_DELAY_MS_MAX
     };

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::fault::{Effect, page_token_refused};
 use crate::identity::Identity;
-use crate::items::{Item, identity_without_positions};
+use crate::items::{Item, identity_unfiltered};
 use crate::post_log::{Log, RequestContext};
 use crate::response::SimulatedResponse;
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;
 
 /// The identity of a record in another form in which it is sent, and its original identity.
-pub(crate) type RewrittenIdentity = (Identity, Identity);
+pub(crate) type IdentityMapping = (Identity, Identity);
 
 /// Answers a request for the next file.
 pub(crate) fn respond(
@@ -21,7 +21,7 @@ pub(crate) fn respond(
     stream: &str,
     body: &[u8],
     context: &RequestContext<'_>,
-) -> (SimulatedResponse, Vec<RewrittenIdentity>) {
+) -> (SimulatedResponse, Vec<IdentityMapping>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let request = body.pointer("/data/0").cloned().unwrap_or_default();
     let mut items = log.by_arrival();
@@ -132,15 +132,16 @@ fn csv(file: &[&Item]) -> String {
     text
 }
 
-/// Returns the rows of a file as the records that a reader makes of them.
-fn rewritten(stream: &str, file: &[&Item]) -> Vec<RewrittenIdentity> {
+/// Returns, for each row of a CSV file, the identity of the record that a reader makes of it, and the
+/// original identity.
+fn rewritten(stream: &str, file: &[&Item]) -> Vec<IdentityMapping> {
     let rewrite = |item: &&Item| {
         let row: serde_json::Map<String, Value> = COLUMNS
             .iter()
             .map(|(name, member)| ((*name).to_owned(), Value::from(field(item, member))))
             .collect();
         (
-            identity_without_positions(stream, &Value::Object(row)),
+            identity_unfiltered(stream, &Value::Object(row)),
             item.identity,
         )
     };

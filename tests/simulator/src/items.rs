@@ -3,7 +3,7 @@
 use crate::identity::{Identity, of_canonical, write_canonical};
 use crate::post::PostEndpoint;
 use crate::random::Random;
-use crate::records::{LogRecordBuilder, remediation};
+use crate::records::{FieldGenerator, remediation};
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ impl Item {
     pub(crate) fn new(stream: &str, at_ms: i64, record: Value) -> Self {
         Self {
             at_ms,
-            identity: identity_without_positions(stream, &record),
+            identity: identity_unfiltered(stream, &record),
             record,
             served: 0,
             is_removed: false,
@@ -68,7 +68,7 @@ pub(crate) fn item(
     at_ms: i64,
 ) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
-    let mut builder = LogRecordBuilder {
+    let mut builder = FieldGenerator {
         random: Random::new(seed, post_endpoint.stream, &[number]),
         number,
         at_ms,
@@ -83,7 +83,7 @@ pub(crate) fn item(
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical
 /// one.
-pub(crate) fn identity_without_positions(stream: &str, record: &Value) -> Identity {
+pub(crate) fn identity_unfiltered(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
     write_canonical(&mut text, &remediation::without_codes(stream, record));
     of_canonical(stream, &text)

@@ -18,7 +18,7 @@ struct StreamLedger {
     invalid_utf8: u64,
     untimed: BTreeSet<String>,
     deleted: BTreeMap<String, BTreeSet<String>>,
-    /// The ids of records that were served in another form.
+    /// The original identity of each record that was served in another form, by the identity in that form.
     rewritten: BTreeMap<String, String>,
 }
 

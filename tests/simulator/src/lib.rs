@@ -4,8 +4,8 @@
 //!   POST /oauth/token ──────────────┐
 //!   GET  /siem/v1/batch/events/… ───┤ API origin      (auth: tokens, quotas; siem: pages of links)
 //!   GET  /siem/v1/events/… ─────────┤                 (events: one by one, of the last day)
-//!   POST /api/… ────────────────────┘                 (post, log: windows and lists; feed: files)
-//!   GET  /<link_signer>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
+//!   POST /api/… ────────────────────┘                 (post, post_log: windows and lists; feed: files)
+//!   GET  /siem-batch-…/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
 //! ```
 //!
 //! Everything is derived from a seed ([`Config`]). The [`Ledger`] has what exists and what was

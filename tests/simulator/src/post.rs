@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use crate::audit;
-use crate::records::{
-    LogRecordBuilder, archive, gateway, intel, protection, remediation, training,
-};
+use crate::records::{FieldGenerator, archive, gateway, intel, protection, remediation, training};
 
 /// The properties of one endpoint.
 #[derive(Debug)]
@@ -25,7 +23,7 @@ pub(crate) struct PostEndpoint {
     /// How many items a page has if the request has no page size.
     pub(crate) page_size_default: usize,
     /// Generates a record.
-    pub(crate) generate_record: fn(&mut LogRecordBuilder) -> Value,
+    pub(crate) generate_record: fn(&mut FieldGenerator) -> Value,
 }
 
 /// What an endpoint returns.
@@ -78,7 +76,7 @@ const fn log(
     path: &'static str,
     window: (&'static str, &'static str),
     items_location: ItemsLocation,
-    generate_record: fn(&mut LogRecordBuilder) -> Value,
+    generate_record: fn(&mut FieldGenerator) -> Value,
 ) -> PostEndpoint {
     PostEndpoint {
         stream,
@@ -104,7 +102,7 @@ const fn log_without_window(
     stream: &'static str,
     path: &'static str,
     items_location: ItemsLocation,
-    generate_record: fn(&mut LogRecordBuilder) -> Value,
+    generate_record: fn(&mut FieldGenerator) -> Value,
 ) -> PostEndpoint {
     PostEndpoint {
         window: None,

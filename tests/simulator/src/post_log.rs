@@ -74,12 +74,12 @@ impl Log {
     /// Removes items from a list, the newest first, and returns them.
     pub(crate) fn remove_newest(&mut self, count: usize) -> Vec<Item> {
         let present = self.items.iter_mut().filter(|item| !item.is_removed);
-        let mut released = Vec::new();
+        let mut removed = Vec::new();
         for item in present.take(count) {
             item.is_removed = true;
-            released.push(item.clone());
+            removed.push(item.clone());
         }
-        released
+        removed
     }
 
     /// Answers a request for a page. With odd shapes, some windows end in an empty page with a

@@ -27,7 +27,7 @@ pub(crate) struct SimulatedResponse {
     pub(crate) file: Option<Arc<BatchFile>>,
 }
 
-/// How the body ends.
+/// How the body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyTransfer {
     /// The connection closes after half of it.

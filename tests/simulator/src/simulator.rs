@@ -151,7 +151,7 @@ impl Simulator {
     }
 
     /// Grants or revokes the permission to read a stream; `audit.categories` counts as one here.
-    pub fn permit(&self, stream: &str, is_permitted: bool) {
+    pub fn set_permitted(&self, stream: &str, is_permitted: bool) {
         let refusal = (!is_permitted).then_some(self.state.config.refusal);
         self.state.set_refusal(stream, refusal);
     }

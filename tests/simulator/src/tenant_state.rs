@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::event_type::EventType;
 use crate::fault::{Effect, Faults};
-use crate::feed::RewrittenIdentity;
+use crate::feed::IdentityMapping;
 use crate::identity::Identity;
 use crate::items;
 use crate::ledger::Ledger;
@@ -148,7 +148,7 @@ impl TenantState {
     }
 
     /// Notes records that are served in another form.
-    pub(crate) fn note_rewritten(&self, stream: &'static str, rewritten: Vec<RewrittenIdentity>) {
+    pub(crate) fn note_rewritten(&self, stream: &'static str, rewritten: Vec<IdentityMapping>) {
         let mut known = lock(&self.rewritten_records);
         for (rewritten, original) in rewritten {
             known.entry((stream, rewritten)).or_insert((original, 0)).1 += 1;
@@ -229,8 +229,8 @@ impl TenantState {
         };
         if let Some(log) = self.logs().get_mut(stream) {
             let item_count = log.items().len();
-            let released = log.remove_newest(count);
-            log.add(released.into_iter().map(|item| {
+            let removed = log.remove_newest(count);
+            log.add(removed.into_iter().map(|item| {
                 let mut record = item.record;
                 if let Some(fields) = record.as_object_mut() {
                     // No two changes of a row are the same.

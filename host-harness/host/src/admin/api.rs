@@ -111,17 +111,17 @@ impl Shared {
         self.components.get_or_load(&component_location(None)).await
     }
 
-    /// Makes a report on a blocking thread and converts it with `make`.
+    /// Makes a report on a blocking thread and returns what `convert` makes of it.
     pub(super) async fn with_report<T: Send + 'static>(
         &self,
-        make: impl FnOnce(HostReport, SystemTime) -> T + Send + 'static,
+        convert: impl FnOnce(HostReport, SystemTime) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let failed = || failed("the report could not be made; the log of the host says why");
         let _permit = self.reports.acquire().await.map_err(|_| failed())?;
         let registry = self.registry.clone();
         let made = spawn_blocking(move || {
             let now = SystemTime::now();
-            make(registry.report(now), now)
+            convert(registry.report(now), now)
         });
         made.await.map_err(|_| failed())
     }

@@ -110,8 +110,8 @@ struct RunningHost {
     cache: Mutex<TenantCache>,
     /// The leases of the tenants that are worked on, by tenant.
     active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>>,
-    /// The tenants that are reported, and when this host last took each of them.
-    reported: Mutex<BTreeMap<String, Duration>>,
+    /// The tenants that are last_taken_at, and when this host last took each of them.
+    last_taken_at: Mutex<BTreeMap<String, Duration>>,
     /// How often in a row the claim of a tenant failed because of a later lease, and when last.
     superseded: Mutex<BTreeMap<String, (u32, Duration)>>,
 }
@@ -213,7 +213,7 @@ impl FleetContext {
             counts: Arc::default(),
             cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
             active_leases: Mutex::default(),
-            reported: Mutex::default(),
+            last_taken_at: Mutex::default(),
             superseded: Mutex::default(),
             context: self,
         });
@@ -472,7 +472,7 @@ impl RunningHost {
         lock(&self.superseded).remove(tenant);
         // Set before the lease is active, so that an overview that was read earlier does not remove
         // the tenant.
-        lock(&self.reported).insert(tenant.to_owned(), clock::now());
+        lock(&self.last_taken_at).insert(tenant.to_owned(), clock::now());
         let previous = self
             .active_leases()
             .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&validity)));
@@ -599,7 +599,7 @@ impl RunningHost {
             lock(&self.cache).put(name.clone(), tenant)
         };
         if let Some(evicted) = evicted {
-            lock(&self.reported).remove(&evicted);
+            lock(&self.last_taken_at).remove(&evicted);
             self.context.registry.remove_source(&evicted);
         }
         // This is the last step, because another host, or this one, may take the tenant immediately.
@@ -614,7 +614,7 @@ impl RunningHost {
         requested_at: Duration,
         lease_duration: Duration,
     ) {
-        lock(&self.reported).retain(|tenant, taken_at| {
+        lock(&self.last_taken_at).retain(|tenant, taken_at| {
             if *taken_at >= requested_at || own.contains(tenant) {
                 return true;
             }

@@ -1,10 +1,10 @@
 //! The settings file, parsed once into validated values.
 
 mod admin;
-mod directory;
-mod files;
+mod file_conflicts;
 mod fleet;
 mod resolve;
+mod sources_dir;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -27,10 +27,10 @@ use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
-pub use self::directory::{read_source_file, source_file_path, source_files};
-pub(crate) use self::files::WrittenFiles;
+pub(crate) use self::file_conflicts::WrittenFiles;
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
+pub use self::sources_dir::{read_source_file, source_file_path, source_files};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -75,7 +75,7 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// The fleet whose tenants are the sources, where this host is one of several.
     pub fleet: Option<FleetSettings>,
-    /// The settings that a running host does not apply when they change, except `proxy`.
+    /// The settings whose change needs a restart; of these, sources use a changed `proxy` at once.
     pub restart_only: RestartOnlySettings,
 }
 
@@ -368,7 +368,7 @@ impl Settings {
         };
         let mut errors = SettingsErrors::default();
         errors.ok_or_push(settings.refuse_two_stdouts());
-        errors.ok_or_push(settings.read_directory());
+        errors.ok_or_push(settings.read_sources_dir());
         errors.ok_or_push(settings.refuse_former_names_in_use());
         errors.ok_or_push(settings.refuse_shared_files());
         errors.into_result()?;

@@ -81,7 +81,7 @@ pub fn resolve(
 
     let mut object = Map::new();
     let mut secrets = Vec::new();
-    let mut literal_secrets = Vec::new();
+    let mut literal_secret_keys = Vec::new();
     let mut errors = SettingsErrors::default();
     let mut keys: Vec<(&String, &toml::Value)> = settings.table.iter().collect();
     keys.sort_by_key(|(key, _)| settings.lines.line(key));
@@ -128,7 +128,7 @@ pub fn resolve(
                 }
                 if is_secret && let Value::String(text) = &json {
                     secrets.push(text.clone());
-                    literal_secrets.push(key.as_str());
+                    literal_secret_keys.push(key.as_str());
                 }
                 json
             }
@@ -144,8 +144,8 @@ pub fn resolve(
         errors.push(fail(format!("`{key}` is missing")));
     }
     errors.into_result()?;
-    let warnings = literal_secrets.first().map(|first| {
-        let advice = literal_secret_advice(&literal_secrets);
+    let warnings = literal_secret_keys.first().map(|first| {
+        let advice = literal_secret_advice(&literal_secret_keys);
         format!("{}: {advice}", location(first))
     });
     let json = Value::Object(object).to_string();

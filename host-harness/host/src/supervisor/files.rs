@@ -27,7 +27,7 @@ pub(crate) struct SettingsProvider {
     /// read first is also applied first.
     loaded: Mutex<LoadedSettings>,
     /// The files that the outputs of the run write to.
-    written: WrittenFiles,
+    written_files: WrittenFiles,
 }
 
 /// The settings file as it was last read, except its sources.
@@ -91,7 +91,7 @@ impl SettingsProvider {
                 refused: refused_files(settings),
                 restart_only: settings.restart_only.clone(),
             }),
-            written: WrittenFiles::of(settings),
+            written_files: WrittenFiles::of(settings),
         })
     }
 
@@ -234,7 +234,9 @@ impl SettingsProvider {
         let checked = spawn_blocking(move || {
             let others: Vec<&SourceSettings> = others.iter().map(|other| &other.settings).collect();
             settings.refuse_conflicting_names(&names, &others)?;
-            provider.written.refuse_files_shared_by(&settings, &others)
+            provider
+                .written_files
+                .refuse_files_shared_by(&settings, &others)
         });
         let checked = checked.await;
         checked.unwrap_or_else(|error| Err(Failure::failed(error.to_string())))

@@ -120,7 +120,7 @@ struct Shared {
     context: HostContext,
     pauses: Pauses,
     sources: Mutex<Sources>,
-    /// Notified whenever a source has ended by itself.
+    /// Notified whenever a source has ended.
     ended: watch::Sender<()>,
 }
 
@@ -140,7 +140,7 @@ struct SupervisedSource {
     target: watch::Sender<Target>,
     phase: watch::Receiver<Phase>,
     retry: Arc<Notify>,
-    /// How it last ended by itself.
+    /// How it last ended.
     end: Option<(SourceExit, StoredSource)>,
 }
 
@@ -200,7 +200,7 @@ impl RunSettings {
     }
 
     /// Returns whether a run with these settings would be the same, and its files are unchanged.
-    fn is_same(&self, settings: &SourceSettings) -> bool {
+    fn is_up_to_date(&self, settings: &SourceSettings) -> bool {
         self.settings.is_equivalent(settings) && !self.files.have_changed()
     }
 }
@@ -336,7 +336,7 @@ impl Supervisor {
         let has_started = target.entry.run_state() == RunState::Running;
         let is_same_run = target.run_settings.is_ok_and(|run_settings| {
             let is_same_former_name = run_settings.settings.renamed_from == settings.renamed_from;
-            (has_started || is_same_former_name) && run_settings.is_same(&settings)
+            (has_started || is_same_former_name) && run_settings.is_up_to_date(&settings)
         });
         let is_same_pause = target.paused_by == paused_by;
         let has_ended = *source.phase.borrow() == Phase::Ended;
@@ -433,7 +433,7 @@ impl Supervisor {
     /// Returns whether these settings would replace others that can be used.
     fn would_replace(&self, settings: &SourceSettings) -> bool {
         match self.run_settings(&settings.name) {
-            Some(Ok(run_settings)) => !run_settings.is_same(settings),
+            Some(Ok(run_settings)) => !run_settings.is_up_to_date(settings),
             Some(Err(_)) | None => false,
         }
     }
@@ -677,7 +677,7 @@ impl Shared {
         suspension
     }
 
-    /// Notes how a source has ended by itself.
+    /// Notes how a source has ended.
     fn note_end(&self, name: &str, end: SourceExit, source_state: StoredSource) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),
@@ -710,7 +710,7 @@ impl Shared {
     }
 
     /// Waits until a source that was removed has stopped. The error is that it is not removed.
-    async fn wait_until_removed(&self, name: &str) -> Result<(), Failure> {
+    async fn wait_for_stop_of_removed(&self, name: &str) -> Result<(), Failure> {
         let is_removed = {
             let sources = self.lock();
             let source = sources.by_name.get(name);

@@ -47,7 +47,7 @@ impl FilesSnapshot {
             || referenced.any(|(path, version)| seen.referenced.get(path) != Some(version))
     }
 
-    /// Removes the settings files that were written since a time.
+    /// Leaves out the settings files that may have been written since a time, so that they count as changed.
     fn forget_written_since(&mut self, since: SystemTime) {
         self.settings
             .retain(|_, version| !version.may_have_changed_since(since));

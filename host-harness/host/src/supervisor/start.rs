@@ -91,7 +91,7 @@ impl SourceRunner {
             }
             // Dropping it counts the first attempt as failed.
             let is_startup = self.startup.take().is_some() && failures == 1;
-            if is_startup && self.has_no_source_started().await {
+            if is_startup && self.has_startup_failed().await {
                 // Whoever started the host may start it again: another try can help.
                 let exit = Exit::Failed;
                 let failure = Failure { exit, ..failure };
@@ -111,7 +111,7 @@ impl SourceRunner {
 
     /// Waits until each source that the run began with has started or failed to, and returns whether none
     /// has started: such a run ends, so that whoever started it notices.
-    async fn has_no_source_started(&self) -> bool {
+    async fn has_startup_failed(&self) -> bool {
         let context = self.context();
         !context.runs_without_sources && !context.startup_tracker.any_started().await
     }
@@ -162,14 +162,14 @@ impl SourceRunner {
             message: format!("{file}: source `{name}`: {failure}"),
             ..failure
         };
-        let removed = self.shared.wait_until_removed(&former);
+        let removed = self.shared.wait_for_stop_of_removed(&former);
         self.unless_stopped(removed).await?.map_err(failed)?;
         // A reset of it that is under way reads and writes the checkpoint too.
         let suspension = self.shared.suspend(&former);
         let _suspension = self.unless_stopped(suspension).await?;
-        let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
+        let (state_dir, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
-        let moved = blocking(move || Ok(state.rename(&from, &to))).await;
+        let moved = blocking(move || Ok(state_dir.rename(&from, &to))).await;
         let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
         match moved.map_err(failed)? {
             RenameOutcome::Moved => {
@@ -314,7 +314,7 @@ struct Reloader {
 #[async_trait]
 impl SettingsReloader for Reloader {
     async fn reload(&self, current: &Source) -> Result<Option<Source>, Failure> {
-        self.read_if_changed(current.settings()).await
+        self.prepare_if_changed(current.settings()).await
     }
 }
 
@@ -322,7 +322,7 @@ impl Reloader {
     /// Prepares the source again if its settings differ from `current`. Only then its files count
     /// as read: a changed file that does not change the settings, such as `ca_file`, is used by the
     /// next run.
-    async fn read_if_changed(&self, current: &Secret) -> Result<Option<Source>, Failure> {
+    async fn prepare_if_changed(&self, current: &Secret) -> Result<Option<Source>, Failure> {
         let (settings, access) = (&self.run_settings.settings, NetworkAccess::Online);
         let versions = self.run_settings.files.current_versions();
         let read = source::prepare_if_changed(&self.components, settings, access, current).await?;
@@ -562,7 +562,7 @@ mod tests {
         assert!(!reloader.run_settings.files.have_changed());
         fs::write(&ca_file, "another").unwrap();
         let read = reloader
-            .read_if_changed(&Secret::new("{}".to_owned()))
+            .prepare_if_changed(&Secret::new("{}".to_owned()))
             .await;
         assert!(read.is_err(), "there is no component");
         assert!(reloader.run_settings.files.have_changed());

@@ -1,4 +1,5 @@
-//! The sources that must not run because a command reads and writes what is stored of them.
+//! The sources that must not run because an operation (a reset through the API, or the takeover of a
+//! checkpoint) reads and writes what is stored of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ pub(super) struct Suspensions {
     by_name: BTreeMap<String, Suspension>,
 }
 
-/// The suspension of one source by commands that use what is stored of it, one at a time.
+/// The suspension of one source by operations that use what is stored of it, one at a time.
 #[derive(Default)]
 struct Suspension {
-    /// How many commands use it, or wait to do so.
+    /// How many operations use it, or wait to do so.
     count: usize,
-    /// Locked by the command that uses it.
+    /// Locked by the operation that uses it.
     access: Arc<Mutex<()>>,
 }
 

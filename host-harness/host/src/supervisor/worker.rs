@@ -18,7 +18,7 @@ use crate::report::RunState;
 /// What the task of a source does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// The source has ended by itself.
+    /// The source has ended: by itself, or because the host stops.
     Ended,
     /// It is not running, and is not meant to.
     Idle,

@@ -93,7 +93,7 @@ impl Deliveries {
 }
 
 /// Calls `each` with every whole line from `offset` on that is an event. Returns how many bytes
-/// these were. A host that was killed may have left the beginning of a line.
+/// the whole lines have. A host that was killed may have left the beginning of a line.
 fn for_each_line(file: &Path, offset: u64, mut each: impl FnMut(&str)) -> u64 {
     let Ok(mut file) = File::open(file) else {
         return 0; // no event has come

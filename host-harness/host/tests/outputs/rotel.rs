@@ -61,7 +61,7 @@ fn start(program: &Path, port: u16, grpc_port: u16, receiver: &HttpReceiver) -> 
 
 /// A collector that listens, and where. It cannot be asked to choose a port,
 /// so one that another process was faster to take is given up for the next.
-async fn started(program: &Path, receiver: &HttpReceiver) -> (Rotel, u16) {
+async fn start_listening(program: &Path, receiver: &HttpReceiver) -> (Rotel, u16) {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
         let (port, grpc_port) = (free_port().await, free_port().await);
@@ -88,7 +88,7 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
         return report_skipped_test("rotel is not installed and ROTEL is not set");
     };
     let receiver = HttpReceiver::start().await;
-    let (_rotel, port) = started(&program, &receiver).await;
+    let (_rotel, port) = start_listening(&program, &receiver).await;
     let settings =
         format!("type = \"otlp\"\nendpoint = \"http://127.0.0.1:{port}\"\ncompression = \"gzip\"");
     let mut output = open(&settings).await;

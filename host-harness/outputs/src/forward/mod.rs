@@ -319,7 +319,7 @@ impl Worker for ForwardWorker {
 /// Returns the error for events that were left out. All others of the part were accepted.
 fn unsent_events_error(undeliverable_events: Vec<UndeliverableEvent>) -> SendError {
     SendError::EventErrors {
-        undeliverable_unsent: undeliverable_events.len(),
+        unsent_count: undeliverable_events.len(),
         undeliverable_events,
         retry_events: Vec::new(),
         cause: None,

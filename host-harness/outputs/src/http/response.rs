@@ -27,7 +27,7 @@ pub(crate) struct ReceiverResponse<'a> {
     /// Redacts credentials from the receiver's text.
     pub(crate) redactor: &'a Redactor,
     /// When the response arrived.
-    pub(crate) now: SystemTime,
+    pub(crate) received_at: SystemTime,
 }
 
 impl ReceiverResponse<'_> {
@@ -108,7 +108,7 @@ impl ReceiverResponse<'_> {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => httpdate::parse_http_date(text)
                 .ok()?
-                .duration_since(self.now)
+                .duration_since(self.received_at)
                 .unwrap_or_default(),
         };
         Some(wait.min(RETRY_AFTER_MAX))
@@ -135,7 +135,7 @@ mod tests {
             headers: &headers,
             body,
             redactor: &Redactor::new(["hunter22".to_owned()]),
-            now: SystemTime::UNIX_EPOCH,
+            received_at: SystemTime::UNIX_EPOCH,
         })
     }
 

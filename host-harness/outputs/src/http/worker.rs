@@ -202,7 +202,7 @@ impl<P: ReceiverProtocol> Worker for HttpWorker<P> {
             headers: &headers,
             body: &body,
             redactor: &settings.redactor(&secret_headers),
-            now: SystemTime::now(),
+            received_at: SystemTime::now(),
         };
         if status.is_success() {
             let checked = self.config.protocol.check_success(&context, &response);
@@ -342,7 +342,7 @@ fn unsent_events_error(count: usize, reason: &str) -> SendError {
     };
     SendError::EventErrors {
         undeliverable_events: (0..count).map(undeliverable).collect(),
-        undeliverable_unsent: count,
+        unsent_count: count,
         retry_events: Vec::new(),
         cause: None,
     }

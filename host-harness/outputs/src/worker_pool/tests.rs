@@ -113,7 +113,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     output.workers[0].rejected = "5";
     output.workers[0].responses = VecDeque::from([SendError::EventErrors {
         undeliverable_events: Vec::new(),
-        undeliverable_unsent: 0,
+        unsent_count: 0,
         retry_events: vec![1],
         cause: Some(RetryCause::Retry("429".to_owned().into())),
     }]);
@@ -205,7 +205,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
                 reason: "too large".to_owned(),
             })
             .collect(),
-        undeliverable_unsent: events.len(),
+        unsent_count: events.len(),
         retry_events: Vec::new(),
         cause: None,
     };
@@ -215,7 +215,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
     // Nor do they over a retry, and beside one that the receiver refuses.
     let SendError::EventErrors {
         undeliverable_events,
-        undeliverable_unsent,
+        unsent_count,
         ..
     } = unsent(&[0])
     else {
@@ -223,7 +223,7 @@ async fn events_that_are_not_sent_do_not_count_as_refused_by_the_receiver() {
     };
     let partly = SendError::EventErrors {
         undeliverable_events,
-        undeliverable_unsent,
+        unsent_count,
         retry_events: vec![1],
         cause: Some(RetryCause::Retry("429".to_owned().into())),
     };
@@ -258,7 +258,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     output.workers[0].responses = VecDeque::from([
         SendError::EventErrors {
             undeliverable_events: Vec::new(),
-            undeliverable_unsent: 0,
+            unsent_count: 0,
             retry_events: vec![1, 3],
             cause: None,
         },

@@ -121,7 +121,7 @@ fn a_host_that_ends_in_a_number_and_is_no_address_is_an_unusual_one() {
         "1.2.3.4.5",
         "api.example.08",
     ] {
-        assert!(is_unusual_address(host), "{host}");
+        assert!(is_noncanonical_ipv4(host), "{host}");
     }
     for host in [
         "127.0.0.1",
@@ -135,7 +135,7 @@ fn a_host_that_ends_in_a_number_and_is_no_address_is_an_unusual_one() {
         "a1",
         "1a",
     ] {
-        assert!(!is_unusual_address(host), "{host}");
+        assert!(!is_noncanonical_ipv4(host), "{host}");
     }
 }
 

@@ -241,7 +241,7 @@ impl Shared {
                 gate(Ipv4Addr::LOCALHOST.into()).or_else(|_| gate(Ipv6Addr::LOCALHOST.into()))
             }
             Err(_)
-                if address_gate::is_unusual_address(origin.host())
+                if address_gate::is_noncanonical_ipv4(origin.host())
                     && !self.allow.names_origin(origin) =>
             {
                 Err("not written as four decimal numbers")

@@ -106,8 +106,11 @@ impl RunningLoop {
             return Ok(());
         };
         let stored = storing.await;
-        let stored =
-            stored.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("memory: {error}"))));
+        let stored = stored.unwrap_or_else(|error| {
+            Err(StoreError::Unavailable(format!(
+                "its store, which has a bug: {error}"
+            )))
+        });
         stored.map_err(|error| match error {
             StoreError::Superseded => SourceExit::LeaseLost,
             StoreError::Unavailable(reason) => SourceExit::Failed(Failure::failed(format!(

@@ -32,7 +32,7 @@ pub(super) struct FinishedPoll {
     /// The instance, where it is kept for the next poll.
     pub(super) instance: Option<Instance>,
     pub(super) memory_bytes_peak: usize,
-    /// Room for the batch. `None` if the poll was slow and released it to others.
+    /// Room for the batch. `None` if the poll was slow and released it to others, or if no instance could be created.
     pub(super) reservation: Option<Reservation>,
 }
 

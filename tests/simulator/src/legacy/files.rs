@@ -44,8 +44,8 @@ impl LogFile {
 
     /// Returns the name.
     pub(super) fn name(&self, as_key_value: bool) -> String {
-        let transfer = if as_key_value { "txt" } else { "json" };
-        format!("{}.{transfer}", self.stem)
+        let extension = if as_key_value { "txt" } else { "json" };
+        format!("{}.{extension}", self.stem)
     }
 
     /// Returns the contents. A malformed file ends early, as has been observed

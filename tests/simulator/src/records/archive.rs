@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::LogRecordBuilder;
+use super::FieldGenerator;
 use crate::time::{DAY_MS, UtcTime};
 
 /// Generates a search of `archive.search`.
-pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn archive_search(builder: &mut FieldGenerator) -> Value {
     let searcher = if builder.odd_shape_occurs(60) {
         "<>".to_owned()
     } else {
@@ -32,7 +32,7 @@ pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a search of `archive.search-log`.
-pub(crate) fn archive_search_log(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn archive_search_log(builder: &mut FieldGenerator) -> Value {
     let mut record = archive_search(builder);
     if let Some(record) = record.as_object_mut() {
         let path = builder.pick(&["/inbox", "/archive/sent"]);
@@ -45,7 +45,7 @@ pub(crate) fn archive_search_log(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates the view of a message.
-pub(crate) fn archive_view(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn archive_view(builder: &mut FieldGenerator) -> Value {
     let days = i64::try_from(builder.random.below(900)).unwrap_or(0);
     let written = UtcTime::new(builder.at_ms - days * DAY_MS).iso_with_utc_offset();
     let flag = builder.random.chance(500);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::LogRecordBuilder;
+use super::FieldGenerator;
 
 /// Generates a message that a data leak prevention policy acted on. There is no id, and one
 /// message can have two rows of the same second.
-pub(crate) fn dlp(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn dlp(builder: &mut FieldGenerator) -> Value {
     let (policy, action) = builder.pick(&[
         ("Card numbers", "hold"),
         ("Card numbers", "notification"),
@@ -24,7 +24,7 @@ pub(crate) fn dlp(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a held message. Each has a unique id, and the same row is returned on every request.
-pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn held_message(builder: &mut FieldGenerator) -> Value {
     let (reason, id) = builder.pick(&[
         (
             "Message Hold Applied - Spam Signature policy",
@@ -62,7 +62,7 @@ pub(crate) fn held_message(builder: &mut LogRecordBuilder) -> Value {
 
 /// Generates a held message that was released or rejected. The operator is an object or a
 /// text, and the date can be missing.
-pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn held_release(builder: &mut FieldGenerator) -> Value {
     let status = builder.pick(&["released", "released", "rejected"]);
     let operator = builder.mailbox();
     let operator = match (builder.odd_shape_occurs(250), builder.odd_shape_occurs(40)) {
@@ -114,7 +114,7 @@ pub(crate) fn held_release(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a message that was rejected before it was accepted.
-pub(crate) fn rejection(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn rejection(builder: &mut FieldGenerator) -> Value {
     let (kind, info) = builder.pick(&[
         ("Manual Envelope Rejection", "Envelope blocked - User Entry"),
         ("IP Found in RBL", "192.0.2.44 blocked by rbl.test"),

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{LogRecordBuilder, words};
+use super::{FieldGenerator, words};
 
 /// Generates an indicator. The other objects of a file are no records.
-pub(crate) fn indicator(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn indicator(builder: &mut FieldGenerator) -> Value {
     let at = builder.at().iso_ms();
     json!({
         "type": "indicator",
@@ -18,7 +18,7 @@ pub(crate) fn indicator(builder: &mut LogRecordBuilder) -> Value {
     })
 }
 
-fn pattern(builder: &mut LogRecordBuilder) -> String {
+fn pattern(builder: &mut FieldGenerator) -> String {
     let (md5, sha1, sha256) = (
         builder.random.hex(32),
         builder.random.hex(40),

@@ -1,10 +1,10 @@
 //! The records of every stream, with every odd shape that the API is known for.
 
 pub(crate) mod archive;
+mod field_generator;
 pub(crate) mod gateway;
 mod integrated;
 pub(crate) mod intel;
-mod log_record_builder;
 mod mail;
 mod message;
 pub(crate) mod protection;
@@ -15,7 +15,7 @@ mod threat;
 pub(crate) mod training;
 mod words;
 
-pub(crate) use log_record_builder::LogRecordBuilder;
+pub(crate) use field_generator::FieldGenerator;
 pub(crate) use message::ip;
 pub(crate) use record::{Record, RecordFormat};
 pub(crate) use words::PEOPLE;

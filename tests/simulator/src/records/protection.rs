@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{LogRecordBuilder, words};
+use super::{FieldGenerator, words};
 
 /// Generates a link that was clicked or scanned.
-pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn ttp_url(builder: &mut FieldGenerator) -> Value {
     let (result, action, actions) = builder.pick(&[
         ("clean", "allow", "Allow"),
         ("clean", "allow", "None"),
@@ -52,7 +52,7 @@ pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates an attachment that was opened in the sandbox.
-pub(crate) fn ttp_attachment(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn ttp_attachment(builder: &mut FieldGenerator) -> Value {
     let (result, action) = builder.pick(&[
         ("safe", "none, none"),
         ("safe", "user release, none"),
@@ -78,7 +78,7 @@ pub(crate) fn ttp_attachment(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates an impersonating message. Two events in a row carry the same id.
-pub(crate) fn ttp_impersonation(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn ttp_impersonation(builder: &mut FieldGenerator) -> Value {
     let sources = [
         "similar_internal_domain",
         "newly_observed_domain",

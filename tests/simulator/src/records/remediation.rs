@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::LogRecordBuilder;
+use super::FieldGenerator;
 
 /// The members of `searchCriteria` that permit messages to be restored. A collector redacts them.
 const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
 
 /// Generates an incident.
-pub(crate) fn incident(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn incident(builder: &mut FieldGenerator) -> Value {
     let number = builder.number;
     let found = 1 + builder.random.below(40);
     let failed = if builder.random.chance(200) {

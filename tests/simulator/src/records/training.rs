@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{LogRecordBuilder, words};
+use super::{FieldGenerator, words};
 use crate::time::{DAY_MS, UtcTime};
 
 /// Generates the responses of a person to training questions.
-pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn performance(builder: &mut FieldGenerator) -> Value {
     let person = person(builder, "email");
     let count = builder.random.below(9);
     let wrong = if builder.odd_shape_occurs(100) {
@@ -24,7 +24,7 @@ pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates the grades of a person.
-pub(crate) fn safe_score(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn safe_score(builder: &mut FieldGenerator) -> Value {
     let person = person(builder, "emailAddress");
     let mut grade = || builder.random.pick(&["A", "B", "C", "D", "F"]);
     merged(
@@ -37,7 +37,7 @@ pub(crate) fn safe_score(builder: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a person who needs attention.
-pub(crate) fn watchlist(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn watchlist(builder: &mut FieldGenerator) -> Value {
     let person = person(builder, "email");
     merged(
         person,
@@ -47,7 +47,7 @@ pub(crate) fn watchlist(builder: &mut LogRecordBuilder) -> Value {
 
 /// Generates what a person did in a phishing campaign, with the members of the campaign. There is
 /// one campaign each day.
-pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
+pub(crate) fn phishing_result(builder: &mut FieldGenerator) -> Value {
     let day = builder.at_ms.div_euclid(DAY_MS);
     let status = builder.pick(&["sent", "opened", "clicked", "submitted"]);
     let mut record = merged(
@@ -91,7 +91,7 @@ pub(crate) fn phishing_result(builder: &mut LogRecordBuilder) -> Value {
     record
 }
 
-fn person(builder: &mut LogRecordBuilder, address_key: &str) -> Value {
+fn person(builder: &mut FieldGenerator, address_key: &str) -> Value {
     let (name, mailbox) = builder.pick(words::PEOPLE);
     let department = builder.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
     let (local, number) = (mailbox, builder.number);

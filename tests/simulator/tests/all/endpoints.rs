@@ -225,7 +225,7 @@ async fn a_missing_permission_concerns_one_stream() {
         (403, "app_forbidden")
     );
     assert_eq!(audit(&simulator, &token, &json!({})).await.status, 403);
-    simulator.permit("siem.process", true);
+    simulator.set_permitted("siem.process", true);
     assert_eq!(list(&simulator, &token, "process").await.status, 200);
 }
 

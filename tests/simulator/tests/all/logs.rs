@@ -435,7 +435,7 @@ async fn every_stream_can_be_refused_in_each_of_three_ways() {
                 "{stream}"
             );
         }
-        simulator.permit(stream, true);
+        simulator.set_permitted(stream, true);
         let response = ask(&simulator, &token, stream).await;
         assert_eq!(
             (response.status, response.code().as_str()),
@@ -486,7 +486,7 @@ async fn the_categories_of_audit_events_are_listed() {
             .iter()
             .any(|one| one["code"] == "authentication_logs")
     );
-    simulator.permit("audit.categories", false);
+    simulator.set_permitted("audit.categories", false);
     assert_eq!(
         post(&simulator, &token, path, &json!({"data": []}))
             .await

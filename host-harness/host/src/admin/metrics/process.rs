@@ -26,8 +26,8 @@ impl Process {
         let open_fds = fs::read_dir("/proc/self/fd").ok()?.count();
         Some(Self {
             cpu_seconds: cpu_seconds(&stat)?,
-            resident_bytes: kib(&status, "VmRSS:")?,
-            virtual_bytes: kib(&status, "VmSize:")?,
+            resident_bytes: field_bytes(&status, "VmRSS:")?,
+            virtual_bytes: field_bytes(&status, "VmSize:")?,
             // One of them is the directory handle of this read.
             open_fds: u64::try_from(open_fds).ok()?.saturating_sub(1),
             max_fds,
@@ -46,7 +46,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn kib(status: &str, key: &str) -> Option<u64> {
+fn field_bytes(status: &str, key: &str) -> Option<u64> {
     let kib: u64 = field(status, key)?.parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("42 (a) S 1"), None);
         assert_eq!(
-            kib("VmSize:\t  20 kB\nVmRSS:\t  10 kB\n", "VmRSS:"),
+            field_bytes("VmSize:\t  20 kB\nVmRSS:\t  10 kB\n", "VmRSS:"),
             Some(10_240)
         );
     }

@@ -49,7 +49,7 @@ struct Machine {
     executing: BTreeMap<usize, Duration>,
     begin: Instant,
     now: Duration,
-    interruptions: usize,
+    preemptions: usize,
 }
 
 impl Machine {
@@ -75,7 +75,7 @@ impl Machine {
             executing: BTreeMap::new(),
             begin: Instant::now(),
             now: Duration::ZERO,
-            interruptions: 0,
+            preemptions: 0,
         }
     }
 
@@ -162,7 +162,7 @@ impl Machine {
                 self.executing.insert(source_index, self.now);
             }
             EnterOutcome::Waits { preempts: true } => {
-                self.interruptions += 1;
+                self.preemptions += 1;
                 self.end_slices(true);
             }
             EnterOutcome::Waits { preempts: false } => {}
@@ -244,7 +244,7 @@ fn an_idle_source_saves_up_no_more_than_the_credit() {
 }
 
 /// One that preempts at each moment is charged for it, and so has no more
-/// than its share of interruptions.
+/// than its share of preemptions.
 #[test]
 fn a_source_that_executes_for_moments_cannot_take_the_time_of_others() {
     let moments = Pattern {
@@ -258,11 +258,11 @@ fn a_source_that_executes_for_moments_cannot_take_the_time_of_others() {
         "{:?}",
         machine.sources[1].executed
     );
-    let interruptions = Duration::from_millis(200).as_nanos() / SLICE_COST_MIN.as_nanos();
+    let preemptions = Duration::from_millis(200).as_nanos() / SLICE_COST_MIN.as_nanos();
     assert!(
-        u128::try_from(machine.interruptions).unwrap() <= interruptions,
+        u128::try_from(machine.preemptions).unwrap() <= preemptions,
         "{}",
-        machine.interruptions
+        machine.preemptions
     );
 }
 

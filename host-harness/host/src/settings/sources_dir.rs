@@ -26,7 +26,7 @@ pub fn source_file_path(sources_dir: &Path, name: &str) -> PathBuf {
 
 impl Settings {
     /// Adds the sources of `sources_dir`, sorted by name.
-    pub(super) fn read_directory(&mut self) -> Result<(), Failure> {
+    pub(super) fn read_sources_dir(&mut self) -> Result<(), Failure> {
         let Some(directory) = self.sources_dir.clone() else {
             return Ok(());
         };

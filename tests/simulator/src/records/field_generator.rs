@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::time::UtcTime;
 
 /// Builds one record of a POST log.
-pub(crate) struct LogRecordBuilder {
+pub(crate) struct FieldGenerator {
     pub(crate) random: Random,
     /// The number of the record in its stream.
     pub(crate) number: u64,
@@ -17,7 +17,7 @@ pub(crate) struct LogRecordBuilder {
     pub(crate) odd_shapes: bool,
 }
 
-impl LogRecordBuilder {
+impl FieldGenerator {
     /// Returns the time of the record.
     pub(super) fn at(&self) -> UtcTime {
         UtcTime::new(self.at_ms)

@@ -76,7 +76,7 @@ struct TemplateUse<'a> {
     source_patterns: Vec<(&'a SourceSettings, String)>,
 }
 
-/// A file with two writers that an output of a source can write to.
+/// A file that an output would write for one source and that something else writes too.
 struct SharedFile<'a> {
     /// The source that it also belongs to.
     other: Option<&'a SourceSettings>,
@@ -154,7 +154,7 @@ impl WrittenFiles {
     ) -> SharedFileErrors {
         let mut errors = SharedFileErrors::default();
         let mut used = self.host_files(sources);
-        let state = FileId::of(&self.state_dir).path;
+        let state_dir = FileId::of(&self.state_dir).path;
         let (fixed, templates): (Vec<_>, Vec<_>) = self
             .outputs
             .iter()
@@ -174,8 +174,8 @@ impl WrittenFiles {
             if is_output_refused {
                 continue;
             }
-            let path_in_state_dir = id.path.strip_prefix(&state).ok();
-            if path_in_state_dir.is_some_and(is_host_file) {
+            let path_in_state_dir = id.path.strip_prefix(&state_dir).ok();
+            if path_in_state_dir.is_some_and(is_state_dir_file) {
                 let conflict = "is a file of the state directory";
                 self.record_conflict(output, None, conflict, &mut errors);
                 continue;
@@ -190,7 +190,7 @@ impl WrittenFiles {
         for output in templates {
             let template = TemplateUse::of(output, sources);
             let mut is_output_refused = false;
-            for (source, shared) in template.shared_files(&used, &state, &earlier) {
+            for (source, shared) in template.shared_files(&used, &state_dir, &earlier) {
                 let conflict = format!("{}, for source `{}`", shared.conflict, source.name);
                 let both = [Some(source), shared.other].into_iter().flatten();
                 let mut culprits = both.filter(|source| self.is_from_sources_dir(source));
@@ -299,7 +299,7 @@ impl<'a> TemplateUse<'a> {
     fn shared_files(
         &self,
         used: &[FileUse<'a>],
-        state: &Path,
+        state_dir: &Path,
         earlier: &[Self],
     ) -> Vec<(&'a SourceSettings, SharedFile<'a>)> {
         let used = used.iter().map(|other| {
@@ -311,13 +311,16 @@ impl<'a> TemplateUse<'a> {
             format!("{PATTERN_WILDCARD}{}", store::STATE_FILE_SUFFIX),
             format!("{CACHE_DIR}/{PATTERN_WILDCARD}"),
         ];
-        let host_files = HOST_FILES.map(str::to_owned);
-        let host_files = host_patterns.into_iter().chain(host_files).map(|name| {
-            let conflict = "can be a file of the state directory".to_owned();
-            let path = state.join(name).to_string_lossy().into_owned();
-            (path, None, conflict)
-        });
-        let files = used.chain(host_files);
+        let state_dir_files = STATE_DIR_FILES.map(str::to_owned);
+        let state_dir_files = host_patterns
+            .into_iter()
+            .chain(state_dir_files)
+            .map(|name| {
+                let conflict = "can be a file of the state directory".to_owned();
+                let path = state_dir.join(name).to_string_lossy().into_owned();
+                (path, None, conflict)
+            });
+        let files = used.chain(state_dir_files);
         let files: Vec<_> = files
             .filter(|(path, ..)| overlap(&self.pattern, path))
             .collect();
@@ -442,7 +445,7 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
 }
 
 /// The files of the host in the state directory, except those of sources.
-const HOST_FILES: [&str; 4] = [
+const STATE_DIR_FILES: [&str; 4] = [
     store::LOCK_FILE,
     PAUSED_FILE,
     store::HEARTBEAT_FILE,
@@ -451,10 +454,10 @@ const HOST_FILES: [&str; 4] = [
 
 /// Returns whether a path in the state directory is a file of the host, also of a source that is
 /// not in the settings file now.
-fn is_host_file(path: &Path) -> bool {
+fn is_state_dir_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
     path.starts_with(CACHE_DIR)
-        || HOST_FILES.contains(&&*name)
+        || STATE_DIR_FILES.contains(&&*name)
         || name.ends_with(store::STATE_FILE_SUFFIX)
 }
 
