@@ -218,7 +218,7 @@ impl RecordProcessor {
     /// Returns the time of a record, or `None` where it has none or is not a record.
     pub fn time(&mut self, record: RawRecord<'_>) -> Option<Timestamp> {
         with_record(&mut self.parser, record, |parsed, _| {
-            self.normalizer.occurred(&parsed.ok()?).map(|(_, at)| at)
+            self.normalizer.event_time(&parsed.ok()?).map(|(_, at)| at)
         })
     }
 }
@@ -331,8 +331,8 @@ impl Builder {
         self.index.len()
     }
 
-    /// Returns the time of the last event, if there are more than `events_before`; `None` also where it is
-    /// that at which the record was read, or later.
+    /// Returns the time of the last event if more than `events_before` events are in the batch. `None` if
+    /// that time is not before `now`, as for a record without a time of its own.
     #[must_use]
     pub fn last_occurred_at(&self, events_before: usize, now: Timestamp) -> Option<Timestamp> {
         let added = self.index.get(events_before..)?.last()?;

@@ -640,7 +640,7 @@ impl Checkpoint {
         }
         for line in lines {
             let (items, list) = line
-                .strip_suffix(LINE_END)
+                .strip_suffix(ITEM_LINE_END_MARKER)
                 .and_then(|line| line.split_once(' '))
                 .and_then(|(name, items)| {
                     Some((items, checkpoint.streams.get_mut(name)?.list.as_mut()?))
@@ -655,22 +655,26 @@ impl Checkpoint {
     /// the form. [`Self::into_bounded_text`] gives the text to store.
     #[must_use]
     pub fn set_version_and_write(&mut self) -> String {
-        let items = |position: &StreamPosition| {
+        let items_len = |position: &StreamPosition| {
             let list = position.list.as_ref();
             list.map_or(0, |list| list.items.len())
         };
         self.version = VERSION;
-        self.item_lines = self.streams.values().filter(|at| items(at) > 0).count();
+        self.item_lines = self
+            .streams
+            .values()
+            .filter(|position| items_len(position) > 0)
+            .count();
         let mut text = serde_json::to_string(self).unwrap_or_default();
         text.reserve(
             self.streams
                 .values()
-                .map(|at| items(at) + ITEM_LINE_OVERHEAD_BYTES)
+                .map(|position| items_len(position) + ITEM_LINE_OVERHEAD_BYTES)
                 .sum(),
         );
         for (name, position) in &self.streams {
-            if let Some(list) = position.list.as_ref().filter(|_| items(position) > 0) {
-                for part in ["\n", name, " ", &list.items, LINE_END] {
+            if let Some(list) = position.list.as_ref().filter(|_| items_len(position) > 0) {
+                for part in ["\n", name, " ", &list.items, ITEM_LINE_END_MARKER] {
                     text.push_str(part);
                 }
             }
@@ -739,7 +743,7 @@ const fn is_zero_u32(count: &u32) -> bool {
 }
 
 /// The end of a line of items, by which a line that was cut is recognized.
-const LINE_END: &str = " .";
+const ITEM_LINE_END_MARKER: &str = " .";
 
 /// The length of the name of a stream and of the separators in its line of items.
 const ITEM_LINE_OVERHEAD_BYTES: usize = 40;

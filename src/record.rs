@@ -258,7 +258,7 @@ impl<'a> Record<'a> {
     /// the last is returned.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
         let record = *self;
-        (0..record.members.len()).filter_map(move |at| record.field_unless(at, |_| false))
+        (0..record.members.len()).filter_map(move |at| record.effective_field(at, |_| false))
     }
 
     /// Returns how many members there are.
@@ -269,7 +269,7 @@ impl<'a> Record<'a> {
     /// Returns the member at that index, unless its name is known and is to be skipped or occurs
     /// again later.
     #[inline]
-    pub(crate) fn field_unless(
+    pub(crate) fn effective_field(
         &self,
         at: usize,
         is_skipped: impl Fn(FieldName) -> bool,

@@ -21,19 +21,19 @@ pub fn redact(stream: Stream, record: &[u8]) -> Cow<'_, [u8]> {
     let mut redacted = Cow::Borrowed(record);
     if stream == Stream::Remediation {
         for key in CODE_KEYS {
-            if let Some(without_code) = without_member(&redacted, key.as_bytes()) {
-                redacted = Cow::Owned(without_code);
+            if let Some(redacted_codes) = redact_member(&redacted, key.as_bytes()) {
+                redacted = Cow::Owned(redacted_codes);
             }
         }
-        if let Some(without_code) = without_escaped_keys(&redacted) {
-            redacted = Cow::Owned(without_code);
+        if let Some(redacted_codes) = redact_escaped_members(&redacted) {
+            redacted = Cow::Owned(redacted_codes);
         }
     }
     redacted
 }
 
 /// Returns the text without the values of a member; `None` where it has no such member.
-fn without_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+fn redact_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = memmem::find(rest, key) {
@@ -50,7 +50,7 @@ fn without_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the text without the values of members whose keys are written with escapes; `None` where it
 /// has no such member.
-fn without_escaped_keys(text: &[u8]) -> Option<Vec<u8>> {
+fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = memmem::find(rest, b"\"") {

@@ -10,7 +10,7 @@ struct BlockMask {
     /// Quotes, backslashes and control characters: one bit for each byte, bit 0 for the first.
     special: u32,
     /// Whether there are bytes beyond ASCII.
-    has_high: bool,
+    has_non_ascii: bool,
 }
 
 /// Returns the number of bytes before the next quote, backslash or control character, or before the end,
@@ -19,20 +19,20 @@ struct BlockMask {
 #[must_use]
 pub fn plain_prefix_len(text: &[u8]) -> (usize, bool) {
     let mut rest = text;
-    let mut has_high = false;
+    let mut has_non_ascii = false;
     loop {
         let (mask, after) = match rest.split_first_chunk() {
             Some((block, after)) => (block_mask(block), after),
             None => (last_block_mask(rest), &[][..]),
         };
-        has_high |= mask.has_high;
+        has_non_ascii |= mask.has_non_ascii;
         if mask.special != 0 {
             let within = usize::try_from(mask.special.trailing_zeros()).unwrap_or(usize::MAX);
             let length = text.len() - rest.len() + within;
-            return (length, has_high);
+            return (length, has_non_ascii);
         }
         if after.is_empty() {
-            return (text.len(), has_high);
+            return (text.len(), has_non_ascii);
         }
         rest = after;
     }
@@ -62,7 +62,7 @@ fn block_mask(block: &[u8; BLOCK]) -> BlockMask {
             v128_or(quotes, backslashes),
             controls,
         ))),
-        has_high: u8x16_bitmask(bytes) != 0,
+        has_non_ascii: u8x16_bitmask(bytes) != 0,
     }
 }
 
@@ -90,12 +90,12 @@ fn high(block: &[u8; BLOCK]) -> u64 {
 #[inline]
 fn mask_of_words(low: u64, high: u64) -> BlockMask {
     const ONES: u64 = u64::MAX / 255;
-    const LOWS: u64 = ONES * 0x7f;
-    const HIGHS: u64 = ONES * 0x80;
+    const LOW_BITS: u64 = ONES * 0x7f;
+    const HIGH_BITS: u64 = ONES * 0x80;
     // The high bit of each byte that is not zero, and perhaps others.
-    let not_zero = |word: u64| ((word & LOWS) + LOWS) | word;
+    let not_zero = |word: u64| ((word & LOW_BITS) + LOW_BITS) | word;
     // Brings the eight high bits together in the highest byte.
-    let gather = |word: u64| ((word & HIGHS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    let gather = |word: u64| ((word & HIGH_BITS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     let special = |word: u64| {
         let plain = not_zero(word ^ (ONES * 0x22))
             & not_zero(word ^ (ONES * 0x5c))
@@ -104,7 +104,7 @@ fn mask_of_words(low: u64, high: u64) -> BlockMask {
     };
     BlockMask {
         special: u32::try_from(special(low) | special(high) << 8).unwrap_or_default(),
-        has_high: (low | high) & HIGHS != 0,
+        has_non_ascii: (low | high) & HIGH_BITS != 0,
     }
 }
 
@@ -116,11 +116,11 @@ mod tests {
     fn mask_by_byte(bytes: &[u8]) -> BlockMask {
         let mut mask = BlockMask {
             special: 0,
-            has_high: false,
+            has_non_ascii: false,
         };
         for (at, byte) in bytes.iter().enumerate() {
             mask.special |= u32::from(*byte < 0x20 || matches!(byte, b'"' | b'\\')) << at;
-            mask.has_high |= *byte >= 0x80;
+            mask.has_non_ascii |= *byte >= 0x80;
         }
         mask
     }

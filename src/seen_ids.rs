@@ -159,13 +159,13 @@ pub struct Occurrences(BTreeMap<RecordId, u32>);
 impl Occurrences {
     /// Returns which occurrence of this record the next one is, counted from 1.
     #[must_use]
-    pub fn next_occurrence(&self, base: &RecordId) -> u32 {
-        self.0.get(base).map_or(1, |count| count.saturating_add(1))
+    pub fn next_occurrence(&self, id: &RecordId) -> u32 {
+        self.0.get(id).map_or(1, |count| count.saturating_add(1))
     }
 
     /// Counts a record.
-    pub fn count(&mut self, base: RecordId) {
-        let count = self.0.entry(base).or_default();
+    pub fn count(&mut self, id: RecordId) {
+        let count = self.0.entry(id).or_default();
         *count = count.saturating_add(1);
     }
 }

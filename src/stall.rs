@@ -6,16 +6,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Empty pages in a row that are followed. Final pages with a token that leads nowhere are known
-/// (`mimecast-api.md` §5.1).
+/// Empty pages in a row that are followed; more are not, because Mimecast is known to put a token that
+/// leads nowhere on a last page (`mimecast-api.md` §5.1).
 pub const EMPTY_PAGES_MAX: u32 = 3;
 
 /// Pages in a row without a new record before the stream backs off. A stream remembers no more
 /// identities than fit on a few pages, so this many pages of known records cannot be an overlap.
 pub const PAGES_WITHOUT_NEW_MAX: u32 = 20;
 
-/// How often the same page may come again before the reading counts as a cycle. Small pages of equal
-/// records have the same digest.
+/// So many repeats of one page count as a cycle; fewer do not, because small pages of equal records have
+/// the same digest.
 const REPEATS_MAX: u32 = 3;
 
 /// Why a reading is stalled.
@@ -25,6 +25,15 @@ pub enum Stall {
     Cycle,
     /// Many pages in a row had no new record.
     NothingNew,
+}
+
+/// What to do after an empty page that names a further one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterEmptyPage {
+    /// Request the further page.
+    Follow,
+    /// End the reading: too many pages in a row were empty.
+    Stop,
 }
 
 /// The pages of one reading so far, for a checkpoint.
@@ -65,10 +74,14 @@ impl StallDetector {
         *self == Self::default()
     }
 
-    /// Notes an empty page that names a further one. Returns whether that one is to be followed.
-    pub const fn try_follow_empty_page(&mut self) -> bool {
+    /// Notes an empty page that names a further one.
+    pub const fn note_empty_page(&mut self) -> AfterEmptyPage {
         self.empty_pages = self.empty_pages.saturating_add(1);
-        self.empty_pages <= EMPTY_PAGES_MAX
+        if self.empty_pages <= EMPTY_PAGES_MAX {
+            AfterEmptyPage::Follow
+        } else {
+            AfterEmptyPage::Stop
+        }
     }
 
     /// Notes a page that has records, or counts as if it had, and names a further one. Returns why the
@@ -185,10 +198,10 @@ mod tests {
     fn a_few_empty_pages_are_followed() {
         let mut detector = StallDetector::default();
         let followed = (0..9)
-            .take_while(|_| detector.try_follow_empty_page())
+            .take_while(|_| detector.note_empty_page() == AfterEmptyPage::Follow)
             .count();
         assert_eq!(followed, 3);
         assert_eq!(detector.note_page("a", true), None);
-        assert!(detector.try_follow_empty_page());
+        assert_eq!(detector.note_empty_page(), AfterEmptyPage::Follow);
     }
 }

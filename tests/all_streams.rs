@@ -120,12 +120,12 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         // The host waits for this page, with all before it delivered, when it is killed.
         let effect = Effect::Stall { ms: 60_000 };
         let before = setup.simulator.requests().begun_count(endpoint);
-        let at = Matcher {
+        let matcher = Matcher {
             endpoint,
             stream: None,
             when: When::Nth(nth),
         };
-        setup.simulator.script(Fault { at, effect });
+        setup.simulator.script(Fault { matcher, effect });
         let mut host = setup.start("run --once");
         wait_until(&format!("{endpoint:?} {nth}"), || {
             assert_eq!(host.try_wait().unwrap(), None, "before {endpoint:?} {nth}");

@@ -165,7 +165,7 @@ fn a_run_asks_for_one_token_however_often_it_waits() {
     let setup = Setup::new(small_config(), settings);
     for nth in 1..=WAITS {
         setup.simulator.script(Fault {
-            at: Matcher {
+            matcher: Matcher {
                 endpoint: Endpoint::Post,
                 stream: None,
                 when: When::Nth(2 * nth),

@@ -1195,3 +1195,39 @@ fn member_count(json: &str) -> usize {
     }
     count
 }
+
+#[test]
+fn what_no_field_of_the_schema_can_hold_is_kept_below_the_upstreams_name() {
+    assert_events(&[
+        // A word for no file is no list of files.
+        (
+            Stream::SiemProcess,
+            r#"{"type":"process","attachments":"none"}"#,
+            &[
+                ("/ecs/email/attachments", "null"),
+                ("/ecs/mimecast/attachments", r#""none""#),
+                ("/ocsf/email/files", "null"),
+                ("/ocsf/unmapped/attachments", r#""none""#),
+            ],
+        ),
+        // Microseconds are no time that can be right.
+        (
+            Stream::TrainingPhishing,
+            r#"{"id":"a","launchDate":1770091586789000}"#,
+            &[
+                ("/ecs/event/start", "null"),
+                ("/ecs/mimecast/launchDate", r#""1770091586789000""#),
+                ("/ocsf/unmapped/launchDate", r#""1770091586789000""#),
+            ],
+        ),
+        (
+            Stream::CiUrlclick,
+            r#"{"timestamp":1770091506789,"tags":["VIP"],"policiesApplied":[{"name":"p"}]}"#,
+            &[
+                ("/ecs/mimecast/parse_errors", "null"),
+                ("/ecs/mimecast/tags", r#"["VIP"]"#),
+                ("/ocsf/unmapped/tags", r#"["VIP"]"#),
+            ],
+        ),
+    ]);
+}

@@ -9,7 +9,7 @@ use deep_values::stringify_deep_values;
 pub use escapes::without_needless_escapes;
 use keys::KeyOrder;
 pub use keys::KeyTracker;
-pub use nesting::{Nesting, nested_prefix_len};
+pub use nesting::{Nesting, container_prefix_len};
 pub use parts::{Element, Error, Kind, Member, ScannedObject, Span};
 pub use repair::{Repaired, repair, repair_response, scan_repaired};
 

@@ -19,7 +19,7 @@
 
 use core::ops::Range;
 
-use super::json::nested_prefix_len;
+use super::json::container_prefix_len;
 use crate::encode::push_quoted;
 use crate::legacy_keys::{KeyFacts, LineKind, SenderControl, key_facts};
 
@@ -198,7 +198,7 @@ fn message_id(text: &str) -> Option<(&str, &str)> {
 
 /// Returns an object or a list up to its last bracket, and what follows the `|` after it.
 fn json_value(text: &str) -> Option<(&str, &str)> {
-    split_value(text, nested_prefix_len(text)?)
+    split_value(text, container_prefix_len(text)?)
 }
 
 /// Splits at the first `|` that a key follows.

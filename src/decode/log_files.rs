@@ -57,14 +57,14 @@ pub struct LogFileDecoder {
     scan: Scan,
     stage: Stage,
     /// All contents of the current file are in the window.
-    complete: bool,
+    is_file_complete: bool,
     /// Whether the current file was reported as broken.
     is_reported_broken: bool,
     name: String,
     /// The line of pairs that was read last, as a JSON object.
     converted_line: String,
     /// Where the record is that was returned last.
-    last: RecordSource,
+    last_record: RecordLocation,
     /// Whether that record is to be returned once more.
     is_put_back: bool,
 }
@@ -81,7 +81,7 @@ struct Scan {
 
 /// Where a record is.
 #[derive(Clone)]
-enum RecordSource {
+enum RecordLocation {
     ConvertedLine,
     Window(Range<usize>),
 }
@@ -153,11 +153,11 @@ impl LogFileDecoder {
             at: 0,
             scan: Scan::default(),
             stage: Stage::Between,
-            complete: false,
+            is_file_complete: false,
             is_reported_broken: false,
             name: name.to_owned(),
             converted_line: String::new(),
-            last: RecordSource::ConvertedLine,
+            last_record: RecordLocation::ConvertedLine,
             is_put_back: false,
         }
     }
@@ -200,18 +200,18 @@ impl LogFileDecoder {
                 ScanResult::NeedsInput => {}
                 ScanResult::NotARecord(range) => return ReadResult::NotARecord(self.part(range)),
                 ScanResult::ConvertedLine => {
-                    self.last = RecordSource::ConvertedLine;
+                    self.last_record = RecordLocation::ConvertedLine;
                     return self.record();
                 }
                 ScanResult::Record(range) => {
-                    self.last = RecordSource::Window(range);
+                    self.last_record = RecordLocation::Window(range);
                     return self.record();
                 }
                 ScanResult::TooLong(range) => return ReadResult::TooLong(self.part(range)),
             }
-            if self.complete {
+            if self.is_file_complete {
                 let is_json = matches!(self.stage, Stage::Elements | Stage::Head);
-                self.complete = false;
+                self.is_file_complete = false;
                 self.stage = Stage::Between;
                 match (core::mem::take(&mut self.is_reported_broken), is_json) {
                     (true, _) => continue,
@@ -232,7 +232,7 @@ impl LogFileDecoder {
                         return ReadResult::FileBroken(why);
                     }
                 }
-                ArchiveItem::FileEnd => self.complete = true,
+                ArchiveItem::FileEnd => self.is_file_complete = true,
                 ArchiveItem::NeedsInput => return ReadResult::NeedsInput,
                 ArchiveItem::Broken(ZipError(why)) => return ReadResult::Broken(why),
             }
@@ -258,9 +258,9 @@ impl LogFileDecoder {
     }
 
     fn record(&self) -> ReadResult<'_> {
-        match &self.last {
-            RecordSource::ConvertedLine => ReadResult::Record(self.converted_line.as_bytes()),
-            RecordSource::Window(range) => ReadResult::Record(self.part(range.clone())),
+        match &self.last_record {
+            RecordLocation::ConvertedLine => ReadResult::Record(self.converted_line.as_bytes()),
+            RecordLocation::Window(range) => ReadResult::Record(self.part(range.clone())),
         }
     }
 
@@ -323,7 +323,7 @@ impl LogFileDecoder {
         self.window.clear();
         self.at = 0;
         self.scan = Scan::default();
-        self.complete = false;
+        self.is_file_complete = false;
         self.is_reported_broken = false;
         let leaves_archive = |part: &str| part == ".." || part.contains(':');
         let parts = || name.split(['/', '\\']);
@@ -436,7 +436,7 @@ impl LogFileDecoder {
         let unseen = self.window.get(self.scan.at..).unwrap_or_default();
         let end = match memchr::memchr(b'\n', unseen) {
             Some(at) => self.scan.at.saturating_add(at),
-            None if self.complete && self.at < self.window.len() => self.window.len(),
+            None if self.is_file_complete && self.at < self.window.len() => self.window.len(),
             None => {
                 self.scan.at = self.window.len();
                 return self.more_or_too_long();

@@ -48,12 +48,12 @@ const RATIO_UNCHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// One inflated piece; small enough that a limit is noticed early.
 const PIECE_BYTES: usize = 64 * 1024;
 
-const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
+const LOCAL_HEADER_SIGNATURE: &[u8] = b"PK\x03\x04";
 const LOCAL_HEADER_BYTES: usize = 30;
-const DESCRIPTOR: &[u8] = b"PK\x07\x08";
+const DESCRIPTOR_SIGNATURE: &[u8] = b"PK\x07\x08";
 
 /// What may follow the last file: the directory, or the end of an archive without files.
-const DIRECTORY: [&[u8]; 3] = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"];
+const DIRECTORY_SIGNATURES: [&[u8]; 3] = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"];
 
 const TRUNCATED: ZipError = ZipError("the archive ends early");
 const TOO_LARGE: ZipError = ZipError("the archive inflates beyond the limit");
@@ -65,7 +65,7 @@ const WRONG_SUM: &str = "the checksum is wrong";
 /// Returns whether bytes begin as a zip archive does; an empty one begins with its end.
 #[must_use]
 pub fn is_zip(bytes: &[u8]) -> bool {
-    bytes.starts_with(LOCAL_HEADER) || bytes.starts_with(b"PK\x05\x06")
+    bytes.starts_with(LOCAL_HEADER_SIGNATURE) || bytes.starts_with(b"PK\x05\x06")
 }
 
 /// Returns the contents of all files, one after another, and where each of them is.
@@ -251,14 +251,14 @@ impl Archive {
         if rest.len() < 4 {
             return self.request_input();
         }
-        if DIRECTORY
+        if DIRECTORY_SIGNATURES
             .iter()
             .any(|signature| rest.starts_with(signature))
         {
             self.stage = Stage::Done;
             return ArchiveItem::End;
         }
-        if !rest.starts_with(LOCAL_HEADER) {
+        if !rest.starts_with(LOCAL_HEADER_SIGNATURE) {
             return self.fail(ZipError("the archive holds something other than a file"));
         }
         let (Some(name_bytes), Some(extra_bytes)) = (number(rest, 26, 2), number(rest, 28, 2))
@@ -332,7 +332,7 @@ impl Archive {
         out.extend_from_slice(piece);
         self.consume(consumed);
         self.file.remaining = Some(remaining.saturating_sub(consumed));
-        self.content_within_limits(consumed)
+        self.count_and_check_inflated(consumed)
     }
 
     fn inflate(&mut self, out: &mut Vec<u8>) -> ArchiveItem {
@@ -360,7 +360,7 @@ impl Archive {
             Err(_) => self.skip_file(CORRUPT),
             Ok(Status::StreamEnd) if self.file.streamed => {
                 self.stage = Stage::Descriptor;
-                self.content_within_limits(produced)
+                self.count_and_check_inflated(produced)
             }
             Ok(Status::StreamEnd) => {
                 // With nothing left to copy, the next call ends the file, after this last piece.
@@ -369,10 +369,10 @@ impl Archive {
                     self.stage = Stage::Refused("it ends too early");
                 }
                 self.file.remaining = self.file.remaining.or(Some(0));
-                self.content_within_limits(produced)
+                self.count_and_check_inflated(produced)
             }
             Ok(Status::Ok | Status::BufError) if produced > 0 || consumed > 0 => {
-                self.content_within_limits(produced)
+                self.count_and_check_inflated(produced)
             }
             // All of the file was given and its data does not end.
             Ok(Status::Ok | Status::BufError) if self.file.remaining == Some(0) => {
@@ -382,7 +382,7 @@ impl Archive {
         }
     }
 
-    fn content_within_limits(&mut self, bytes: usize) -> ArchiveItem {
+    fn count_and_check_inflated(&mut self, bytes: usize) -> ArchiveItem {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
         let is_bomb = self.inflated_bytes > INFLATED_BYTES_MAX
@@ -398,7 +398,7 @@ impl Archive {
     /// signature, perhaps of 8 bytes each. The bytes after them show which it is.
     fn end_streamed(&mut self) -> ArchiveItem {
         let rest = self.rest();
-        let has_signature = rest.starts_with(DESCRIPTOR);
+        let has_signature = rest.starts_with(DESCRIPTOR_SIGNATURE);
         let sum_at = if has_signature { 4 } else { 0 };
         let is_end = |at: usize| rest.get(at..).is_some_and(|rest| rest.starts_with(b"PK"));
         let end = [12, 20]

@@ -183,8 +183,11 @@ pub(super) fn files(
             writer.is_truncated = true;
             writer.is_also_unmapped = true;
         }
-        push_files(writer, row, &names, push);
-        writer.finish_field(field);
+        // A word for no file is no list, and is unmapped as a text is.
+        if !names.is_empty() || given == 0 {
+            push_files(writer, row, &names, push);
+            writer.finish_field(field);
+        }
     }
     writer.buffers.plain = text;
 }

@@ -67,7 +67,7 @@ pub(super) fn not_digits(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<
 
 /// Writes a whole number, from a number or its digits.
 pub(super) fn long(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    push_digits(writer, plain.text)
+    push_whole_number(writer, plain.text)
 }
 
 /// Writes a message id without its angle brackets.
@@ -255,7 +255,7 @@ pub(super) fn kebab(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     written
 }
 
-fn push_digits(writer: &mut EventWriter<'_, '_>, text: &str) -> bool {
+fn push_whole_number(writer: &mut EventWriter<'_, '_>, text: &str) -> bool {
     let Some(digits) = values::long(text) else {
         return false;
     };
@@ -298,7 +298,7 @@ pub(super) fn push_boolean(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -
 /// Writes a whole number for a number or its digits.
 pub(super) fn push_long(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let is_scalar = matches!(value.kind, Kind::Number | Kind::String);
-    is_scalar && push_digits(writer, value.text.trim_ascii())
+    is_scalar && push_whole_number(writer, value.text.trim_ascii())
 }
 
 /// Writes a scalar as a string.

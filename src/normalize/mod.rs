@@ -205,7 +205,8 @@ impl Normalizer {
         };
         let record = simplified.as_ref().unwrap_or(parsed_record);
         let mappings = self.tables.of(record.stream());
-        let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
+        let (time_field, occurred) = match mappings.and_then(|mappings| mappings.event_time(record))
+        {
             Some((name, time)) => (Some(name), time),
             None => (None, now),
         };
@@ -257,8 +258,8 @@ impl Normalizer {
 
     /// Returns the time of the event in the record, and the member that has it.
     #[must_use]
-    pub fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
-        self.tables.of(record.stream())?.occurred(record)
+    pub fn event_time(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
+        self.tables.of(record.stream())?.event_time(record)
     }
 
     /// Returns the format it writes.
@@ -306,7 +307,7 @@ impl StreamMappings {
     }
 
     /// Returns the time of the event in the record, and the member that has it.
-    fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
+    fn event_time(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.time_fields.iter().find_map(|name| {
             let value = record.get(*name)?;
             let mut buffer = String::new();

@@ -1,4 +1,4 @@
-//! What the prose of an audit event sentence_contains, each fact by itself.
+//! What the prose of an audit event says, each fact by itself.
 //!
 //! The wording changes from release to release, so no pattern covers a whole sentence. Some texts quote
 //! what others have written: the sender and the subject of a message, the words of a search, or the name
@@ -459,10 +459,10 @@ pub(super) fn full_name<'t>(
 
 /// Returns whether the sentence contains one of the words, outside names.
 pub(super) fn sentence_contains(cache: &mut ProseCache, text: &str, words: &[&str]) -> bool {
-    sentence::find_word(cache.sections(text).normalized_sentence, words).is_some()
+    sentence::find_word_prefix(cache.sections(text).normalized_sentence, words).is_some()
 }
 
-/// Returns whether one of these verbs sentence_contains what was done.
+/// Returns whether one of these verbs says what was done.
 pub(super) fn action_is(cache: &mut ProseCache, text: &str, verbs: &[&str]) -> bool {
     sentence::action_position(cache.sections(text).normalized_sentence, verbs).is_some()
 }
@@ -474,7 +474,7 @@ pub(super) fn changes_members(cache: &mut ProseCache, text: &str) -> bool {
     sentence::changes_members(cache.sections(text).normalized_sentence, has_target)
 }
 
-/// Returns whether the text sentence_contains that something was not done.
+/// Returns whether the text says that something was not done.
 pub(super) fn reports_failure(cache: &mut ProseCache, text: &str) -> bool {
     cache.sections(text);
     if let Some(known) = cache.reports_failure {

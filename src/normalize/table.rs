@@ -160,7 +160,7 @@ pub(super) const fn verbatim_or(other: &'static str) -> Convert {
 }
 
 /// Returns a conversion that always writes that constant, and marks a field with the same text as used.
-pub(super) const fn always(constant: &'static str) -> Convert {
+pub(super) const fn constant_and_mark_used(constant: &'static str) -> Convert {
     Convert {
         constant,
         ..by_row(convert::push_constant_and_mark_used)

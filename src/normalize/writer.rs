@@ -68,7 +68,7 @@ struct OpenObject {
     /// Where its text begins.
     start: usize,
     /// Where its members begin.
-    contents: usize,
+    members_start: usize,
 }
 
 /// One event while it is written.
@@ -81,7 +81,7 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) occurred: Timestamp,
     /// When it was collected.
     pub(super) collected: &'b CollectionTime,
-    /// The name of a time that cannot be read or is not there.
+    /// The field that should have the time of the event, where none could be read.
     pub(super) unreadable_time: Option<FieldName>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
@@ -116,7 +116,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
         buffers.observables.clear();
         let mut present = NameSet::default();
-        let fields = (0..record.len()).filter_map(|at| record.field_unless(at, |_| false));
+        let fields = (0..record.len()).filter_map(|at| record.effective_field(at, |_| false));
         for field in fields.filter(|field| !is_absent(&field.value)) {
             if let Some(name) = field.name {
                 present.insert(name);
@@ -155,7 +155,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                     if let Some(object) = open_objects.get_mut(depth) {
                         *object = OpenObject {
                             start: self.out.len(),
-                            contents: self.out.len() + open.len(),
+                            members_start: self.out.len() + open.len(),
                         };
                     }
                     depth += 1;
@@ -164,7 +164,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 MappingStep::EndOrDrop(close) => {
                     depth = depth.saturating_sub(1);
                     let object = open_objects.get(depth).copied().unwrap_or_default();
-                    if self.out.len() == object.contents {
+                    if self.out.len() == object.members_start {
                         self.out.truncate(object.start);
                     } else {
                         self.out.pop();
@@ -410,7 +410,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
         for at in 0..record.len() {
             let is_done = |name| !self.present.contains(name) || self.used.contains(name);
-            if let Some(field) = record.field_unless(at, is_done)
+            if let Some(field) = record.effective_field(at, is_done)
                 && !is_absent(&field.value)
             {
                 self.write_unmapped_field(field);

@@ -339,7 +339,7 @@ pub(super) fn resolve_spellings(
         let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
         name.filter(|_| !member.key_escaped).map(|name| (name, key))
     };
-    let mut has_value = NameSet::default();
+    let mut names_with_value = NameSet::default();
     let mut aliases: Vec<(FieldName, &str)> = Vec::new();
     for member in members {
         let Some((name, key)) = name_and_key(member) else {
@@ -350,16 +350,16 @@ pub(super) fn resolve_spellings(
                 aliases.push((name, key));
             }
         } else if member.kind == Kind::Null {
-            has_value.remove(name);
+            names_with_value.remove(name);
         } else {
-            has_value.insert(name);
+            names_with_value.insert(name);
         }
     }
     member_positions.fill(0);
     for ((at, member), to) in (1..).zip(members).zip(names) {
         *to = name_and_key(member).and_then(|(name, key)| {
-            let mut unset_aliases = aliases.iter().filter(|_| !has_value.contains(name));
-            let preferred_alias = unset_aliases.find(|(known, _)| *known == name);
+            let mut candidate_aliases = aliases.iter().filter(|_| !names_with_value.contains(name));
+            let preferred_alias = candidate_aliases.find(|(known, _)| *known == name);
             (key == preferred_alias.map_or_else(|| name.spelling(), |(_, alias)| alias))
                 .then_some(name)
         });

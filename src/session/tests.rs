@@ -1,7 +1,9 @@
 use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::response::TransportError;
 use crate::session::PollError;
-use crate::testing::{Host, MockResponse, Upstream, gzip};
+use crate::stream::Stream;
+use crate::testing::{Host, MockResponse, Upstream, gzip, wait_ms};
+use crate::time::Timestamp;
 
 mod all_streams;
 mod clocks;
@@ -441,6 +443,56 @@ fn an_outage_longer_than_the_retention_is_a_gap_with_its_bounds() {
             .all(|gap| gap.detail.contains("between 2026-02-0")),
         "{gaps:?}"
     );
+}
+
+/// Lets all requests whose URL has `path` fail until `days` after now, and then collects. Asserts that the
+/// gaps that are reported lie next to each other, and end where the retention of a week begins.
+fn assert_gaps_without_holes(
+    host: &mut Host,
+    upstream: &mut Upstream,
+    stream: Stream,
+    path: &str,
+    days: i64,
+) {
+    let begin = upstream.now;
+    let end = begin.plus_ms(days * 86_400_000);
+    let unavailable = MockResponse::json(503, "");
+    upstream.always.push((path.to_owned(), unavailable));
+    while upstream.now < end {
+        let batch = host.poll(upstream).unwrap();
+        upstream.now = upstream.now.plus_ms(wait_ms(batch.next).max(3_600_000));
+    }
+    upstream.always.clear();
+    host.collect(upstream);
+    let mut gaps = Vec::new();
+    for notice in host.notices.iter().filter(|notice| notice.stream == stream) {
+        assert!(!notice.detail.contains("begins at"), "{notice:?}");
+        if notice.kind == NoticeKind::Gap {
+            let words: Vec<&str> = notice.detail.split(' ').collect();
+            let bound = |word: &str| {
+                let at = words.iter().position(|it| *it == word).unwrap();
+                Timestamp::parse(words[at + 1]).unwrap()
+            };
+            gaps.push((bound("between"), bound("and")));
+        }
+    }
+    assert!(gaps.len() > 1, "{gaps:?}");
+    assert!(gaps[0].0 <= begin, "{gaps:?}");
+    for pair in gaps.windows(2) {
+        assert!(pair[1].0 <= pair[0].1, "{pair:?}");
+    }
+    let retained = upstream.now.plus_ms(-7 * 86_400_000);
+    let last = gaps.last().unwrap().1;
+    assert!(last > retained.plus_ms(-7_200_000), "{last}, {retained}");
+}
+
+#[test]
+fn an_outage_while_polls_fail_is_reported_to_its_end() {
+    let (stream, path) = (Stream::SiemReceipt, "/siem/v1/batch");
+    let mut upstream = Upstream::new();
+    let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
+    host.collect(&mut upstream);
+    assert_gaps_without_holes(&mut host, &mut upstream, stream, path, 12);
 }
 
 #[test]

@@ -259,18 +259,22 @@ impl BatchFilesReader {
         };
         let oldest = retention.oldest;
         let position = &mut self.position;
-        match position.listed_at {
+        let listed_at = match position.listed_at {
+            // While listing fails, the next gap begins where this one ends.
             Some(listed_at) if listed_at < oldest => {
                 retention.add_gap_notice("records", listed_at, batch);
+                Some(oldest)
             }
             // Files are listed by whole days, so the day of `oldest` is still there.
             None if position.page_token.is_none() && position.since.to_day() < oldest.to_day() => {
                 retention.add_start_notice("collection", position.since, batch);
+                None
             }
             Some(_) | None => return,
-        }
+        };
         *position = FilesPosition {
             since: oldest,
+            listed_at,
             relist_from: position.relist_from,
             set_aside: core::mem::take(&mut position.set_aside),
             retry_after: position.retry_after,

@@ -42,7 +42,7 @@ const CAMPAIGNS_DIVISOR: usize = 8;
 struct Campaign {
     id: String,
     /// Its members as JSON, with a comma after each, as they are put before those of a person.
-    members: String,
+    json_members: String,
     /// The identity of its id and totals.
     state_id: RecordId,
 }
@@ -209,7 +209,7 @@ impl Campaigns {
         }
         let campaign = Campaign {
             state_id: RecordId::hash_bytes(self.stream, state.as_bytes()),
-            members,
+            json_members: members,
             id,
         };
         Some((campaign, row.launch_date))
@@ -314,12 +314,12 @@ impl Campaigns {
     }
 
     /// Returns a person's row with the members of the campaign.
-    fn with_campaign_members(&self, row: &[u8]) -> Vec<u8> {
+    fn with_campaign_json_members(&self, row: &[u8]) -> Vec<u8> {
         let row = row.trim_ascii();
         let (Some(campaign), Some(own)) = (self.current(), row.strip_prefix(b"{")) else {
             return row.to_vec();
         };
-        let mut members = campaign.members.as_bytes();
+        let mut members = campaign.json_members.as_bytes();
         if own.trim_ascii_start().starts_with(b"}") {
             members = members.strip_suffix(b",").unwrap_or(members);
         }
@@ -433,12 +433,12 @@ impl PagingStrategy for Campaigns {
         if self.is_reading_list() {
             // A campaign is not a record, so it is not counted.
             return if self.select_campaign(found.bytes, context, batch) {
-                ProcessResult::New
+                ProcessResult::FirstInReading
             } else {
                 ProcessResult::Consumed
             };
         }
-        let row = self.with_campaign_members(found.bytes);
+        let row = self.with_campaign_json_members(found.bytes);
         let id = self.current().map(|campaign| campaign.id.clone());
         let stream = self.stream;
         let locator = || {
@@ -447,7 +447,7 @@ impl PagingStrategy for Campaigns {
         };
         let record = RawRecord::new(stream, &row);
         let offered = offer_item(self.items(), record, &locator, processor, context, batch);
-        if let (Some(id), ProcessResult::Consumed | ProcessResult::New) = &offered {
+        if let (Some(id), ProcessResult::Consumed | ProcessResult::FirstInReading) = &offered {
             self.mark_seen(id, batch);
         }
         offered.1

@@ -389,7 +389,7 @@ pub(super) fn offer_item(
         }
     }
     let processed = if is_new {
-        ProcessResult::New
+        ProcessResult::FirstInReading
     } else {
         ProcessResult::Consumed
     };

@@ -143,7 +143,7 @@ impl LogFilesReader {
         match self.position.last_response_at {
             Some(last_response_at) if last_response_at < retention.oldest => {
                 retention.add_gap_notice("records", last_response_at, batch);
-                self.position.last_response_at = Some(context.now);
+                self.position.last_response_at = Some(retention.oldest);
             }
             None if since < retention.oldest => {
                 retention.add_start_notice("collection", since, batch);

@@ -8,7 +8,7 @@ use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{PageProgress, StreamPosition};
 use crate::request::Call;
 use crate::response::Head;
-use crate::stall::{Stall, StallDetector, too_many_empty_pages_detail};
+use crate::stall::{AfterEmptyPage, Stall, StallDetector, too_many_empty_pages_detail};
 use crate::stream::Stream;
 use crate::streams::pages::Page;
 use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
@@ -34,7 +34,7 @@ pub enum ProcessResult {
     /// It is consumed. Where it became an event, the page has something new.
     Consumed,
     /// It is consumed, and this reading had not found it before.
-    New,
+    FirstInReading,
 }
 
 /// A record of the current page.
@@ -189,12 +189,8 @@ impl<S: PagingStrategy> PagedReader<S> {
         }
         match S::EMPTY_PAGES {
             EmptyPagePolicy::Follow(reading) if is_empty => {
-                if self
-                    .strategy
-                    .cursor()
-                    .stall_detector
-                    .try_follow_empty_page()
-                {
+                let after = self.strategy.cursor().stall_detector.note_empty_page();
+                if after == AfterEmptyPage::Follow {
                     return self.strategy.handle_empty_page(context);
                 }
                 *self.strategy.cursor().token = None;
@@ -287,7 +283,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
                 };
                 match result {
                     ProcessResult::Consumed => {}
-                    ProcessResult::New => self.has_new_records = true,
+                    ProcessResult::FirstInReading => self.has_new_records = true,
                     ProcessResult::BatchFull => {
                         self.has_new_records |= events(batch) > events_before;
                         self.page = Some(page);

@@ -31,7 +31,7 @@ impl Retention {
         })
     }
 
-    /// Adds a notice that the data between `until`, up to which the stream is collected, and the oldest
+    /// Adds a notice that the data between `collected_until`, up to which the stream is collected, and the oldest
     /// data is lost.
     pub fn add_gap_notice(self, what: &str, collected_until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;

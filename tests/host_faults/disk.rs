@@ -113,7 +113,7 @@ fn a_full_output_does_not_move_the_checkpoint() {
 /// No file of the first source can be fetched; the source asks again every second.
 fn files_unavailable() -> Fault {
     Fault {
-        at: Matcher {
+        matcher: Matcher {
             endpoint: Endpoint::File,
             stream: None,
             when: When::Always,

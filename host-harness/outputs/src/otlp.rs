@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use source_common::secret::Redactor;
 
-    fn accepted(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
+    fn check_response(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
         let response = ReceiverResponse {
             name: "otlp http://x",
             status,
@@ -170,14 +170,14 @@ mod tests {
     #[test]
     fn a_partial_success_is_an_error() {
         // A warning: nothing is rejected.
-        accepted(StatusCode::OK, &rejecting(0)).unwrap();
+        check_response(StatusCode::OK, &rejecting(0)).unwrap();
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}"#;
         for body in [rejecting(1), json.to_vec()] {
             assert!(
-                matches!(accepted(StatusCode::OK, &body), Err(SendError::PartRejected { reason, .. }) if reason.contains("too old"))
+                matches!(check_response(StatusCode::OK, &body), Err(SendError::PartRejected { reason, .. }) if reason.contains("too old"))
             );
         }
-        let all = accepted(StatusCode::OK, &rejecting(2));
+        let all = check_response(StatusCode::OK, &rejecting(2));
         assert!(
             matches!(&all, Err(SendError::EventErrors { undeliverable_events, retry_events, .. }) if undeliverable_events.len() == 2 && retry_events.is_empty()),
             "{all:?}"
@@ -186,11 +186,11 @@ mod tests {
 
     #[test]
     fn only_the_documented_message_accepts() {
-        accepted(StatusCode::OK, b"").unwrap();
+        check_response(StatusCode::OK, b"").unwrap();
         // Fluent Bit.
-        accepted(StatusCode::CREATED, b"").unwrap();
-        accepted(StatusCode::OK, b"{}").unwrap();
-        accepted(StatusCode::OK, br#"{"partialSuccess":{}}"#).unwrap();
+        check_response(StatusCode::CREATED, b"").unwrap();
+        check_response(StatusCode::OK, b"{}").unwrap();
+        check_response(StatusCode::OK, br#"{"partialSuccess":{}}"#).unwrap();
         for (status, body) in [
             (StatusCode::OK, b"OK".to_vec()),
             (StatusCode::OK, b"<html>log in</html>".to_vec()),
@@ -203,7 +203,7 @@ mod tests {
             (StatusCode::OK, rejecting(-1)),
             (StatusCode::PARTIAL_CONTENT, Vec::new()),
         ] {
-            let refused = accepted(status, &body);
+            let refused = check_response(status, &body);
             assert!(matches!(refused, Err(SendError::Retry(_))), "{body:?}");
         }
     }

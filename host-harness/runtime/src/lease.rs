@@ -10,10 +10,10 @@ use async_trait::async_trait;
 pub trait Lease: fmt::Debug + Send + Sync {
     /// Returns whether this process may work on the source now. Called before each outgoing
     /// request, each delivery and each checkpoint.
-    fn is_held(&self) -> bool;
+    fn permits_work(&self) -> bool;
 
     /// Waits until this process may no longer work on the source.
-    async fn ended(&self);
+    async fn revoked(&self);
 }
 
 /// The lease of one source, where it needs one. Clones share it.
@@ -31,14 +31,14 @@ impl SourceLease {
         self.0.get().cloned()
     }
 
-    pub(crate) fn is_held(&self) -> bool {
-        self.0.get().is_none_or(|lease| lease.is_held())
+    pub(crate) fn permits_work(&self) -> bool {
+        self.0.get().is_none_or(|lease| lease.permits_work())
     }
 
     /// Waits until the lease is not held; never returns where none is needed.
-    pub(crate) async fn ended(&self) {
+    pub(crate) async fn revoked(&self) {
         match self.0.get() {
-            Some(lease) if lease.is_held() => lease.ended().await,
+            Some(lease) if lease.permits_work() => lease.revoked().await,
             Some(_) => {}
             None => std::future::pending().await,
         }
@@ -55,11 +55,11 @@ mod tests {
 
     #[async_trait]
     impl Lease for TestLease {
-        fn is_held(&self) -> bool {
+        fn permits_work(&self) -> bool {
             *self.0.borrow()
         }
 
-        async fn ended(&self) {
+        async fn revoked(&self) {
             let mut held = self.0.subscribe();
             let _ = held.wait_for(|held| !held).await;
         }
@@ -69,17 +69,17 @@ mod tests {
     async fn a_source_that_needs_no_lease_may_always_poll_and_one_that_does_only_while_it_is_held()
     {
         let lease = SourceLease::default();
-        assert!(lease.is_held());
+        assert!(lease.permits_work());
         let test_lease = Arc::new(TestLease(watch::Sender::new(true)));
         lease.clone().set(test_lease.clone());
-        assert!(lease.is_held());
+        assert!(lease.permits_work());
         let waiting = tokio::spawn({
             let lease = lease.clone();
-            async move { lease.ended().await }
+            async move { lease.revoked().await }
         });
         test_lease.0.send_replace(false);
         waiting.await.unwrap();
-        assert!(!lease.is_held());
-        lease.ended().await;
+        assert!(!lease.permits_work());
+        lease.revoked().await;
     }
 }

@@ -320,7 +320,7 @@ impl RunningLoop {
             tokio::select! {
                 // The lease comes first: after a suspension all are ready, and it may have expired.
                 biased;
-                () = lease.ended() => return Step::Exit(SourceExit::LeaseLost),
+                () = lease.revoked() => return Step::Exit(SourceExit::LeaseLost),
                 polled = &mut polling.0 => break polled,
                 accepted = delivery_result(&mut self.delivering) => {
                     if let Err(end) = self.handle_accepted(accepted).await {

@@ -40,7 +40,7 @@ impl Nesting {
 /// Returns the length of the object or array that the text begins with; none if the text does not
 /// begin with one, or ends before it does.
 #[must_use]
-pub fn nested_prefix_len(text: &str) -> Option<usize> {
+pub fn container_prefix_len(text: &str) -> Option<usize> {
     text.starts_with(['{', '[']).then_some(())?;
     let mut nesting = Nesting::default();
     let last = text.bytes().position(|byte| {
@@ -65,7 +65,7 @@ mod tests {
             ("", None),
             ("x[]", None),
         ] {
-            assert_eq!(nested_prefix_len(text), length, "{text}");
+            assert_eq!(container_prefix_len(text), length, "{text}");
         }
     }
 
@@ -73,7 +73,7 @@ mod tests {
         #[test]
         fn json_ends_where_its_serializer_ended(text in ".{0,20}", after in ".{0,9}") {
             let json = serde_json::json!([{ text.clone(): [text, 1] }, {}]).to_string();
-            prop_assert_eq!(nested_prefix_len(&format!("{json}{after}")), Some(json.len()));
+            prop_assert_eq!(container_prefix_len(&format!("{json}{after}")), Some(json.len()));
         }
     }
 }

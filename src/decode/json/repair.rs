@@ -57,7 +57,7 @@ fn repair_with(text: &str, lone_surrogates: LoneSurrogates) -> Repaired {
                     copied = at + ESCAPE_BYTES;
                     ESCAPE_BYTES
                 }
-                Escape::Complete(length) => length,
+                Escape::Unchanged(length) => length,
             },
             0..=0x1f if in_string => {
                 let mut escaped = String::new();
@@ -123,18 +123,18 @@ enum Escape {
     /// Half of a surrogate pair.
     LoneSurrogate,
     /// An escape that stays, and the number of its bytes.
-    Complete(usize),
+    Unchanged(usize),
 }
 
 fn escape_at(bytes: &[u8], at: usize) -> Escape {
     match code_unit_at(bytes, at) {
         Some(0xD800..=0xDBFF) => match code_unit_at(bytes, at + ESCAPE_BYTES) {
-            Some(0xDC00..=0xDFFF) => Escape::Complete(2 * ESCAPE_BYTES),
+            Some(0xDC00..=0xDFFF) => Escape::Unchanged(2 * ESCAPE_BYTES),
             Some(_) | None => Escape::LoneSurrogate,
         },
         Some(0xDC00..=0xDFFF) => Escape::LoneSurrogate,
-        Some(_) => Escape::Complete(ESCAPE_BYTES),
-        None => Escape::Complete(2),
+        Some(_) => Escape::Unchanged(ESCAPE_BYTES),
+        None => Escape::Unchanged(2),
     }
 }
 

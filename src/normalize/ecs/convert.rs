@@ -5,13 +5,14 @@ use super::super::stix::{self, StixPart};
 use super::super::table::Related;
 use super::super::values::{self, UnescapedText};
 use super::super::writer::EventWriter;
-use super::super::{compound, url};
+use super::super::{PLAUSIBLE_TIME_MS, compound, url};
 use crate::encode::{push_ascii_lowercase, push_escaped};
 use crate::time::Timestamp;
 
-/// Writes an RFC 3339 time, from any time that can be read.
+/// Writes an RFC 3339 time, from any plausible time that can be read.
 pub(super) fn date(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(time) = Timestamp::parse(plain.text) else {
+    let time = Timestamp::parse(plain.text);
+    let Some(time) = time.filter(|time| PLAUSIBLE_TIME_MS.contains(&time.millis())) else {
         return false;
     };
     writer.out.push('"');

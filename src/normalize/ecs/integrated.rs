@@ -5,14 +5,13 @@ use super::super::convert::{
 };
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, any_text, by_row, constant,
-    row, text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, any_text, by_row, constant,
+    constant_and_mark_used, row, text, value, verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{address_lists, compound, objects};
 use super::convert::direction;
 use super::logs::{ALERT, ALLOWED_TYPES, DENIED_TYPES, EMAIL, INTRUSION, MALWARE};
-use super::messages::UNMAPPED_MESSAGE_FIELDS;
 use super::threats::CLICK_ALLOWED;
 use super::{HEAD, TAIL};
 use crate::field;
@@ -34,7 +33,7 @@ pub(super) const MAILFLOW: EcsTables = EcsTables {
 
 pub(super) const URLCLICK: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, CLICK, TAIL],
-    unmapped: UNMAPPED_MESSAGE_FIELDS,
+    unmapped: UNMAPPED_LOG_FIELDS,
     rules: CLICK_RULES,
 };
 
@@ -65,7 +64,7 @@ const MESSAGE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ENTITY: &[FieldMapping] = &[
-    row("event.provider",       &[field::TYPE, field::EVENT_TYPE], always("entities")),
+    row("event.provider",       &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("entities")),
     row("event.action",         &[field::THREAT_STATE],            verbatim_or("scanned")),
     row("event.reason",         &[field::THREAT_TYPE],             text(reason)),
     row("rule.name",            &[field::POLICIES_APPLIED],        value(objects::name)),
@@ -78,14 +77,14 @@ const ENTITY: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const FLOW: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("mailflow")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("mailflow")),
     row("event.action",   &[field::ACTION],                  verbatim_or("authentication-results")),
     row("mimecast.auth",  &[field::AUTH_RESULTS],            value(objects::auth)),
 ];
 
 #[rustfmt::skip]
 const CLICK: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE],  constant_and_mark_used("urlclick")),
     row("event.action",   &[field::ACTION],                   verbatim_or("click-blocked")),
     row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),
     row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),

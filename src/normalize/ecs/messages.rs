@@ -5,8 +5,8 @@ use super::super::convert::{
     port, push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, always, any_text,
-    by_row, constant, row, text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, any_text, by_row,
+    constant, constant_and_mark_used, row, text, value, verbatim_or,
 };
 use super::super::{address_lists, compound};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -87,7 +87,7 @@ const REJECTION: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[FieldMapping] = &[
-    row("event.provider",                &[field::TYPE, field::EVENT_TYPE],               always("receipt")),
+    row("event.provider",                &[field::TYPE, field::EVENT_TYPE],               constant_and_mark_used("receipt")),
     row("event.action",                  &[field::ACTION],                                verbatim_or("receipt")),
     row("event.reason",                  &[field::REJECTION_INFO, field::RECEIPT_ERRORS], text(reason)),
     row("url",                           &[field::REJECTION_INFO],                        text(info_url)),
@@ -96,7 +96,7 @@ const RECEIPT_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[FieldMapping] = &[
-    row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                always("process")),
+    row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                constant_and_mark_used("process")),
     row("event.action",      &[field::ACTION],                                 verbatim_or("process")),
     row("event.reason",      &[field::HOLD_REASON],                            text(reason)),
     row("email.attachments", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(compound::attachments)),
@@ -110,7 +110,7 @@ pub(super) const ROUTE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[FieldMapping] = &[
-    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],                always("delivery")),
+    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],                constant_and_mark_used("delivery")),
     row("event.action",             &[field::ACTION],                                 verbatim_or("delivery")),
     row("event.reason",             &[field::DELIVERY_ERRORS, field::REJECTION_INFO], text(reason)),
     row("email.direction",          &[field::DIRECTION],                              text(direction)),
@@ -125,7 +125,7 @@ const DELIVERY_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const JOURNAL_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("journal")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("journal")),
     row("event.action",   &[field::ACTION],                  verbatim_or("journal")),
 ];
 
@@ -137,7 +137,7 @@ const UNKNOWN_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const SPAM_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("spam")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("spam")),
     row("event.action",   &[field::ACTION],                  verbatim_or("spam-detected")),
     row("event.reason",   &[field::REJECTION_INFO],          text(reason)),
     row("error.type",     &[field::REJECTION_TYPE],          text(verbatim)),

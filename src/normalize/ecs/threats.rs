@@ -3,8 +3,8 @@
 
 use super::super::convert::{domain, hash, long, reason, verbatim};
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, always, by_row, constant, row, text,
-    value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant,
+    constant_and_mark_used, row, text, value, verbatim_or,
 };
 use super::super::{address_lists, compound, objects};
 use super::logs::{self, ALERT, ALLOWED_TYPES, DENIED_TYPES, INTRUSION, STOPPED};
@@ -55,19 +55,19 @@ const FILE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const AV_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("av")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("av")),
     row("event.action",   &[field::ACTION],                  verbatim_or("virus-found")),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("attachment protect")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("attachment protect")),
     row("event.action",   &[field::ACTION],                  verbatim_or("malicious-attachment-found")),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_ROWS: &[FieldMapping] = &[
-    row("event.provider",     &[field::TYPE, field::EVENT_TYPE], always("impersonation protect")),
+    row("event.provider",     &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("impersonation protect")),
     row("event.action",       &[field::ACTION],                  verbatim_or("impersonation-found")),
     row("rule.name",          &[field::POLICY_DEFINITION],       text(verbatim)),
     constant("rule.category", "\"impersonation\""),
@@ -75,7 +75,7 @@ const IMPERSONATION_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("internal email protect")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], constant_and_mark_used("internal email protect")),
     row("event.action",   &[field::ACTION],                  verbatim_or("internal-threat-found")),
     row("url",            &[field::URL],                     text(compound::url)),
     row("event.reason",   &[field::SCAN_RESULTS],            text(reason)),
@@ -85,7 +85,7 @@ const INTERNAL_ROWS: &[FieldMapping] = &[
 /// who clicked.
 #[rustfmt::skip]
 const URL_ROWS: &[FieldMapping] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE],      always("url protect")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE],      constant_and_mark_used("url protect")),
     row("event.action",   &[field::ACTION],                       verbatim_or("malicious-url-found")),
     row("event.reason",   &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("url",            &[field::URL],                          text(compound::url)),

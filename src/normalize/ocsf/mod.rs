@@ -144,7 +144,8 @@ const SIEM: &[FieldMapping] = &[
     row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(verbatim)),
 ];
 
-/// How these fields are written where no row of a variant uses them; in ECS rows always use them.
+/// How these fields are written where no row of a variant uses them, in place of what the lists for ECS
+/// say.
 const UNMAPPED_OVERRIDES: &[(FieldName, UnmappedOutput)] = &[
     (field::ATTACHMENTS, UnmappedOutput::Json),
     (field::RECIPIENTS, UnmappedOutput::Json),

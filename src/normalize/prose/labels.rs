@@ -51,8 +51,8 @@ pub(super) fn last_value<'a, T>(
     let separators: Vec<_> = separators(text).collect();
     let found = labels.iter().filter_map(|label| {
         let parse_at = |(at, after)| Some((at, parse(after)?));
-        if needs_no_colon(label) {
-            let occurrences: Vec<_> = colonless_occurrences(text, label).collect();
+        if ends_in_verb(label) {
+            let occurrences: Vec<_> = verb_label_occurrences(text, label).collect();
             return occurrences
                 .into_iter()
                 .rev()
@@ -85,16 +85,16 @@ pub(super) fn first_label(text: &str, labels: &[&str]) -> Option<usize> {
         let last = last_letter(text.as_bytes().get(..end)?);
         let possible = labels
             .iter()
-            .filter(|label| last_letter(label.as_bytes()) == last && !needs_no_colon(label));
+            .filter(|label| last_letter(label.as_bytes()) == last && !ends_in_verb(label));
         let starts = possible.filter_map(|label| label_start(text, end, label));
         starts.min()
     };
-    let colonless = labels.iter().filter(|label| needs_no_colon(label));
-    let colonless = colonless.filter_map(|label| colonless_occurrences(text, label).next());
+    let verb_label = labels.iter().filter(|label| ends_in_verb(label));
+    let verb_label = verb_label.filter_map(|label| verb_label_occurrences(text, label).next());
     let separated = separators(text).find_map(label_of);
     separated
         .into_iter()
-        .chain(colonless.map(|(at, _)| at))
+        .chain(verb_label.map(|(at, _)| at))
         .min()
 }
 
@@ -106,11 +106,11 @@ pub(super) fn last_label(text: &str, from: usize, label: &str) -> Option<usize> 
 
 /// Returns the occurrences of a label in the order of the text.
 fn occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
-    let separated = (!needs_no_colon(label))
+    let separated = (!ends_in_verb(label))
         .then(|| separators(text).filter_map(|separator| occurrence_at(text, separator, label)));
-    let colonless = needs_no_colon(label).then(|| colonless_occurrences(text, label));
+    let verb_label = ends_in_verb(label).then(|| verb_label_occurrences(text, label));
     let separated = separated.into_iter().flatten();
-    separated.chain(colonless.into_iter().flatten())
+    separated.chain(verb_label.into_iter().flatten())
 }
 
 /// Returns the occurrence of a label that a separator follows, if this label is in front of it.
@@ -123,7 +123,7 @@ fn occurrence_at<'a>(
 }
 
 /// Returns the occurrences of a label that ends in a verb.
-fn colonless_occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
+fn verb_label_occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
     positions_ignore_case(text, label).filter_map(|at| {
         let end = at + label.len();
         label_start(text, end, label)?;
@@ -135,7 +135,7 @@ fn colonless_occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item =
 }
 
 /// Returns whether a label needs no colon after it, because it ends in a verb.
-fn needs_no_colon(label: &str) -> bool {
+fn ends_in_verb(label: &str) -> bool {
     label.ends_with(" is")
 }
 

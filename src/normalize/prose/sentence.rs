@@ -58,12 +58,12 @@ const FAILURE_PHRASES: &[&str] = &[
 
 /// Returns whether the sentence contains a verb.
 pub(super) fn has_verb(sentence: &str) -> bool {
-    find_word(sentence, VERB_STEMS).is_some()
+    find_word_prefix(sentence, VERB_STEMS).is_some()
 }
 
 /// Returns where the first of these words begins; the start of a word is enough. A word that ends in a
 /// space is looked for at the beginning of the sentence only.
-pub(super) fn find_word(sentence: &str, words: &[&str]) -> Option<usize> {
+pub(super) fn find_word_prefix(sentence: &str, words: &[&str]) -> Option<usize> {
     let position = |word: &&str| {
         let is_start = |at: &usize| match at.checked_sub(1) {
             Some(0) => true,
@@ -86,8 +86,8 @@ pub(super) fn action_position(sentence: &str, verbs: &[&str]) -> Option<usize> {
         };
         return verbs.iter().any(begins).then_some(at);
     }
-    let at = find_word(sentence, verbs)?;
-    let first = find_word(sentence, CHANGE_STEMS);
+    let at = find_word_prefix(sentence, verbs)?;
+    let first = find_word_prefix(sentence, CHANGE_STEMS);
     first.is_none_or(|first| at <= first).then_some(at)
 }
 
@@ -124,8 +124,8 @@ pub(super) fn changes_members(sentence: &str, has_target: bool) -> bool {
 pub(super) fn reports_failure(sentence: &str) -> bool {
     leading_verb(sentence).is_none()
         && (sentence.ends_with(" failed ")
-            || find_word(sentence, FAILURE_PHRASES).is_some()
+            || find_word_prefix(sentence, FAILURE_PHRASES).is_some()
             || FAILURE_PREFIXES
                 .iter()
-                .any(|word| find_word(sentence, &[word]) == Some(1)))
+                .any(|word| find_word_prefix(sentence, &[word]) == Some(1)))
 }

@@ -372,6 +372,14 @@ fn a_week_without_a_poll_is_reported_as_a_gap() {
 }
 
 #[test]
+fn an_outage_while_calls_fail_is_reported_to_its_end() {
+    let (mut upstream, mut host) = (upstream(), host(""));
+    host.collect(&mut upstream);
+    let path = "get-siem-logs";
+    super::assert_gaps_without_holes(&mut host, &mut upstream, Stream::Siem, path, 12);
+}
+
+#[test]
 fn another_account_than_expected_is_reported() {
     let (mut upstream, mut host) = (upstream(), host(r#","account_code":"CUSA1A1""#));
     host.collect(&mut upstream);

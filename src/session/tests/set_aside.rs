@@ -256,8 +256,8 @@ fn retries_leave_the_quota_to_new_files() {
     run_for(&mut host, &mut upstream, 3 * HOUR_MS);
     assert_eq!(host.delivered.len(), 260);
     // Without retries it takes 340 listings at 50 in 15 minutes.
-    let other = upstream.quota_calls.iter();
-    let taken = other
+    let quota_calls = upstream.quota_calls.iter();
+    let taken = quota_calls
         .filter(|(at, _)| *at < upstream.now.plus_ms(-HOUR_MS))
         .count();
     assert!(taken >= 340, "{taken}");

@@ -13,7 +13,7 @@ use crate::time::UtcTime;
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// The requests that it applies to.
-    pub at: Matcher,
+    pub matcher: Matcher,
     /// The effect on these requests.
     pub effect: Effect,
 }
@@ -264,7 +264,7 @@ impl FaultTarget<'_> {
     fn is_matched_by(&self, fault: &Fault) -> bool {
         let Matcher {
             endpoint, stream, ..
-        } = &fault.at;
+        } = &fault.matcher;
         if *endpoint != self.endpoint || stream.as_deref().is_some_and(|only| only != self.stream) {
             return false;
         }
@@ -314,7 +314,7 @@ impl Faults {
                 continue;
             }
             scripted.seen += 1;
-            let is_due = match scripted.fault.at.when {
+            let is_due = match scripted.fault.matcher.when {
                 When::Always => true,
                 When::First(count) => scripted.seen <= count,
                 When::Nth(nth) => scripted.seen == nth,

@@ -206,9 +206,10 @@ impl TenantState {
             *record_count += u64::from(count);
             first
         };
-        let from = (self.config.seed, self.config.odd_shapes);
+        let seed_and_shapes = (self.config.seed, self.config.odd_shapes);
         let numbers = first..first + u64::from(count);
-        let items = numbers.map(|number| items::item(post_endpoint, from, number, at_ms));
+        let items =
+            numbers.map(|number| items::item(post_endpoint, seed_and_shapes, number, at_ms));
         self.logs()
             .entry(post_endpoint.stream)
             .or_default()

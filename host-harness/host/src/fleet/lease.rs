@@ -76,14 +76,14 @@ impl LeaseValidity {
 
 #[async_trait]
 impl Lease for LeaseValidity {
-    fn is_held(&self) -> bool {
+    fn permits_work(&self) -> bool {
         !self.is_stop_requested.load(Ordering::Relaxed) && self.has_time_left()
     }
 
-    async fn ended(&self) {
+    async fn revoked(&self) {
         loop {
             let changed = self.changed.notified();
-            if !self.is_held() {
+            if !self.permits_work() {
                 return;
             }
             tokio::select! {
@@ -227,7 +227,7 @@ impl TenantLease {
                     }
                 },
             };
-            if !self.validity.is_held() {
+            if !self.validity.permits_work() {
                 return Ok(ClaimOutcome::TooLate);
             }
             if let (Some(entry), Some(stored)) = (&entry, &stored_value) {
@@ -302,8 +302,8 @@ impl TenantLease {
             let granted = lease_duration.saturating_sub(margin(lease_duration));
             let elapsed = granted.saturating_sub(self.validity.remaining());
             sleep((lease_duration / 3).saturating_sub(elapsed)).await;
-            if !self.validity.is_held() {
-                return self.validity.ended().await;
+            if !self.validity.permits_work() {
+                return self.validity.revoked().await;
             }
             if !self.renew().await {
                 sleep(lease_duration / 20).await;
@@ -372,13 +372,13 @@ impl TenantLease {
         let unavailable = |error: &dyn fmt::Display| {
             StoreError::Unavailable(format!("the fleet's bucket: {error}"))
         };
-        let entry = TenantValue {
+        let tenant_value = TenantValue {
             epoch: self.epoch,
             host: self.host.to_string(),
             is_paused,
             state: source_state.clone(),
         };
-        let value = Bytes::from(entry.encode().map_err(|error| unavailable(&error))?);
+        let value = Bytes::from(tenant_value.encode().map_err(|error| unavailable(&error))?);
         let mut revision = self.revision.lock().await;
         loop {
             if !self.validity.has_time_left() {
@@ -402,7 +402,7 @@ impl TenantLease {
                 return Err(StoreError::Superseded);
             };
             let is_own = TenantValue::decode(&found.value)
-                .is_ok_and(|entry| entry.epoch == self.epoch && *entry.host == *self.host);
+                .is_ok_and(|stored| stored.epoch == self.epoch && *stored.host == *self.host);
             if !is_own || found.revision <= *revision {
                 // Anything that is sent now would apply to the lease of another host.
                 self.validity.end();
@@ -443,15 +443,15 @@ mod tests {
             requested_at + Duration::from_secs(27)
         );
         let validity = LeaseValidity::default();
-        assert!(!validity.is_held());
+        assert!(!validity.permits_work());
         validity.grant(requested_at + Duration::from_millis(200));
-        assert!(validity.is_held());
-        validity.ended().await;
+        assert!(validity.permits_work());
+        validity.revoked().await;
         assert!(clock::now() >= requested_at + Duration::from_millis(200));
-        assert!(!validity.is_held() && !validity.has_time_left());
+        assert!(!validity.permits_work() && !validity.has_time_left());
         // A machine that was suspended for longer than the lease.
         validity.grant(requested_at.saturating_sub(LEASE_DURATION));
-        assert!(!validity.is_held());
+        assert!(!validity.permits_work());
     }
 
     #[tokio::test]
@@ -460,15 +460,15 @@ mod tests {
         validity.grant(deadline(clock::now(), LEASE_DURATION));
         let waiting = tokio::spawn({
             let validity = Arc::clone(&validity);
-            async move { validity.ended().await }
+            async move { validity.revoked().await }
         });
         validity.request_stop();
         waiting.await.unwrap();
-        assert!(!validity.is_held() && validity.has_time_left());
+        assert!(!validity.permits_work() && validity.has_time_left());
         validity.end();
         assert!(!validity.has_time_left());
         validity.grant(deadline(clock::now(), LEASE_DURATION));
-        assert!(validity.is_held());
+        assert!(validity.permits_work());
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use source_runtime::store::{StatusMessage, StoredStream};
 
-    fn entry(checkpoint: Option<&str>) -> TenantValue {
+    fn tenant_value(checkpoint: Option<&str>) -> TenantValue {
         let mut state = StoredSource::new("acme");
         state.checkpoint = checkpoint.map(str::to_owned);
         let stream = StoredStream {
@@ -168,7 +168,7 @@ mod tests {
     fn a_value_is_one_line_of_json_and_the_checkpoint_as_it_is() {
         let checkpoint = "{\"v\":1}\n\"two lines\"";
         for checkpoint in [None, Some(""), Some(checkpoint)] {
-            let entry = entry(checkpoint);
+            let entry = tenant_value(checkpoint);
             let value = entry.encode().unwrap();
             let text = String::from_utf8(value.clone()).unwrap();
             let (head, rest) = match text.split_once('\n') {
@@ -186,7 +186,7 @@ mod tests {
     fn the_largest_checkpoint_and_status_fit_a_message_of_nats() {
         const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
         let checkpoint = "x".repeat(CHECKPOINT_BYTES_MAX);
-        let mut entry = entry(Some(&checkpoint));
+        let mut entry = tenant_value(Some(&checkpoint));
         let message = StatusMessage {
             at: "2026-11-28T10:00:00Z".to_owned(),
             kind: "postponed".to_owned(),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_damaged_or_newer_is_refused_and_never_a_fresh_start() {
-        let value = entry(Some("x")).encode().unwrap();
+        let value = tenant_value(Some("x")).encode().unwrap();
         let head = value.iter().position(|byte| *byte == b'\n').unwrap();
         for length in 0..head {
             assert!(TenantValue::decode(&value[..length]).is_err(), "{length}");

@@ -224,13 +224,13 @@ impl Run {
             }
             Action::Upstream(row) => {
                 let (_, endpoint, effect) = row;
-                let at = Matcher {
+                let matcher = Matcher {
                     endpoint,
                     stream: None,
                     when: When::First(1),
                 };
                 self.setup.simulator.script(Fault {
-                    at,
+                    matcher,
                     effect: effect(),
                 });
                 self.scripted.push(row);

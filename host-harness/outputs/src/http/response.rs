@@ -119,17 +119,17 @@ impl ReceiverResponse<'_> {
 mod tests {
     use super::*;
 
-    fn response<T>(
+    fn with_response<T>(
         status: u16,
         after: Option<&str>,
         body: &[u8],
-        ask: impl Fn(&ReceiverResponse<'_>) -> T,
+        inspect: impl Fn(&ReceiverResponse<'_>) -> T,
     ) -> T {
         let mut headers = HeaderMap::new();
         if let Some(after) = after {
             headers.insert(RETRY_AFTER, after.parse().unwrap());
         }
-        ask(&ReceiverResponse {
+        inspect(&ReceiverResponse {
             name: "http x",
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn refused(status: u16, after: Option<&str>) -> SendError {
-        response(status, after, b"no\n good", |response| {
+        with_response(status, after, b"no\n good", |response| {
             response.status_error()
         })
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_success_is_one_of_four_statuses_and_no_html() {
         let succeeds = |status, body: &[u8]| {
-            response(status, None, body, |response| response.is_plain_success())
+            with_response(status, None, body, |response| response.is_plain_success())
         };
         for status in [200, 201, 202, 204] {
             assert!(succeeds(status, b""), "{status}");
@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn a_message_has_no_secret_no_line_feed_and_no_control_character() {
         let body = b"your token hunter22 is\r\n\x1b[31mwrong\xe2\x80\xae";
-        let message = response(500, None, body, |response| response.message());
+        let message = with_response(500, None, body, |response| response.message());
         assert_eq!(
             message,
             "http x answers 500 your token [redacted] is \\u{1b}[31mwrong\\u{202e}"
         );
         // Also where the cut would go through it.
         let long = format!("{}hunter22", "x".repeat(EXCERPT_CHARS - 4));
-        let message = response(500, None, long.as_bytes(), |response| response.message());
+        let message = with_response(500, None, long.as_bytes(), |response| response.message());
         assert!(!message.contains("hunt"), "{message}");
     }
 }

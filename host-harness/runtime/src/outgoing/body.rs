@@ -108,7 +108,7 @@ impl Body for LeaseCheckedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if !self.is_checked && !self.lease.is_held() {
+        if !self.is_checked && !self.lease.permits_work() {
             return Poll::Ready(Some(Err(errors::lease_ended())));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);

@@ -315,7 +315,7 @@ impl Shared {
     async fn while_leased<F: Future>(&self, request: F) -> Result<F::Output, HttpError> {
         let mut request = pin!(request);
         poll_fn(|cx| {
-            if self.lease.is_held() {
+            if self.lease.permits_work() {
                 request.as_mut().poll(cx).map(Ok)
             } else {
                 Poll::Ready(Err(errors::lease_ended()))

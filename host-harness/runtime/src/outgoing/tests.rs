@@ -540,7 +540,7 @@ struct HeldForChecks(AtomicUsize);
 
 #[async_trait::async_trait]
 impl crate::lease::Lease for HeldForChecks {
-    fn is_held(&self) -> bool {
+    fn permits_work(&self) -> bool {
         let left = |left: usize| left.checked_sub(1);
         let checked = self
             .0
@@ -548,7 +548,7 @@ impl crate::lease::Lease for HeldForChecks {
         checked.is_ok()
     }
 
-    async fn ended(&self) {}
+    async fn revoked(&self) {}
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Deliverer {
         // Rejected records may go to an output too, which may refuse for as long as any other.
         let undeliverable_events = tokio::select! {
             biased;
-            () = lease.ended() => return Err(SourceExit::LeaseLost),
+            () = lease.revoked() => return Err(SourceExit::LeaseLost),
             accepted = self.deliver_all(&batch, reservation) => accepted?,
             () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
         };

@@ -34,7 +34,7 @@ pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
             builder.put_empty_value(key);
         }
     }
-    let score = builder.number(30);
+    let score = builder.decimal_text(30);
     builder.put("spamScore", score);
     let level = builder.random.pick(&["0", "7", "28"]);
     builder.put("spamDetectionLevel", level);

@@ -54,25 +54,25 @@ impl RecordGenerator {
     /// Generates the record of that number, about the message of the same number or of the one
     /// before.
     pub(crate) fn record(&self, number: u64, range: &RecordRange) -> Record {
-        let before = number.saturating_sub(1).max(range.first);
+        let previous_number = number.saturating_sub(1).max(range.first);
         // No id is unique: attempts to deliver a message share both, findings of spam share one.
-        let (message, processing) = match (self.event_type, number % 8) {
-            (EventType::Delivery, 3) if self.odd_shapes => (before, before),
-            (EventType::Spam, 5) if self.odd_shapes => (number, before),
+        let (message_number, processing_number) = match (self.event_type, number % 8) {
+            (EventType::Delivery, 3) if self.odd_shapes => (previous_number, previous_number),
+            (EventType::Spam, 5) if self.odd_shapes => (number, previous_number),
             _ => (number, number),
         };
         let random =
             |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
-        let at_ms = range.at_ms(message);
+        let at_ms = range.at_ms(message_number);
         let mut builder = RecordBuilder {
             generator: self,
             random: random("record", number),
-            message: Message::new(self.seed, message, at_ms, self.odd_shapes),
+            message: Message::new(self.seed, message_number, at_ms, self.odd_shapes),
             record: Record::default(),
         };
         builder.add_processing_id(
-            &mut random("processing", processing),
-            range.at_ms(processing),
+            &mut random("processing", processing_number),
+            range.at_ms(processing_number),
         );
         builder.add_common_fields();
         match self.event_type {
@@ -160,7 +160,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Generates a number as the API writes it: a text.
-    fn number(&mut self, bound: u64) -> String {
+    fn decimal_text(&mut self, bound: u64) -> String {
         self.random.below(bound).to_string()
     }
 

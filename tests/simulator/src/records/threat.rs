@@ -147,7 +147,7 @@ pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
         builder.put("recipient", builder.message.recipient.clone());
     }
     builder.put("fileMime", media_type);
-    let bytes = builder.number(200_000);
+    let bytes = builder.decimal_text(200_000);
     builder.put("sizeAttachment", bytes);
     let customer = super::ip(&mut builder.random, "Inbound", false);
     builder.put("customerIp", customer);

@@ -6,9 +6,9 @@ use crate::client::{file, inflate, links, list, send, small_config, token};
 use mimecast_simulator::{Effect, Endpoint, FailShape, Fault, Matcher, Simulator, When};
 use serde_json::json;
 
-fn at(endpoint: Endpoint, when: When, effect: Effect) -> Fault {
+fn fault(endpoint: Endpoint, when: When, effect: Effect) -> Fault {
     Fault {
-        at: Matcher {
+        matcher: Matcher {
             endpoint,
             stream: None,
             when,
@@ -37,7 +37,7 @@ async fn a_response_can_be_replaced() {
         ),
     ] {
         simulator.clear_faults();
-        simulator.script(at(Endpoint::Batch, When::Nth(2), effect));
+        simulator.script(fault(Endpoint::Batch, When::Nth(2), effect));
         assert!(links(&list(&simulator, &token, "av").await).len() > 1);
         let response = list(&simulator, &token, "av").await;
         assert_eq!(response.status, status);
@@ -54,8 +54,8 @@ async fn a_response_can_be_replaced() {
 async fn a_fault_can_concern_one_stream() {
     let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
-    let mut fault = at(Endpoint::Batch, When::Always, Effect::html(500));
-    fault.at.stream = Some("siem.av".to_owned());
+    let mut fault = fault(Endpoint::Batch, When::Always, Effect::html(500));
+    fault.matcher.stream = Some("siem.av".to_owned());
     simulator.script(fault);
     assert_eq!(list(&simulator, &token, "av").await.status, 500);
     assert_eq!(list(&simulator, &token, "spam").await.status, 200);
@@ -76,7 +76,7 @@ async fn a_page_can_be_changed_by_a_fault() {
         Effect::ExpiredLinks,
     ] {
         simulator.clear_faults();
-        simulator.script(at(Endpoint::Batch, When::First(1), effect));
+        simulator.script(fault(Endpoint::Batch, When::First(1), effect));
         changed.push(list(&simulator, &token, "av").await);
     }
     let [empty, tokenless, repeated, twice, expired] = changed.try_into().unwrap();
@@ -96,7 +96,11 @@ async fn a_page_can_be_changed_by_a_fault() {
     assert_eq!(links(&twice).len(), 6);
     assert_eq!(file(&links(&expired)[0]).await.status, 403);
     simulator.clear_faults();
-    simulator.script(at(Endpoint::Batch, When::Always, Effect::PageTokenRefused));
+    simulator.script(fault(
+        Endpoint::Batch,
+        When::Always,
+        Effect::PageTokenRefused,
+    ));
     let next = whole["@nextPage"].as_str().unwrap().replace('=', "%3D");
     assert_eq!(
         list(&simulator, &token, &format!("av&nextPage={next}"))
@@ -116,7 +120,7 @@ async fn a_file_can_be_corrupted_by_a_fault() {
     let plain = inflate(&good).unwrap();
     let file_with = async |effect| {
         simulator.clear_faults();
-        simulator.script(at(Endpoint::File, When::Always, effect));
+        simulator.script(fault(Endpoint::File, When::Always, effect));
         file(&url).await.body
     };
     assert_eq!(file_with(Effect::EmptyFile).await, b"");
@@ -135,7 +139,7 @@ async fn a_file_can_be_corrupted_by_a_fault() {
     );
     assert_eq!(simulator.ledger().malformed("siem.spam"), 0);
     simulator.clear_faults();
-    simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
+    simulator.script(fault(Endpoint::File, When::Always, Effect::file_gone()));
     assert_eq!(file(&url).await.status, 404);
 }
 
@@ -150,7 +154,7 @@ async fn a_line_that_is_put_into_a_file_stays_there() {
         ("process", Effect::UntimedLine, 0, 0, 1),
     ] {
         let url = links(&list(&simulator, &token, name).await)[0].clone();
-        simulator.script(at(Endpoint::File, When::First(1), effect));
+        simulator.script(fault(Endpoint::File, When::First(1), effect));
         let longer = inflate(&file(&url).await.body).unwrap();
         simulator.clear_faults();
         assert_eq!(inflate(&file(&url).await.body).unwrap(), longer);
@@ -171,7 +175,7 @@ async fn a_file_can_be_taken_away_and_faults_on_it_be_bounded() {
     let simulator = Simulator::start(config).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "spam").await)[0].clone();
-    simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
+    simulator.script(fault(Endpoint::File, When::Always, Effect::file_gone()));
     assert_eq!(file(&url).await.status, 404);
     assert_eq!(file(&url).await.status, 200);
     assert_eq!(simulator.fault_counts(), [1]);
@@ -194,9 +198,13 @@ async fn a_connection_can_break() {
     let simulator = Simulator::start(small_config()).await.unwrap();
     let token = token(&simulator).await;
     let url = links(&list(&simulator, &token, "receipt").await)[0].clone();
-    simulator.script(at(Endpoint::File, When::Nth(1), Effect::CloseBeforeHeaders));
-    simulator.script(at(Endpoint::File, When::Nth(2), Effect::CloseMidBody));
-    simulator.script(at(
+    simulator.script(fault(
+        Endpoint::File,
+        When::Nth(1),
+        Effect::CloseBeforeHeaders,
+    ));
+    simulator.script(fault(Endpoint::File, When::Nth(2), Effect::CloseMidBody));
+    simulator.script(fault(
         Endpoint::File,
         When::Nth(3),
         Effect::StallMidBody { ms: 20 },
@@ -209,7 +217,7 @@ async fn a_connection_can_break() {
     };
     assert_eq!(served(simulator.ledger()), Some(1));
     simulator.clear_faults();
-    simulator.script(at(
+    simulator.script(fault(
         Endpoint::File,
         When::Always,
         Effect::Stall { ms: 600_000 },

@@ -500,7 +500,7 @@ async fn faults_concern_one_log_alone() {
     let simulator = Simulator::start(with_logs()).await.unwrap();
     let token = token(&simulator).await;
     simulator.script(Fault {
-        at: Matcher {
+        matcher: Matcher {
             endpoint: Endpoint::Post,
             stream: Some("ttp.url".to_owned()),
             when: When::Always,
