@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::compile::compile_file;
 use crate::requests::CommandFixture;
 use crate::server::{Server, response};
 use crate::setup::{HostProcess, WAIT_TIMEOUT};
@@ -89,4 +90,47 @@ fn a_source_whose_credentials_are_refused_is_unauthorized_at_once() {
     let (_host, address) = start(&fixture);
     let source = wait_for_state(&address, "unauthorized");
     assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");
+}
+
+#[test]
+fn a_secret_of_a_faulty_source_with_a_component_of_its_own_is_stored_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = compile_file("scripted_component.rs", folder.path(), "none");
+    let sources = folder.path().join("sources");
+    fs::create_dir(&sources).unwrap();
+    let file = sources.join("acme.toml");
+    // The source cannot run, so that only its file says which component it has.
+    let text = format!(
+        "component = {component:?}\nenabeld = true\n[settings]\nbehavior = \"nothing\"\n\
+         secret = \"hush-first\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    let settings = "state_dir = \"state\"\nsources_dir = \"sources\"\n[[output]]\ntype = \"stdout\"\n\
+                    [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"a-token-of-this-test-0123456789\"\n";
+    fs::write(folder.path().join("host.toml"), settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
+    let command_line = ["run", "host.toml"];
+    command.args(command_line).current_dir(folder.path());
+    let mut host = HostProcess::start(command);
+    let line = host.wait_for("admin server at http://");
+    let address = line.rsplit("http://").next().unwrap().trim().to_owned();
+    let body = r#"{"settings":{"behavior":"nothing","secret":"hush-second"}}"#;
+    let length = body.len();
+    let head = format!(
+        "PUT /api/v1/sources/acme HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Authorization: Bearer a-token-of-this-test-0123456789\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 2"), "{response}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("hush"), "{text}");
+    let stored = fs::read_dir(&sources).unwrap().filter(|entry| {
+        let path = entry.as_ref().unwrap().path();
+        fs::read_to_string(path).is_ok_and(|text| text.contains("hush-second"))
+    });
+    assert_eq!(stored.count(), 1, "{text}");
 }

@@ -173,6 +173,15 @@ impl SourceFile {
         is_own.then(|| directory_of(&self.path).join(name))
     }
 
+    /// Returns the path of the component that the file names; `None` where it names none, or cannot be
+    /// read. [`Self::draft`] keeps this component, whether the source can run or not.
+    #[must_use]
+    pub fn component(&self) -> Option<PathBuf> {
+        let table = self.read().ok().flatten()?;
+        let component = table.get("component")?.as_str()?;
+        Some(directory_of(&self.path).join(component))
+    }
+
     fn read(&self) -> Result<Option<toml::Table>, String> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {

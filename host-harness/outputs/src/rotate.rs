@@ -140,12 +140,17 @@ fn closed_files(path: &Path) -> io::Result<Vec<ClosedFile>> {
         let Some(rest) = name.strip_prefix(&prefix) else {
             continue;
         };
-        let plain = rest
-            .strip_suffix(".gz")
-            .or_else(|| rest.strip_suffix(".zst"))
-            .unwrap_or(rest);
-        let time = plain.strip_suffix(extension.as_str());
-        if let Some(time) = time.filter(|time| is_time(time)) {
+        // The path itself may end like a compressed file, so each way to read the name is tried.
+        let plain_names = [
+            Some(rest),
+            rest.strip_suffix(".gz"),
+            rest.strip_suffix(".zst"),
+        ];
+        let mut times = plain_names.into_iter().flatten().filter_map(|plain| {
+            let time = plain.strip_suffix(extension.as_str())?;
+            is_time(time).then_some((plain, time))
+        });
+        if let Some((plain, time)) = times.next() {
             closed.push(ClosedFile {
                 path: entry.path(),
                 is_plain: plain == rest,
@@ -260,6 +265,20 @@ mod tests {
         assert_eq!(io::read_to_string(unpacked).unwrap(), RECORDS);
         process_closed_files(&path, &rotation(Encoding::Gzip, Some(1)));
         assert_eq!(names(directory.path()).len(), 3);
+    }
+
+    #[test]
+    fn closed_files_of_a_path_that_ends_like_a_compressed_file_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [
+            "events-20260101T000000.000Z.gz",
+            "events-20260102T000000.000Z.gz",
+        ] {
+            fs::write(directory.path().join(name), RECORDS).unwrap();
+        }
+        let path = directory.path().join("events.gz");
+        process_closed_files(&path, &rotation(Encoding::Plain, Some(1)));
+        assert_eq!(names(directory.path()), ["events-20260102T000000.000Z.gz"]);
     }
 
     #[test]

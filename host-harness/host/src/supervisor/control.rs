@@ -233,7 +233,7 @@ async fn put(
     let inherited = provider.inherited(&loaded);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
-    let is_secret = secret_predicate(provider, name).await?;
+    let is_secret = secret_predicate(provider, file.component()).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
         .map_err(|error| ControlError::Failed(error.to_string()))?
@@ -272,16 +272,11 @@ async fn write(draft: Draft) -> std::io::Result<()> {
 
 type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
-/// Returns a function that reports whether a setting of the component of a source is secret.
+/// Returns a function that reports whether a setting of a component is secret.
 async fn secret_predicate(
     provider: &SettingsProvider,
-    name: &str,
+    component: Option<PathBuf>,
 ) -> Result<IsSecret, ControlError> {
-    let run_settings = provider
-        .supervisor()
-        .run_settings(name)
-        .and_then(Result::ok);
-    let component = run_settings.and_then(|run_settings| run_settings.settings.component.clone());
     let components = &provider.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
