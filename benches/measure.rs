@@ -43,7 +43,7 @@ pub(crate) fn cheapest_run<T>(
 
 /// Returns what `act` costs this thread: processor time where the system reports it, otherwise elapsed
 /// time.
-pub(crate) fn measure_time(act: impl FnOnce()) -> Duration {
+pub(crate) fn measure_cpu_time(act: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     let before = thread_cpu();
     act();

@@ -21,7 +21,7 @@ use mimecast_source::time::Timestamp;
 #[path = "measure.rs"]
 mod measure;
 
-use measure::{Cost, cheapest_run, is_smoke_test, measure_time, print_header, print_row};
+use measure::{Cost, cheapest_run, is_smoke_test, measure_cpu_time, print_header, print_row};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 const SETTINGS: &str =
@@ -34,7 +34,7 @@ fn main() {
     for (name, held) in [("no held message", 0), ("20,000 held messages", HELD)] {
         let text = checkpoint(held);
         let run = || {
-            measure_time(|| {
+            measure_cpu_time(|| {
                 for _ in 0..polls {
                     let batch = poll(&text);
                     assert_eq!(batch.checkpoint.lines().count(), text.lines().count());

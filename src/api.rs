@@ -95,7 +95,7 @@ impl ApiClient {
 
     /// Returns the upstream's clock, estimated from its last response alone.
     #[must_use]
-    pub fn last_upstream_now(&self) -> Timestamp {
+    pub fn upstream_now_by_last_response(&self) -> Timestamp {
         let skew_ms = self.skew.last_ms().unwrap_or_else(|| self.skew.ms());
         self.now.plus_ms(skew_ms.saturating_neg())
     }

@@ -433,7 +433,7 @@ impl Machine for Check {
         }
     }
 
-    fn keeps_body(&self) -> bool {
+    fn keeps_response_open(&self) -> bool {
         false
     }
 }

@@ -654,7 +654,7 @@ impl Checkpoint {
     /// Returns the text form: JSON, and a line for the items of each list. Sets the members that describe
     /// the form. [`Self::into_bounded_text`] gives the text to store.
     #[must_use]
-    pub fn set_version_and_write(&mut self) -> String {
+    pub fn to_json_lines(&mut self) -> String {
         let items_len = |position: &StreamPosition| {
             let list = position.list.as_ref();
             list.map_or(0, |list| list.items.len())
@@ -687,41 +687,41 @@ impl Checkpoint {
     #[must_use]
     pub fn into_bounded_text(mut self) -> String {
         for _ in 0..16 {
-            let text = self.set_version_and_write();
+            let text = self.to_json_lines();
             if text.len() <= CHECKPOINT_BYTES_MAX {
                 return text;
             }
             for position in self.streams.values_mut() {
-                position.forget_half();
+                position.drop_older_ids();
             }
         }
         // The items come again as events, with the same ids.
         for list in self.streams.values_mut().filter_map(|at| at.list.as_mut()) {
             list.items.clear();
         }
-        self.set_version_and_write()
+        self.to_json_lines()
     }
 }
 
 impl StreamPosition {
     /// Drops the older half of the remembered identities.
-    fn forget_half(&mut self) {
+    fn drop_older_ids(&mut self) {
         if let Some(window) = &mut self.window {
-            forget_half(&mut window.seen_ids, SEEN_ID_CHARS);
+            drop_older_half(&mut window.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(files) = &mut self.files {
             // Three entries of 8 bytes end together with a character of base64.
-            forget_half(&mut files.done_files, 32);
+            drop_older_half(&mut files.done_files, 32);
         }
         if let Some(events) = &mut self.events {
-            forget_half(&mut events.seen_ids, SEEN_ID_CHARS);
+            drop_older_half(&mut events.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(log_files) = &mut self.log_files {
-            forget_half(&mut log_files.done_files, 32);
-            forget_half(&mut log_files.seen_ids, SEEN_ID_CHARS);
+            drop_older_half(&mut log_files.done_files, 32);
+            drop_older_half(&mut log_files.seen_ids, SEEN_ID_CHARS);
         }
         if let Some(feed) = &mut self.feed {
-            forget_half(&mut feed.seen_ids, SEEN_ID_CHARS);
+            drop_older_half(&mut feed.seen_ids, SEEN_ID_CHARS);
         }
     }
 }
@@ -752,7 +752,7 @@ const ITEM_LINE_OVERHEAD_BYTES: usize = 40;
 const SEEN_ID_CHARS: usize = 24;
 
 /// Drops the first half of the entries of a text, and all of them where there is only one.
-fn forget_half(text: &mut String, entry_chars: usize) {
+fn drop_older_half(text: &mut String, entry_chars: usize) {
     let entries = text.len() / entry_chars;
     let from = entries.div_ceil(2).saturating_mul(entry_chars);
     *text = match text.get(from..) {
@@ -786,7 +786,7 @@ mod tests {
             ..StreamPosition::default()
         };
         checkpoint.streams.insert("siem.receipt".into(), position);
-        let text = checkpoint.clone().set_version_and_write();
+        let text = checkpoint.clone().to_json_lines();
         checkpoint.version = VERSION;
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint));
     }
@@ -831,7 +831,7 @@ mod tests {
                 r#"{"empty":1,"old":2,"pages":3,"repeats":1,"anchor":"a","stalls":1}"#,
             );
         let mut read = Checkpoint::parse(&text).unwrap();
-        assert_eq!(read.set_version_and_write(), text);
+        assert_eq!(read.to_json_lines(), text);
     }
 
     #[test]
@@ -851,7 +851,7 @@ mod tests {
             });
             checkpoint.streams.insert(name.into(), position);
         }
-        assert!(checkpoint.set_version_and_write().len() > CHECKPOINT_BYTES_MAX);
+        assert!(checkpoint.to_json_lines().len() > CHECKPOINT_BYTES_MAX);
         let text = checkpoint.into_bounded_text();
         assert!(text.len() <= CHECKPOINT_BYTES_MAX);
         let read = Checkpoint::parse(&text).unwrap();
@@ -879,12 +879,9 @@ mod tests {
             };
             checkpoint.streams.insert(name.into(), position);
         }
-        let text = checkpoint.set_version_and_write();
+        let text = checkpoint.to_json_lines();
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint.clone()));
-        assert_eq!(
-            Checkpoint::parse(&text).unwrap().set_version_and_write(),
-            text
-        );
+        assert_eq!(Checkpoint::parse(&text).unwrap().to_json_lines(), text);
         for length in 0..text.len() {
             let cut = text.get(..length).unwrap();
             assert_eq!(Checkpoint::parse(cut), Err(CheckpointError::Unreadable));

@@ -16,7 +16,7 @@ pub enum Action<T> {
     /// Send the request, then call `handle_head` or `handle_failure` where the outcome is known,
     /// or `next` where it is not yet. A response that is still open is dropped.
     Send(Request),
-    /// Return this output. The response stays open if [`Machine::keeps_body`] returns `true`.
+    /// Return this output. The response stays open if [`Machine::keeps_response_open`] returns `true`.
     Yield(T),
 }
 
@@ -42,5 +42,5 @@ pub trait Machine {
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
     /// Returns whether the response that is open or awaited is to stay open after a yield.
-    fn keeps_body(&self) -> bool;
+    fn keeps_response_open(&self) -> bool;
 }

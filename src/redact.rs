@@ -66,11 +66,17 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
         };
         let before = rest.len().saturating_sub(after.len());
         out.extend_from_slice(rest.get(..before)?);
-        rest = if is_code {
+        let value_end = if is_code {
             push_without_value(after, &mut out)
         } else {
+            after
+        };
+        // Where nothing was replaced, the closing quote is next.
+        rest = if value_end.len() == after.len() {
             out.extend_from_slice(b"\"");
             after.get(1..)?
+        } else {
+            value_end
         };
     }
     if out.len() == text.len().saturating_sub(rest.len()) {
@@ -80,8 +86,8 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Appends what follows a key, from its closing quote on, without the value. Returns what comes after
-/// the value, or after the key where no value follows. The quotes of JSON that is wrapped into a string
+/// Appends what follows a key, from its closing quote on, with `[redacted]` in place of the value. Appends
+/// nothing where no value follows or it is null. Returns what comes after what was appended. The quotes of JSON that is wrapped into a string
 /// are escaped.
 fn push_without_value<'t>(after_key: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
     let backslashes = after_key.iter().take_while(|byte| **byte == b'\\').count();
@@ -187,6 +193,14 @@ mod tests {
             (
                 r#"{"restore\u0043ode":"RE-1","a\n":"b\\","\u0075nremediateCode":[1,2]}"#,
                 r#"{"restore\u0043ode":"[redacted]","a\n":"b\\","\u0075nremediateCode":"[redacted]"}"#,
+            ),
+            (
+                r#"{"restore\u0043ode":null,"unremediate\u0043ode":"UN-1"}"#,
+                r#"{"restore\u0043ode":null,"unremediate\u0043ode":"[redacted]"}"#,
+            ),
+            (
+                r#"{"reason":"a restore\u0043ode","restore\u0043ode":"RE-1"}"#,
+                r#"{"reason":"a restore\u0043ode","restore\u0043ode":"[redacted]"}"#,
             ),
             (
                 r#"{"searchCriteria":"{\"restoreCode\": \"RE\\\"1\\\\\",\"from\":\"b\"}","c":1}"#,

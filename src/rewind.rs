@@ -170,7 +170,7 @@ mod tests {
     fn a_quota_and_a_rate_limit_are_kept_and_a_failure_is_not() {
         let host = Host::new(STREAMS);
         let now = Timestamp::parse("2026-02-03T04:05:06Z").unwrap();
-        let rest = |cause: &str| {
+        let backoff_json = |cause: &str| {
             format!(
                 r#"{{"until":{},"cause":"{cause}","tries":3}}"#,
                 now.plus_ms(60_000).millis()
@@ -178,8 +178,8 @@ mod tests {
         };
         let checkpoint = format!(
             r#"{{"v":1,"siem_calls":[7,8],"streams":{{"siem.receipt":{{"rest":{}}},"audit":{{"rest":{}}}}}}}"#,
-            rest("throttled"),
-            rest("failing"),
+            backoff_json("throttled"),
+            backoff_json("failing"),
         );
         let text = rewind(&host.settings, &checkpoint, &[], now.plus_ms(-1000), now).unwrap();
         let read = Checkpoint::parse(&text).unwrap();

@@ -71,9 +71,9 @@ pub enum FetchKind {
     /// A list of campaigns, and the people of each of them (`mimecast-api.md` §13).
     Campaigns {
         /// The request for the people of a campaign and its response.
-        people: PostEndpoint,
-        /// The path of that request.
-        path: &'static str,
+        people_post: PostEndpoint,
+        /// The path of that request, as `endpoint` is that of the list.
+        people_endpoint: &'static str,
         /// The interval between two readings, in minutes.
         interval_minutes: u32,
     },
@@ -108,7 +108,7 @@ pub enum FetchKind {
     Windows(PostEndpoint),
 }
 
-/// One POST endpoint (`mimecast-api.md` §5).
+/// One DEFAULT_POST_ENDPOINT endpoint (`mimecast-api.md` §5).
 #[derive(Clone, Copy, Debug)]
 pub struct PostEndpoint {
     /// The names of the bounds of the window; `None` where the endpoint takes no dates.
@@ -128,7 +128,7 @@ const SIEM_PERMISSION: &str =
     "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
 
 /// The permission of a row for which Mimecast documents none.
-pub const NO_PERMISSION: &str = "none documented";
+pub const UNDOCUMENTED_PERMISSION: &str = "none documented";
 
 /// Returns a SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
 const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
@@ -160,7 +160,7 @@ const fn cloud_integrated(name: &'static str, event_type: &'static str) -> Strea
             event_type,
             events_endpoint: "/siem/v1/events/ci",
         },
-        permission: NO_PERMISSION,
+        permission: UNDOCUMENTED_PERMISSION,
         product: "Threats, Security Events and Data for CI",
         ..siem(name, event_type)
     }
@@ -171,9 +171,9 @@ const START_END: Option<(&str, &str)> = Some(("start", "end"));
 const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
 const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
 
-/// A POST endpoint whose records are in `data` itself. 500 records are used in production by
+/// A DEFAULT_POST_ENDPOINT endpoint whose records are in `data` itself. 500 records are used in production by
 /// others (`mimecast-api.md` §5.1).
-const POST: PostEndpoint = PostEndpoint {
+const DEFAULT_POST_ENDPOINT: PostEndpoint = PostEndpoint {
     window: START_END,
     request_members: "",
     records_member: "",
@@ -181,7 +181,7 @@ const POST: PostEndpoint = PostEndpoint {
     window_hours: 6,
 };
 
-/// Returns a log behind a POST endpoint: name, path, time field, permission.
+/// Returns a log behind a DEFAULT_POST_ENDPOINT endpoint: name, path, time field, permission.
 const fn log(
     name: &'static str,
     endpoint: &'static str,
@@ -218,7 +218,7 @@ const fn ascending(
         window: FROM_TO,
         request_members: OLDEST_FIRST,
         records_member,
-        ..POST
+        ..DEFAULT_POST_ENDPOINT
     };
     StreamInfo {
         product: "Security Events",
@@ -239,7 +239,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
         ..log(
             name,
             "/api/ttp/threat-intel/get-feed",
-            POST,
+            DEFAULT_POST_ENDPOINT,
             &[
                 field::MODIFIED,
                 field::CREATED,
@@ -255,7 +255,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
 const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     let post = PostEndpoint {
         window: None,
-        ..POST
+        ..DEFAULT_POST_ENDPOINT
     };
     StreamInfo {
         fetch: FetchKind::List {
@@ -315,7 +315,7 @@ streams! {
         ..log(
             "audit",
             "/api/audit/get-audit-events",
-            PostEndpoint { window: Some(("startDateTime", "endDateTime")), ..POST },
+            PostEndpoint { window: Some(("startDateTime", "endDateTime")), ..DEFAULT_POST_ENDPOINT },
             &[field::EVENT_TIME],
             "Account | Logs | Read",
         )
@@ -361,7 +361,7 @@ streams! {
     /// Messages that are held now: one event when a message appears, one when it is gone.
     HeldMessages = StreamInfo {
         fetch: FetchKind::List {
-            post: PostEndpoint { request_members: "\"admin\":true,", ..POST },
+            post: PostEndpoint { request_members: "\"admin\":true,", ..DEFAULT_POST_ENDPOINT },
             reports_removals: true,
             interval_minutes: 5,
             // Held messages expire after weeks; a window that is too long costs nothing.
@@ -374,7 +374,7 @@ streams! {
         ..log(
             "held-messages",
             "/api/gateway/get-hold-message-list",
-            POST,
+            DEFAULT_POST_ENDPOINT,
             &[field::DATE_RECEIVED],
             "Account | Dashboard | Read",
         )
@@ -383,7 +383,7 @@ streams! {
     HeldRelease = log(
         "held-release",
         "/api/gateway/get-held-release-logs",
-        PostEndpoint { records_member: "heldReleaseLogs", ..POST },
+        PostEndpoint { records_member: "heldReleaseLogs", ..DEFAULT_POST_ENDPOINT },
         &[field::RELEASED],
         "Monitoring | Held | Read",
     );
@@ -391,7 +391,7 @@ streams! {
     Rejections = log(
         "rejections",
         "/api/gateway/get-rejections",
-        PostEndpoint { records_member: "rejections", request_members: "\"admin\":true,", ..POST },
+        PostEndpoint { records_member: "rejections", request_members: "\"admin\":true,", ..DEFAULT_POST_ENDPOINT },
         &[field::CREATED],
         "Monitoring | Rejections | Read",
     );
@@ -399,7 +399,7 @@ streams! {
     ArchiveSearch = log(
         "archive.search",
         "/api/archive/get-archive-search-logs",
-        PostEndpoint { window: None, records_member: "logs", ..POST },
+        PostEndpoint { window: None, records_member: "logs", ..DEFAULT_POST_ENDPOINT },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -407,7 +407,7 @@ streams! {
     ArchiveView = log(
         "archive.view",
         "/api/archive/get-view-logs",
-        POST,
+        DEFAULT_POST_ENDPOINT,
         &[field::VIEWED],
         "Archive | View Logs | Read",
     );
@@ -445,7 +445,7 @@ streams! {
     ArchiveSearchLog = log(
         "archive.search-log",
         "/api/archive/get-search-logs",
-        PostEndpoint { records_member: "logs", ..POST },
+        PostEndpoint { records_member: "logs", ..DEFAULT_POST_ENDPOINT },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -476,8 +476,8 @@ streams! {
     /// and campaign, and one whenever it has changed.
     TrainingPhishing = StreamInfo {
         fetch: FetchKind::Campaigns {
-            people: PostEndpoint { window: None, records_member: "items", ..POST },
-            path: "/api/awareness-training/phishing/campaign/get-user-data",
+            people_post: PostEndpoint { window: None, records_member: "items", ..DEFAULT_POST_ENDPOINT },
+            people_endpoint: "/api/awareness-training/phishing/campaign/get-user-data",
             interval_minutes: 60,
         },
         time_fields: PHISHING_TIME_FIELDS,
@@ -494,7 +494,7 @@ streams! {
 const REMEDIATION: PostEndpoint = PostEndpoint {
     records_member: "incidents",
     page_records: 100,
-    ..POST
+    ..DEFAULT_POST_ENDPOINT
 };
 
 impl Stream {

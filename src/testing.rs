@@ -240,7 +240,7 @@ impl Upstream {
                     .iter()
                     .filter(|row| {
                         let is_people =
-                            matches!(row.fetch, FetchKind::Campaigns { path, .. } if path == route);
+                            matches!(row.fetch, FetchKind::Campaigns { people_endpoint, .. } if people_endpoint == route);
                         row.endpoint == route || is_people
                     })
                     .find(matches_feed);
@@ -456,7 +456,7 @@ impl Upstream {
                     machine.handle_head(self.head(status, headers), self.host_now());
                 }
                 Action::Yield(output) => {
-                    if !machine.keeps_body() {
+                    if !machine.keeps_response_open() {
                         self.remaining_chunks.clear();
                     }
                     return output;

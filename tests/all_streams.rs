@@ -13,7 +13,7 @@ mod setup;
 use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, StreamRefusal, When, streams,
 };
-use mimecast_source::stream::{NO_PERMISSION, Stream};
+use mimecast_source::stream::{Stream, UNDOCUMENTED_PERMISSION};
 use setup::{Setup, assert_success, small_config, wait_until};
 
 const FILE_OUTPUT: &str = "type = \"file\"\npath = \"events.ndjson\"";
@@ -167,7 +167,7 @@ fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
         let detail = notice["detail"].as_str().unwrap();
         assert_eq!(notice["kind"], "not-permitted", "{stream}: {detail}");
         assert!(detail.contains(info.product), "{stream}: {detail}");
-        if info.permission != NO_PERMISSION {
+        if info.permission != UNDOCUMENTED_PERMISSION {
             assert!(detail.contains(info.permission), "{stream}: {detail}");
         }
         assert_eq!(status[stream]["events"], 0, "{stream}");
@@ -196,7 +196,7 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
                 .unwrap_or_else(|| panic!("{what} {stream}: {text}"));
             let path = info.permission;
             assert!(
-                path == NO_PERMISSION || line.contains(path),
+                path == UNDOCUMENTED_PERMISSION || line.contains(path),
                 "{what}: {line}"
             );
             assert!(line.contains(info.product), "{what}: {line}");

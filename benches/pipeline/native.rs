@@ -15,7 +15,7 @@ use mimecast_source::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Size;
-use crate::measure::{Cost, cheapest_run, measure_time, print_row};
+use crate::measure::{Cost, cheapest_run, measure_cpu_time, print_row};
 use crate::upstream::{File, RECORDS_PER_FILE, STREAMS};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
@@ -54,7 +54,7 @@ pub(crate) fn measure(size: Size) -> NativeCosts {
         time,
     };
     let files = usize::try_from(size.files).unwrap();
-    let time_of_all = |act: &dyn Fn()| measure_time(|| (0..files).for_each(|_| act()));
+    let time_of_all = |act: &dyn Fn()| measure_cpu_time(|| (0..files).for_each(|_| act()));
 
     let split_time = cheapest_run(
         size.runs,
@@ -83,7 +83,7 @@ pub(crate) fn measure(size: Size) -> NativeCosts {
         for (format, name) in FORMATS {
             let mut processor = RecordProcessor::new(format, Options::default());
             let mut all = || normalize_all(&mut processor, file.stream, black_box(&file.text), NOW);
-            let mut run = || measure_time(|| (0..files).for_each(|_| drop(black_box(all()))));
+            let mut run = || measure_cpu_time(|| (0..files).for_each(|_| drop(black_box(all()))));
             let cost = cost_of(
                 &file,
                 files,
@@ -137,7 +137,7 @@ fn poll_all(file: &File, files: u32) -> std::time::Duration {
         listing: listing(files),
         remaining_chunks: None,
     };
-    measure_time(|| {
+    measure_cpu_time(|| {
         for _ in 0..files {
             let batch = poll(&mut session, &mut upstream);
             assert_eq!(batch.index.len(), RECORDS_PER_FILE);

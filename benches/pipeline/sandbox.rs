@@ -10,7 +10,7 @@ use source_runtime::bindings::{Limits, NextPoll};
 use source_runtime::source::{ComponentLoader, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
 
 use crate::Size;
-use crate::measure::{Cost, cheapest_run, measure_time, print_row};
+use crate::measure::{Cost, cheapest_run, measure_cpu_time, print_row};
 use crate::native::{NativeCosts, NormalizeCost};
 use crate::upstream::{self, RECORDS_PER_FILE};
 
@@ -26,7 +26,7 @@ pub(crate) fn measure(size: Size, native: &NativeCosts) {
     let empty_settings = Secret::new("{}".to_owned());
     for NormalizeCost { file, format, cost } in &native.normalize {
         let mut run = || {
-            measure_time(|| {
+            measure_cpu_time(|| {
                 for _ in 0..size.files {
                     let call =
                         instance.normalize(file.stream.name(), format, &empty_settings, &file.text);
@@ -58,7 +58,7 @@ pub(crate) fn measure(size: Size, native: &NativeCosts) {
     let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
-    let run = || measure_time(|| events = runtime.block_on(collect(&source)));
+    let run = || measure_cpu_time(|| events = runtime.block_on(collect(&source)));
     let time = cheapest_run(size.runs, run, |time| *time);
     assert_eq!(events, native.poll.events, "not the same records");
     let cost = Cost {

@@ -38,7 +38,7 @@ pub fn checkpoint(data: &[u8]) {
     let Ok(mut parsed) = Checkpoint::parse(text) else {
         return;
     };
-    let written = parsed.set_version_and_write();
+    let written = parsed.to_json_lines();
     assert_eq!(Checkpoint::parse(&written), Ok(parsed), "{written}");
     let _ = run(&mut Unstructured::new(data), Some(text));
 }

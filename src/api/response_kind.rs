@@ -4,7 +4,7 @@ use crate::decode::sanitize::sanitize;
 use crate::decode::upstream_error::UpstreamError;
 use crate::response::Head;
 use crate::settings::Api;
-use crate::stream::{NO_PERMISSION, Stream};
+use crate::stream::{Stream, UNDOCUMENTED_PERMISSION};
 
 /// The meaning of an API response (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub fn permission_advice(stream: Stream, api: Api) -> String {
         );
     }
     let product = format!("select the product \"{}\"", info.product);
-    if info.permission == NO_PERMISSION {
+    if info.permission == UNDOCUMENTED_PERMISSION {
         return product;
     }
     format!(

@@ -238,7 +238,7 @@ mod tests {
 
     /// The two vectors of `mimecast-api.md` §7.2, with the request id that they were made with.
     #[test]
-    fn the_signatures_are_those_of_the_known_responses() {
+    fn the_signatures_are_those_of_the_known_test_vectors() {
         for (uri, signature) in [
             ("/api/audit/get-siem-logs", "DnQ2UqGYClBrhT8rLOc6QzyRHC8="),
             (

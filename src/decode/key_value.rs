@@ -97,15 +97,17 @@ impl<'t> Pairs<'t> {
             line_kind, control, ..
         } = facts;
         if let Some((most_controlled_index, _)) = self.most_controlled {
-            let is_other = |known| known != LineKind::NotLegacy && line_kind != Some(known);
+            let is_other = |known| known != LineKind::Api2 && line_kind != Some(known);
             let is_foreign = line_kind.is_some() && self.line_kind.is_some_and(is_other);
             let first = self.all.iter().position(|before| before.name == pair.name);
             match first {
-                Some(first) if !is_foreign && most_controlled_index < first => self.join(first),
+                Some(first) if !is_foreign && most_controlled_index < first => {
+                    self.merge_into_previous(first)
+                }
                 None if !is_foreign => {}
                 _ => {
                     self.all.push(pair);
-                    return self.join(self.all.len().saturating_sub(1));
+                    return self.merge_into_previous(self.all.len().saturating_sub(1));
                 }
             }
         }
@@ -121,7 +123,7 @@ impl<'t> Pairs<'t> {
     }
 
     /// Makes a pair a part of the value before it.
-    fn join(&mut self, index: usize) {
+    fn merge_into_previous(&mut self, index: usize) {
         let pair = self.all.remove(index);
         if let Some(before) = index.checked_sub(1).and_then(|at| self.all.get_mut(at)) {
             before.value.end = pair.value.end;

@@ -132,7 +132,7 @@ pub struct LineReader {
     inflated_bytes: u64,
     may_be_empty: bool,
     /// Whether the first line is still to come: it may begin with a byte order mark.
-    is_first: bool,
+    is_at_first_line: bool,
     /// Whether the body is not compressed and no record was seen yet.
     is_unverified: bool,
 }
@@ -162,7 +162,7 @@ impl LineReader {
             consumed_bytes: 0,
             inflated_bytes: 0,
             may_be_empty: true,
-            is_first: true,
+            is_at_first_line: true,
             is_unverified: false,
         }
     }
@@ -200,7 +200,7 @@ impl LineReader {
                 if core::mem::take(&mut self.skipping) {
                     continue; // the rest of a line that was returned as too long
                 }
-                if !self.verify_line(&range) {
+                if !self.verify_first_record(&range) {
                     return Line::Broken(BrokenBody::UnknownFormat);
                 }
                 return Line::Whole(self.window.get(range).unwrap_or_default());
@@ -211,7 +211,7 @@ impl LineReader {
                 let is_beginning = !self.skipping;
                 self.line_at = self.filled;
                 self.scanned = self.filled;
-                if is_beginning && !self.verify_line(&(start..self.filled)) {
+                if is_beginning && !self.verify_first_record(&(start..self.filled)) {
                     return Line::Broken(BrokenBody::UnknownFormat);
                 }
                 if !core::mem::replace(&mut self.skipping, true) {
@@ -278,7 +278,7 @@ impl LineReader {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
         let range = self.without_byte_order_mark(start..self.filled);
-        if !self.verify_line(&range) {
+        if !self.verify_first_record(&range) {
             return Line::Broken(BrokenBody::UnknownFormat);
         }
         match self.window.get(range) {
@@ -290,7 +290,7 @@ impl LineReader {
 
     /// Returns the line without a byte order mark, where it is the first one.
     fn without_byte_order_mark(&mut self, range: Range<usize>) -> Range<usize> {
-        if !core::mem::take(&mut self.is_first) {
+        if !core::mem::take(&mut self.is_at_first_line) {
             return range;
         }
         let line = self.window.get(range.clone()).unwrap_or_default();
@@ -305,7 +305,7 @@ impl LineReader {
     /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
     /// first line has to have the members of a record: a response that is no file may be JSON as well,
     /// and must not count as the file.
-    fn verify_line(&mut self, range: &Range<usize>) -> bool {
+    fn verify_first_record(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();
         if !self.is_unverified || line.trim_ascii().is_empty() {
             return true;

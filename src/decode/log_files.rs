@@ -129,7 +129,7 @@ enum Stage {
 enum ScanResult {
     /// The window may hold more; scan again.
     Continue,
-    Broken(&'static str),
+    FileBroken(&'static str),
     /// There are no further records in the file.
     EndOfRecords,
     NeedsInput,
@@ -188,7 +188,7 @@ impl LogFileDecoder {
         loop {
             match self.scan_next() {
                 ScanResult::Continue => continue,
-                ScanResult::Broken(why) => {
+                ScanResult::FileBroken(why) => {
                     self.stage = Stage::Skipping;
                     self.is_reported_broken = true;
                     return ReadResult::FileBroken(why);
@@ -325,7 +325,8 @@ impl LogFileDecoder {
         self.scan = Scan::default();
         self.is_file_complete = false;
         self.is_reported_broken = false;
-        let leaves_archive = |part: &str| part == ".." || part.contains(':');
+        // A drive, as in `C:\x`; a colon elsewhere may stand in a time.
+        let leaves_archive = |part: &str| part == ".." || part.as_bytes().get(1) == Some(&b':');
         let parts = || name.split(['/', '\\']);
         self.stage = if parts().any(leaves_archive) || name.starts_with(['/', '\\']) {
             Stage::Refused
@@ -350,7 +351,7 @@ impl LogFileDecoder {
             Stage::Elements => self.element(),
             Stage::Head => self.head(),
             Stage::Lines { first } => self.line(first),
-            Stage::Refused => ScanResult::Broken(UNSAFE_NAME),
+            Stage::Refused => ScanResult::FileBroken(UNSAFE_NAME),
             Stage::Start => self.start(),
         }
     }
@@ -391,7 +392,7 @@ impl LogFileDecoder {
                 ScanResult::Continue
             }
             ListStart::NeedsInput if rest.len() < HEAD_BYTES_MAX => ScanResult::NeedsInput,
-            ListStart::NeedsInput | ListStart::None => ScanResult::Broken(NO_DATA),
+            ListStart::NeedsInput | ListStart::None => ScanResult::FileBroken(NO_DATA),
         }
     }
 
@@ -410,7 +411,7 @@ impl LogFileDecoder {
                         scan.nesting.push(*byte);
                     }
                     b']' => return ScanResult::EndOfRecords,
-                    _ => return ScanResult::Broken(NOT_OBJECTS),
+                    _ => return ScanResult::FileBroken(NOT_OBJECTS),
                 }
                 continue;
             }
@@ -428,7 +429,7 @@ impl LogFileDecoder {
             }
         }
         self.scan = scan;
-        self.more_or_too_long()
+        self.need_input_or_skip_record()
     }
 
     /// Returns the next line.
@@ -439,7 +440,7 @@ impl LogFileDecoder {
             None if self.is_file_complete && self.at < self.window.len() => self.window.len(),
             None => {
                 self.scan.at = self.window.len();
-                return self.more_or_too_long();
+                return self.need_input_or_skip_record();
             }
         };
         let range = self.at..end;
@@ -461,14 +462,14 @@ impl LogFileDecoder {
             ScanResult::ConvertedLine
         } else if first {
             self.at = range.start;
-            ScanResult::Broken(UNKNOWN_FORMAT)
+            ScanResult::FileBroken(UNKNOWN_FORMAT)
         } else {
             ScanResult::NotARecord(range)
         }
     }
 
     /// Returns that more input is needed, or that the record is longer than records may be.
-    fn more_or_too_long(&mut self) -> ScanResult {
+    fn need_input_or_skip_record(&mut self) -> ScanResult {
         let start = self.at;
         let is_too_long = self.rest().len() >= LINE_BYTES_MAX;
         if !is_too_long && !self.scan.skipping {

@@ -109,7 +109,7 @@ impl UpstreamError {
 mod tests {
     use super::*;
 
-    fn both(body: &str) -> Option<(String, String)> {
+    fn code_and_message(body: &str) -> Option<(String, String)> {
         read(body.as_bytes()).map(|error| (error.code, error.message))
     }
 
@@ -120,21 +120,30 @@ mod tests {
     #[test]
     fn every_documented_shape_is_read() {
         let nested = r#"{"meta":{"status":401},"data":[],"fail":[{"errors":[{"code":"token_expired","message":"m","retryable":false}]}]}"#;
-        assert_eq!(both(nested).unwrap(), pair("token_expired", "m"));
-        let keyed = r#"{"fail":[{"key":{"a":1},"errors":[{"code":"err_validation_null","message":"n","field":"x"}]}]}"#;
-        assert_eq!(both(keyed).unwrap(), pair("err_validation_null", "n"));
-        let flat = r#"{"fail":[{"code":"app_forbidden","message":"Forbidden"}]}"#;
-        assert_eq!(both(flat).unwrap(), pair("app_forbidden", "Forbidden"));
         assert_eq!(
-            both(r#"{"fail":[{"code":"unauthorized"}]}"#).unwrap(),
+            code_and_message(nested).unwrap(),
+            pair("token_expired", "m")
+        );
+        let keyed = r#"{"fail":[{"key":{"a":1},"errors":[{"code":"err_validation_null","message":"n","field":"x"}]}]}"#;
+        assert_eq!(
+            code_and_message(keyed).unwrap(),
+            pair("err_validation_null", "n")
+        );
+        let flat = r#"{"fail":[{"code":"app_forbidden","message":"Forbidden"}]}"#;
+        assert_eq!(
+            code_and_message(flat).unwrap(),
+            pair("app_forbidden", "Forbidden")
+        );
+        assert_eq!(
+            code_and_message(r#"{"fail":[{"code":"unauthorized"}]}"#).unwrap(),
             pair("unauthorized", "")
         );
         assert_eq!(
-            both(r#"{"error":{"message":"too old"}}"#).unwrap(),
+            code_and_message(r#"{"error":{"message":"too old"}}"#).unwrap(),
             pair("", "too old")
         );
         assert_eq!(
-            both(r#"{"detail":"Over throttling limit"}"#).unwrap(),
+            code_and_message(r#"{"detail":"Over throttling limit"}"#).unwrap(),
             pair("", "Over throttling limit")
         );
     }
@@ -156,22 +165,29 @@ mod tests {
             (r#"{"error":{"message":{"a":1}}}"#, "", ""),
             (r#"{"fail":null,"error":"why"}"#, "", "why"),
         ] {
-            assert_eq!(both(body).unwrap(), pair(code, message), "{body}");
+            assert_eq!(
+                code_and_message(body).unwrap(),
+                pair(code, message),
+                "{body}"
+            );
         }
         for none in ["null", "{}", "\"\"", "false"] {
             let body = format!(r#"{{"data":[],"fail":{none},"error":{none}}}"#);
-            assert_eq!(both(&body), None, "{body}");
+            assert_eq!(code_and_message(&body), None, "{body}");
         }
     }
 
     #[test]
     fn a_response_without_an_error_is_none() {
-        assert_eq!(both(r#"{"meta":{"status":200},"data":[],"fail":[]}"#), None);
         assert_eq!(
-            both(r#"{"value":[],"@nextPage":"x","isCaughtUp":true}"#),
+            code_and_message(r#"{"meta":{"status":200},"data":[],"fail":[]}"#),
             None
         );
-        assert_eq!(both("<html>"), None);
-        assert_eq!(both("[]"), None);
+        assert_eq!(
+            code_and_message(r#"{"value":[],"@nextPage":"x","isCaughtUp":true}"#),
+            None
+        );
+        assert_eq!(code_and_message("<html>"), None);
+        assert_eq!(code_and_message("[]"), None);
     }
 }

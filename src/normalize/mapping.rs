@@ -79,17 +79,14 @@ pub(super) struct StreamOptions<'s> {
     pub(super) severity: SeverityOverride<'s>,
     /// The test that turns a success into a failure.
     pub(super) failure_test: Option<Test>,
-    /// The stream; `None` if its events name no techniques of MITRE ATT&CK.
-    pub(super) stream_with_techniques: Option<Stream>,
+    /// The stream, for the techniques of MITRE ATT&CK; `None` where the setting `attack` is off.
+    pub(super) attack_stream: Option<Stream>,
 }
 
 impl StreamOptions<'_> {
     /// Returns the rules for techniques, with the techniques as JSON.
     pub(super) fn technique_rules(&self, write: fn(&[Technique]) -> String) -> Vec<RuleInput> {
-        let rows = self
-            .stream_with_techniques
-            .into_iter()
-            .flat_map(attack::rows);
+        let rows = self.attack_stream.into_iter().flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
     }

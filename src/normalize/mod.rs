@@ -284,7 +284,7 @@ impl StreamMappings {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
             failure_test: (stream == Stream::Audit)
                 .then_some(Test::ReportsFailure(field::EVENT_INFO)),
-            stream_with_techniques: tables.attack.then_some(stream),
+            attack_stream: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
             Format::Ecs => vec![ConditionalMapping {

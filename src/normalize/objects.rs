@@ -90,8 +90,10 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         observables::add_text(writer, 7, name_path, (start, end));
     }
     writer.out.push_str("\"type_id\":1,");
-    if let (Some(name), Some(text)) = (ext, text(writer, ext)) {
-        let extension = text.trim_start_matches('.').to_ascii_lowercase();
+    let extension = text(writer, ext)
+        .map(|text| text.trim_start_matches('.').to_ascii_lowercase())
+        .filter(|extension| !extension.is_empty());
+    if let (Some(name), Some(extension)) = (ext, extension) {
         push_text_member(writer, "\"ext\":\"", &extension);
         writer.mark_used(*name);
     } else if let Some(extension) = own_name.as_deref().and_then(files::extension) {

@@ -54,10 +54,10 @@ pub(super) enum ProsePart {
 const IP_LABELS: &[&str] = &["remote ip is", "remote ip", "ip address", "ip"];
 
 /// The labels of texts that the sender of a message wrote.
-const QUOTED_LABELS: &[&str] = &["from", "to", "subject", "sender", "recipient"];
+const MESSAGE_TEXT_LABELS: &[&str] = &["from", "to", "subject", "sender", "recipient"];
 
 /// The labels of texts that a user typed.
-const TYPED_LABELS: &[&str] = &[
+const USER_INPUT_LABELS: &[&str] = &[
     "search text",
     "text",
     "query",
@@ -262,14 +262,14 @@ impl SectionRanges {
     fn find(text: &str) -> Self {
         let after = |at: usize| text.get(at..).unwrap_or_default();
         let before = |at: usize| text.get(..at).unwrap_or_default();
-        let quoted = first_label(text, QUOTED_LABELS);
+        let message_texts = first_label(text, MESSAGE_TEXT_LABELS);
         // Braces begin the search criteria, which are JSON, or with `name=value` in them a Java object.
         let mut braces = text
             .match_indices('{')
             .take(OCCURRENCES_MAX)
             .map(|(at, _)| at);
         let json = braces.find(|at| !begins_java_members(after(at + 1)));
-        let typed = first_label(text, TYPED_LABELS)
+        let typed = first_label(text, USER_INPUT_LABELS)
             .into_iter()
             .chain(json)
             .min();
@@ -280,7 +280,7 @@ impl SectionRanges {
         };
         let length = text.len();
         let mut before_trailer = 0..0;
-        let (prose_end, labelled) = match quoted.into_iter().chain(typed).min() {
+        let (prose_end, labelled) = match message_texts.into_iter().chain(typed).min() {
             Some(at) => {
                 // After a text that a user typed the trailer may have no date, and begins with the address.
                 // A text by an outsider must not decide where the trailer begins.
@@ -290,7 +290,7 @@ impl SectionRanges {
                         .filter_map(|label| last_label(text, at, label));
                     ips.max()
                 };
-                let trailer = trailer(at).or_else(|| quoted.is_none().then(last_ip)?);
+                let trailer = trailer(at).or_else(|| message_texts.is_none().then(last_ip)?);
                 (at, [trailer.unwrap_or(length)..length, 0..at])
             }
             None => match trailer(0) {

@@ -90,7 +90,7 @@ impl Session {
             }
             AfterFailure::Continue => return,
             AfterFailure::BackOff(tries) => tries,
-            AfterFailure::BackOffSetAsideFull(tries) => {
+            AfterFailure::BackOffWithoutRoom(tries) => {
                 stream_failure.detail.push_str(
                     "; the checkpoint has no room for more files that are set aside, so the stream waits at this one",
                 );

@@ -124,7 +124,7 @@ impl Machine for Session {
         self.handle_no_response(failure);
     }
 
-    fn keeps_body(&self) -> bool {
+    fn keeps_response_open(&self) -> bool {
         self.in_flight
             .as_ref()
             .is_some_and(|in_flight| !in_flight.incoming.has_ended())

@@ -126,7 +126,7 @@ pub enum AfterFailure {
     BackOff(u32),
     /// Back off, because the file should be set aside and there is no room for it. The payload is the
     /// same.
-    BackOffSetAsideFull(u32),
+    BackOffWithoutRoom(u32),
 }
 
 /// The reader of one event type.
@@ -601,7 +601,7 @@ impl BatchFilesReader {
             return AfterFailure::Continue;
         }
         self.relist();
-        AfterFailure::BackOffSetAsideFull(tries)
+        AfterFailure::BackOffWithoutRoom(tries)
     }
 
     /// Returns whether a fresh link may help: a link that is older than a few seconds may have expired.

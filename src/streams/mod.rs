@@ -47,7 +47,7 @@ pub struct Context<'a> {
     /// The upstream's clock, estimated from several responses.
     pub upstream_now: Timestamp,
     /// The upstream's clock, estimated from its last response alone.
-    pub last_upstream_now: Timestamp,
+    pub upstream_now_by_last_response: Timestamp,
 }
 
 /// How far apart two clocks may be and still count as agreeing.
@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
             settings,
             now: client.now(),
             upstream_now: client.upstream_now(),
-            last_upstream_now: client.last_upstream_now(),
+            upstream_now_by_last_response: client.upstream_now_by_last_response(),
         }
     }
 
@@ -86,7 +86,9 @@ impl<'a> Context<'a> {
     /// Returns the time by the clock that is behind: it has certainly come. After a jump of the host's
     /// clock only the last response shows it.
     pub(crate) fn earliest_now(self) -> Timestamp {
-        self.now.min(self.upstream_now).min(self.last_upstream_now)
+        self.now
+            .min(self.upstream_now)
+            .min(self.upstream_now_by_last_response)
     }
 
     /// Returns when something that was done at `done_at` is due again.
@@ -234,13 +236,13 @@ pub fn open(
     let start_and_capacity = (start, budget::identities_max(stream, settings));
     match &stream.info().fetch {
         FetchKind::Campaigns {
-            people,
-            path,
+            people_post,
+            people_endpoint,
             interval_minutes,
         } => {
             let position = position.and_then(|position| position.list.as_ref());
             let room = budget::stream_bytes_max(stream, settings);
-            let config = (people, *path, *interval_minutes);
+            let config = (people_post, *people_endpoint, *interval_minutes);
             let campaigns = campaigns::Campaigns::open(stream, config, position, (start, room));
             Box::new(PagedReader::new(campaigns))
         }

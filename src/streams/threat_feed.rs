@@ -105,11 +105,11 @@ struct Body {
 struct File {
     /// The number of records in the body up to the end of this file.
     records_end: usize,
-    contents: Contents,
+    record_context: RecordContext,
 }
 
 /// What the records of a file need beside their own bytes.
-enum Contents {
+enum RecordContext {
     /// Rows are converted to JSON one at a time.
     Csv(csv::Header),
     /// Members from other objects of the file for each of its records, as JSON.
@@ -133,12 +133,12 @@ fn record_in<'a>(files: &'a [File], found: &PageRecord<'a>) -> (Cow<'a, [u8]>, &
     let file = files.partition_point(|file| file.records_end <= at);
     match files
         .get(file)
-        .map(|file| (&file.contents, file.records_end))
+        .map(|file| (&file.record_context, file.records_end))
     {
-        Some((Contents::Csv(header), _)) => {
+        Some((RecordContext::Csv(header), _)) => {
             (Cow::Owned(header.object(found.bytes).into_bytes()), "")
         }
-        Some((Contents::Stix(extra_members), end)) => {
+        Some((RecordContext::Stix(extra_members), end)) => {
             let first = end.saturating_sub(extra_members.len());
             let extra_members = extra_members.get(at.saturating_sub(first));
             let extra_members = extra_members.map_or("", String::as_str);
@@ -404,12 +404,12 @@ fn read_body(body: Vec<u8>) -> Result<Body, InvalidResponse> {
     let (mut records, mut files) = (Vec::new(), Vec::new());
     for range in ranges {
         let file = bytes.get(range.clone()).unwrap_or_default();
-        let (found, contents) = read_file(file)?;
+        let (found, record_context) = read_file(file)?;
         let shift = |at: usize| at.saturating_add(range.start);
         records.extend(found.iter().map(|it| shift(it.start)..shift(it.end)));
         files.push(File {
             records_end: records.len(),
-            contents,
+            record_context,
         });
     }
     Ok(Body {
@@ -421,7 +421,7 @@ fn read_body(body: Vec<u8>) -> Result<Body, InvalidResponse> {
 
 /// Reads one file: STIX, CSV, or the envelope of a response without a file. Returns where its records
 /// are.
-fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, Contents), InvalidResponse> {
+fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, RecordContext), InvalidResponse> {
     let error = |text: &str| InvalidResponse(text.to_owned());
     let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'{') {
@@ -431,13 +431,16 @@ fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, Contents), InvalidRespon
             return Err(error("the file has no objects"));
         }
         let (indicators, extra_members) = indicators(&bundle.objects.unwrap_or_default());
-        return Ok((ranges(file, &indicators), Contents::Stix(extra_members)));
+        return Ok((
+            ranges(file, &indicators),
+            RecordContext::Stix(extra_members),
+        ));
     }
     if matches!(first, Some(b'<' | b'[')) {
         return Err(error("the file is neither STIX nor CSV"));
     }
     let (header, rows) = csv::scan(file).ok_or_else(|| error("the file has too many rows"))?;
-    Ok((rows, Contents::Csv(header)))
+    Ok((rows, RecordContext::Csv(header)))
 }
 
 /// Returns the indicators among the objects of a bundle, and the name of the malware that a

@@ -98,7 +98,7 @@ impl OtherStreams {
     pub(crate) fn respond(&mut self, stream: Stream, body: &str, now: Timestamp) -> MockResponse {
         let body: Value = serde_json::from_str(body).unwrap();
         match &stream.info().fetch {
-            FetchKind::Campaigns { people, .. } => self.campaigns(stream, people, &body),
+            FetchKind::Campaigns { people_post, .. } => self.campaigns(stream, people_post, &body),
             FetchKind::ThreatFeed { .. } => self.feed(stream, &body, now),
             FetchKind::Files { .. } | FetchKind::LogFiles => {
                 panic!("{stream} is answered elsewhere")

@@ -93,7 +93,7 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
                 }
             }
             Action::Yield(output) => {
-                if !machine.keeps_body() {
+                if !machine.keeps_response_open() {
                     http.close();
                 }
                 return output;

@@ -320,7 +320,7 @@ fn a_call_that_is_cut_off_does_not_affect_the_next() {
 }
 
 /// A record of about 800 bytes with many members, as the simulator's tenants have them.
-fn typical() -> Vec<Vec<u8>> {
+fn typical_records() -> Vec<Vec<u8>> {
     let config = mimecast_simulator::Config::default();
     mimecast_simulator::sample_records(&config, "siem.process", 1_000)
         .into_iter()
@@ -330,7 +330,7 @@ fn typical() -> Vec<Vec<u8>> {
 
 #[test]
 fn memory_does_not_grow_with_records_and_a_record_costs_its_budget() {
-    let records = typical();
+    let records = typical_records();
     let bytes = records.iter().map(Vec::len).sum::<usize>() / records.len();
     for (format, rounds) in [("ecs", 100), ("ocsf", 10)] {
         let mut fluent_bit = FluentBit::start(&format!("mimecast_{format}"));

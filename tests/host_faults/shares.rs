@@ -57,8 +57,8 @@ fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
 
 #[test]
 fn a_flood_on_standard_error_is_suppressed_and_counted() {
-    const RATE: u64 = 40 * 1024;
-    const BURST: u64 = 5;
+    const RATE_BYTES_PER_SECOND: u64 = 40 * 1024;
+    const BURST_SECONDS: u64 = 5;
     let setup = Setup::new(small_config(), FAST);
     add_hostile_sources(&setup, "stderr", 1, "127.0.0.1:9");
     let mut run = setup.command("run --once");
@@ -78,7 +78,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
         .filter(|line| line.contains("component: xxx"))
         .map(str::len)
         .sum();
-    let most = RATE * (BURST + begun.elapsed().as_secs() + 2);
+    let most = RATE_BYTES_PER_SECOND * (BURST_SECONDS + begun.elapsed().as_secs() + 2);
     assert!(u64::try_from(flood).unwrap() < most, "{flood} of {most}");
     setup.assert_exactly_once(&setup.events());
 }

@@ -87,7 +87,7 @@ pub(crate) fn window_contains_events(query: &Value) -> bool {
 }
 
 /// Returns the number that a page token stands for; zero for the first page.
-pub(crate) fn page_token(query: &Value) -> usize {
+pub(crate) fn parse_page_token(query: &Value) -> usize {
     let token = query["meta"]["pagination"]["pageToken"].as_str();
     token.map_or(0, |token| token.parse().unwrap())
 }
@@ -106,7 +106,7 @@ pub(crate) fn audit_event(id: &str, number: usize) -> Value {
 
 /// Returns the page of the audit log that is asked for, of a tenant with `total` events.
 pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, query: &Value) -> Value {
-    let first = page_token(query);
+    let first = parse_page_token(query);
     let window_contains_events = window_contains_events(query);
     let count = if window_contains_events {
         page_size.min(total.saturating_sub(first))

@@ -56,7 +56,7 @@ impl Counts {
         }
     }
 
-    /// Adds the counts of another source.
+    /// Adds other counts.
     pub(crate) fn plus(self, other: Self) -> Self {
         self.combine(other, u64::saturating_add)
     }

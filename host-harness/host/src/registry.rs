@@ -221,9 +221,9 @@ impl Registry {
             sources: self
                 .entries()
                 .iter()
-                .map(|entry| self.report_source(entry, &host))
+                .map(|entry| self.build_source_report(entry, &host))
                 .collect(),
-            outputs: self.report_outputs(now),
+            outputs: self.output_reports(now),
             fleet: self.fleet(),
         }
     }
@@ -250,12 +250,12 @@ impl Registry {
     #[must_use]
     pub fn source_report(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
         let entry = self.entry(name)?;
-        Some(self.report_source(&entry, &self.host_snapshot(now)))
+        Some(self.build_source_report(&entry, &self.host_snapshot(now)))
     }
 
     /// Returns a report of the outputs.
     #[must_use]
-    pub fn report_outputs(&self, now: SystemTime) -> Vec<OutputReport> {
+    pub fn output_reports(&self, now: SystemTime) -> Vec<OutputReport> {
         let outputs = self.outputs();
         let reports = outputs.iter().flat_map(|outputs| outputs.report());
         reports.map(|status| output_report(status, now)).collect()
@@ -276,7 +276,7 @@ impl Registry {
             version: Some(VERSION.to_owned()),
             ready: self.is_ready(),
             sources: sources.collect(),
-            outputs: self.report_outputs(now),
+            outputs: self.output_reports(now),
         }
     }
 
@@ -292,7 +292,7 @@ impl Registry {
         outputs.clone()
     }
 
-    fn report_source(&self, entry: &SourceEntry, host: &HostSnapshot) -> SourceReport {
+    fn build_source_report(&self, entry: &SourceEntry, host: &HostSnapshot) -> SourceReport {
         let name = entry.name();
         let entry = entry.lock();
         let runtime_state = self.runtime_state(name, &entry, host.now);

@@ -47,7 +47,7 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// Notified when the settings are to be read again; `None` if they never are.
     pub reload: Option<Arc<Notify>>,
-    /// If set, the settings are read again when one of their files changes. A time just before they
+    /// If set, the settings are read again when one of their files reload_tasks. A time just before they
     /// were first read.
     pub watch_since: Option<SystemTime>,
     /// Asks for a stop; also used from within when an output is gone.
@@ -151,20 +151,20 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         startup_tracker.all_finished().await;
         registry.set_ready(true);
     });
-    let mut changes = JoinSet::new();
+    let mut reload_tasks = JoinSet::new();
     if let Some(requests) = options.reload {
         let watch = match options.watch_since {
             Some(read_at) => Some(SettingsWatch::new(Arc::clone(&provider), read_at).await?),
             None => None,
         };
-        changes.spawn(reload_on(requests, watch, provider));
+        reload_tasks.spawn(reload_on(requests, watch, provider));
     }
     let mut shutdown = options.shutdown.clone();
     tokio::select! {
         () = supervisor.all_ended() => {}
         _ = shutdown.requested() => {}
     }
-    changes.abort_all();
+    reload_tasks.abort_all();
     let sources = supervisor.finish(STOP_TIMEOUT).await;
     let is_stdout_closed = stdout.finish();
     readiness.abort();

@@ -369,12 +369,12 @@ const INCIDENT: &[FieldMapping] = &[
     row("file.hash.sha256",   &[field::SEARCH_CRITERIA], value(objects::searched_hash::<64>)),
 ];
 
-/// Messages that could not be removed are still in a mailbox.
-pub(in super::super) const ALL_REMOVED: Test = Test::IsOrMissing(field::FAILED, &["0"]);
+/// No message failed: an incident with failures left messages where they should not be.
+pub(in super::super) const NONE_FAILED: Test = Test::IsOrMissing(field::FAILED, &["0"]);
 
 #[rustfmt::skip]
 const INCIDENT_RULES: &[EcsRule] = &[
-    EcsRule { when: &[ALL_REMOVED],
+    EcsRule { when: &[NONE_FAILED],
         classification: EcsClassification { outcome: Some("success"), severity: 2, ..EMAIL } },
     EcsRule { when: &[],
         classification: EcsClassification { outcome: Some("failure"), ..ALERT } },

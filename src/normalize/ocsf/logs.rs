@@ -3,8 +3,8 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, CLEAN_OR_UNSCANNED_URL, CLEAN_WORDS, DETECTION_WORDS, HAS_ACTIONS,
-    MALICIOUS_URL, MALICIOUS_WORDS, REJECTED_BY, RELEASED, VIRUS_WORDS,
+    ALLOW, CLEAN_OR_UNSCANNED_URL, CLEAN_WORDS, DETECTION_WORDS, HAS_ACTIONS, MALICIOUS_URL,
+    MALICIOUS_WORDS, NONE_FAILED, REJECTED_BY, RELEASED, VIRUS_WORDS,
 };
 use super::super::table::{
     Computed, FieldMapping, Test, by_row, computed, constant, row, text, value,
@@ -316,16 +316,16 @@ const IMPERSONATION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, HELD_ROWS, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_SHARED_ROWS, HELD_ROWS, TAIL],
         &[rule(&[], Classification::activity(3, "Scan").severity(2).action_disposition(2, 3))]),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, TAIL],
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_SHARED_ROWS, TAIL],
         &[rule(&[Test::HasValue(&[field::EVENT])], Classification::activity(99, "Departure")),
           rule(&[], Classification::activity(99, "Hold").severity(2).action_disposition(2, 3))]),
 ];
 
 #[rustfmt::skip]
-const HELD_IDS: &[FieldMapping] = &[
+const HELD_SHARED_ROWS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::DATE_RECEIVED],        by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                   text(verbatim)),
     row("status_detail",               &[field::REASON, field::EVENT], text(reason)),
@@ -348,13 +348,13 @@ const HELD_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 pub(super) const HELD_RELEASE: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM_ENV, field::FROM_HDR, field::TO])],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_IDS, RELEASE, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_SHARED_ROWS, RELEASE, TAIL],
         RELEASE_RULES),
-    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_IDS, TAIL], RELEASE_RULES, "Release"),
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_SHARED_ROWS, TAIL], RELEASE_RULES, "Release"),
 ];
 
 #[rustfmt::skip]
-const RELEASE_IDS: &[FieldMapping] = &[
+const RELEASE_SHARED_ROWS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::RELEASED],                          by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
@@ -387,12 +387,12 @@ const RELEASE_RULES: &[Rule] = &[
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
     variant(&[Test::Contains(REJECTED_BY, VIRUS_WORDS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_SHARED_ROWS, REJECTION, SIGNATURES, TAIL],
         REJECTION_RULES),
     variant(&[Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, REJECTION, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_SHARED_ROWS, REJECTION, TAIL],
         REJECTION_RULES),
-    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, TAIL], REJECTION_RULES, "Receive"),
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_SHARED_ROWS, TAIL], REJECTION_RULES, "Receive"),
 ];
 
 const REFUSED: Classification = Classification::activity(2, "Receive")
@@ -412,7 +412,7 @@ const SIGNATURES: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const REJECTION_IDS: &[FieldMapping] = &[
+const REJECTION_SHARED_ROWS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::CREATED],                  by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                       text(verbatim)),
     row("metadata.event_code",         &[field::TYPE],                     text(verbatim)),
@@ -487,14 +487,14 @@ const VIEW: &[FieldMapping] = &[
 #[rustfmt::skip]
 pub(super) const REMEDIATION: &[Variant] = &[
     variant(&[Test::HasValue(&[field::ID])],
-        classes::REMEDIATION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, INCIDENT, TAIL],
+        classes::REMEDIATION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_SHARED_ROWS, INCIDENT, TAIL],
         INCIDENT_RULES),
-    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, TAIL],
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_SHARED_ROWS, TAIL],
         INCIDENT_RULES, "Remediation"),
 ];
 
 #[rustfmt::skip]
-const INCIDENT_IDS: &[FieldMapping] = &[
+const INCIDENT_SHARED_ROWS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::MODIFIED, field::CREATE], by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                      text(verbatim)),
     row("metadata.event_code",         &[field::TYPE],                    text(verbatim)),
@@ -519,11 +519,11 @@ const OTHER: Classification = Classification::activity(99, "Remediation").severi
 
 #[rustfmt::skip]
 const INCIDENT_RULES: &[Rule] = &[
-    rule(&[EVICTED, ALL_REMOVED],  EVICT),
+    rule(&[EVICTED, NONE_FAILED],  EVICT),
     rule(&[EVICTED],               EVICT.severity(3).status(Some(2)).alert()),
-    rule(&[RESTORED, ALL_REMOVED], RESTORE),
+    rule(&[RESTORED, NONE_FAILED], RESTORE),
     rule(&[RESTORED],              RESTORE.severity(3).status(Some(2)).alert()),
     rule(&[NOTIFIED_ONLY],         DETECT),
-    rule(&[ALL_REMOVED],           OTHER),
+    rule(&[NONE_FAILED],           OTHER),
     rule(&[],                      OTHER.severity(3).status(Some(2)).alert()),
 ];

@@ -2,7 +2,7 @@
 
 use crate::batch::{Limits, NoticeKind};
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
-use crate::stream::{FetchKind, NO_PERMISSION, STREAMS, Stream, StreamInfo};
+use crate::stream::{FetchKind, STREAMS, Stream, StreamInfo, UNDOCUMENTED_PERMISSION};
 use crate::testing::{Host, MockResponse, Upstream};
 
 /// The streams of API 2.0.
@@ -116,7 +116,8 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
             (row.stream, NoticeKind::NotPermitted)
         );
         assert!(notice.detail.contains(row.product), "{}", notice.detail);
-        let named = row.permission == NO_PERMISSION || notice.detail.contains(row.permission);
+        let named =
+            row.permission == UNDOCUMENTED_PERMISSION || notice.detail.contains(row.permission);
         assert!(named, "{}", notice.detail);
     }
 }

@@ -400,7 +400,7 @@ fn a_check_names_account_skew_and_what_is_wrong() {
         let all = settings(&format!(r#","streams":["siem","audit"]{extra}"#));
         let mut check = Check::new(Settings::parse(&all).unwrap(), upstream.host_now(), 7);
         let results = upstream.drive(&mut check);
-        assert!(!check.keeps_body());
+        assert!(!check.keeps_response_open());
         results
     };
     let mut first = upstream();

@@ -299,9 +299,9 @@ fn hostile_response(stream: Stream, token: &str, name: &str) -> MockResponse {
             MockResponse::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
         }
         // The same row is a campaign and a person.
-        FetchKind::Campaigns { people, .. } => {
+        FetchKind::Campaigns { people_post, .. } => {
             let row = item.replacen('{', r#"{"launchDate":"2026-01-20T00:00:00+0000","#, 1);
-            let list = people.records_member;
+            let list = people_post.records_member;
             let data = format!(r#"[{row},{{"{list}":[{item}]}}]"#);
             let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
             MockResponse::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))

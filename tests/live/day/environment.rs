@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::mock_upstream::{
-    audit_event, bearer, json_response, page_token, serve, token_response, window_contains_events,
+    audit_event, bearer, json_response, parse_page_token, serve, token_response,
+    window_contains_events,
 };
 
 /// Records on a page.
@@ -244,7 +245,7 @@ impl State {
             tenant.due_polls += 1;
             tenant.late_max = tenant.late_max.max(now - due);
         }
-        let page = page_token(&query);
+        let page = parse_page_token(&query);
         let records: Vec<Value> = records_of(page)
             .map(|number| audit_event(&id(name, number), number))
             .collect();

@@ -143,7 +143,7 @@ pub enum Effect {
     /// The gzip stream ends early, and the response with it.
     TruncatedGzip,
     /// The file is two gzip members, one after another.
-    TwoMembers,
+    TwoGzipMembers,
     /// The file has one more record, which has no timestamp.
     UntimedLine,
     /// The checksum at the end of the gzip stream is not that of the file.
@@ -390,7 +390,7 @@ pub(crate) fn request_action(
         | Effect::StallMidBody { .. }
         | Effect::TrailingGarbage
         | Effect::TruncatedGzip
-        | Effect::TwoMembers
+        | Effect::TwoGzipMembers
         | Effect::UntimedLine
         | Effect::WrongChecksum => RequestAction::Proceed,
     }
@@ -428,7 +428,7 @@ pub(crate) fn apply_to_file(effect: &Effect, file: Bytes) -> Bytes {
         [file.as_ref(), b"\0\0garbage"].concat().into()
     } else if let Effect::TruncatedGzip = effect {
         file.slice(..file.len() / 2)
-    } else if let Effect::TwoMembers = effect {
+    } else if let Effect::TwoGzipMembers = effect {
         two_members(&file).into()
     } else if let Effect::WrongChecksum = effect {
         wrong_checksum(&file).into()

@@ -26,7 +26,7 @@ enum Target {
     All,
     /// Addresses: one, or a network.
     Network(IpNet),
-    /// A name and every name that ends in it, in lower case.
+    /// A name and all its subdomains, in lower case.
     Domain(String),
 }
 

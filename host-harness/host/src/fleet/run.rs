@@ -110,7 +110,7 @@ struct RunningHost {
     cache: Mutex<TenantCache>,
     /// The leases of the tenants that are worked on, by tenant.
     active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>>,
-    /// The tenants that are last_taken_at, and when this host last took each of them.
+    /// When this host last took each tenant that it reports.
     last_taken_at: Mutex<BTreeMap<String, Duration>>,
     /// How often in a row the claim of a tenant failed because of a later lease, and when last.
     superseded: Mutex<BTreeMap<String, (u32, Duration)>>,
@@ -177,7 +177,7 @@ pub(crate) async fn run(
         shutdown_trigger: options.shutdown_trigger,
         shutdown: options.shutdown,
     };
-    context.work().await;
+    context.run_until_shutdown().await;
     let is_stdout_closed = stdout.finish();
     for output in [Some(outputs), rejected_records_output]
         .into_iter()
@@ -196,9 +196,9 @@ pub(crate) async fn run(
 }
 
 impl FleetContext {
-    async fn work(self) {
+    async fn run_until_shutdown(self) {
         let mut shutdown = self.shutdown.clone();
-        let Some(fleet_client) = open(&self.settings, &mut shutdown).await else {
+        let Some(fleet_client) = open_with_retries(&self.settings, &mut shutdown).await else {
             return;
         };
         self.registry.set_ready(true);
@@ -263,7 +263,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Connects, and retries until it succeeds. Returns `None` when a stop is requested.
-async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<FleetClient>> {
+async fn open_with_retries(
+    settings: &FleetSettings,
+    shutdown: &mut Shutdown,
+) -> Option<Arc<FleetClient>> {
     let mut backoff = Backoff::default();
     loop {
         let opened = tokio::select! {
@@ -347,7 +350,7 @@ async fn take_tenants(
                     () = sleep(backoff.delay().min(fleet_client.lease_duration / 2)) => {}
                     _ = shutdown.requested() => return,
                 }
-                match open(&running.context.settings, &mut shutdown).await {
+                match open_with_retries(&running.context.settings, &mut shutdown).await {
                     Some(fleet_client) => *lock(shared) = fleet_client,
                     None => return,
                 }

@@ -12,7 +12,7 @@ use source_runtime::store;
 
 use super::{CACHE_DIR, DeadLetterSettings, FaultySource, PAUSED_FILE, Settings, SourceSettings};
 
-/// Links that are followed at most, as many as the system does.
+/// Maximum number of symlinks followed in one path, as on Linux.
 const SYMLINKS_MAX: u32 = 40;
 
 /// A file and what uses it.

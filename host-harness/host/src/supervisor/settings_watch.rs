@@ -41,7 +41,7 @@ struct FilesSnapshot {
 impl FilesSnapshot {
     /// Returns whether the files differ from those in `seen`, so that the settings may have changed. A
     /// file that is no longer referenced does not count as a change.
-    fn differs_from(&self, seen: &Self) -> bool {
+    fn has_changed_since(&self, seen: &Self) -> bool {
         let mut referenced = self.referenced.iter();
         self.settings != seen.settings
             || referenced.any(|(path, version)| seen.referenced.get(path) != Some(version))
@@ -109,7 +109,7 @@ impl SettingsWatch {
         loop {
             self.watch_directories();
             let now = self.scan().await;
-            if now.differs_from(&self.seen) {
+            if now.has_changed_since(&self.seen) {
                 return;
             }
             self.seen.directories = now.directories;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     async fn has_changed(watch: &SettingsWatch) -> bool {
-        watch.scan().await.differs_from(&watch.seen)
+        watch.scan().await.has_changed_since(&watch.seen)
     }
 
     #[tokio::test]
@@ -291,7 +291,11 @@ mod tests {
         ] {
             let mut seen = snapshot();
             seen.forget_written_since(read_at);
-            assert_eq!(snapshot().differs_from(&seen), is_change, "{read_at:?}");
+            assert_eq!(
+                snapshot().has_changed_since(&seen),
+                is_change,
+                "{read_at:?}"
+            );
         }
     }
 
@@ -305,11 +309,11 @@ mod tests {
             snapshot(&["/dev/null"]),
             snapshot(&["/dev/null", "/dev/zero"]),
         );
-        assert!(both.differs_from(&one));
-        assert!(!one.differs_from(&both));
+        assert!(both.has_changed_since(&one));
+        assert!(!one.has_changed_since(&both));
         let mut other = snapshot(&["/dev/null"]);
         let missing = FileVersion::of(Path::new("/nonexistent"));
         other.referenced.insert("/dev/null".into(), missing);
-        assert!(one.differs_from(&other));
+        assert!(one.has_changed_since(&other));
     }
 }

@@ -123,7 +123,7 @@ const FILES: [NamedEffect; 14] = [
     ("truncated gzip", || Effect::TruncatedGzip),
     ("a wrong checksum", || Effect::WrongChecksum),
     ("garbage after gzip", || Effect::TrailingGarbage),
-    ("two gzip members", || Effect::TwoMembers),
+    ("two gzip members", || Effect::TwoGzipMembers),
     ("a line that is not UTF-8", || Effect::InvalidUtf8Line),
     ("a line of 1.2 MB", || Effect::LongLine),
     ("a malformed line", || Effect::MalformedLine),

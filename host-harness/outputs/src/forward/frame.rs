@@ -153,7 +153,7 @@ fn end_collection<E: de::Error>(
 }
 
 /// Converts the result of a write to memory, which cannot fail for less than 4 GiB.
-fn written<T, E: de::Error>(result: Result<T, impl fmt::Display>) -> Result<(), E> {
+fn write_result<T, E: de::Error>(result: Result<T, impl fmt::Display>) -> Result<(), E> {
     result.map(|_| ()).map_err(E::custom)
 }
 
@@ -165,27 +165,27 @@ impl<'de> Visitor<'de> for Transcode<'_> {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
-        written(encode::write_bool(self.0, value))
+        write_result(encode::write_bool(self.0, value))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        written(encode::write_f64(self.0, value))
+        write_result(encode::write_f64(self.0, value))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
-        written(encode::write_sint(self.0, value))
+        write_result(encode::write_sint(self.0, value))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
-        written(encode::write_uint(self.0, value))
+        write_result(encode::write_uint(self.0, value))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
-        written(encode::write_str(self.0, value))
+        write_result(encode::write_str(self.0, value))
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        written(encode::write_nil(self.0))
+        write_result(encode::write_nil(self.0))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {

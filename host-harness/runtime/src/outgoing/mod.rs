@@ -344,7 +344,7 @@ impl Shared {
         // it has would deadlock.
         let permit = tokio::time::timeout(connect, self.requests.acquire())
             .await
-            .map_err(|_| self.too_many_requests(connect))?;
+            .map_err(|_| self.request_limit_error(connect))?;
         let target = request.uri().authority().map(ToString::to_string);
         // A proxy sees the requests themselves only without TLS.
         let is_plain = request.uri().scheme_str() == Some("http");
@@ -386,7 +386,7 @@ impl Shared {
 }
 
 impl Shared {
-    fn too_many_requests(&self, waited: Duration) -> HttpError {
+    fn request_limit_error(&self, waited: Duration) -> HttpError {
         self.limit_logged.call_once(|| {
             warn!(
                 source = %self.source,

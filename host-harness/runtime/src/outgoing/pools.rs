@@ -71,9 +71,9 @@ impl ConnectionPools {
     ) -> Result<PoolMembership, String> {
         let tls_config = trust_anchors::shared_client_config(ca_file)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_origins = pools.entry(allow.clone()).or_default();
-        same_origins.retain(|pool| pool.strong_count() > 0);
-        let mut live_pools = same_origins.iter().filter_map(Weak::upgrade);
+        let pools_of_list = pools.entry(allow.clone()).or_default();
+        pools_of_list.retain(|pool| pool.strong_count() > 0);
+        let mut live_pools = pools_of_list.iter().filter_map(Weak::upgrade);
         let found = live_pools
             .find(|pool| *pool.proxies == proxies && Arc::ptr_eq(&pool.tls_config, &tls_config));
         if let Some(pool) = found {
@@ -86,8 +86,8 @@ impl ConnectionPools {
             tls_config,
             connect_timeout,
         ));
-        same_origins.push(Arc::downgrade(&pool));
-        pools.retain(|_, same_origins| same_origins.iter().any(|pool| pool.strong_count() > 0));
+        pools_of_list.push(Arc::downgrade(&pool));
+        pools.retain(|_, pools_of_list| pools_of_list.iter().any(|pool| pool.strong_count() > 0));
         Ok(PoolMembership(pool))
     }
 }

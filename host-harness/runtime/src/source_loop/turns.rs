@@ -48,7 +48,7 @@ impl ResumableSourceLoop {
         if self.running.has_refused_credentials() {
             self.running.reload().await;
         }
-        let end = self.poll_until_due(duration_max).await;
+        let end = self.poll_while_due(duration_max).await;
         let ended = match &end {
             TurnEnd::Due(_) => &SourceExit::CaughtUp,
             TurnEnd::Ended(ended) => ended,
@@ -62,7 +62,7 @@ impl ResumableSourceLoop {
         end
     }
 
-    async fn poll_until_due(&mut self, duration_max: Duration) -> TurnEnd {
+    async fn poll_while_due(&mut self, duration_max: Duration) -> TurnEnd {
         let started_at = Instant::now();
         loop {
             if self.running.context.shutdown.is_requested() {

@@ -27,7 +27,7 @@ impl LogFile {
         let at_ms = now_ms - 3_600_000;
         let first = number * u64::from(config.records_per_file);
         let numbers = first..first + u64::from(config.records_per_file);
-        let hundredth = Random::new(config.seed, "legacy malformed", &[number]).below(100);
+        let draw = Random::new(config.seed, "legacy malformed", &[number]).below(100);
         let compact: String = UtcTime::new(at_ms)
             .iso_ms()
             .chars()
@@ -38,7 +38,7 @@ impl LogFile {
             records: numbers
                 .map(|number| records::record(config.seed, kind, number, at_ms))
                 .collect(),
-            malformed: hundredth < u64::from(config.malformed_percent),
+            malformed: draw < u64::from(config.malformed_percent),
         }
     }
 

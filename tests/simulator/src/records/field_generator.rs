@@ -1,4 +1,4 @@
-//! Builds records of POST logs: number, time, and values that many of them have.
+//! Generates the values of records of POST logs: number, time, and values that many of them have.
 
 use serde_json::{Value, json};
 

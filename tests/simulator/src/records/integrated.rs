@@ -21,8 +21,8 @@ pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
     builder.put("threatType", kind);
     builder.put("threatState", state);
     let direction = builder.message.direction.to_uppercase();
-    let documented = builder.odd_shape_occurs(150);
-    let direction = if documented {
+    let uses_documented_spelling = builder.odd_shape_occurs(150);
+    let direction = if uses_documented_spelling {
         builder.message.direction.to_owned()
     } else {
         direction
@@ -85,7 +85,7 @@ pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
     add_log_position(builder);
 }
 
-/// Generates a click that was blocked, with the documented fields, as no sample is public.
+/// Generates a click that was blocked, with the uses_documented_spelling fields, as no sample is public.
 pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(None);
     builder.put("action", "BLOCKED");

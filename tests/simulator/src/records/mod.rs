@@ -112,7 +112,7 @@ impl RecordBuilder<'_> {
             .put("accountId", self.generator.account_id.clone());
         let at_ms = self.message.at_ms + self.below(900);
         self.record.put("timestamp", at_ms);
-        // The documented spelling is rarer in the files than the other one.
+        // The uses_documented_spelling spelling is rarer in the files than the other one.
         let key = if self.odd_shape_occurs(40) {
             "eventType"
         } else {
@@ -123,8 +123,12 @@ impl RecordBuilder<'_> {
 
     /// Adds the `subtype`, in the spelling that matches the record's `type`.
     fn add_subtype(&mut self, value: Option<&str>) {
-        let documented = self.record.value("eventType").is_some();
-        let key = if documented { "subType" } else { "subtype" };
+        let uses_documented_spelling = self.record.value("eventType").is_some();
+        let key = if uses_documented_spelling {
+            "subType"
+        } else {
+            "subtype"
+        };
         self.record.put(key, value.map_or(Value::Null, Value::from));
     }
 

@@ -75,11 +75,11 @@ pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
     let items = 1 + builder.random.below(4);
     builder.put("itemsDetected", items.to_string());
     for key in IMPERSONATION_FLAGS {
-        let documented = builder.odd_shape_occurs(50);
+        let uses_documented_spelling = builder.odd_shape_occurs(50);
         let hit = builder.boolean(250);
         let hit = match hit {
-            "true" if documented => "Hit",
-            "false" if documented => "No Hit",
+            "true" if uses_documented_spelling => "Hit",
+            "false" if uses_documented_spelling => "No Hit",
             plain => plain,
         };
         builder.put(key, hit);

@@ -128,7 +128,7 @@ async fn a_file_can_be_corrupted_by_a_fault() {
     assert!(inflate(&file_with(Effect::TruncatedGzip).await).is_err());
     assert!(file_with(Effect::TrailingGarbage).await.starts_with(&good));
     assert_eq!(
-        inflate(&file_with(Effect::TwoMembers).await).unwrap(),
+        inflate(&file_with(Effect::TwoGzipMembers).await).unwrap(),
         plain
     );
     assert!(inflate(&file_with(Effect::WrongChecksum).await).is_err());

@@ -38,7 +38,7 @@ function nodes(children) {
  * Makes the children of `parent` equal to `children` and keeps the nodes that
  * are there already, so that focus, selection, scroll position and open
  * details survive a refresh. Rows that move are recognized by `data-key`. The
- * inside of a node with `data-own` belongs to other code and is not touched.
+ * inside of a node with `data-update-ignore` belongs to other code and is not touched.
  */
 export function update(parent, ...children) {
   const wanted = nodes(children);
@@ -89,7 +89,7 @@ function morph(old, node) {
   for (const { name, value } of node.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  if (!node.hasAttribute("data-own")) update(old, ...node.childNodes);
+  if (!node.hasAttribute("data-update-ignore")) update(old, ...node.childNodes);
 }
 
 let announced = "";

@@ -73,7 +73,7 @@ export function form(app, name) {
         !isNew && [el("a", { href: `#/source/${encodeURIComponent(name)}` }, name), " / "], isNew ? title : "Edit"),
       el("h1", { id: "heading", tabindex: "-1" }, title),
       refusal && el("p", { class: "notice warn" }, refusal),
-      el("div", { id: "form", "data-own": true }),
+      el("div", { id: "form", "data-update-ignore": true }),
     ];
   }
 

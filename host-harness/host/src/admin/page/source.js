@@ -135,7 +135,7 @@ export function source(app, name, query) {
       data && problem(data),
       data && waits(data),
       data && facts(data),
-      data && el("section", { "aria-labelledby": "plot-heading" }, el("h2", { id: "plot-heading" }, "Events and lag"), el("div", { id: "plot", "data-own": true })),
+      data && el("section", { "aria-labelledby": "plot-heading" }, el("h2", { id: "plot-heading" }, "Events and lag"), el("div", { id: "plot", "data-update-ignore": true })),
       data && el("section", { "aria-labelledby": "streams-heading" }, el("h2", { id: "streams-heading" }, "Streams"), streamTable(data)),
       data && el("section", { "aria-labelledby": "outputs-heading" }, el("h2", { id: "outputs-heading" }, "Outputs"), outputTable(outputs)),
     ];

@@ -21,7 +21,7 @@ const LOOP: Pattern = Pattern {
     waits: Duration::ZERO,
 };
 /// A source at full pace: 30 ms for a batch, in pieces between requests.
-const HONEST: Pattern = Pattern {
+const WELL_BEHAVED: Pattern = Pattern {
     executes: Duration::from_millis(6),
     waits: Duration::from_millis(4),
 };
@@ -36,9 +36,9 @@ struct Source {
     wakes_at: Option<Duration>,
     executed: Duration,
     /// In this call.
-    in_call: Duration,
+    executed_in_call: Duration,
     longest_wait: Duration,
-    wanted_since: Duration,
+    waiting_since: Duration,
 }
 
 /// Processors on which sources execute, stepped from event to event.
@@ -64,9 +64,9 @@ impl Machine {
                 left: pattern.executes,
                 wakes_at: Some(Duration::ZERO),
                 executed: Duration::ZERO,
-                in_call: Duration::ZERO,
+                executed_in_call: Duration::ZERO,
                 longest_wait: Duration::ZERO,
-                wanted_since: Duration::ZERO,
+                waiting_since: Duration::ZERO,
             })
             .collect();
         Self {
@@ -119,16 +119,18 @@ impl Machine {
             self.executing.remove(&source_index);
             source.left = source.left.saturating_sub(ran);
             source.executed += ran;
-            source.in_call += ran;
+            source.executed_in_call += ran;
             let again = (source.left > Duration::ZERO).then_some(source_index);
             if again.is_none() {
                 source.left = source.pattern.executes;
                 source.wakes_at = Some(self.now + source.pattern.waits);
             }
-            source.wanted_since = self.now;
-            let woken = self.queue.end_slice(source.call, source.in_call, again, at);
+            source.waiting_since = self.now;
+            let woken = self
+                .queue
+                .end_slice(source.call, source.executed_in_call, again, at);
             if again.is_none() {
-                source.in_call = Duration::ZERO;
+                source.executed_in_call = Duration::ZERO;
             }
             for source_index in [woken, again].into_iter().flatten() {
                 self.try_run(source_index);
@@ -143,7 +145,7 @@ impl Machine {
                 .is_some_and(|at| at <= self.now)
             {
                 self.sources[source_index].wakes_at = None;
-                self.sources[source_index].wanted_since = self.now;
+                self.sources[source_index].waiting_since = self.now;
                 self.try_run(source_index);
             }
         }
@@ -157,7 +159,7 @@ impl Machine {
             .enter(source.call, &source.virtual_runtime, source_index, at)
         {
             EnterOutcome::Runs => {
-                let waited = self.now - source.wanted_since;
+                let waited = self.now - source.waiting_since;
                 source.longest_wait = source.longest_wait.max(waited);
                 self.executing.insert(source_index, self.now);
             }
@@ -177,7 +179,7 @@ impl Machine {
 
 /// Runs an honest source and a number of endless loops on two processors.
 fn run_with_loops(loops: usize) -> Machine {
-    let mut patterns = vec![HONEST];
+    let mut patterns = vec![WELL_BEHAVED];
     patterns.resize(loops + 1, LOOP);
     let mut machine = Machine::new(2, &patterns);
     machine.run_until(Duration::from_secs(60));
