@@ -435,10 +435,6 @@ impl Builder {
             tenant,
             rewriter,
         } = processor;
-        let Deduplication {
-            seen_ids,
-            occurrences,
-        } = deduplication;
         with_record(parser, record, |parsed, repaired| {
             let base = match (&parsed, record.id_override) {
                 (_, Some(id)) => id,
@@ -446,31 +442,19 @@ impl Builder {
                 // What is read again in an overlap is rejected once.
                 (Err(_), None) => RecordId::hash_bytes(record.stream, record.bytes),
             };
-            let occurrence = occurrences
-                .as_ref()
-                .map_or(1, |counted| counted.next_occurrence(&base));
+            let occurrence = deduplication.next_occurrence(&base);
             // Remembered identities do not depend on the tenant.
             let id = base.of_occurrence(occurrence);
-            if seen_ids
-                .as_ref()
-                .is_some_and(|seen_ids| seen_ids.contains(&id))
-            {
+            if deduplication.is_known(&id) {
                 self.count_duplicate(counted_stream);
-                if let Some(occurrences) = occurrences {
-                    occurrences.count(base);
-                }
+                deduplication.count_occurrence(base);
                 return OfferResult::Consumed;
             }
             let parsed = match parsed {
                 Ok(parsed) => parsed,
                 Err(reason) => {
                     self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
-                    if let Some(occurrences) = occurrences {
-                        occurrences.count(base);
-                    }
-                    if let Some(seen_ids) = seen_ids {
-                        seen_ids.insert(&id, now);
-                    }
+                    deduplication.remember(base, &id, now);
                     return OfferResult::Consumed;
                 }
             };
@@ -507,20 +491,10 @@ impl Builder {
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
                 self.reject(counted_stream, locator(), reason, record.bytes);
-                if let Some(occurrences) = occurrences {
-                    occurrences.count(base);
-                }
-                if let Some(seen_ids) = seen_ids {
-                    seen_ids.insert(&id, at);
-                }
+                deduplication.remember(base, &id, at);
                 return OfferResult::Consumed;
             }
-            if let Some(occurrences) = occurrences {
-                occurrences.count(base);
-            }
-            if let Some(seen_ids) = seen_ids {
-                seen_ids.insert(&id, at);
-            }
+            deduplication.remember(base, &id, at);
             self.add_event((counted_stream, record.stream), at, now);
             OfferResult::Consumed
         })

@@ -179,6 +179,39 @@ pub struct Deduplication<'a> {
     pub occurrences: Option<&'a mut Occurrences>,
 }
 
+impl Deduplication<'_> {
+    /// Returns which occurrence on its page the next such record is, counted from 1.
+    #[must_use]
+    pub fn next_occurrence(&self, base: &RecordId) -> u32 {
+        let occurrences = self.occurrences.as_ref();
+        occurrences.map_or(1, |counted| counted.next_occurrence(base))
+    }
+
+    /// Returns whether the record came before.
+    #[must_use]
+    pub fn is_known(&self, id: &RecordId) -> bool {
+        let seen_ids = self.seen_ids.as_ref();
+        seen_ids.is_some_and(|seen_ids| seen_ids.contains(id))
+    }
+
+    /// Counts an occurrence on the current page.
+    pub fn count_occurrence(self, base: RecordId) {
+        if let Some(occurrences) = self.occurrences {
+            occurrences.count(base);
+        }
+    }
+
+    /// Counts an occurrence of `base`, and remembers it as `id`, which has the time `at`.
+    pub fn remember(self, base: RecordId, id: &RecordId, at: Timestamp) {
+        if let Some(seen_ids) = self.seen_ids {
+            seen_ids.insert(id, at);
+        }
+        if let Some(occurrences) = self.occurrences {
+            occurrences.count(base);
+        }
+    }
+}
+
 fn key(id: &RecordId) -> Key {
     let mut key = [0; KEY_BYTES];
     for (to, from) in key.iter_mut().zip(id.as_bytes()) {
