@@ -208,13 +208,12 @@ impl LineReader {
             let pending = self.filled.saturating_sub(self.line_at);
             if pending >= LINE_BYTES_MAX || (self.skipping && pending > 0) {
                 let start = self.line_at;
-                let is_beginning = !self.skipping;
                 self.line_at = self.filled;
                 self.scanned = self.filled;
-                if is_beginning && !self.verify_first_record(&(start..self.filled)) {
-                    return Line::Broken(BrokenBody::UnknownFormat);
-                }
                 if !core::mem::replace(&mut self.skipping, true) {
+                    if !self.verify_first_record(&(start..self.filled)) {
+                        return Line::Broken(BrokenBody::UnknownFormat);
+                    }
                     let beginning = start
                         ..start
                             .saturating_add(TOO_LONG_LINE_BYTES_SHOWN)
