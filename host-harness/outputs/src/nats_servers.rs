@@ -115,13 +115,14 @@ fn read_addresses(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
 
 fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
     // All keys are read before an error ends this: one that was not read would count as unknown.
-    let token = section.reloadable_secret("token");
-    let username = section.string("username");
-    let password = section.reloadable_secret("password");
     let mut errors = SettingsErrors::default();
-    let token = errors.ok_or_push(token).flatten();
-    let username = errors.ok_or_push(username).flatten();
-    let password = errors.ok_or_push(password).flatten();
+    let token = errors
+        .ok_or_push(section.reloadable_secret("token"))
+        .flatten();
+    let username = errors.ok_or_push(section.string("username")).flatten();
+    let password = errors
+        .ok_or_push(section.reloadable_secret("password"))
+        .flatten();
     errors.into_result()?;
     match (token, username, password) {
         (None, None, None) => Ok(Login::Anonymous),

@@ -120,15 +120,15 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
 
 fn read_credentials(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
     // All keys are read before an error ends this: one that was not read would count as unknown.
-    let shared_key = section.reloadable_secret("shared_key");
-    let username = section.string("username");
-    let password = section.reloadable_secret("password");
-    let hostname = section.string("hostname");
     let mut errors = SettingsErrors::default();
-    let shared_key = errors.ok_or_push(shared_key).flatten();
-    let username = errors.ok_or_push(username).flatten();
-    let password = errors.ok_or_push(password).flatten();
-    let hostname = errors.ok_or_push(hostname).flatten();
+    let shared_key = errors
+        .ok_or_push(section.reloadable_secret("shared_key"))
+        .flatten();
+    let username = errors.ok_or_push(section.string("username")).flatten();
+    let password = errors
+        .ok_or_push(section.reloadable_secret("password"))
+        .flatten();
+    let hostname = errors.ok_or_push(section.string("hostname")).flatten();
     errors.into_result()?;
     let user = match (username, password) {
         (None, None) => None,
@@ -152,13 +152,10 @@ fn read_tls(
     address: Option<&Address>,
 ) -> Result<Option<(Tls, ServerName<'static>)>, Failure> {
     // All keys are read before an error ends this: one that was not read would count as unknown.
-    let wanted = section.boolean("tls");
-    let server_name = section.string("server_name");
-    let tls = Tls::read(section);
     let mut errors = SettingsErrors::default();
-    let wanted = errors.ok_or_push(wanted).flatten();
-    let server_name = errors.ok_or_push(server_name).flatten();
-    let tls = errors.ok_or_push(tls);
+    let wanted = errors.ok_or_push(section.boolean("tls")).flatten();
+    let server_name = errors.ok_or_push(section.string("server_name")).flatten();
+    let tls = errors.ok_or_push(Tls::read(section));
     let tls = errors.into_value(tls)?;
     if wanted != Some(true) {
         if tls.is_set() || server_name.is_some() {

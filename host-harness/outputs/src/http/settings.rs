@@ -227,17 +227,18 @@ fn read_credential(
     output_type: &HttpOutputType,
 ) -> Result<Option<Credential>, Failure> {
     // All keys are read before an error ends this: one that was not read would count as unknown.
-    let username = section.string("username");
-    let password = section.reloadable_secret("password");
-    let bearer = section.reloadable_secret("bearer_token");
-    let token = output_type
-        .token_scheme
-        .map(|scheme| (scheme, section.reloadable_secret("token")));
     let mut errors = SettingsErrors::default();
-    let username = errors.ok_or_push(username).flatten();
-    let password = errors.ok_or_push(password).flatten();
-    let bearer = errors.ok_or_push(bearer).flatten();
-    let token = token.and_then(|(scheme, token)| Some((scheme, errors.ok_or_push(token)??)));
+    let username = errors.ok_or_push(section.string("username")).flatten();
+    let password = errors
+        .ok_or_push(section.reloadable_secret("password"))
+        .flatten();
+    let bearer = errors
+        .ok_or_push(section.reloadable_secret("bearer_token"))
+        .flatten();
+    let token = output_type.token_scheme.and_then(|scheme| {
+        let token = errors.ok_or_push(section.reloadable_secret("token"));
+        Some((scheme, token.flatten()?))
+    });
     errors.into_result()?;
     let credential = |scheme, username, secret| Credential {
         scheme,
