@@ -161,6 +161,13 @@ fn the_reset_of_the_quota_does_not_delay_a_retry_after_a_server_error() {
     assert!(upstream.now < before.plus_ms(60_000), "it waited too long");
 }
 
+/// The last request that lists files by a date.
+fn last_listing_by_date(upstream: &Upstream) -> &str {
+    let mut requests = upstream.requests.iter();
+    let listing = requests.rfind(|request| request.contains("dateRangeStartsAt="));
+    listing.expect("it begins again by date")
+}
+
 #[test]
 fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again() {
     let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
@@ -180,11 +187,7 @@ fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again
     upstream.requests.clear();
     host.collect(&mut upstream);
     host.assert_at_least_once(&upstream);
-    let again = upstream
-        .requests
-        .iter()
-        .rfind(|request| request.contains("dateRangeStartsAt="))
-        .expect("it begins again by date");
+    let again = last_listing_by_date(&upstream);
     assert!(again.contains(&first.to_day()), "{again}");
 }
 
@@ -402,11 +405,7 @@ fn one_record_with_a_wrong_time_does_not_move_where_a_refused_page_token_begins_
     upstream.requests.clear();
     host.collect(&mut upstream);
     host.assert_at_least_once(&upstream);
-    let again = upstream
-        .requests
-        .iter()
-        .rfind(|request| request.contains("dateRangeStartsAt="))
-        .expect("it begins again by date");
+    let again = last_listing_by_date(&upstream);
     assert!(again.contains(&last.to_day()), "{again}");
 }
 
