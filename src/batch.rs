@@ -344,6 +344,11 @@ impl Builder {
         self.stats.entry(stream).or_default()
     }
 
+    /// Has the state of a stream reported with this batch, also where no record of it came.
+    pub fn report_state(&mut self, stream: Stream) {
+        self.stats.entry(stream).or_default();
+    }
+
     /// Returns the counts of a stream that did something in this poll.
     pub fn stats_if_any(&mut self, stream: Stream) -> Option<&mut Stats> {
         self.stats.get_mut(&stream)

@@ -364,6 +364,7 @@ impl Session {
                 Step::LoopAgain
             }
             ReaderAction::Records => {
+                poll.batch.report_state(slot.stream);
                 let offer =
                     slot.reader
                         .offer_records(&mut self.processor, context, &mut poll.batch);

@@ -29,6 +29,8 @@ impl Session {
         let Some((batch_files, filter)) = slot.reader.batch_files() else {
             return Step::Stop;
         };
+        // The end of a file may be in bytes that came in an earlier poll.
+        poll.batch.report_state(stream);
         let mut bytes_left = BYTES_PER_STEP;
         while poll.batch.has_room() {
             match lines.reader.next_line() {

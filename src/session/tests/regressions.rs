@@ -1,6 +1,6 @@
 //! Faults that the simulation has found, each with a test of its own.
 
-use crate::batch::NoticeKind;
+use crate::batch::{NextPoll, NoticeKind};
 use crate::session::PollError;
 use crate::stream::Stream;
 use crate::testing::{Host, MockResponse, Upstream};
@@ -430,4 +430,32 @@ fn a_file_of_a_feed_that_could_not_be_rejected_does_not_reject_the_next_one() {
     assert!(upstream.script.is_empty());
     assert!(host.rejected.is_empty(), "{:?}", host.rejected);
     host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn a_stream_whose_last_poll_had_no_record_is_reported_as_caught_up() {
+    for stream in [Stream::SiemReceipt, Stream::Audit] {
+        let mut upstream = Upstream::new();
+        let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
+        // The batch is full with the last record, so the next poll only finds the end, in bytes that came
+        // with it.
+        let at = upstream.now.plus_ms(-60_000);
+        let records = u32::try_from(upstream.page_records).unwrap();
+        (0..records).for_each(|n| upstream.add_audit(&format!("a{n}"), at));
+        upstream.add_file("receipt", upstream.page_records);
+        host.limits.max_events = records;
+        let at_once = (String::new(), 1 << 20, 0);
+        upstream.slow_responses.push(at_once);
+        let mut caught_up = None;
+        loop {
+            let batch = host.poll(&mut upstream).unwrap();
+            let found = batch.stats.iter().find(|(of, _)| *of == stream);
+            caught_up = found.map(|(_, stats)| stats.caught_up).or(caught_up);
+            if batch.next != NextPoll::Now {
+                break;
+            }
+        }
+        assert_eq!(host.delivered.len(), upstream.page_records, "{stream}");
+        assert_eq!(caught_up, Some(true), "{stream}");
+    }
 }
