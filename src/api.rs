@@ -242,7 +242,11 @@ impl ApiClient {
                 Err(AuthError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
                     let requested_ms = self.retry_after_ms(head);
-                    PollError::Protocol(self.failure(what, RetryPolicy::Protocol, requested_ms))
+                    PollError::Protocol(self.count_preflight_failure(
+                        what,
+                        RetryPolicy::Protocol,
+                        requested_ms,
+                    ))
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
@@ -253,7 +257,11 @@ impl ApiClient {
             // Not from the endpoint that knows the credentials: a redirect, for one.
             ResponseKind::Refused if !matches!(head.status, 200 | 400) => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Protocol(self.failure(detail, RetryPolicy::Protocol, requested_ms))
+                PollError::Protocol(self.count_preflight_failure(
+                    detail,
+                    RetryPolicy::Protocol,
+                    requested_ms,
+                ))
             }
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
@@ -267,11 +275,19 @@ impl ApiClient {
             }
             ResponseKind::Throttled => {
                 let requested_ms = self.rate_limit_wait_ms(head);
-                PollError::Throttled(self.failure(detail, RetryPolicy::Throttled, requested_ms))
+                PollError::Throttled(self.count_preflight_failure(
+                    detail,
+                    RetryPolicy::Throttled,
+                    requested_ms,
+                ))
             }
             ResponseKind::Unavailable => {
                 let requested_ms = self.retry_after_ms(head);
-                PollError::Unavailable(self.failure(detail, RetryPolicy::Unavailable, requested_ms))
+                PollError::Unavailable(self.count_preflight_failure(
+                    detail,
+                    RetryPolicy::Unavailable,
+                    requested_ms,
+                ))
             }
         };
         self.remember_failure(&error);
@@ -286,7 +302,11 @@ impl ApiClient {
             TransportError::Failed(why) => why,
         };
         let what = format!("{}: {why}", self.auth.messages().request_name);
-        let error = PollError::Unavailable(self.failure(what, RetryPolicy::Unavailable, None));
+        let error = PollError::Unavailable(self.count_preflight_failure(
+            what,
+            RetryPolicy::Unavailable,
+            None,
+        ));
         self.remember_failure(&error);
         error
     }
@@ -299,8 +319,9 @@ impl ApiClient {
         }
     }
 
-    /// Returns a failure with its wait: that of the retry table, or that the upstream asks for.
-    fn failure(
+    /// Counts a failure of a preflight request. Returns it with its wait: that of the retry table, or that
+    /// the upstream asks for.
+    fn count_preflight_failure(
         &mut self,
         detail: String,
         cause: RetryPolicy,

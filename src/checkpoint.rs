@@ -274,7 +274,8 @@ pub enum FileFailureCause {
     Refused,
     /// The storage failed, could not be reached, or was too slow.
     #[default]
-    Unreachable,
+    #[serde(rename = "unreachable")]
+    Unavailable,
     /// It was fetched and could not be read.
     Unreadable,
 }
@@ -348,7 +349,7 @@ pub struct WindowPosition {
         default,
         skip_serializing_if = "core::ops::Not::not"
     )]
-    pub begun_by_wrong_clock: bool,
+    pub began_by_wrong_clock: bool,
     /// How many records of the last window will come again and could not be remembered.
     #[serde(rename = "forgotten", default, skip_serializing_if = "is_zero_u32")]
     pub evicted_overlap_id_count: u32,
@@ -546,7 +547,7 @@ pub struct ListPosition {
         default,
         skip_serializing_if = "core::ops::Not::not"
     )]
-    pub begun_by_wrong_clock: bool,
+    pub began_by_wrong_clock: bool,
     /// The end of the window of the current reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,

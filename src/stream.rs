@@ -51,7 +51,7 @@ pub struct StreamInfo {
     pub identity: &'static str,
     /// A list's share of the space for items in a checkpoint, or any other stream's share of the space
     /// for identities.
-    pub budget_share: u32,
+    pub checkpoint_share: u32,
 }
 
 /// In which order a stream's records come.
@@ -111,8 +111,8 @@ pub enum FetchKind {
 /// One DEFAULT_POST_ENDPOINT endpoint (`mimecast-api.md` §5).
 #[derive(Clone, Copy, Debug)]
 pub struct PostEndpoint {
-    /// The names of the bounds of the window; `None` where the endpoint takes no dates.
-    pub window: Option<(&'static str, &'static str)>,
+    /// The members of the request with the bounds of the window; `None` where the endpoint takes no dates.
+    pub window_members: Option<(&'static str, &'static str)>,
     /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
     pub request_members: &'static str,
     /// The list in `data[0]` of the response; empty where the records are in `data`.
@@ -147,7 +147,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,
         identity: WHOLE_RECORD,
-        budget_share: 1,
+        checkpoint_share: 1,
     }
 }
 
@@ -174,7 +174,7 @@ const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
 /// A DEFAULT_POST_ENDPOINT endpoint whose records are in `data` itself. 500 records are used in production by
 /// others (`mimecast-api.md` §5.1).
 const DEFAULT_POST_ENDPOINT: PostEndpoint = PostEndpoint {
-    window: START_END,
+    window_members: START_END,
     request_members: "",
     records_member: "",
     page_records: 500,
@@ -201,7 +201,7 @@ const fn log(
         retention_hours: None,
         order: Order::NewestFirst,
         identity: "hash of the whole record",
-        budget_share: 1,
+        checkpoint_share: 1,
     }
 }
 
@@ -215,7 +215,7 @@ const fn ascending(
     permission: &'static str,
 ) -> StreamInfo {
     let post = PostEndpoint {
-        window: FROM_TO,
+        window_members: FROM_TO,
         request_members: OLDEST_FIRST,
         records_member,
         ..DEFAULT_POST_ENDPOINT
@@ -224,7 +224,7 @@ const fn ascending(
         product: "Security Events",
         retention_hours: Some(60 * 24),
         order: Order::OldestFirst,
-        budget_share: 3,
+        checkpoint_share: 3,
         ..log(name, endpoint, post, time_fields, permission)
     }
 }
@@ -254,7 +254,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
 /// Returns a list of people in the awareness training (`mimecast-api.md` §5.12).
 const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     let post = PostEndpoint {
-        window: None,
+        window_members: None,
         ..DEFAULT_POST_ENDPOINT
     };
     StreamInfo {
@@ -265,7 +265,7 @@ const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
             lookback_hours: 0,
         },
         product: "Awareness Training",
-        budget_share: 5,
+        checkpoint_share: 5,
         order: Order::AsWritten,
         ..log(
             name,
@@ -311,11 +311,11 @@ streams! {
     /// What administrators and users changed, and who logged on.
     Audit = StreamInfo {
         retention_hours: Some(60 * 24),
-        budget_share: 4,
+        checkpoint_share: 4,
         ..log(
             "audit",
             "/api/audit/get-audit-events",
-            PostEndpoint { window: Some(("startDateTime", "endDateTime")), ..DEFAULT_POST_ENDPOINT },
+            PostEndpoint { window_members: Some(("startDateTime", "endDateTime")), ..DEFAULT_POST_ENDPOINT },
             &[field::EVENT_TIME],
             "Account | Logs | Read",
         )
@@ -368,7 +368,7 @@ streams! {
             lookback_hours: 90 * 24,
         },
         product: "Cloud Gateway",
-        budget_share: 72,
+        checkpoint_share: 72,
         order: Order::AsWritten,
         identity: "hash of the whole item; what is gone is named by the id of its first event",
         ..log(
@@ -399,7 +399,7 @@ streams! {
     ArchiveSearch = log(
         "archive.search",
         "/api/archive/get-archive-search-logs",
-        PostEndpoint { window: None, records_member: "logs", ..DEFAULT_POST_ENDPOINT },
+        PostEndpoint { window_members: None, records_member: "logs", ..DEFAULT_POST_ENDPOINT },
         &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
@@ -438,7 +438,7 @@ streams! {
         permission: "Gateway | Tracking | Read",
         product: "an API 1.0 application",
         identity: "hash of the whole record",
-        budget_share: 8,
+        checkpoint_share: 8,
         ..siem("siem", "")
     };
     /// Who searched messages and the archive, with the path and the query, by date.
@@ -463,7 +463,7 @@ streams! {
         product: "Threat Management",
         order: Order::AsWritten,
         identity: "hash of the whole incident without the codes that restore messages",
-        budget_share: 2,
+        checkpoint_share: 2,
         ..log(
             "remediation",
             "/api/ttp/remediation/find-incidents",
@@ -476,13 +476,13 @@ streams! {
     /// and campaign, and one whenever it has changed.
     TrainingPhishing = StreamInfo {
         fetch: FetchKind::Campaigns {
-            people_post: PostEndpoint { window: None, records_member: "items", ..DEFAULT_POST_ENDPOINT },
+            people_post: PostEndpoint { window_members: None, records_member: "items", ..DEFAULT_POST_ENDPOINT },
             people_endpoint: "/api/awareness-training/phishing/campaign/get-user-data",
             interval_minutes: 60,
         },
         time_fields: PHISHING_TIME_FIELDS,
         identity: "hash of the whole row with the id, name and launch date of its campaign",
-        budget_share: 11,
+        checkpoint_share: 11,
         ..training(
             "training.phishing",
             "/api/awareness-training/phishing/campaign/get-campaign",

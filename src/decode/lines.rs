@@ -99,9 +99,9 @@ impl BrokenBody {
 /// The state of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before the first byte of a member; `first` until there was a member.
+    /// Before the first byte of a member; `is_first_member` until there was one.
     Start {
-        first: bool,
+        is_first_member: bool,
     },
     Inside,
     /// The lines are not compressed: something between the storage and this host has inflated them.
@@ -149,7 +149,9 @@ impl LineReader {
     pub fn new() -> Self {
         Self {
             member: GzipMember::new(),
-            stage: Stage::Start { first: true },
+            stage: Stage::Start {
+                is_first_member: true,
+            },
             input: Vec::new(),
             input_at: 0,
             finished: false,
@@ -329,9 +331,9 @@ impl LineReader {
     /// Inflates into the window. Returns whether there was any progress.
     fn inflate_more(&mut self) -> bool {
         let input = self.input.get(self.input_at..).unwrap_or_default();
-        if let Stage::Start { first } = self.stage {
-            if let Some(stage) = stage_at_member(input, first, self.finished) {
-                let is_empty = first && stage == Stage::Done;
+        if let Stage::Start { is_first_member } = self.stage {
+            if let Some(stage) = stage_at_member(input, is_first_member, self.finished) {
+                let is_empty = is_first_member && stage == Stage::Done;
                 self.is_unverified = stage == Stage::Plain;
                 self.stage = if is_empty && !self.may_be_empty {
                     Stage::Broken(BrokenBody::Empty)
@@ -372,7 +374,9 @@ impl LineReader {
             Status::Corrupt => self.stage = Stage::Broken(BrokenBody::Corrupt),
             Status::End => {
                 self.member.reset();
-                self.stage = Stage::Start { first: false };
+                self.stage = Stage::Start {
+                    is_first_member: false,
+                };
             }
             Status::Incomplete if !has_progress && self.finished => {
                 self.stage = Stage::Broken(BrokenBody::Truncated);
@@ -429,16 +433,16 @@ impl LineReader {
 /// `Content-Encoding: gzip`.
 ///
 /// Bytes after the last member that are not another one are ignored, as gzip itself does.
-fn stage_at_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
+fn stage_at_member(input: &[u8], is_first: bool, finished: bool) -> Option<Stage> {
     match input {
         [0x1f, 0x8b, ..] => Some(Stage::Inside),
         [] if finished => Some(Stage::Done), // an empty body holds no record
         [] => None,
         [0x1f] if !finished => None,
-        [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..] if first => Some(Stage::Plain),
-        [..] if first && input.starts_with(BYTE_ORDER_MARK) => Some(Stage::Plain),
-        [..] if first && !finished && input.len() < SAMPLE_BYTES => None,
-        [..] if first => Some(Stage::Broken(BrokenBody::UnknownFormat)),
+        [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..] if is_first => Some(Stage::Plain),
+        [..] if is_first && input.starts_with(BYTE_ORDER_MARK) => Some(Stage::Plain),
+        [..] if is_first && !finished && input.len() < SAMPLE_BYTES => None,
+        [..] if is_first => Some(Stage::Broken(BrokenBody::UnknownFormat)),
         [..] => Some(Stage::Done),
     }
 }

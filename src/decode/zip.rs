@@ -120,7 +120,8 @@ pub struct Archive {
 /// The current file.
 #[derive(Default)]
 struct File {
-    stored: bool,
+    /// Whether what is left is copied: the file is not compressed, or its deflate stream has ended.
+    copies_content: bool,
     /// The sizes are after the data: its end is known from the deflate stream.
     streamed: bool,
     /// The checksum that the header gives.
@@ -202,7 +203,7 @@ impl Archive {
             match self.stage {
                 Stage::Between => return self.begin_file(),
                 Stage::Broken(error) => return ArchiveItem::Broken(error),
-                Stage::Content if self.file.stored => return self.copy(out),
+                Stage::Content if self.file.copies_content => return self.copy(out),
                 Stage::Content => return self.inflate(out),
                 Stage::Descriptor => return self.end_streamed(),
                 Stage::Done => return ArchiveItem::End,
@@ -296,7 +297,7 @@ impl Archive {
             _ => Stage::Refused("its compression is not deflate"),
         };
         self.file = File {
-            stored: method == 0,
+            copies_content: method == 0,
             streamed,
             expected_crc: u64::try_from(sum).unwrap_or(u64::MAX),
             remaining,
@@ -364,7 +365,7 @@ impl Archive {
             }
             Ok(Status::StreamEnd) => {
                 // With nothing left to copy, the next call ends the file, after this last piece.
-                self.file.stored = true;
+                self.file.copies_content = true;
                 if self.file.remaining.is_some_and(|remaining| remaining > 0) {
                     self.stage = Stage::Refused("it ends too early");
                 }

@@ -100,7 +100,7 @@ fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool
     let has_nothing_else = for_each_address(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 {
-            is_verbatim &= quote(writer, address, form);
+            is_verbatim &= push_address(writer, address, form);
         }
     });
     writer.is_also_unmapped |= !has_nothing_else || !is_verbatim || count > 1;
@@ -114,7 +114,7 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let text = UnescapedText::new(value, &mut buffer).filter(|_| value.kind == Kind::String);
     if let Some(address) = text.and_then(|plain| address::bare(plain.text)) {
         writer.out.push('[');
-        let is_verbatim = quote(writer, address, form);
+        let is_verbatim = push_address(writer, address, form);
         writer.out.push(']');
         let is_alone = text.is_some_and(|plain| address::is_alone(address, plain.text));
         writer.is_also_unmapped |= !is_verbatim || !is_alone;
@@ -126,7 +126,7 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let mut is_verbatim = true;
     let has_nothing_else = for_each_address(value, &mut |address| {
         push_once(writer, &mut seen, |writer| {
-            is_verbatim &= quote(writer, address, form);
+            is_verbatim &= push_address(writer, address, form);
         });
     });
     writer.out.push(']');
@@ -169,7 +169,7 @@ enum Form {
 }
 
 /// Writes an address. Returns whether it is as the upstream wrote it.
-fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
+fn push_address(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     let plain = UnescapedText {
         text: address,
         // Only a quoted local part has something to escape.

@@ -221,9 +221,9 @@ fn push_attachment(writer: &mut EventWriter<'_, '_>, name: &str, _is_repeat: boo
 }
 
 /// Writes the extension of a file's name, in lower case, if it has one.
-pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key: &str, name: &str) {
+pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key_and_quote: &str, name: &str) {
     if let Some(extension) = files::extension(name) {
-        writer.out.push_str(key);
+        writer.out.push_str(key_and_quote);
         push_ascii_lowercase(writer.out, extension);
         writer.out.push_str("\",");
     }

@@ -321,9 +321,10 @@ pub(super) fn push_object(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
     true
 }
 
-/// Writes text in quotes, escaped.
-pub(super) fn push_text_member(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
-    writer.out.push_str(key);
+/// Writes a member with an escaped text, and a comma. The key comes with all up to the opening quote of
+/// the text.
+pub(super) fn push_text_member(writer: &mut EventWriter<'_, '_>, key_and_quote: &str, text: &str) {
+    writer.out.push_str(key_and_quote);
     push_escaped(writer.out, text);
     writer.out.push_str("\",");
 }

@@ -327,9 +327,11 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::NamesRoleAndTarget(_) => {
                 prose_holds(prose_cache, value, &prose::names_role_and_target)
             }
-            Test::SentenceContains(_, words) => prose_holds(prose_cache, value, &|cache, text| {
-                prose::sentence_contains(cache, text, words)
-            }),
+            Test::SentenceHasWordPrefix(_, words) => {
+                prose_holds(prose_cache, value, &|cache, text| {
+                    prose::has_word_prefix(cache, text, words)
+                })
+            }
             Test::Is(_, words) => is_one_of(text, words),
             Test::HasActionId(_, action) => {
                 actions::find(text).is_some_and(|(found, _)| found == action)

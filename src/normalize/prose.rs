@@ -186,11 +186,11 @@ impl ProseCache {
             }
         }
         let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
-        let [trailer, before] = &self.ranges.labelled;
+        let [trailer, before] = &self.ranges.label_sections;
         ProseSections {
             text,
             sentence: part(&self.ranges.sentence),
-            labelled: [part(trailer), part(before)],
+            label_sections: [part(trailer), part(before)],
             before_trailer: part(&self.ranges.before_trailer),
             words: &self.words,
             normalized_sentence: &self.normalized_sentence,
@@ -241,7 +241,7 @@ struct ProseSections<'a> {
     /// The sentence: what was done, by whom and to what. It ends before the first label.
     sentence: &'a str,
     /// Where labels are looked for: first in the trailer, then before a quotation.
-    labelled: [&'a str; 2],
+    label_sections: [&'a str; 2],
     /// The text before the trailer where nothing is quoted. Only an outcome is looked for there.
     before_trailer: &'a str,
     /// The words of the sentence, as ranges of the text.
@@ -254,7 +254,7 @@ struct ProseSections<'a> {
 #[derive(Clone, Debug, Default)]
 struct SectionRanges {
     sentence: Range<usize>,
-    labelled: [Range<usize>; 2],
+    label_sections: [Range<usize>; 2],
     before_trailer: Range<usize>,
 }
 
@@ -269,7 +269,7 @@ impl SectionRanges {
             .take(OCCURRENCES_MAX)
             .map(|(at, _)| at);
         let json = braces.find(|at| !begins_java_members(after(at + 1)));
-        let typed = first_label(text, USER_INPUT_LABELS)
+        let user_input = first_label(text, USER_INPUT_LABELS)
             .into_iter()
             .chain(json)
             .min();
@@ -280,7 +280,7 @@ impl SectionRanges {
         };
         let length = text.len();
         let mut before_trailer = 0..0;
-        let (prose_end, labelled) = match message_texts.into_iter().chain(typed).min() {
+        let (prose_end, label_sections) = match message_texts.into_iter().chain(user_input).min() {
             Some(at) => {
                 // After a text that a user typed the trailer may have no date, and begins with the address.
                 // A text by an outsider must not decide where the trailer begins.
@@ -304,7 +304,7 @@ impl SectionRanges {
         let end = first_label(before(prose_end), LABELS);
         Self {
             sentence: 0..end.unwrap_or(prose_end),
-            labelled,
+            label_sections,
             before_trailer,
         }
     }
@@ -320,7 +320,7 @@ impl<'a> ProseSections<'a> {
 
     /// Returns the value of the last of these labels that has one, in the first section that has one.
     fn value<T>(&self, labels: &[&str], parse: fn(&'a str) -> Option<T>) -> Option<T> {
-        self.labelled
+        self.label_sections
             .iter()
             .find_map(|section| last_value(section, labels, parse))
     }
@@ -457,8 +457,8 @@ pub(super) fn full_name<'t>(
         })
 }
 
-/// Returns whether the sentence contains one of the words, outside names.
-pub(super) fn sentence_contains(cache: &mut ProseCache, text: &str, words: &[&str]) -> bool {
+/// Returns whether a word of the sentence, outside names, begins with one of these.
+pub(super) fn has_word_prefix(cache: &mut ProseCache, text: &str, words: &[&str]) -> bool {
     sentence::find_word_prefix(cache.sections(text).normalized_sentence, words).is_some()
 }
 
@@ -624,9 +624,9 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
             return Some(name.trim());
         }
     }
-    let labelled = first_value(sentence, OBJECT_LABELS);
-    if labelled.is_some() {
-        return labelled;
+    let labelled_name = first_value(sentence, OBJECT_LABELS);
+    if labelled_name.is_some() {
+        return labelled_name;
     }
     let Some(at) = positions_ignore_case(sentence, "connector").next() else {
         return role(sentence).filter(|role| !role.starts_with(|c: char| c.is_ascii_lowercase()));
@@ -639,7 +639,7 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
 /// Returns the name of a file: the value of its label, or else a word with a known extension.
 fn file<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     let sentence = sections.sentence;
-    let labelled = first_value(sentence, &["file name", "filename", "file"]);
+    let labelled_name = first_value(sentence, &["file name", "filename", "file"]);
     let has_known_extension = |word: &&str| {
         let is_known = |extension: &str| {
             [
@@ -650,7 +650,7 @@ fn file<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
         };
         !word.contains('@') && files::extension(word).is_some_and(is_known)
     };
-    labelled.or_else(|| sections.words().find(has_known_extension))
+    labelled_name.or_else(|| sections.words().find(has_known_extension))
 }
 
 /// Returns the digits of a size that is in bytes.

@@ -100,7 +100,7 @@ pub(super) enum ConvertFn {
     /// The text of a value that is not a placeholder.
     Text(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
     /// The text of a value, including words for "no value" such as `none`.
-    AnyText(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
+    TextOrPlaceholder(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
 }
 
 impl Convert {
@@ -133,10 +133,10 @@ pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -
 }
 
 /// Returns a conversion of the text of a value, including words for "no value" such as `none`.
-pub(super) const fn any_text(
+pub(super) const fn text_or_placeholder(
     push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool,
 ) -> Convert {
-    Convert::new(ConvertFn::AnyText(push))
+    Convert::new(ConvertFn::TextOrPlaceholder(push))
 }
 
 /// Returns a conversion of a value, whatever it is.
@@ -154,7 +154,7 @@ pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> C
 pub(super) const fn verbatim_or(other: &'static str) -> Convert {
     let convert = Convert {
         constant: other,
-        ..any_text(convert::verbatim)
+        ..text_or_placeholder(convert::verbatim)
     };
     convert.or(convert::push_constant)
 }
@@ -245,8 +245,8 @@ pub enum Test {
     ActionIs(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
-    /// The sentence of an audit event, without labels and quotations, contains one of the words.
-    SentenceContains(FieldName, &'static [&'static str]),
+    /// A word of the sentence of an audit event, without labels and quotations, begins with one of these.
+    SentenceHasWordPrefix(FieldName, &'static [&'static str]),
 }
 
 impl Test {
@@ -269,7 +269,7 @@ impl Test {
             | Self::NamesUser(field)
             | Self::ActionIs(field, _)
             | Self::ChangesMembers(field)
-            | Self::SentenceContains(field, _) => core::slice::from_ref(field),
+            | Self::SentenceHasWordPrefix(field, _) => core::slice::from_ref(field),
         }
     }
 }

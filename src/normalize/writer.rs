@@ -281,7 +281,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             ConvertFn::Value(push) => push(self, value),
             ConvertFn::Text(push) => UnescapedText::new(value, &mut buffer)
                 .is_some_and(|plain| !is_placeholder(plain.text) && push(self, plain)),
-            ConvertFn::AnyText(push) => {
+            ConvertFn::TextOrPlaceholder(push) => {
                 UnescapedText::new(value, &mut buffer).is_some_and(|plain| push(self, plain))
             }
         };

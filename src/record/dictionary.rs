@@ -192,8 +192,8 @@ pub(super) struct KeyReader<'p, 't> {
     predictor: &'p mut KeyPredictor,
     names: &'p mut Vec<Option<FieldName>>,
     member_positions: &'p mut MemberPositionsFromOne,
-    /// The place in the predictor of the name seen last.
-    place: usize,
+    /// The index in the predictor of the name seen last.
+    previous_index: usize,
     /// The name seen last and its rank, if it is known.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
@@ -217,7 +217,7 @@ impl<'p> KeyReader<'p, '_> {
             predictor,
             names,
             member_positions,
-            place: NAMES.len(),
+            previous_index: NAMES.len(),
             previous: ("", None),
             is_sorted: true,
             are_all_known: true,
@@ -238,8 +238,8 @@ impl<'p> KeyReader<'p, '_> {
     #[inline]
     fn push_name(&mut self, name: Option<FieldName>) {
         self.names.push(name);
-        self.place = name.map_or(NAMES.len(), FieldName::index);
-        if let Some(slot) = self.member_positions.get_mut(self.place) {
+        self.previous_index = name.map_or(NAMES.len(), FieldName::index);
+        if let Some(slot) = self.member_positions.get_mut(self.previous_index) {
             self.is_ambiguous |= *slot != 0 && !self.are_all_known;
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
@@ -249,7 +249,7 @@ impl<'p> KeyReader<'p, '_> {
 impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
     #[inline]
     fn match_expected(&mut self, rest: &[u8]) -> Option<usize> {
-        let name = (*self.predictor.next.get(self.place)?)?;
+        let name = (*self.predictor.next.get(self.previous_index)?)?;
         let known = self.dictionary.known.get(name.index())?;
         if !known.is_prefix_of(rest) {
             return None;
@@ -287,7 +287,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
             (Some(before), Some(rank)) => before < rank,
             // The name is unknown, and of the one before only the rank is known.
             (Some(_), None) => NAMES
-                .get(self.place)
+                .get(self.previous_index)
                 .is_some_and(|previous| *previous < key),
             (None, _) => self.names.is_empty() || self.previous.0 < key,
         };
@@ -295,7 +295,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
         if let Some(next) = self
             .predictor
             .next
-            .get_mut(self.place)
+            .get_mut(self.previous_index)
             .filter(|_| name.is_some())
         {
             *next = name;

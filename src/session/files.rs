@@ -11,7 +11,7 @@ impl Session {
     pub(super) fn handle_file_error_status(&mut self, index: usize, head: &Head) {
         let cause = match head.status {
             404 | 410 => FileFailureCause::Gone,
-            408 | 429 | 500.. => FileFailureCause::Unreachable,
+            408 | 429 | 500.. => FileFailureCause::Unavailable,
             _ => FileFailureCause::Refused,
         };
         let failure = FileFailure {
@@ -34,7 +34,7 @@ impl Session {
     /// Handles a missing or truncated response.
     pub(super) fn handle_file_transport_error(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
-            cause: FileFailureCause::Unreachable,
+            cause: FileFailureCause::Unavailable,
             why: match error {
                 TransportError::Denied(_) => "the host refused its origin",
                 TransportError::Failed(_) => "the storage failed or was too slow",
@@ -82,7 +82,7 @@ impl Session {
         let tries = match after {
             // A wait that the storage asks for applies to the next file as well.
             AfterFailure::Continue
-                if failure.cause == FileFailureCause::Unreachable
+                if failure.cause == FileFailureCause::Unavailable
                     && stream_failure
                         .requested_wait_ms
                         .is_some_and(|wait_ms| wait_ms > 0) =>

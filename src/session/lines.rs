@@ -78,7 +78,7 @@ impl Session {
                     self.in_flight = None;
                     // This is another response of the storage, and the file may come again.
                     let why = "the storage sent fewer lines than before";
-                    let cause = FileFailureCause::Unreachable;
+                    let cause = FileFailureCause::Unavailable;
                     self.handle_broken_file(index, (cause, why, Vec::new()));
                     return Step::LoopAgain;
                 }

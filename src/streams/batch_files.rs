@@ -583,7 +583,7 @@ impl BatchFilesReader {
         let mut file = self.begin_or_resume_file();
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
-        if failure.cause == FileFailureCause::Unreachable {
+        if failure.cause == FileFailureCause::Unavailable {
             if file.tries < UNREACHABLE_TRIES_MAX {
                 return AfterFailure::BackOff(file.tries);
             }

@@ -32,7 +32,7 @@ pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
         let share = if settings.reads_batch_files(*stream) {
             0
         } else {
-            stream.info().budget_share
+            stream.info().checkpoint_share
         };
         usize::try_from(share).unwrap_or(0)
     };

@@ -129,7 +129,7 @@ impl List {
         let begun_at = context.to_upstream(begun_at);
         // A window that ends too late only leaves out items at its beginning, which expired long ago.
         let accurate = begun_at.plus_ms(-CLOCK_TOLERANCE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
-        self.config.post.window.is_none() || accurate.contains(&to)
+        self.config.post.window_members.is_none() || accurate.contains(&to)
     }
 
     /// Emits events for items that have left, and ends the reading.
@@ -170,7 +170,7 @@ impl List {
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
-            begun_by_wrong_clock: !is_accurate,
+            began_by_wrong_clock: !is_accurate,
             last_reading_overflowed: self.position.current_reading_overflows,
             items: items.unwrap_or_default(),
             ..ListPosition::default()
@@ -314,7 +314,7 @@ pub(super) fn position_to_save(
         page_progress: page_progress(page, position.page_progress.as_ref()),
         // Each field by its name, so that the text of the items is not copied twice.
         read_at: position.read_at,
-        begun_by_wrong_clock: position.begun_by_wrong_clock,
+        began_by_wrong_clock: position.began_by_wrong_clock,
         to: position.to,
         begun_at: position.begun_at,
         page_token: position.page_token.clone(),
@@ -335,7 +335,7 @@ pub(super) fn due(
     let Some(read_at) = position.read_at.filter(|_| position.to.is_none()) else {
         return (context.now, false);
     };
-    if position.begun_by_wrong_clock {
+    if position.began_by_wrong_clock {
         return (context.due_again(read_at, WRONG_CLOCK_RETRY_MS), false);
     }
     let factor = if position.last_reading_overflowed {

@@ -325,7 +325,7 @@ pub fn call(stream: Stream, post: &PostEndpoint, request: &PageRequest<'_>) -> C
     let mut body = request_prefix(request.page_records, request.token);
     body.push_str(",\"data\":[{");
     body.push_str(post.request_members);
-    if let Some((from, to)) = post.window {
+    if let Some((from, to)) = post.window_members {
         for (name, at) in [(from, request.window.0), (to, request.window.1)] {
             body.push_str(&format!("\"{name}\":\"{}\",", at.to_iso8601_with_offset()));
         }

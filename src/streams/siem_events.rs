@@ -141,23 +141,23 @@ impl SiemEvents {
             self.files = None;
             (position.handover, position.handed_over) = (None, false);
         }
-        let events = &mut self.endpoint_reader.strategy;
-        events.reset_future_start(context, batch);
+        let endpoint = &mut self.endpoint_reader.strategy;
+        endpoint.reset_future_start(context, batch);
         let served = served_from(context);
         // The time up to which everything is read: that of the last reading, or the start.
-        let collected_until = events
+        let collected_until = endpoint
             .position
             .collected_until
-            .unwrap_or(events.position.since);
+            .unwrap_or(endpoint.position.since);
         if collected_until >= served {
             return reached_handover;
         }
-        let overlap_ms = events
+        let overlap_ms = endpoint
             .position
             .collected_until
             .map_or(0, |_| context.settings.overlap_ms);
         let since = collected_until.plus_ms(overlap_ms.saturating_neg());
-        let since = events.skip_expired(since, context, batch);
+        let since = endpoint.skip_expired(since, context, batch);
         let set_aside = self.files.take().map(|files| files.set_aside().to_vec());
         let files = FilesPosition {
             since,
@@ -166,9 +166,9 @@ impl SiemEvents {
         };
         // No line of a file that is set aside is too old.
         let has_set_aside = !files.set_aside.is_empty();
-        let was_read = events.position.collected_until.is_some();
-        events.position = EventsPosition {
-            earlier_records_delivered: was_read || events.position.earlier_records_delivered,
+        let was_read = endpoint.position.collected_until.is_some();
+        endpoint.position = EventsPosition {
+            earlier_records_delivered: was_read || endpoint.position.earlier_records_delivered,
             since: if has_set_aside {
                 Timestamp::default()
             } else {
@@ -177,7 +177,7 @@ impl SiemEvents {
             handover: Some(handover_time(context)),
             ..EventsPosition::default()
         };
-        self.files = Some(BatchFilesReader::open(events.stream, Some(&files), since));
+        self.files = Some(BatchFilesReader::open(endpoint.stream, Some(&files), since));
         true
     }
 }
@@ -301,18 +301,18 @@ impl StreamReader for SiemEvents {
     }
 
     fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
-        let events = &self.endpoint_reader.strategy;
-        let handover = events.position.handover;
+        let endpoint = &self.endpoint_reader.strategy;
+        let handover = endpoint.position.handover;
         // No line of a file that is set aside is too old.
-        let begin = if events.position.handed_over {
+        let begin = if endpoint.position.handed_over {
             Timestamp::default()
         } else {
-            events.position.since
+            endpoint.position.since
         };
         let filter = LineFilter {
             bounds: handover.map(|handover| (begin, handover)),
-            earlier_records_delivered: events.position.earlier_records_delivered,
-            seen_ids: Some(&events.seen_ids),
+            earlier_records_delivered: endpoint.position.earlier_records_delivered,
+            seen_ids: Some(&endpoint.seen_ids),
         };
         Some((self.files.as_mut()?, filter))
     }

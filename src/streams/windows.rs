@@ -71,7 +71,7 @@ impl Windows {
             empty_page_at: None,
             is_second_reading: false,
             confirmed_until: None,
-            begun_by_wrong_clock: false,
+            began_by_wrong_clock: false,
             evicted_overlap_id_count: 0,
             stall_detector: StallDetector::default(),
             seen_ids: String::new(),
@@ -118,7 +118,7 @@ impl Windows {
     /// Begins the next window and fixes its end.
     fn begin_window(&mut self, context: Context<'_>, batch: &mut Builder) {
         self.skip_expired(context, batch);
-        let longest_ms = if self.post.window.is_some() {
+        let longest_ms = if self.post.window_members.is_some() {
             hours_ms(self.post.window_hours)
         } else {
             i64::MAX
@@ -207,9 +207,9 @@ impl Windows {
         // upstream's clock is far from its end was begun by a wrong clock, and is tried again after a wait.
         let has_more = last_response_at >= collected_until.plus_ms(POLL_INTERVAL_MS);
         let is_ahead = last_response_at.plus_ms(CLOCK_TOLERANCE_MS) < collected_until;
-        position.begun_by_wrong_clock =
+        position.began_by_wrong_clock =
             collected_until == previous_collected_until && (has_more || is_ahead);
-        position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
+        position.read_at = (!has_more || position.began_by_wrong_clock).then_some(context.now);
         self.seen_ids
             .forget_before(collected_until.plus_ms(overlap_ms.saturating_neg()));
         let evicted_overlap_id_count = self.seen_ids.take_evicted_overlap_id_count();
@@ -245,7 +245,7 @@ impl PagingStrategy for Windows {
             return (context.now, false);
         };
         let due = context.due_again(read_at, self.interval_ms(context));
-        (due, !self.position.begun_by_wrong_clock)
+        (due, !self.position.began_by_wrong_clock)
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
@@ -306,7 +306,7 @@ impl PagingStrategy for Windows {
         let stream = self.stream;
         let record = RawRecord::new(stream, found.bytes);
         let from = self.window_start(context);
-        let takes_dates = self.post.window.is_some();
+        let takes_dates = self.post.window_members.is_some();
         self.is_before_window = !takes_dates && processor.time(record).is_some_and(|at| at < from);
         if self.is_before_window {
             return ProcessResult::Consumed;

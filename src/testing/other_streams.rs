@@ -155,7 +155,7 @@ impl OtherStreams {
         now: Timestamp,
     ) -> Vec<String> {
         let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
-        let bounds = post.window.map(|(from, to)| time(from)..=time(to));
+        let bounds = post.window_members.map(|(from, to)| time(from)..=time(to));
         let none = Vec::new();
         let log = self.logs.get(&stream).unwrap_or(&none).iter();
         let mut inside: Vec<&Entry> = log
@@ -239,7 +239,7 @@ fn window_filter(stream: Stream, post: &PostEndpoint, body: &Value) -> impl Fn(&
     let time = |text: &str| Timestamp::parse(text).unwrap();
     let requested_time = |name: &str| time(body["data"][0][name].as_str().unwrap());
     let window = post
-        .window
+        .window_members
         .map(|(from, to)| requested_time(from)..=requested_time(to));
     let name = stream
         .info()

@@ -106,7 +106,7 @@ pub(in super::super) const IS_ACCOUNT_LOG: Test =
 /// The type, or the accounts and their text, are about roles.
 pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
 pub(in super::super) const TEXT_MENTIONS_ROLE: Test =
-    Test::SentenceContains(field::EVENT_INFO, ROLES);
+    Test::SentenceHasWordPrefix(field::EVENT_INFO, ROLES);
 /// The prose names the person whose account it is.
 pub(in super::super) const NAMES_TARGET: Test = Test::NamesTarget(field::EVENT_INFO);
 
@@ -117,7 +117,7 @@ pub(in super::super) const IS_GROUP_LOG: Test = Test::Contains(
 );
 pub(in super::super) const CHANGES_MEMBERS: Test = Test::ChangesMembers(field::EVENT_INFO);
 pub(in super::super) const TEXT_MENTIONS_GROUP: Test =
-    Test::SentenceContains(field::EVENT_INFO, &["group"]);
+    Test::SentenceHasWordPrefix(field::EVENT_INFO, &["group"]);
 
 /// What the text says was done.
 pub(in super::super) const DOES_CREATE: Test = Test::ActionIs(field::EVENT_INFO, CREATED);
@@ -128,7 +128,7 @@ const UNKNOWN: Option<&str> = Some("unknown");
 
 #[rustfmt::skip]
 const RULES: &[EcsRule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceContains(field::EVENT_INFO, &["enroll"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enroll"])],
         classification(IAM, &["creation", "user"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"])],
         classification(AUTHENTICATION, &["start"])),

@@ -5,8 +5,8 @@ use super::super::convert::{
 };
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, any_text, by_row, constant,
-    constant_and_mark_used, row, text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant,
+    constant_and_mark_used, row, text, text_or_placeholder, value, verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{address_lists, compound, objects};
@@ -57,7 +57,7 @@ const MESSAGE: &[FieldMapping] = &[
     row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              any_text(verbatim)),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              text_or_placeholder(verbatim)),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
 ];

@@ -7,8 +7,8 @@ use super::super::convert::{
 };
 use super::super::ocsf::actions;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, any_text, by_row, constant, row,
-    text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant, row, text,
+    text_or_placeholder, value, verbatim_or,
 };
 use super::super::unmapped::UNMAPPED_LOG_FIELDS;
 use super::super::{address_lists, compound, objects};
@@ -209,8 +209,8 @@ const CLICK: &[FieldMapping] = &[
     row("user.name",           &[field::USER_EMAIL_ADDRESS],      value(address_lists::first_address)),
     row("user.email",          &[field::USER_EMAIL_ADDRESS],      value(address_lists::first_address)),
     row("user.domain",         &[field::USER_EMAIL_ADDRESS],      text(domain)),
-    row("mimecast.action",     &[field::ACTION],                  any_text(verbatim)),
-    row("mimecast.actions",    &[field::ACTIONS],                 any_text(verbatim)),
+    row("mimecast.action",     &[field::ACTION],                  text_or_placeholder(verbatim)),
+    row("mimecast.actions",    &[field::ACTIONS],                 text_or_placeholder(verbatim)),
     row("mimecast.scanResult", &[field::SCAN_RESULT],             text(verbatim)),
 ];
 

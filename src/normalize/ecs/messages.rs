@@ -5,8 +5,8 @@ use super::super::convert::{
     port, push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, any_text, by_row,
-    constant, constant_and_mark_used, row, text, value, verbatim_or,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, UnmappedOutput, by_row, constant,
+    constant_and_mark_used, row, text, text_or_placeholder, value, verbatim_or,
 };
 use super::super::{address_lists, compound};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -72,7 +72,7 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
     row("tls.cipher",               &[field::TLS_CIPHER],                            text(verbatim)),
     row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              any_text(verbatim)),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              text_or_placeholder(verbatim)),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
     row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
     row("mimecast.senderDomain",    &[field::SENDER_DOMAIN],                         text(host)),

@@ -108,7 +108,7 @@ const GROUP_ROWS: &[&[FieldMapping]] = &[
 /// a managed entity.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
-    variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceContains(field::EVENT_INFO, &["enroll"])],
+    variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enroll"])],
         classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), HAS_USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
@@ -250,7 +250,7 @@ const RESOURCE: &[FieldMapping] = &[
 const LOGON_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::activity(6, "Preauth").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
-           Test::SentenceContains(field::EVENT_INFO, &["required permission"])],       Classification::activity(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
+           Test::SentenceHasWordPrefix(field::EVENT_INFO, &["required permission"])],       Classification::activity(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(1, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::activity(1, "Logon").severity(3).alert()),
     rule(&[],                                                        Classification::activity(1, "Logon")),
@@ -289,21 +289,21 @@ const ROLE_RULES: &[Rule] = &[
 /// How a role is taken from an account.
 const REVOKED: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
 
-const MENTIONS_MFA: Test = Test::SentenceContains(
+const MENTIONS_MFA: Test = Test::SentenceHasWordPrefix(
     field::EVENT_INFO,
     &["2fa", "mfa", "two-factor", "multi-factor", "second factor"],
 );
 
 #[rustfmt::skip]
 const ACCOUNT_RULES: &[Rule] = &[
-    rule(&[Test::SentenceContains(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
+    rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
     rule(&[PASSWORD],                                 Classification::activity(3, "Password Change")),
-    rule(&[MENTIONS_MFA, Test::SentenceContains(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
-    rule(&[MENTIONS_MFA, Test::SentenceContains(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
-    rule(&[Test::SentenceContains(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
-    rule(&[Test::SentenceContains(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
-    rule(&[Test::SentenceContains(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
-    rule(&[Test::SentenceContains(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
+    rule(&[MENTIONS_MFA, Test::SentenceHasWordPrefix(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
+    rule(&[MENTIONS_MFA, Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
+    rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
+    rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
+    rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
+    rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
     rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),

@@ -36,7 +36,7 @@ fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, default: (u8,
     let first = row.from.iter().filter(|name| !has_placeholder(name));
     let is_written = first
         .chain(row.from.iter().filter(has_placeholder))
-        .any(|name| writer.push_field_as(row, *name, ConvertFn::AnyText(push_action)));
+        .any(|name| writer.push_field_as(row, *name, ConvertFn::TextOrPlaceholder(push_action)));
     if !is_written {
         actions::push_members(writer.out, default.0, default.1);
         writer.out.push(',');

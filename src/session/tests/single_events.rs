@@ -23,10 +23,10 @@ fn the_event_endpoint_takes_over_from_batch_files_without_a_hole_or_a_repeat() {
             upstream.add_file("receipt", 2);
             host.collect(&mut upstream);
         }
-        let back_h = [("30m", 1), ("24h", 24), ("3d", 72)]
+        let start_ago = [("30m", 30), ("24h", 24 * 60), ("3d", 72 * 60)]
             .iter()
             .find(|s| s.0 == start);
-        let from = end.plus_ms(-back_h.unwrap().1 * 3_600_000 / if start == "30m" { 2 } else { 1 });
+        let from = end.plus_ms(-start_ago.unwrap().1 * 60_000);
         retain_since(&mut upstream, from);
         host.assert_exactly_once(&upstream);
         // Files are listed by whole days, so the first ones may have records from before the start.

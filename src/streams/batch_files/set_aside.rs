@@ -72,7 +72,7 @@ pub(super) fn next_page(pages: &[SetAsidePage]) -> Option<usize> {
 #[must_use]
 pub(super) fn add(
     pages: &mut Vec<SetAsidePage>,
-    (page_token, since): (Option<&String>, Timestamp),
+    (page_token, list_from): (Option<&String>, Timestamp),
     file: SetAsideFile,
     context: Context<'_>,
 ) -> bool {
@@ -83,7 +83,7 @@ pub(super) fn add(
         Some(page) => page.files.push(file),
         None => extended.push(SetAsidePage {
             page_token: page_token.cloned(),
-            list_from: since,
+            list_from,
             searching: false,
             next_try: context.now.plus_ms(wait_ms(0)),
             tries: 0,
@@ -109,7 +109,7 @@ pub(super) fn count_failure(file: &mut SetAsideFile, failure: &FileFailure) -> b
     match file.cause {
         FileFailureCause::Gone => file.position.tries < GONE_TRIES_MAX,
         FileFailureCause::Unreadable => file.position.tries < UNREADABLE_TRIES_MAX,
-        FileFailureCause::Refused | FileFailureCause::Unreachable => true,
+        FileFailureCause::Refused | FileFailureCause::Unavailable => true,
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn count_failure(file: &mut SetAsideFile, failure: &FileFailure) -> b
 pub(super) fn regroup(
     pages: &mut Vec<SetAsidePage>,
     is_listed: impl Fn(&str) -> bool,
-    (page_token, since): (Option<&String>, Timestamp),
+    (page_token, list_from): (Option<&String>, Timestamp),
 ) {
     let mut moved: Option<SetAsidePage> = None;
     for page in pages
@@ -133,7 +133,7 @@ pub(super) fn regroup(
         }
         let to = moved.get_or_insert_with(|| SetAsidePage {
             page_token: page_token.cloned(),
-            list_from: since,
+            list_from,
             searching: false,
             next_try: page.next_try,
             tries: page.tries,
