@@ -15,7 +15,7 @@ pub(crate) struct PostEndpoint {
     /// What it returns.
     pub(crate) kind: Kind,
     /// The names of the bounds of the window, in `data[0]` of the request, where it has one.
-    pub(crate) window: Option<(&'static str, &'static str)>,
+    pub(crate) window_members: Option<(&'static str, &'static str)>,
     /// Where the items are in the response.
     pub(crate) items_location: ItemsLocation,
     /// Whether all items are shown only to requests with `admin`.
@@ -54,7 +54,7 @@ const AUDIT: PostEndpoint = PostEndpoint {
     stream: "audit",
     path: "/api/audit/get-audit-events",
     kind: Kind::Pages,
-    window: Some(("startDateTime", "endDateTime")),
+    window_members: Some(("startDateTime", "endDateTime")),
     items_location: Data,
     for_admin: false,
     page_size_default: 10,
@@ -66,7 +66,7 @@ const CATEGORIES: PostEndpoint = PostEndpoint {
     stream: "audit.categories",
     path: "/api/audit/get-categories",
     kind: Kind::Categories,
-    window: None,
+    window_members: None,
     ..AUDIT
 };
 
@@ -74,14 +74,14 @@ const CATEGORIES: PostEndpoint = PostEndpoint {
 const fn log(
     stream: &'static str,
     path: &'static str,
-    window: (&'static str, &'static str),
+    window_members: (&'static str, &'static str),
     items_location: ItemsLocation,
     generate_record: fn(&mut FieldGenerator) -> Value,
 ) -> PostEndpoint {
     PostEndpoint {
         stream,
         path,
-        window: Some(window),
+        window_members: Some(window_members),
         items_location,
         page_size_default: 25,
         generate_record,
@@ -105,7 +105,7 @@ const fn log_without_window(
     generate_record: fn(&mut FieldGenerator) -> Value,
 ) -> PostEndpoint {
     PostEndpoint {
-        window: None,
+        window_members: None,
         ..log(stream, path, FROM_TO, items_location, generate_record)
     }
 }

@@ -186,14 +186,14 @@ impl Query {
         };
         let is_true = |name| data.get(name) == Some(&Value::Bool(true));
         let ascending = post_endpoint
-            .window
+            .window_members
             .is_some_and(|window| window.0 == "from");
         Ok(Self {
             from_ms: post_endpoint
-                .window
+                .window_members
                 .map_or(Ok(i64::MIN), |window| bound(window.0))?,
             to_ms: post_endpoint
-                .window
+                .window_members
                 .map_or(Ok(i64::MAX), |window| bound(window.1))?,
             oldest_first: ascending && is_true("oldestFirst"),
             own_only: post_endpoint.for_admin && !is_true("admin"),
