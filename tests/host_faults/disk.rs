@@ -12,16 +12,16 @@ use crate::setup::{
 };
 use crate::small_disk::Disk;
 
-const RAW: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
+const RAW_AT_HIGH_CALL_RATE: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
 const KIB: u64 = 1024;
 
 /// Two sources of one host: the first has the batch files, the second the audit events. `more`
 /// is inserted between them.
 fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
-    let audit = format!("{RAW}\nstreams = [\"audit\"]");
+    let audit = format!("{RAW_AT_HIGH_CALL_RATE}\nstreams = [\"audit\"]");
     setup.write_source("max_events = 100", &audit, "");
     let second = setup.source_table_renamed("other");
-    let siem = format!("{RAW}\nstreams = [\"siem\"]");
+    let siem = format!("{RAW_AT_HIGH_CALL_RATE}\nstreams = [\"siem\"]");
     setup.write_source("max_events = 100", &siem, output);
     let first = fs::read_to_string(setup.path("host.toml")).unwrap();
     let first = first.replace("\"state\"", &format!("\"{state_dir}\""));
@@ -57,7 +57,7 @@ fn assert_complete(setup: &Setup, events: &[(String, String)]) {
 
 #[test]
 fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
-    let setup = Setup::new(tenant(), RAW);
+    let setup = Setup::new(tenant(), RAW_AT_HIGH_CALL_RATE);
     let Some(disk) = Disk::new(setup.path("small"), 32) else {
         return;
     };
@@ -68,7 +68,7 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
         "",
     );
     disk.fill_except(200 * KIB);
-    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.command_in_namespace(&setup.command("run")));
     let line = host.wait_for("No space left on device");
     assert!(line.contains("small/events.ndjson"), "{line}");
     assert!(line.contains("; make room there"), "{line}");
@@ -78,7 +78,10 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    let again = disk
+        .command_in_namespace(&setup.command("run"))
+        .arg("--once")
+        .output();
     assert_success(&again.unwrap());
     let events = events_of(&disk.path_outside_namespace().join("events.ndjson"));
     assert_complete(&setup, &events);
@@ -89,7 +92,7 @@ fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
 /// The same without any privilege: every write to this device finds it full.
 #[test]
 fn a_full_output_does_not_move_the_checkpoint() {
-    let setup = Setup::new(tenant(), RAW);
+    let setup = Setup::new(tenant(), RAW_AT_HIGH_CALL_RATE);
     write_two_sources(&setup, "state", "type = \"file\"\npath = \"/dev/full\"", "");
     let mut host = HostProcess::start(setup.command("run"));
     host.wait_for("No space left on device");
@@ -128,7 +131,7 @@ fn files_unavailable() -> Fault {
 
 #[test]
 fn a_checkpoint_without_room_is_stored_when_there_is_some() {
-    let setup = Setup::new(tenant(), RAW);
+    let setup = Setup::new(tenant(), RAW_AT_HIGH_CALL_RATE);
     let Some(disk) = Disk::new(setup.path("small"), 64) else {
         return;
     };
@@ -139,7 +142,7 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
         .join("state/other.checkpoint.json");
     // Without files the first source has nothing to store until the disk is full.
     setup.simulator.script(files_unavailable());
-    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.command_in_namespace(&setup.command("run")));
     wait_until("stored checkpoint", || state.exists());
     disk.fill_except(0);
     setup.simulator.clear_faults();
@@ -163,7 +166,10 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
 
     // Now it is full from the start, which is found before anything is delivered.
     let delivered = setup.events().len();
-    let full = disk.enter(&setup.command("run")).output().unwrap();
+    let full = disk
+        .command_in_namespace(&setup.command("run"))
+        .output()
+        .unwrap();
     let output_text = String::from_utf8(full.stderr).unwrap();
     assert_eq!(full.status.code(), Some(1), "{output_text}");
     assert!(
@@ -173,7 +179,10 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     assert_eq!(setup.events().len(), delivered);
 
     disk.make_room();
-    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    let again = disk
+        .command_in_namespace(&setup.command("run"))
+        .arg("--once")
+        .output();
     assert_success(&again.unwrap());
     assert_complete(&setup, &setup.events());
 }
@@ -184,7 +193,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
         malformed_per_mille: 20,
         ..tenant()
     };
-    let setup = Setup::new(config, RAW);
+    let setup = Setup::new(config, RAW_AT_HIGH_CALL_RATE);
     let Some(disk) = Disk::new(setup.path("small"), 16) else {
         return;
     };
@@ -192,7 +201,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     let dead_letter = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
     write_two_sources(&setup, "state", output, dead_letter);
-    let mut host = HostProcess::start(disk.enter(&setup.command("run")));
+    let mut host = HostProcess::start(disk.command_in_namespace(&setup.command("run")));
     let line = host.wait_for("rejected records not stored");
     assert!(
         line.contains("small/rejected.ndjson: No space left"),
@@ -210,7 +219,10 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    let again = disk
+        .command_in_namespace(&setup.command("run"))
+        .arg("--once")
+        .output();
     assert_success(&again.unwrap());
     assert_complete(&setup, &setup.events());
     let rejected_records =
@@ -232,7 +244,7 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
 
 #[test]
 fn a_state_directory_that_cannot_be_written_ends_the_run_before_anything_is_asked() {
-    let setup = Setup::new(tenant(), RAW);
+    let setup = Setup::new(tenant(), RAW_AT_HIGH_CALL_RATE);
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     // Nobody makes a directory below a file, not even root.
     write_two_sources(&setup, "secret/state", output, "");
@@ -242,7 +254,10 @@ fn a_state_directory_that_cannot_be_written_ends_the_run_before_anything_is_aske
     };
     write_two_sources(&setup, "small/state", output, "");
     disk.make_read_only();
-    let run = disk.enter(&setup.command("run")).output().unwrap();
+    let run = disk
+        .command_in_namespace(&setup.command("run"))
+        .output()
+        .unwrap();
     assert_refused(&setup, &run, "Read-only file system");
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::hostile::{self, SilentServer};
 use crate::setup::{HostProcess, Setup, small_config, wait_until};
 
-const FAST: &str = "siem_calls_per_15_min = 100000";
+const HIGH_CALL_RATE: &str = "siem_calls_per_15_min = 100000";
 
 /// Adds hostile sources to the settings file.
 fn add_hostile_sources(setup: &Setup, behavior: &str, count: usize, authority: &str) {
@@ -22,7 +22,7 @@ fn add_hostile_sources(setup: &Setup, behavior: &str, count: usize, authority: &
 
 #[test]
 fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
-    let setup = Setup::new(small_config(), FAST);
+    let setup = Setup::new(small_config(), HIGH_CALL_RATE);
     add_hostile_sources(&setup, "loops", 4, "127.0.0.1:9");
     add_hostile_sources(&setup, "memory", 2, "127.0.0.1:9");
     let mut host = HostProcess::start(setup.command("run --once"));
@@ -36,7 +36,7 @@ fn busy_loops_and_memory_at_its_limit_let_an_honest_source_complete() {
 /// Without a limit each of them has 901 connections, and there are 128 descriptors for all.
 #[test]
 fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
-    let setup = Setup::new(small_config(), FAST);
+    let setup = Setup::new(small_config(), HIGH_CALL_RATE);
     let server = SilentServer::start();
     add_hostile_sources(&setup, "sockets", 2, &server.authority);
     let run = setup.command("run --once");
@@ -59,7 +59,7 @@ fn sources_that_hold_requests_open_leave_descriptors_for_the_others() {
 fn a_flood_on_standard_error_is_suppressed_and_counted() {
     const RATE_BYTES_PER_SECOND: u64 = 40 * 1024;
     const BURST_SECONDS: u64 = 5;
-    let setup = Setup::new(small_config(), FAST);
+    let setup = Setup::new(small_config(), HIGH_CALL_RATE);
     add_hostile_sources(&setup, "stderr", 1, "127.0.0.1:9");
     let mut run = setup.command("run --once");
     run.args(["--log-file", "host.log"]);
@@ -86,7 +86,7 @@ fn a_flood_on_standard_error_is_suppressed_and_counted() {
 /// The limit is reported before it causes failures.
 #[test]
 fn a_limit_of_descriptors_that_is_low_for_the_sources_is_named() {
-    let setup = Setup::new(small_config(), FAST);
+    let setup = Setup::new(small_config(), HIGH_CALL_RATE);
     let run = setup.command("run");
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\" --once"])

@@ -1,5 +1,5 @@
 //! Compiles `hostile_component.rs`, and writes settings for sources of it. Also used by the
-//! benchmark of shares.
+//! benchmark of fairness.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

@@ -13,6 +13,7 @@ mod check;
 mod compile;
 mod components;
 mod disk;
+mod fairness;
 mod hostile;
 mod isolation;
 mod normalize;
@@ -25,6 +26,5 @@ mod server;
 mod service;
 #[path = "../setup/mod.rs"]
 mod setup;
-mod shares;
 mod small_disk;
 mod states;

@@ -1,4 +1,4 @@
-//! Compiles a handwritten component with `rustc`, for the tests and the benchmark of shares.
+//! Compiles a handwritten component with `rustc`, for the tests and the benchmark of fairness.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -102,7 +102,7 @@ fn leak_text(text: String) -> Slice {
     slice
 }
 
-fn list<T>(values: Vec<T>) -> Slice {
+fn leak_list<T>(values: Vec<T>) -> Slice {
     let slice = Slice(values.as_ptr().cast(), values.len());
     core::mem::forget(values);
     slice
@@ -169,10 +169,10 @@ extern "C" fn describe() -> usize {
         namespace: text("scripted"),
         version: text("1"),
         schema: text(schema),
-        streams: list(streams),
-        kinds: list(kinds),
+        streams: leak_list(streams),
+        kinds: leak_list(kinds),
         formats: EMPTY,
-        origins: list(origins),
+        origins: leak_list(origins),
     })
 }
 
@@ -258,17 +258,17 @@ fn report_poll(result: &mut PollResult, session: &str, polls: u64, next: [u64; 2
     result.next = next;
     let Slice(at, bytes) = leak_text(format!("{run_polls}"));
     result.session = [1, at.addr() as u32, bytes as u32];
-    result.notices = one(Notice {
+    result.notices = leak_one(Notice {
         stream: text("s"),
         kind: 0,
         detail: leak_text(format!("poll {run_polls}, {polls} of its instance")),
     });
 }
 
-fn one<T>(value: T) -> Slice {
+fn leak_one<T>(value: T) -> Slice {
     let mut values = Vec::with_capacity(1);
     values.push(value);
-    list(values)
+    leak_list(values)
 }
 
 /// The value of a member of the settings, which are a flat object of plain texts.
@@ -324,7 +324,7 @@ extern "C" fn poll(
         "throttled for 60 s" => report_poll(&mut result, session, polls, [2, 60_000]),
         "waits for ever" => {
             result.next = [2, u64::MAX];
-            result.status = one(Status {
+            result.status = leak_one(Status {
                 stream: text("s"),
                 state: 1,
                 until: [1, YEAR_10000_MS],
@@ -342,19 +342,19 @@ extern "C" fn poll(
                 kind: 0,
                 detail: leak_text("n".repeat(30 * 1024)),
             });
-            result.notices = list(notices.collect());
+            result.notices = leak_list(notices.collect());
         }
         "new counts" => {
             let counts = (0..20_000).map(|number| {
                 stats(leak_text(format!("s{polls}-{number}")), 0, 0, 0, 0)
             });
-            result.stats = list(counts.collect());
+            result.stats = leak_list(counts.collect());
         }
         "long notices" => {
             let mut detail = String::with_capacity(25 * 1024 * 1024 + 32);
             detail.push_str(&format!("{polls} "));
             detail.extend(core::iter::repeat_n('n', 25 * 1024 * 1024));
-            result.notices = one(Notice {
+            result.notices = leak_one(Notice {
                 stream: text("s"),
                 kind: 0,
                 detail: leak_text(detail),
@@ -366,7 +366,7 @@ extern "C" fn poll(
                 kind: 0,
                 detail: leak_text(format!("{polls}-{number} {}", "n".repeat(900))),
             });
-            result.notices = list(notices.collect());
+            result.notices = leak_list(notices.collect());
         }
         "rejected" => {
             let rejected = (0..900).map(|number| Rejected {
@@ -375,8 +375,8 @@ extern "C" fn poll(
                 reason: leak_text("r".repeat(30 * 1024)),
                 original: EMPTY,
             });
-            result.rejected = list(rejected.collect());
-            result.stats = one(stats(text("s"), 900, 0, 900, 0));
+            result.rejected = leak_list(rejected.collect());
+            result.stats = leak_one(stats(text("s"), 900, 0, 900, 0));
         }
         "long error" => return error(4, "e".repeat(20 * 1024 * 1024)),
         "no json" => {
@@ -389,38 +389,38 @@ extern "C" fn poll(
                     kind: 0,
                 });
             }
-            result.index = list(index);
-            result.stats = one(stats(text("s"), 2, 2, 0, 0));
+            result.index = leak_list(index);
+            result.stats = leak_one(stats(text("s"), 2, 2, 0, 0));
         }
-        "overflow" => result.stats = one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
+        "overflow" => result.stats = leak_one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
         "secret checkpoint" => result.checkpoint = leak_text(format!("{{\"k\":\"{secret}\"}}")),
         "secrets" => {
             let forged = format!(
                 "a {secret}\r\n2026-01-01T00:00:00.000000Z  INFO forged{polls} \
                  \u{1b}[2J\u{202e}\u{2066}\u{200f}\u{2028}b"
             );
-            result.notices = one(Notice {
+            result.notices = leak_one(Notice {
                 stream: text("s"),
                 kind: 0,
                 detail: leak_text(forged.clone()),
             });
-            result.rejected = one(Rejected {
+            result.rejected = leak_one(Rejected {
                 stream: text("s"),
                 locator: leak_text(forged.clone()),
                 reason: leak_text(forged),
                 original: EMPTY,
             });
-            result.stats = one(stats(text("s"), 1, 0, 1, 0));
+            result.stats = leak_one(stats(text("s"), 1, 0, 1, 0));
             result.next = [1, 1_000];
         }
         "secret stream" => {
-            result.notices = one(Notice {
+            result.notices = leak_one(Notice {
                 stream: leak_text(format!("{secret}\n\u{1b}")),
                 kind: 0,
                 detail: EMPTY,
             });
         }
-        "secret counts" => result.stats = one(stats(leak_text(format!("{secret}\n")), 0, 0, 0, 0)),
+        "secret counts" => result.stats = leak_one(stats(leak_text(format!("{secret}\n")), 0, 0, 0, 0)),
         "secret error" => return error(5, format!("{secret}\n\u{1b}[2Jforged")),
         _ => wasm32::unreachable(),
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A small disk in a mount namespace of its own, which ends when this value is dropped. Only
-/// commands from [`enter`](Self::enter) see the disk at its path.
+/// commands from [`command_in_namespace`](Self::command_in_namespace) see the disk at its path.
 pub(crate) struct Disk {
     holder: Child,
     in_user_namespace: bool,
@@ -65,7 +65,7 @@ impl Disk {
     }
 
     /// Returns the command in the namespace of this disk.
-    pub(crate) fn enter(&self, command: &Command) -> Command {
+    pub(crate) fn command_in_namespace(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");
         entered.args(["-t", &self.holder.id().to_string(), "-m"]);
         if self.in_user_namespace {
@@ -96,7 +96,12 @@ impl Disk {
     pub(crate) fn make_read_only(&self) {
         let mut mount = Command::new("mount");
         mount.args(["-o", "remount,ro"]).arg(&self.mount_point);
-        assert!(self.enter(&mount).status().unwrap().success());
+        assert!(
+            self.command_in_namespace(&mount)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     fn ballast(&self) -> PathBuf {
