@@ -14,14 +14,14 @@ export async function launch() {
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ["--no-sandbox", "--disable-gpu"] });
 
   /** Runs `work` with a fresh page, and checks what must hold on every page at its end. */
-  async function visit(origin, work, { width = 1280, colorScheme = "light", allowed = [] } = {}) {
+  async function visit(origin, work, { width = 1280, colorScheme = "light", allowedConsoleErrors = [] } = {}) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme, timezoneId: "America/New_York" });
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
     const problems = [];
     page.on("pageerror", (error) => problems.push(String(error)));
     page.on("console", (message) => {
-      if (message.type() === "error" && !allowed.some((text) => message.text().includes(text))) problems.push(message.text());
+      if (message.type() === "error" && !allowedConsoleErrors.some((text) => message.text().includes(text))) problems.push(message.text());
     });
     page.on("request", (request) => {
       if (!request.url().startsWith(`${origin}/`)) problems.push(`request to ${request.url()}`);

@@ -183,5 +183,5 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     await page.locator("#range", { hasText: "9,901–10,000 of 10,000 sources" }).waitFor();
     await page.getByRole("link", { name: "tenant-09998" }).waitFor();
     await picture(page, "host-10000", false);
-  }, { allowed: ["401"] });
+  }, { allowedConsoleErrors: ["401"] });
 });

@@ -183,7 +183,7 @@ test("API 1.0 takes its keys, and a name that is used is not taken over", async 
       settings: { api: "1.0", app_id: "app", app_key: "k1", access_key: "k2", secret_key: "azM=", account_code: "CUK1", base_url: "https://eu-api.mimecast.com", format: "ecs" },
     });
     assert.equal(mock.sources.get("acme").body.settings.client_id, "id");
-  }, { allowed: ["409"] });
+  }, { allowedConsoleErrors: ["409"] });
 });
 
 test("a refusal that is not about the name has no advice about the name", async () => {
@@ -195,7 +195,7 @@ test("a refusal that is not about the name has no advice about the name", async 
     await button(page, "Save").click();
     await page.getByText("the tenants of a fleet are changed with").waitFor();
     assert.doesNotMatch(await page.locator("#errors").innerText(), /another name/);
-  }, { allowed: ["409"] });
+  }, { allowedConsoleErrors: ["409"] });
 });
 
 test("mistakes that the host finds are shown, and nothing typed is lost", async () => {
@@ -209,7 +209,7 @@ test("mistakes that the host finds are shown, and nothing typed is lost", async 
     await page.getByText("start: `yesterday` is not a duration").waitFor();
     assert.equal(await page.getByLabel("Client Secret").inputValue(), SECRET);
     assert.equal(await page.locator(":focus").getAttribute("id"), "refused");
-  }, { allowed: ["422"] });
+  }, { allowedConsoleErrors: ["422"] });
 });
 
 test("a wrong secret and a missing permission are named", async () => {
@@ -355,7 +355,7 @@ test("a source is paused, resumed, collected again and removed", async () => {
     assert.ok(!mock.sources.has("acme"));
     await page.goto(`${origin}/#/source/acme`);
     await page.getByText("There is no source acme on this host").waitFor();
-  }, { allowed: ["404"] });
+  }, { allowedConsoleErrors: ["404"] });
 });
 
 test("the token is asked for once, and kept for the tab only", async () => {
@@ -383,7 +383,7 @@ test("the token is asked for once, and kept for the tab only", async () => {
     const kept = await page.evaluate(() => ({ ...localStorage, cookie: document.cookie, address: location.href }));
     assert.ok(!JSON.stringify(kept).includes("the-token"));
     assert.deepEqual(await context.cookies(), []);
-  }, { allowed: ["401"] });
+  }, { allowedConsoleErrors: ["401"] });
 });
 
 test("a lost connection is shown with the age of the data, and found again", async () => {
@@ -399,7 +399,7 @@ test("a lost connection is shown with the age of the data, and found again", asy
     mock.isDown = false;
     await page.getByText("Live").waitFor();
     assert.equal(await page.locator("#failure").count(), 0);
-  }, { allowed: ["ERR_"] });
+  }, { allowedConsoleErrors: ["ERR_"] });
 });
 
 test("a hidden tab asks for nothing", async () => {
