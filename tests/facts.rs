@@ -18,7 +18,7 @@ use serde_json::Value;
 #[derive(Deserialize)]
 struct Case {
     /// What the record shows.
-    shows: String,
+    description: String,
     stream: String,
     /// A JSON object, or a line of another form.
     record: Value,
@@ -74,7 +74,7 @@ fn the_events_of_certain_records_say_what_they_must() {
             let mismatch = facts
                 .iter()
                 .filter_map(|(key, value)| mismatch(&event, key, value));
-            failures.extend(mismatch.map(|mismatch| format!("{}: {mismatch}", case.shows)));
+            failures.extend(mismatch.map(|mismatch| format!("{}: {mismatch}", case.description)));
         }
     }
     assert!(cases.len() > 50, "{} cases", cases.len());
