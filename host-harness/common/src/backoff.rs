@@ -58,7 +58,7 @@ impl Backoff {
 
     /// Returns the delay like [`Self::delay`], or `None` for the first `failures_without_delay`.
     #[must_use]
-    pub fn delay_after(self, failures_without_delay: u32) -> Option<Duration> {
+    pub fn delay_if_more_than(self, failures_without_delay: u32) -> Option<Duration> {
         let failures = self
             .failures
             .checked_sub(failures_without_delay)
@@ -120,8 +120,12 @@ mod tests {
         };
         assert_eq!(backoff.delay_with(0.0), Duration::from_secs(2));
         assert_eq!(backoff.delay_with(0.5), Duration::from_secs(3));
-        assert_eq!(backoff.delay_after(3), None);
-        assert!(backoff.delay_after(2).is_some_and(|wait| wait <= FIRST));
+        assert_eq!(backoff.delay_if_more_than(3), None);
+        assert!(
+            backoff
+                .delay_if_more_than(2)
+                .is_some_and(|wait| wait <= FIRST)
+        );
         let wait = backoff.delay();
         assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
     }

@@ -34,14 +34,14 @@ static SHARED: Mutex<BTreeMap<Option<CaFile>, Weak<ClientConfig>>> = Mutex::new(
 /// Returns a client configuration without a client certificate. All clients with the
 /// same `ca_file` share one while any of them is in use; a file that has changed is read again.
 pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let version = ca_file.map(|path| (path.to_owned(), FileVersion::of(path)));
+    let identity = ca_file.map(|path| (path.to_owned(), FileVersion::of(path)));
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(config) = shared.get(&version).and_then(Weak::upgrade) {
+    if let Some(config) = shared.get(&identity).and_then(Weak::upgrade) {
         return Ok(config);
     }
     let config = Arc::new(client_config_builder(ca_file)?.with_no_client_auth());
     shared.retain(|_, config| config.strong_count() > 0);
-    shared.insert(version, Arc::downgrade(&config));
+    shared.insert(identity, Arc::downgrade(&config));
     Ok(config)
 }
 

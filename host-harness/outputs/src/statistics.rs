@@ -57,7 +57,7 @@ struct Inner {
     /// The number of the next delivery.
     next_delivery: u64,
     /// Since when there are current deliveries; later, when it last accepted or refused one.
-    unresponsive_since: Option<SystemTime>,
+    awaiting_response_since: Option<SystemTime>,
     /// Whether it has accepted nothing since it refused a try.
     last_try_failed: bool,
     blocked_since: Option<Instant>,
@@ -91,7 +91,9 @@ impl Statistics {
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> ActiveDelivery<'a> {
         let mut inner = self.lock();
         increment(&mut inner.delivering, source);
-        inner.unresponsive_since.get_or_insert_with(SystemTime::now);
+        inner
+            .awaiting_response_since
+            .get_or_insert_with(SystemTime::now);
         let number = inner.next_delivery;
         inner.next_delivery = number.wrapping_add(1);
         drop(inner);
@@ -165,7 +167,7 @@ impl Inner {
     }
 
     fn unresponsive_since(&self) -> Option<SystemTime> {
-        let since = self.unresponsive_since;
+        let since = self.awaiting_response_since;
         since.filter(|_| self.blocked_since.is_none())
     }
 
@@ -191,7 +193,7 @@ impl<'a> ActiveDelivery<'a> {
         let mut inner = self.statistics.lock();
         inner.retries = inner.retries.saturating_add(1);
         inner.last_try_failed = true;
-        inner.unresponsive_since = Some(SystemTime::now());
+        inner.awaiting_response_since = Some(SystemTime::now());
         reason.clone_into(&mut inner.reason);
         let retry = Retry {
             source: self.source.to_owned(),
@@ -210,7 +212,7 @@ impl<'a> ActiveDelivery<'a> {
         inner.last_try_failed = false;
         let now = Some(SystemTime::now());
         inner.last_success_at = now;
-        inner.unresponsive_since = now;
+        inner.awaiting_response_since = now;
     }
 }
 
@@ -226,7 +228,7 @@ impl Drop for ActiveDelivery<'_> {
         let mut inner = self.statistics.lock();
         decrement(&mut inner.delivering, self.source);
         if inner.delivering.is_empty() {
-            inner.unresponsive_since = None;
+            inner.awaiting_response_since = None;
         }
         inner.retrying.remove(&self.number);
         if inner.retrying.is_empty()

@@ -359,7 +359,8 @@ impl RunningLoop {
             Ok(Err(error)) => self.handle_poll_error(error).await,
             Err(error) => {
                 let detail = format!("{error}; {}", error.advice());
-                self.fail("component", &detail, Duration::ZERO).await
+                self.retry_after_failure("component", &detail, Duration::ZERO)
+                    .await
             }
         }
     }
@@ -389,7 +390,9 @@ impl RunningLoop {
         if let Err(reason) = verified {
             self.instance = None;
             let reason = format!("the component broke the contract: {reason}");
-            return self.fail("component", &reason, Duration::ZERO).await;
+            return self
+                .retry_after_failure("component", &reason, Duration::ZERO)
+                .await;
         }
         self.refused_backoff.reset();
         self.rejected_limiter
@@ -596,7 +599,7 @@ impl RunningLoop {
                 if self.context.once && retry_in > FAILING_WAIT_MAX_ONCE {
                     return self.exit_with_failing_streams(&detail, retry_in).await;
                 }
-                self.fail(FAILING, &detail, wait).await
+                self.retry_after_failure(FAILING, &detail, wait).await
             }
             NextPoll::Now => {
                 self.backoff.reset();
@@ -605,7 +608,7 @@ impl RunningLoop {
                 } else {
                     self.empty_poll_backoff.reset();
                 }
-                let wait = self.empty_poll_backoff.delay_after(EMPTY_POLLS_MAX);
+                let wait = self.empty_poll_backoff.delay_if_more_than(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(_) => {
@@ -652,7 +655,7 @@ impl RunningLoop {
             }
         };
         let wait_min = Duration::from_millis(wait_ms).min(WAIT_MAX);
-        self.fail(kind, &detail, wait_min).await
+        self.retry_after_failure(kind, &detail, wait_min).await
     }
 
     /// Handles a rate limit on the source as a whole by waiting.
@@ -680,7 +683,7 @@ impl RunningLoop {
         }
         self.refused_backoff.fail();
         let wait = self.refused_backoff.delay().max(REFUSED_WAIT_MIN);
-        self.fail(UNAUTHORIZED, &detail, wait).await
+        self.retry_after_failure(UNAUTHORIZED, &detail, wait).await
     }
 
     /// Ends a run with `--once` if everything is collected except streams that keep failing.
@@ -708,7 +711,7 @@ impl RunningLoop {
     }
 
     /// Handles a failure that may pass. It is stored for `status`.
-    async fn fail(&mut self, kind: &str, detail: &str, wait_min: Duration) -> Step {
+    async fn retry_after_failure(&mut self, kind: &str, detail: &str, wait_min: Duration) -> Step {
         self.backoff.fail();
         let failures = self.backoff.failures();
         if let Err(end) = self.finish_storing().await {

@@ -42,7 +42,7 @@ pub async fn normalize(
         stream,
         format,
         settings: &settings,
-        lines: 0,
+        line_count: 0,
         rejected: 0,
     };
     let mut input = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
@@ -74,7 +74,7 @@ struct Normalizer<'a> {
     format: &'a str,
     settings: &'a Secret,
     /// Number of lines so far.
-    lines: u64,
+    line_count: u64,
     /// Number of rejected records so far.
     rejected: u64,
 }
@@ -125,20 +125,20 @@ impl Normalizer<'_> {
         })?;
         print(&normalized.events)?;
         for mut record in normalized.rejected {
-            record.locator = locator_in_input(&record.locator, self.lines);
+            record.locator = locator_in_input(&record.locator, self.line_count);
             self.print_rejected(&record)?;
         }
         let line_feeds = memchr::memchr_iter(b'\n', lines).count();
-        self.lines += u64::try_from(line_feeds).unwrap_or(u64::MAX);
+        self.line_count += u64::try_from(line_feeds).unwrap_or(u64::MAX);
         Ok(Ok(()))
     }
 
     /// Rejects the next line, of which at least the beginning is known.
     fn reject_line(&mut self, reason: &str, line: &[u8]) -> Result<(), Failure> {
-        self.lines += 1;
+        self.line_count += 1;
         self.print_rejected(&RejectedRecord {
             stream: self.stream.to_owned(),
-            locator: format!("{} line {}", self.stream, self.lines),
+            locator: format!("{} line {}", self.stream, self.line_count),
             reason: reason.to_owned(),
             original: shown_part(line).to_vec(),
         })

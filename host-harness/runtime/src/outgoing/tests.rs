@@ -283,14 +283,14 @@ async fn silent_upstream() -> (String, Arc<Mutex<Vec<tokio::net::TcpStream>>>) {
 }
 
 /// Lets everything happen that can happen without the clock.
-async fn settle(mut is_settled: impl FnMut() -> bool) {
+async fn yield_until(mut is_reached: impl FnMut() -> bool) {
     for _ in 0..100_000 {
-        if is_settled() {
+        if is_reached() {
             return;
         }
         tokio::task::yield_now().await;
     }
-    panic!("it does not settle");
+    panic!("the condition was not reached");
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
         open.spawn(async move { send(&outgoing, &origin).await.map(drop) });
     }
     let requests = &outgoing.shared.requests;
-    settle(|| requests.is_used_up() && accepted.lock().unwrap().len() == REQUESTS_MAX).await;
+    yield_until(|| requests.is_used_up() && accepted.lock().unwrap().len() == REQUESTS_MAX).await;
     let options = RequestOptions {
         connect_timeout: Some(Duration::from_millis(20)),
         ..RequestOptions::default()
@@ -344,7 +344,7 @@ async fn a_request_that_waits_is_sent_when_another_has_ended() {
         let (outgoing, silent) = (outgoing.clone(), silent.clone());
         open.spawn(async move { send(&outgoing, &silent).await.map(drop) });
     }
-    settle(|| accepted.lock().unwrap().len() == REQUESTS_MAX).await;
+    yield_until(|| accepted.lock().unwrap().len() == REQUESTS_MAX).await;
     let waiting = tokio::spawn({
         let (outgoing, origin) = (outgoing.clone(), origin.clone());
         async move { body(send(&outgoing, &origin).await.unwrap()).await.unwrap() }
