@@ -3,7 +3,6 @@
 mod normalize_all;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 pub use normalize_all::{Normalized, RecordNormalizer, normalize_all};
 
@@ -275,7 +274,8 @@ pub struct Builder {
     rejected: Vec<Rejected>,
     rejected_bytes: u64,
     notices: Vec<Notice>,
-    stats: BTreeMap<Stream, Stats>,
+    /// In the order of the streams.
+    stats: Vec<(Stream, Stats)>,
     /// How many records were left out for being older than the start.
     before_start: Vec<(Stream, u64)>,
 }
@@ -295,7 +295,7 @@ impl Builder {
             rejected: Vec::new(),
             rejected_bytes: 0,
             notices: Vec::new(),
-            stats: BTreeMap::new(),
+            stats: Vec::new(),
             before_start: Vec::new(),
         }
     }
@@ -339,19 +339,28 @@ impl Builder {
         Some(added.occurred_at).filter(|at| *at < now)
     }
 
-    /// Returns the counts of a stream, which are created if there are none.
-    pub fn stats(&mut self, stream: Stream) -> &mut Stats {
-        self.stats.entry(stream).or_default()
+    /// Updates the counts of a stream, which are created if there are none.
+    pub fn update_stats(&mut self, stream: Stream, update: impl FnOnce(&mut Stats)) {
+        if let Some(stats) = self.stats_mut(stream) {
+            update(stats);
+            return;
+        }
+        let mut stats = Stats::default();
+        update(&mut stats);
+        let at = self.stats.partition_point(|(other, _)| *other < stream);
+        self.stats.insert(at, (stream, stats));
     }
 
-    /// Has the state of a stream reported with this batch, also where no record of it came.
-    pub fn report_state(&mut self, stream: Stream) {
-        self.stats.entry(stream).or_default();
+    /// Includes the counts of a stream in this batch, also where no record of it came.
+    pub fn include_stats(&mut self, stream: Stream) {
+        self.update_stats(stream, |_| {});
     }
 
     /// Returns the counts of a stream that did something in this poll.
-    pub fn stats_if_any(&mut self, stream: Stream) -> Option<&mut Stats> {
-        self.stats.get_mut(&stream)
+    pub fn stats_mut(&mut self, stream: Stream) -> Option<&mut Stats> {
+        // A batch has few streams.
+        let mut all = self.stats.iter_mut();
+        all.find_map(|(of, stats)| (*of == stream).then_some(stats))
     }
 
     /// Adds a notice, unless the batch has the same one.
@@ -390,9 +399,10 @@ impl Builder {
             reason,
             original,
         });
-        let stats = self.stats(stream);
-        stats.received = stats.received.saturating_add(1);
-        stats.rejected = stats.rejected.saturating_add(1);
+        self.update_stats(stream, |stats| {
+            stats.received = stats.received.saturating_add(1);
+            stats.rejected = stats.rejected.saturating_add(1);
+        });
     }
 
     /// Makes an event of one raw record, or counts it as rejected or as a duplicate.
@@ -507,9 +517,10 @@ impl Builder {
 
     /// Counts a record that was delivered before.
     pub fn count_duplicate(&mut self, stream: Stream) {
-        let stats = self.stats(stream);
-        stats.received = stats.received.saturating_add(1);
-        stats.duplicates = stats.duplicates.saturating_add(1);
+        self.update_stats(stream, |stats| {
+            stats.received = stats.received.saturating_add(1);
+            stats.duplicates = stats.duplicates.saturating_add(1);
+        });
     }
 
     /// Counts the event that was just written.
@@ -525,15 +536,16 @@ impl Builder {
             occurred_at,
             stream,
         });
-        let stats = self.stats(counted_stream);
-        stats.received = stats.received.saturating_add(1);
-        stats.events = stats.events.saturating_add(1);
-        stats.newest = stats.newest.max(Some(occurred_at));
-        // A record without a time has the time at which it was read.
-        if occurred_at < now {
-            let oldest = stats.oldest.unwrap_or(occurred_at);
-            stats.oldest = Some(oldest.min(occurred_at));
-        }
+        self.update_stats(counted_stream, |stats| {
+            stats.received = stats.received.saturating_add(1);
+            stats.events = stats.events.saturating_add(1);
+            stats.newest = stats.newest.max(Some(occurred_at));
+            // A record without a time has the time at which it was read.
+            if occurred_at < now {
+                let oldest = stats.oldest.unwrap_or(occurred_at);
+                stats.oldest = Some(oldest.min(occurred_at));
+            }
+        });
     }
 
     /// Completes the batch.
@@ -553,7 +565,7 @@ impl Builder {
             notices: self.notices,
             checkpoint,
             next,
-            stats: self.stats.into_iter().collect(),
+            stats: self.stats,
         }
     }
 }

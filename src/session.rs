@@ -364,7 +364,7 @@ impl Session {
                 Step::LoopAgain
             }
             ReaderAction::Records => {
-                poll.batch.report_state(slot.stream);
+                poll.batch.include_stats(slot.stream);
                 let offer =
                     slot.reader
                         .offer_records(&mut self.processor, context, &mut poll.batch);
@@ -434,8 +434,9 @@ impl Session {
         }
         if let Some(slot) = slot {
             slot.turn = self.turns;
-            let stats = poll.batch.stats(slot.stream);
-            stats.requests = stats.requests.saturating_add(1);
+            poll.batch.update_stats(slot.stream, |stats| {
+                stats.requests = stats.requests.saturating_add(1);
+            });
             if let (Purpose::Call { .. }, Some(quota_kind)) = (purpose, slot.reader.quota_kind()) {
                 self.quota_mut(quota_kind).count(now);
             }

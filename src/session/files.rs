@@ -76,7 +76,7 @@ impl Session {
         let Some((batch_files, _)) = slot.reader.batch_files() else {
             return;
         };
-        poll.batch.report_state(stream);
+        poll.batch.include_stats(stream);
         let after = batch_files.handle_failure(failure, context, &mut poll.batch);
         let mut stream_failure = stream_failure(format!("{stream}: {what}"));
         let tries = match after {

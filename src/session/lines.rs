@@ -30,7 +30,7 @@ impl Session {
             return Step::Stop;
         };
         // The end of a file may be in bytes that came in an earlier poll.
-        poll.batch.report_state(stream);
+        poll.batch.include_stats(stream);
         let mut bytes_left = BYTES_PER_STEP;
         while poll.batch.has_room() {
             match lines.reader.next_line() {

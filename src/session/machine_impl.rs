@@ -95,9 +95,10 @@ impl Machine for Session {
             (&mut self.poll, in_flight.purpose)
             && let Some(slot) = self.slots.get(slot_index)
         {
-            let stats = poll.batch.stats(slot.stream);
             let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            stats.received_bytes = stats.received_bytes.saturating_add(bytes);
+            poll.batch.update_stats(slot.stream, |stats| {
+                stats.received_bytes = stats.received_bytes.saturating_add(bytes);
+            });
         }
         match &mut in_flight.body_reader {
             BodyReader::Lines(lines) => lines.reader.push(chunk),

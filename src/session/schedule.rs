@@ -149,7 +149,7 @@ impl Session {
                     .notice(slot.stream, NoticeKind::Postponed, detail);
             }
             let (_, caught_up) = slot.reader.due(context);
-            if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
+            if let Some(stats) = poll.batch.stats_mut(slot.stream) {
                 stats.caught_up = caught_up && slot.backoff.is_none();
             }
         }

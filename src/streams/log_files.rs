@@ -372,10 +372,10 @@ impl LogFilesReader {
             seen_ids: Some(&mut self.seen_ids),
             occurrences: None,
         };
-        let events_before = batch.stats(stream).events;
+        let events_before = batch.event_count();
         let now = context.upstream_now;
         let offer = batch.offer_as(stream, processor, record, deduplication, now, &locator);
-        response.has_new_records |= batch.stats(stream).events > events_before;
+        response.has_new_records |= batch.event_count() > events_before;
         offer
     }
 

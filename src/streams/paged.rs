@@ -269,10 +269,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
     ) -> OfferResult {
         if let Some(mut page) = self.page.take() {
             self.strategy.prepare(&page, processor, context);
-            let stream = self.strategy.stream();
-            let events =
-                |batch: &mut Builder| batch.stats_if_any(stream).map_or(0, |stats| stats.events);
-            let events_before = events(batch);
+            let events_before = batch.event_count();
             while let Some(bytes) = page.current_record() {
                 let number = page.record_number();
                 let record = PageRecord { bytes, number };
@@ -285,14 +282,14 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
                     ProcessResult::Consumed => {}
                     ProcessResult::FirstInReading => self.has_new_records = true,
                     ProcessResult::BatchFull => {
-                        self.has_new_records |= events(batch) > events_before;
+                        self.has_new_records |= batch.event_count() > events_before;
                         self.page = Some(page);
                         return OfferResult::BatchFull;
                     }
                 }
                 page.advance();
             }
-            self.has_new_records |= events(batch) > events_before;
+            self.has_new_records |= batch.event_count() > events_before;
             self.finish_page(page, context, batch);
         }
         if self.strategy.is_awaiting_completion() {
