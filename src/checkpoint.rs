@@ -655,7 +655,7 @@ impl Checkpoint {
     /// Returns the text form: JSON, and a line for the items of each list. Sets the members that describe
     /// the form. [`Self::into_bounded_text`] gives the text to store.
     #[must_use]
-    pub fn to_json_lines(&mut self) -> String {
+    pub fn to_unbounded_text(&mut self) -> String {
         let items_len = |position: &StreamPosition| {
             let list = position.list.as_ref();
             list.map_or(0, |list| list.items.len())
@@ -688,25 +688,25 @@ impl Checkpoint {
     #[must_use]
     pub fn into_bounded_text(mut self) -> String {
         for _ in 0..16 {
-            let text = self.to_json_lines();
+            let text = self.to_unbounded_text();
             if text.len() <= CHECKPOINT_BYTES_MAX {
                 return text;
             }
             for position in self.streams.values_mut() {
-                position.drop_older_ids();
+                position.drop_older_entries();
             }
         }
         // The items come again as events, with the same ids.
         for list in self.streams.values_mut().filter_map(|at| at.list.as_mut()) {
             list.items.clear();
         }
-        self.to_json_lines()
+        self.to_unbounded_text()
     }
 }
 
 impl StreamPosition {
     /// Drops the older half of the remembered identities.
-    fn drop_older_ids(&mut self) {
+    fn drop_older_entries(&mut self) {
         if let Some(window) = &mut self.window {
             drop_older_half(&mut window.seen_ids, SEEN_ID_CHARS);
         }
@@ -787,7 +787,7 @@ mod tests {
             ..StreamPosition::default()
         };
         checkpoint.streams.insert("siem.receipt".into(), position);
-        let text = checkpoint.clone().to_json_lines();
+        let text = checkpoint.clone().to_unbounded_text();
         checkpoint.version = VERSION;
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint));
     }
@@ -832,7 +832,7 @@ mod tests {
                 r#"{"empty":1,"old":2,"pages":3,"repeats":1,"anchor":"a","stalls":1}"#,
             );
         let mut read = Checkpoint::parse(&text).unwrap();
-        assert_eq!(read.to_json_lines(), text);
+        assert_eq!(read.to_unbounded_text(), text);
     }
 
     #[test]
@@ -852,7 +852,7 @@ mod tests {
             });
             checkpoint.streams.insert(name.into(), position);
         }
-        assert!(checkpoint.to_json_lines().len() > CHECKPOINT_BYTES_MAX);
+        assert!(checkpoint.to_unbounded_text().len() > CHECKPOINT_BYTES_MAX);
         let text = checkpoint.into_bounded_text();
         assert!(text.len() <= CHECKPOINT_BYTES_MAX);
         let read = Checkpoint::parse(&text).unwrap();
@@ -880,9 +880,9 @@ mod tests {
             };
             checkpoint.streams.insert(name.into(), position);
         }
-        let text = checkpoint.to_json_lines();
+        let text = checkpoint.to_unbounded_text();
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint.clone()));
-        assert_eq!(Checkpoint::parse(&text).unwrap().to_json_lines(), text);
+        assert_eq!(Checkpoint::parse(&text).unwrap().to_unbounded_text(), text);
         for length in 0..text.len() {
             let cut = text.get(..length).unwrap();
             assert_eq!(Checkpoint::parse(cut), Err(CheckpointError::Unreadable));

@@ -38,7 +38,7 @@ pub fn checkpoint(data: &[u8]) {
     let Ok(mut parsed) = Checkpoint::parse(text) else {
         return;
     };
-    let written = parsed.to_json_lines();
+    let written = parsed.to_unbounded_text();
     assert_eq!(Checkpoint::parse(&written), Ok(parsed), "{written}");
     let _ = run(&mut Unstructured::new(data), Some(text));
 }

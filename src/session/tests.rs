@@ -447,7 +447,7 @@ fn an_outage_longer_than_the_retention_is_a_gap_with_its_bounds() {
 
 /// Lets all requests whose URL has `path` fail until `days` after now, and then collects. Asserts that the
 /// gaps that are reported lie next to each other, and end where the retention of a week begins.
-fn assert_gaps_without_holes(
+fn assert_outage_is_reported_as_adjoining_gaps(
     host: &mut Host,
     upstream: &mut Upstream,
     stream: Stream,
@@ -492,7 +492,7 @@ fn an_outage_while_polls_fail_is_reported_to_its_end() {
     let mut upstream = Upstream::new();
     let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
     host.collect(&mut upstream);
-    assert_gaps_without_holes(&mut host, &mut upstream, stream, path, 12);
+    assert_outage_is_reported_as_adjoining_gaps(&mut host, &mut upstream, stream, path, 12);
 }
 
 #[test]

@@ -92,7 +92,8 @@ pub struct Campaigns {
     scratch_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused_in_a_row: usize,
-    items: Option<ListItems>,
+    /// The people of the current campaign that were seen.
+    people: Option<ListItems>,
     /// The campaigns that were read, by id and totals.
     read_campaigns: ListItems,
     chars_max: usize,
@@ -124,7 +125,7 @@ impl Campaigns {
             list_page_progress: None,
             scratch_stall_detector: None,
             refused_in_a_row: 0,
-            items: None,
+            people: None,
             read_campaigns: ListItems::parse(
                 &campaigns.read_campaigns,
                 SHORT_KEY_BYTES,
@@ -142,9 +143,9 @@ impl Campaigns {
     }
 
     /// Returns the people, parsed from the text of the position when they are first needed.
-    fn items(&mut self) -> &mut ListItems {
+    fn people(&mut self) -> &mut ListItems {
         let (text, chars_max) = (&mut self.position.items, self.chars_max);
-        self.items.get_or_insert_with(|| {
+        self.people.get_or_insert_with(|| {
             ListItems::parse(&core::mem::take(text), SHORT_KEY_BYTES, chars_max)
         })
     }
@@ -230,8 +231,8 @@ impl Campaigns {
 
     /// Marks a person as found by the current reading.
     fn mark_seen(&mut self, id: &RecordId, batch: &mut Builder) {
-        let items = self.items();
-        if let Some(item) = items.get_mut(id) {
+        let people = self.people();
+        if let Some(item) = people.get_mut(id) {
             item.seen = true;
             return;
         }
@@ -239,15 +240,15 @@ impl Campaigns {
             seen: true,
             ..Item::default()
         };
-        if items.add(id, item.clone()) {
+        if people.add(id, item.clone()) {
             return;
         }
         // Rows that have changed since, and those of campaigns that are no longer read.
-        for old in items.ids(|item| item.missed && !item.seen) {
-            items.remove(&old);
+        for old in people.ids(|item| item.missed && !item.seen) {
+            people.remove(&old);
         }
-        if !items.add(id, item) {
-            let capacity = items.len();
+        if !people.add(id, item) {
+            let capacity = people.len();
             self.position.current_reading_overflows = true;
             lists::add_overflow_notice(self.stream, capacity, false, batch);
         }
@@ -446,7 +447,7 @@ impl PagingStrategy for Campaigns {
             format!("{stream} campaign {id} record {}", found.number)
         };
         let record = RawRecord::new(stream, &row);
-        let offered = offer_item(self.items(), record, &locator, processor, context, batch);
+        let offered = offer_item(self.people(), record, &locator, processor, context, batch);
         if let (Some(id), ProcessResult::Consumed | ProcessResult::FirstInReading) = &offered {
             self.mark_seen(id, batch);
         }
@@ -520,7 +521,7 @@ impl PagingStrategy for Campaigns {
         context: Context<'_>,
         _batch: &mut Builder,
     ) -> OfferResult {
-        for item in self.items().iter_mut() {
+        for item in self.people().iter_mut() {
             item.missed = !item.seen;
             item.seen = false;
         }
@@ -531,11 +532,11 @@ impl PagingStrategy for Campaigns {
         for item in self.read_campaigns.iter_mut() {
             item.seen = false;
         }
-        let items = self.items.take().map(|items| items.to_text());
+        let people = self.people.take().map(|people| people.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
             last_reading_overflowed: self.position.current_reading_overflows,
-            items: items.unwrap_or_default(),
+            items: people.unwrap_or_default(),
             ..ListPosition::default()
         };
         self.unread_campaigns = None;
@@ -554,7 +555,7 @@ impl PagingStrategy for Campaigns {
                 read_campaigns: self.read_campaigns.to_text(),
                 ..self.campaigns_position.clone()
             }),
-            ..lists::position_to_save(&self.position, self.items.as_ref(), page)
+            ..lists::position_to_save(&self.position, self.people.as_ref(), page)
         });
     }
 }

@@ -435,7 +435,7 @@ impl PagingStrategy for EventEndpoint {
         let stream = self.stream;
         let record = RawRecord::new(stream, found.bytes);
         let at = processor.time(record);
-        let id = batch_file_id(record, processor);
+        let id = record_id_with_batch_names(record, processor);
         let record = RawRecord {
             id_override: id,
             ..record
@@ -580,14 +580,19 @@ impl LineFilter<'_> {
         match processor.time(record) {
             Some(at) if at < since && !self.earlier_records_delivered => LineSelection::BeforeStart,
             Some(at) if at < since || at >= handover => LineSelection::Duplicate,
-            _ if batch_file_id(record, processor).is_some_and(is_known) => LineSelection::Duplicate,
+            _ if record_id_with_batch_names(record, processor).is_some_and(is_known) => {
+                LineSelection::Duplicate
+            }
             _ => LineSelection::Selected,
         }
     }
 }
 
 /// Returns the identity that the record has with the member names of batch files.
-fn batch_file_id(record: RawRecord<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
+fn record_id_with_batch_names(
+    record: RawRecord<'_>,
+    processor: &mut RecordProcessor,
+) -> Option<RecordId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = with_member_renamed(text, "\"eventType\"", "\"type\"");
     let text = with_member_renamed(&text, "\"subType\"", "\"subtype\"");

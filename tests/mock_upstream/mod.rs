@@ -81,14 +81,14 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<B
 }
 
 /// Returns whether the requested window contains `EVENT_TIME`, the time of every event.
-pub(crate) fn window_contains_events(query: &Value) -> bool {
-    let bound = |name: &str| query["data"][0][name].as_str().unwrap_or_default();
+pub(crate) fn window_contains_events(request_body: &Value) -> bool {
+    let bound = |name: &str| request_body["data"][0][name].as_str().unwrap_or_default();
     (bound("startDateTime")..bound("endDateTime")).contains(&EVENT_TIME.as_str())
 }
 
 /// Returns the number that a page token stands for; zero for the first page.
-pub(crate) fn parse_page_token(query: &Value) -> usize {
-    let token = query["meta"]["pagination"]["pageToken"].as_str();
+pub(crate) fn parse_page_token(request_body: &Value) -> usize {
+    let token = request_body["meta"]["pagination"]["pageToken"].as_str();
     token.map_or(0, |token| token.parse().unwrap())
 }
 
@@ -105,9 +105,14 @@ pub(crate) fn audit_event(id: &str, number: usize) -> Value {
 }
 
 /// Returns the page of the audit log that is asked for, of a tenant with `total` events.
-pub(crate) fn audit_page(tenant: &str, total: usize, page_size: usize, query: &Value) -> Value {
-    let first = parse_page_token(query);
-    let window_contains_events = window_contains_events(query);
+pub(crate) fn audit_page(
+    tenant: &str,
+    total: usize,
+    page_size: usize,
+    request_body: &Value,
+) -> Value {
+    let first = parse_page_token(request_body);
+    let window_contains_events = window_contains_events(request_body);
     let count = if window_contains_events {
         page_size.min(total.saturating_sub(first))
     } else {

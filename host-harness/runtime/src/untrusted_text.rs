@@ -143,7 +143,7 @@ impl Sanitizer {
             origins,
         } = description;
         if let Ok(schema) = serde_json::from_str::<Value>(settings_schema)
-            && has_control_chars(&schema)
+            && contains_unsafe_chars(&schema)
         {
             *settings_schema = escape_all(schema).to_string();
         }
@@ -178,13 +178,13 @@ fn truncate(text: &str, bytes_max: usize) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-fn has_control_chars(value: &Value) -> bool {
+fn contains_unsafe_chars(value: &Value) -> bool {
     match value {
-        Value::Array(values) => values.iter().any(has_control_chars),
+        Value::Array(values) => values.iter().any(contains_unsafe_chars),
         Value::Bool(_) | Value::Null | Value::Number(_) => false,
         Value::Object(members) => members
             .iter()
-            .any(|(key, value)| key.contains(needs_escape) || has_control_chars(value)),
+            .any(|(key, value)| key.contains(needs_escape) || contains_unsafe_chars(value)),
         Value::String(text) => text.contains(needs_escape),
     }
 }

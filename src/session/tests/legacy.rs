@@ -376,7 +376,13 @@ fn an_outage_while_calls_fail_is_reported_to_its_end() {
     let (mut upstream, mut host) = (upstream(), host(""));
     host.collect(&mut upstream);
     let path = "get-siem-logs";
-    super::assert_gaps_without_holes(&mut host, &mut upstream, Stream::Siem, path, 12);
+    super::assert_outage_is_reported_as_adjoining_gaps(
+        &mut host,
+        &mut upstream,
+        Stream::Siem,
+        path,
+        12,
+    );
 }
 
 #[test]

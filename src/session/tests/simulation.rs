@@ -18,7 +18,8 @@ struct Run {
     upstream: Upstream,
     host: Host,
     rng: Rng,
-    number: usize,
+    /// How many records and files were added; their ids have this number.
+    added_count: usize,
     /// Malformed lines that were put into files.
     malformed: usize,
     kills: u32,
@@ -37,7 +38,7 @@ impl Run {
             upstream: Upstream::new(),
             host: Host::new(&settings),
             rng,
-            number: 0,
+            added_count: 0,
             malformed: 0,
             kills: 0,
         };
@@ -49,11 +50,11 @@ impl Run {
 
     /// Something new in a stream, perhaps late.
     fn add(&mut self) {
-        self.number += 1;
+        self.added_count += 1;
         let row = &STREAMS[self.rng.below(STREAMS.len())];
         let late_ms = i64::try_from(self.rng.below(14)).unwrap() * 60_000;
         let (now, at) = (self.upstream.now, self.upstream.now.plus_ms(-late_ms));
-        let id = format!("s{}", self.number);
+        let id = format!("s{}", self.added_count);
         match (row.stream, row.fetch) {
             (Stream::Audit, _) => self.upstream.add_audit(&id, at),
             (_, FetchKind::Files { event_type, .. }) => self.add_file(event_type),
@@ -191,7 +192,7 @@ fn a_simulation_with_random_faults_loses_nothing() {
     let seeds = number("SIMULATION_SEEDS", 4);
     let first = number("SIMULATION_SEED", 1);
     let steps = number("SIMULATION_STEPS", 12_000);
-    let mut seen = BTreeSet::new();
+    let mut injected_faults = BTreeSet::new();
     for seed in first..first + seeds {
         let mut run = Run::new(seed);
         while run.upstream.steps < steps {
@@ -215,12 +216,12 @@ fn a_simulation_with_random_faults_loses_nothing() {
         assert_eq!(run.unexplained_losses(), [""; 0], "seed {seed}");
         run.host.assert_one_id_each();
         assert!(run.host.rejected.len() >= run.malformed, "seed {seed}");
-        seen.extend(faults.injected.into_keys());
+        injected_faults.extend(faults.injected.into_keys());
     }
     if seeds < 4 {
         return;
     }
     let all: BTreeSet<_> = Faults::names().collect();
-    let never: Vec<_> = all.difference(&seen).collect();
+    let never: Vec<_> = all.difference(&injected_faults).collect();
     assert!(never.is_empty(), "never made: {never:?}");
 }

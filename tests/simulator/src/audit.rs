@@ -8,9 +8,9 @@ use crate::response::SimulatedResponse;
 use crate::time::UtcTime;
 
 /// Generates an audit event.
-pub(crate) fn event(builder: &mut FieldGenerator) -> Value {
-    let (number, at_ms, odd_shapes) = (builder.number, builder.at_ms, builder.odd_shapes);
-    let random = &mut builder.random;
+pub(crate) fn event(generator: &mut FieldGenerator) -> Value {
+    let (number, at_ms, odd_shapes) = (generator.number, generator.at_ms, generator.odd_shapes);
+    let random = &mut generator.random;
     let time = UtcTime::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);
     let (name, mailbox) = random.pick(PEOPLE);

@@ -9,7 +9,7 @@ use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
 use crate::feed::IdentityMapping;
 use crate::identity::is_log_position_key;
-use crate::items::identity_unfiltered;
+use crate::items::record_identity;
 use crate::request::Request;
 use crate::response::SimulatedResponse;
 use crate::siem::{FileList, bad_parameter};
@@ -104,7 +104,7 @@ impl Page {
             event.insert(key.to_owned(), value.clone());
             batch_record.insert(batch_key.to_owned(), value.clone());
         }
-        let identity = identity_unfiltered(stream, &Value::Object(batch_record));
+        let identity = record_identity(stream, &Value::Object(batch_record));
         self.rewritten.push((identity, original));
         self.events.push(Value::Object(event));
     }

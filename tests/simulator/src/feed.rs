@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fault::{Effect, page_token_refused};
 use crate::identity::Identity;
-use crate::items::{Item, identity_unfiltered};
+use crate::items::{Item, record_identity};
 use crate::post_log::{Log, RequestContext};
 use crate::response::SimulatedResponse;
 use crate::time::{DAY_MS, UtcTime, parse_date_time};
@@ -140,10 +140,7 @@ fn rewritten(stream: &str, file: &[&Item]) -> Vec<IdentityMapping> {
             .iter()
             .map(|(name, member)| ((*name).to_owned(), Value::from(field(item, member))))
             .collect();
-        (
-            identity_unfiltered(stream, &Value::Object(row)),
-            item.identity,
-        )
+        (record_identity(stream, &Value::Object(row)), item.identity)
     };
     file.iter().map(rewrite).collect()
 }

@@ -26,7 +26,7 @@ impl Item {
     pub(crate) fn new(stream: &str, at_ms: i64, record: Value) -> Self {
         Self {
             at_ms,
-            identity: identity_unfiltered(stream, &record),
+            identity: record_identity(stream, &record),
             record,
             served: 0,
             is_removed: false,
@@ -68,7 +68,7 @@ pub(crate) fn item(
     at_ms: i64,
 ) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
-    let mut builder = FieldGenerator {
+    let mut generator = FieldGenerator {
         random: Random::new(seed, post_endpoint.stream, &[number]),
         number,
         at_ms,
@@ -77,13 +77,13 @@ pub(crate) fn item(
     Item::new(
         post_endpoint.stream,
         at_ms,
-        (post_endpoint.generate_record)(&mut builder),
+        (post_endpoint.generate_record)(&mut generator),
     )
 }
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical
 /// one.
-pub(crate) fn identity_unfiltered(stream: &str, record: &Value) -> Identity {
+pub(crate) fn record_identity(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
     write_canonical(&mut text, &remediation::without_codes(stream, record));
     of_canonical(stream, &text)

@@ -117,7 +117,7 @@ impl FileList {
         let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
             "/siem-batch-{}/{}/{}/{}/{}/{name}.json.gz",
-            Random::new(seed, "link_signer", &[]).hex(6),
+            Random::new(seed, "bucket", &[]).hex(6),
             self.record_generator.account_id,
             self.record_generator.event_type.product(),
             self.record_generator.event_type.name().replace(' ', "-"),

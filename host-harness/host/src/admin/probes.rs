@@ -17,7 +17,7 @@ const CACHE_TTL: Duration = Duration::from_secs(2);
 /// Timeout of a write; a slower disk is not ready.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than a block that a full disk may still have free.
-const WRITTEN_BYTES: usize = 16 * 1024;
+const PROBE_WRITE_BYTES: usize = 16 * 1024;
 
 /// Checks whether checkpoints can be stored, with a cached result.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl StoreProbe {
             return is_writable;
         }
         let directory = self.state_dir.clone();
-        let write = spawn_blocking(move || check_writable(&directory, WRITTEN_BYTES));
+        let write = spawn_blocking(move || check_writable(&directory, PROBE_WRITE_BYTES));
         let written = timeout(WRITE_TIMEOUT, write).await;
         let is_writable = matches!(written, Ok(Ok(Ok(()))));
         *last = Some((Instant::now(), is_writable));

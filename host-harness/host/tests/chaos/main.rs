@@ -48,7 +48,7 @@ use run::Run;
 
 /// What a run of the test suite does.
 const SHORT_RUN: Size = Size {
-    events: 6_000,
+    records_min: 6_000,
     upstream_faults: 14,
     kills: 3,
     other_actions: 1,
@@ -57,7 +57,7 @@ const SHORT_RUN: Size = Size {
 
 /// A run of full size.
 const LONG_RUN: Size = Size {
-    events: 100_000,
+    records_min: 100_000,
     upstream_faults: 36,
     kills: 6,
     other_actions: 3,
@@ -77,7 +77,9 @@ fn whatever_happens_to_the_host_loses_nothing() {
     let size = match requested {
         [None, None, None] => SHORT_RUN,
         [_, _, events] => Size {
-            events: events.map_or(LONG_RUN.events, |events| usize::try_from(events).unwrap()),
+            records_min: events.map_or(LONG_RUN.records_min, |events| {
+                usize::try_from(events).unwrap()
+            }),
             ..LONG_RUN
         },
     };

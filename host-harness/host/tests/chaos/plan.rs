@@ -14,7 +14,7 @@ use crate::receivers::Kind;
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     /// How many records there are at least.
-    pub(crate) events: usize,
+    pub(crate) records_min: usize,
     /// How many faults of the upstream are prepared.
     pub(crate) upstream_faults: usize,
     /// How often the host is killed.
@@ -128,7 +128,7 @@ impl Plan {
         if random.bool() {
             actions.push(Action::Advance(random.i64(60_000..1_200_000)));
         }
-        let last = size.events * 9 / 10;
+        let last = size.records_min * 9 / 10;
         let mut timed: Vec<(usize, Action)> = actions
             .into_iter()
             .map(|action| (random.usize(..last), action))
@@ -143,15 +143,15 @@ impl Plan {
 }
 
 fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
-    let (pages, files_per_page) = if size.events < 50_000 {
+    let (pages, files_per_page) = if size.records_min < 50_000 {
         (2, 2)
     } else {
         (random.u32(3..=5), random.u32(3..=5))
     };
     let types = EventType::ALL.to_vec();
-    let audit = size.events / 20;
+    let audit = size.records_min / 20;
     let files = types.len() * usize::try_from(pages * files_per_page).unwrap();
-    let in_files = size.events - audit - 15 * LOG_RECORDS;
+    let in_files = size.records_min - audit - 15 * LOG_RECORDS;
     let count = |number: usize| u32::try_from(number).unwrap();
     Config {
         seed,

@@ -216,7 +216,7 @@ fn read_headers(
             let reason = format!("has `{name}`, which the output sets itself");
             return Err(section.error("headers", &reason));
         }
-        check_value(section, name.as_str(), &value.current())?;
+        check_header_value(section, name.as_str(), &value.current())?;
         headers.push((name, Arc::new(value)));
     }
     Ok(headers)
@@ -262,7 +262,7 @@ fn read_credential(
     }
     let credential = credentials.pop();
     if let Some(credential) = &credential {
-        check_value(section, "credentials", &credential.authorization())?;
+        check_header_value(section, "credentials", &credential.authorization())?;
     }
     Ok(credential)
 }
@@ -313,7 +313,7 @@ pub(super) fn sensitive_header_value(value: &Secret) -> Result<HeaderValue, Inva
     Ok(value)
 }
 
-fn check_value(section: &Section<'_>, name: &str, value: &Secret) -> Result<(), Failure> {
+fn check_header_value(section: &Section<'_>, name: &str, value: &Secret) -> Result<(), Failure> {
     sensitive_header_value(value)
         .map(drop)
         .map_err(|_| section.error(name, "has characters that no header may have"))

@@ -5,27 +5,27 @@ use serde_json::{Value, json};
 use super::{FieldGenerator, words};
 
 /// Generates an indicator. The other objects of a file are no records.
-pub(crate) fn indicator(builder: &mut FieldGenerator) -> Value {
-    let at = builder.at().iso_ms();
+pub(crate) fn indicator(generator: &mut FieldGenerator) -> Value {
+    let at = generator.at().iso_ms();
     json!({
         "type": "indicator",
-        "id": format!("indicator--{}", builder.random.uuid()),
+        "id": format!("indicator--{}", generator.random.uuid()),
         "created": at,
         "modified": at,
         "labels": ["malicious-activity"],
-        "pattern": pattern(builder),
+        "pattern": pattern(generator),
         "valid_from": at,
     })
 }
 
-fn pattern(builder: &mut FieldGenerator) -> String {
+fn pattern(generator: &mut FieldGenerator) -> String {
     let (md5, sha1, sha256) = (
-        builder.random.hex(32),
-        builder.random.hex(40),
-        builder.random.hex(64),
+        generator.random.hex(32),
+        generator.random.hex(40),
+        generator.random.hex(64),
     );
-    match if builder.odd_shapes {
-        builder.random.below(12)
+    match if generator.odd_shapes {
+        generator.random.below(12)
     } else {
         0
     } {
@@ -34,16 +34,16 @@ fn pattern(builder: &mut FieldGenerator) -> String {
         7 => format!("[file:hashes.'SHA-1' = '{sha1}' OR file:hashes.'SHA-256' = '{sha256}']"),
         8 => format!(
             "[url:value = 'https://{}/a']",
-            builder.pick(words::BAD_DOMAINS)
+            generator.pick(words::BAD_DOMAINS)
         ),
         9 => format!(
             "[domain-name:value = '{}']",
-            builder.pick(words::BAD_DOMAINS)
+            generator.pick(words::BAD_DOMAINS)
         ),
         10 => "[ipv4-addr:value = '203.0.113.9']".to_owned(),
         _ => format!(
             "[email-addr:value = 'pay@{}']",
-            builder.pick(words::BAD_DOMAINS)
+            generator.pick(words::BAD_DOMAINS)
         ),
     }
 }

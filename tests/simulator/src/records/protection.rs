@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{FieldGenerator, words};
 
 /// Generates a link that was clicked or scanned.
-pub(crate) fn ttp_url(builder: &mut FieldGenerator) -> Value {
-    let (result, action, actions) = builder.pick(&[
+pub(crate) fn ttp_url(generator: &mut FieldGenerator) -> Value {
+    let (result, action, actions) = generator.pick(&[
         ("clean", "allow", "Allow"),
         ("clean", "allow", "None"),
         ("malicious", "block", "Block"),
@@ -16,44 +16,44 @@ pub(crate) fn ttp_url(builder: &mut FieldGenerator) -> Value {
     let (category, domain) = match result {
         "clean" => (
             "Search Engines & Portals",
-            builder.pick(words::OUTSIDE_DOMAINS),
+            generator.pick(words::OUTSIDE_DOMAINS),
         ),
-        _ => ("Phishing & Fraud", builder.pick(words::BAD_DOMAINS)),
+        _ => ("Phishing & Fraud", generator.pick(words::BAD_DOMAINS)),
     };
-    let url = format!("https://{domain}{}", builder.pick(words::URL_PATHS));
+    let url = format!("https://{domain}{}", generator.pick(words::URL_PATHS));
     // If no address is known, the field has a text instead.
-    let ip = if builder.odd_shape_occurs(150) {
+    let ip = if generator.odd_shape_occurs(150) {
         "Internal IP".to_owned()
     } else {
-        builder.external_ip()
+        generator.external_ip()
     };
-    let (clicked, awareness) = builder.pick(&[
+    let (clicked, awareness) = generator.pick(&[
         ("User Click", "N/A"),
         ("User Click", "Continue"),
         ("Entry Scan", "N/A"),
     ]);
     // The real API invents the keys below for each message.
-    let key = builder.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
-    let tags = if builder.odd_shape_occurs(300) {
+    let key = generator.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
+    let tags = if generator.odd_shape_occurs(300) {
         json!({})
     } else {
         json!({key: {"Status": ["ok"], "Type": []}})
     };
     json!({
-        "userEmailAddress": builder.mailbox(), "fromUserEmailAddress": builder.sender(), "url": url,
-        "ttpDefinition": builder.pick(&["Inbound links", "Default URL \"strict\""]),
-        "subject": builder.subject(), "action": action, "adminOverride": "N/A",
+        "userEmailAddress": generator.mailbox(), "fromUserEmailAddress": generator.sender(), "url": url,
+        "ttpDefinition": generator.pick(&["Inbound links", "Default URL \"strict\""]),
+        "subject": generator.subject(), "action": action, "adminOverride": "N/A",
         "userOverride": "None", "scanResult": result, "category": category, "sendingIp": ip,
-        "userAwarenessAction": awareness, "date": builder.time(), "actions": actions,
-        "route": builder.route(), "creationMethod": clicked,
-        "emailPartsDescription": [builder.pick(&["Body", "Subject"])],
-        "messageId": builder.message_id(), "tagMap": tags,
+        "userAwarenessAction": awareness, "date": generator.time(), "actions": actions,
+        "route": generator.route(), "creationMethod": clicked,
+        "emailPartsDescription": [generator.pick(&["Body", "Subject"])],
+        "messageId": generator.message_id(), "tagMap": tags,
     })
 }
 
 /// Generates an attachment that was opened in the sandbox.
-pub(crate) fn ttp_attachment(builder: &mut FieldGenerator) -> Value {
-    let (result, action) = builder.pick(&[
+pub(crate) fn ttp_attachment(generator: &mut FieldGenerator) -> Value {
+    let (result, action) = generator.pick(&[
         ("safe", "none, none"),
         ("safe", "user release, none"),
         ("malicious", "hold, none"),
@@ -61,24 +61,24 @@ pub(crate) fn ttp_attachment(builder: &mut FieldGenerator) -> Value {
         ("timeout", "none, none"),
         ("error", "none, none"),
     ]);
-    let (file, _, media_type) = builder.file();
+    let (file, _, media_type) = generator.file();
     // The word is padded with blanks.
     let details = format!(
         "{:<50}\r\nTime taken: 0 hrs, 0 min, {} sec",
         "Safe",
-        builder.random.below(60)
+        generator.random.below(60)
     );
     json!({
-        "senderAddress": builder.sender(), "recipientAddress": builder.mailbox(),
+        "senderAddress": generator.sender(), "recipientAddress": generator.mailbox(),
         "fileName": file, "fileType": media_type, "result": result, "actionTriggered": action,
-        "date": builder.time(), "details": details, "route": builder.route(),
-        "messageId": builder.message_id(), "subject": builder.subject(),
-        "fileHash": builder.random.hex(64), "definition": "Inbound files",
+        "date": generator.time(), "details": details, "route": generator.route(),
+        "messageId": generator.message_id(), "subject": generator.subject(),
+        "fileHash": generator.random.hex(64), "definition": "Inbound files",
     })
 }
 
 /// Generates an impersonating message. Two events in a row carry the same id.
-pub(crate) fn ttp_impersonation(builder: &mut FieldGenerator) -> Value {
+pub(crate) fn ttp_impersonation(generator: &mut FieldGenerator) -> Value {
     let sources = [
         "similar_internal_domain",
         "newly_observed_domain",
@@ -87,8 +87,8 @@ pub(crate) fn ttp_impersonation(builder: &mut FieldGenerator) -> Value {
         "targeted_threat_dictionary",
         "custom_name_list",
     ];
-    let hits = 1 + builder.random.below(3);
-    let found: Vec<&str> = (0..hits).map(|_| builder.pick(&sources)).collect();
+    let hits = 1 + generator.random.below(3);
+    let found: Vec<&str> = (0..hits).map(|_| generator.pick(&sources)).collect();
     let results: Vec<Value> = found
         .iter()
         .map(|source| {
@@ -97,12 +97,12 @@ pub(crate) fn ttp_impersonation(builder: &mut FieldGenerator) -> Value {
         })
         .collect();
     json!({
-        "id": format!("MTOKEN:eNoVzb3{:08}", builder.number / 2),
-        "senderAddress": builder.sender(), "recipientAddress": builder.mailbox(),
-        "subject": builder.subject(), "definition": "Impersonation: default", "hits": hits,
-        "identifiers": found, "action": builder.pick(&["hold", "bounce", "none"]),
-        "taggedExternal": builder.random.chance(500), "taggedMalicious": builder.random.chance(500),
-        "senderIpAddress": builder.external_ip(), "eventTime": builder.time(),
-        "impersonationResults": results, "messageId": builder.message_id(),
+        "id": format!("MTOKEN:eNoVzb3{:08}", generator.number / 2),
+        "senderAddress": generator.sender(), "recipientAddress": generator.mailbox(),
+        "subject": generator.subject(), "definition": "Impersonation: default", "hits": hits,
+        "identifiers": found, "action": generator.pick(&["hold", "bounce", "none"]),
+        "taggedExternal": generator.random.chance(500), "taggedMalicious": generator.random.chance(500),
+        "senderIpAddress": generator.external_ip(), "eventTime": generator.time(),
+        "impersonationResults": results, "messageId": generator.message_id(),
     })
 }

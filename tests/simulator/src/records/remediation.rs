@@ -10,21 +10,21 @@ use super::FieldGenerator;
 const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
 
 /// Generates an incident.
-pub(crate) fn incident(builder: &mut FieldGenerator) -> Value {
-    let number = builder.number;
-    let found = 1 + builder.random.below(40);
-    let failed = if builder.random.chance(200) {
-        builder.random.below(found)
+pub(crate) fn incident(generator: &mut FieldGenerator) -> Value {
+    let number = generator.number;
+    let found = 1 + generator.random.below(40);
+    let failed = if generator.random.chance(200) {
+        generator.random.below(found)
     } else {
         0
     };
-    let kind = builder.pick(&["automatic", "manual", "notify_only", "restored"]);
+    let kind = generator.pick(&["automatic", "manual", "notify_only", "restored"]);
     let restored = if kind == "restored" { found } else { 0 };
     let mut criteria = json!({
-        "from": builder.sender(), "to": builder.mailbox(),
+        "from": generator.sender(), "to": generator.mailbox(),
         "messageId": format!("<{number}.mail@harbour.example>"),
         "fileHash": format!("{:064x}", 7919 * (number + 1)),
-        "start": builder.time(), "end": builder.time(),
+        "start": generator.time(), "end": generator.time(),
         "unremediateCode": format!("UN-{number:06}"),
     });
     if let Some(criteria) = criteria.as_object_mut()
@@ -33,15 +33,15 @@ pub(crate) fn incident(builder: &mut FieldGenerator) -> Value {
         criteria.insert("restoreCode".to_owned(), json!(format!("RE-{number:06}")));
     }
     // The documentation writes the type of the counts in quotes.
-    let identified = if builder.odd_shape_occurs(50) {
+    let identified = if generator.odd_shape_occurs(50) {
         json!(found.to_string())
     } else {
         json!(found)
     };
     json!({
         "id": format!("incident-{number}"), "code": format!("TR-{number:05}"), "type": kind,
-        "reason": builder.text_or_nothing("Reported as phishing by several people"),
-        "create": builder.time(), "modified": builder.time(),
+        "reason": generator.text_or_nothing("Reported as phishing by several people"),
+        "create": generator.time(), "modified": generator.time(),
         "identified": identified, "successful": found - failed, "failed": failed,
         "restored": restored, "searchCriteria": criteria,
     })

@@ -6,27 +6,27 @@ use super::{FieldGenerator, words};
 use crate::time::{DAY_MS, UtcTime};
 
 /// Generates the responses of a person to training questions.
-pub(crate) fn performance(builder: &mut FieldGenerator) -> Value {
-    let person = person(builder, "email");
-    let count = builder.random.below(9);
-    let wrong = if builder.odd_shape_occurs(100) {
+pub(crate) fn performance(generator: &mut FieldGenerator) -> Value {
+    let person = person(generator, "email");
+    let count = generator.random.below(9);
+    let wrong = if generator.odd_shape_occurs(100) {
         json!("2")
     } else {
-        json!(builder.random.below(3))
+        json!(generator.random.below(3))
     };
     merged(
         person,
         json!({
-            "numCorrect": count, "numIncorrect": wrong, "numNotWatched": builder.random.below(2),
-            "userDetails": [{"campaign": "Passwords", "correct": builder.random.chance(700)}],
+            "numCorrect": count, "numIncorrect": wrong, "numNotWatched": generator.random.below(2),
+            "userDetails": [{"campaign": "Passwords", "correct": generator.random.chance(700)}],
         }),
     )
 }
 
 /// Generates the grades of a person.
-pub(crate) fn safe_score(builder: &mut FieldGenerator) -> Value {
-    let person = person(builder, "emailAddress");
-    let mut grade = || builder.random.pick(&["A", "B", "C", "D", "F"]);
+pub(crate) fn safe_score(generator: &mut FieldGenerator) -> Value {
+    let person = person(generator, "emailAddress");
+    let mut grade = || generator.random.pick(&["A", "B", "C", "D", "F"]);
     merged(
         person,
         json!({
@@ -37,28 +37,28 @@ pub(crate) fn safe_score(builder: &mut FieldGenerator) -> Value {
 }
 
 /// Generates a person who needs attention.
-pub(crate) fn watchlist(builder: &mut FieldGenerator) -> Value {
-    let person = person(builder, "email");
+pub(crate) fn watchlist(generator: &mut FieldGenerator) -> Value {
+    let person = person(generator, "email");
     merged(
         person,
-        json!({"watchlistCount": 1 + builder.random.below(9)}),
+        json!({"watchlistCount": 1 + generator.random.below(9)}),
     )
 }
 
 /// Generates what a person did in a phishing campaign, with the members of the campaign. There is
 /// one campaign each day.
-pub(crate) fn phishing_result(builder: &mut FieldGenerator) -> Value {
-    let day = builder.at_ms.div_euclid(DAY_MS);
-    let status = builder.pick(&["sent", "opened", "clicked", "submitted"]);
+pub(crate) fn phishing_result(generator: &mut FieldGenerator) -> Value {
+    let day = generator.at_ms.div_euclid(DAY_MS);
+    let status = generator.pick(&["sent", "opened", "clicked", "submitted"]);
     let mut record = merged(
-        person(builder, "email"),
+        person(generator, "email"),
         json!({
             "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
             "launchDate": UtcTime::new(day * DAY_MS).iso_with_utc_offset(),
-            "templateName": "Parcel", "status": status, "timeScheduled": builder.time(),
-            "numCampaignsSent": 1 + builder.random.below(9), "numCampaignsClicked": builder.random.below(3),
-            "numTrainingModulesAssigned": builder.random.below(4),
-            "numCorrectAnswers": builder.random.below(9), "numIncorrectAnswers": builder.random.below(3),
+            "templateName": "Parcel", "status": status, "timeScheduled": generator.time(),
+            "numCampaignsSent": 1 + generator.random.below(9), "numCampaignsClicked": generator.random.below(3),
+            "numTrainingModulesAssigned": generator.random.below(4),
+            "numCorrectAnswers": generator.random.below(9), "numIncorrectAnswers": generator.random.below(3),
         }),
     );
     // What has not happened is absent.
@@ -71,12 +71,12 @@ pub(crate) fn phishing_result(builder: &mut FieldGenerator) -> Value {
     };
     if let Some(record) = record.as_object_mut() {
         for time in times.into_iter().take(count) {
-            record.insert(time.to_owned(), json!(builder.time()));
+            record.insert(time.to_owned(), json!(generator.time()));
         }
         if count > 1 {
             record.insert("clickedIp".to_owned(), json!("203.0.113.77"));
-            let reaction = builder.random.below(900);
-            let is_text = builder.odd_shape_occurs(50);
+            let reaction = generator.random.below(900);
+            let is_text = generator.odd_shape_occurs(50);
             let reaction = if is_text {
                 json!(reaction.to_string())
             } else {
@@ -84,21 +84,21 @@ pub(crate) fn phishing_result(builder: &mut FieldGenerator) -> Value {
             };
             record.insert("reactionTime".to_owned(), reaction);
         }
-        if builder.random.chance(200) {
-            record.insert("timeReported".to_owned(), json!(builder.time()));
+        if generator.random.chance(200) {
+            record.insert("timeReported".to_owned(), json!(generator.time()));
         }
     }
     record
 }
 
-fn person(builder: &mut FieldGenerator, address_key: &str) -> Value {
-    let (name, mailbox) = builder.pick(words::PEOPLE);
-    let department = builder.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
-    let (local, number) = (mailbox, builder.number);
+fn person(generator: &mut FieldGenerator, address_key: &str) -> Value {
+    let (name, mailbox) = generator.pick(words::PEOPLE);
+    let department = generator.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
+    let (local, number) = (mailbox, generator.number);
     json!({
         address_key: format!("{local}.{number}@harbour.example"), "name": name,
-        "department": builder.text_or_nothing(department),
-        "userState": builder.pick(&["ACTIVE", "DISABLED"]),
+        "department": generator.text_or_nothing(department),
+        "userState": generator.pick(&["ACTIVE", "DISABLED"]),
     })
 }
 

@@ -86,7 +86,7 @@ impl Collector for Scrape {
         let mut writer = Writer { encoder };
         self.stream_counters(&mut writer)?;
         self.requests(&mut writer)?;
-        self.lag_and_states(&mut writer)?;
+        self.stream_gauges(&mut writer)?;
         self.sources(&mut writer)?;
         self.durations(&mut writer)?;
         self.outputs(&mut writer)?;
@@ -178,7 +178,7 @@ impl Scrape {
         )
     }
 
-    fn lag_and_states(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
+    fn stream_gauges(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
         let lag: Vec<(Labels<'_>, u64)> = match self.detail {
             MetricsDetail::Stream => {
                 let lags = self.streams().filter_map(|(labels, source, stream)| {

@@ -19,7 +19,7 @@ export function source(app, name, query) {
   let points = null;
   let pointsAt = 0;
   let isMissing = false;
-  let busy = null;
+  let busyAction = null;
   let check = null;
   let message = query.get("saved") ? { tone: "good", texts: ["Saved."] } : null;
   let storedSettings = null;
@@ -50,25 +50,25 @@ export function source(app, name, query) {
   }
 
   /** Runs an action and shows what became of it. */
-  async function act(label, request, done) {
-    if (busy !== null) return;
-    busy = label;
+  async function act(action, request, successText) {
+    if (busyAction !== null) return;
+    busyAction = action;
     message = null;
     app.show();
     try {
       const response = await request();
-      message = { tone: "good", texts: [done(response)] };
+      message = { tone: "good", texts: [successText(response)] };
     } catch (error) {
       message = { tone: "bad", texts: error.messages ?? [error.message] };
     } finally {
-      busy = null;
+      busyAction = null;
     }
     await app.refresh();
   }
 
   async function testConnection() {
-    if (busy !== null) return;
-    busy = "check";
+    if (busyAction !== null) return;
+    busyAction = "check";
     message = null;
     check = null;
     app.show();
@@ -78,7 +78,7 @@ export function source(app, name, query) {
     } catch (error) {
       check = { isGood: false, at: stamp(Date.now()), detail: error.message, rows: [], facts: [] };
     } finally {
-      busy = null;
+      busyAction = null;
     }
     await app.refresh();
     document.getElementById("check-heading")?.focus();
@@ -90,14 +90,14 @@ export function source(app, name, query) {
     resume: () => act("resume", () => call("POST", sourcePath(name, "/resume"), { body: {} }), () => "Resumed. Collection continues from its position."),
     remove: async () => {
       if (!(await confirmRemoval(name))) return;
-      busy = "remove";
+      busyAction = "remove";
       app.show();
       try {
         await call("DELETE", sourcePath(name));
         app.go("#/");
         announce(`${name} is removed.`);
       } catch (error) {
-        busy = null;
+        busyAction = null;
         message = { tone: "bad", texts: error.messages ?? [error.message] };
         app.show();
       }
@@ -130,8 +130,8 @@ export function source(app, name, query) {
       data && el("p", { class: "lead" }, sentence(data)),
       data && buttons(data),
       el("div", { id: "message", role: "status" }, message && notice(message)),
-      el("div", { id: "check", role: "status", "aria-busy": busy === "check" ? "true" : "false" },
-        busy === "check" ? el("p", { class: "notice calm" }, "Testing the connection: one request for each kind of stream…") : check && checkPanel(check)),
+      el("div", { id: "check", role: "status", "aria-busy": busyAction === "check" ? "true" : "false" },
+        busyAction === "check" ? el("p", { class: "notice calm" }, "Testing the connection: one request for each kind of stream…") : check && checkPanel(check)),
       data && problem(data),
       data && waits(data),
       data && facts(data),
@@ -144,7 +144,7 @@ export function source(app, name, query) {
   function buttons(data) {
     const isPaused = data.state === "paused";
     const button = (action, label, running, tone) =>
-      el("button", { type: "button", "data-key": action, "data-action": action, class: tone ?? null, "aria-disabled": busy !== null ? "true" : null }, busy === action ? running : label);
+      el("button", { type: "button", "data-key": action, "data-action": action, class: tone ?? null, "aria-disabled": busyAction !== null ? "true" : null }, busyAction === action ? running : label);
     const canEdit = storedSettings?.editable === true;
     return [
       el(
