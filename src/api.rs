@@ -179,7 +179,7 @@ impl ApiClient {
     ///
     /// # Errors
     ///
-    /// The last response asked for a wait that is not over.
+    /// The last preflight request failed, and the wait after it is not over.
     pub fn preflight_request(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.preflight_backoff
             && wait.since.is_none_or(|since| since <= self.now)
@@ -192,7 +192,8 @@ impl ApiClient {
         Ok(self.auth.preflight_request(context))
     }
 
-    /// Returns the request of a call. There is none before [`ApiClient::is_ready`].
+    /// Returns the request of a call; `None` where the origin is not known yet. Without a token it has no
+    /// credentials, so it is of use only when [`ApiClient::is_ready`].
     pub fn authorize(&mut self, call: Call) -> Option<Request> {
         let context = self.signing_context();
         self.auth.authorize(call, context)

@@ -45,7 +45,7 @@ pub struct Entry {
     pub end: u32,
     /// When the event happened.
     pub occurred_at: Timestamp,
-    /// The stream, which is also the kind.
+    /// The stream; its name is also the kind of the event.
     pub stream: Stream,
 }
 

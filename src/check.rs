@@ -157,7 +157,7 @@ impl Check {
         self.settings.streams.iter().filter_map(&mut take).collect()
     }
 
-    /// Records a failure of the credentials for every stream that is left.
+    /// Records an error that concerns every stream that is left.
     fn report_all(&mut self, error: &PollError) {
         while self.stream().is_some() {
             self.finish_group(CheckOutcome::Failed(error.clone()));

@@ -454,7 +454,7 @@ pub struct ThreatFeedPosition {
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the feed last responded, by the clock that is behind.
+    /// When the feed last responded, by the earlier of the host's clock and the upstream's.
     #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
     pub last_response_at: Option<Timestamp>,
     /// The newest time of an indicator.
@@ -705,7 +705,7 @@ impl Checkpoint {
 }
 
 impl StreamPosition {
-    /// Drops the older half of the remembered identities.
+    /// Drops the older half of the remembered identities and of the files that are done.
     fn drop_older_entries(&mut self) {
         if let Some(window) = &mut self.window {
             drop_older_half(&mut window.seen_ids, SEEN_ID_CHARS);

@@ -334,8 +334,8 @@ impl Session {
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // Such a stream shares its poll with no other, so that the responses of others are not lost with
-        // its own. Once it has a poll, it continues: each poll lists its page again, and the files of
+        // A stream whose last polls were interrupted shares its poll with no other, so that the responses
+        // of others are not lost with its own. Once it has a poll, it continues: each poll lists its page again, and the files of
         // the page must be read in that poll.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
         if let Some(last) = last_slot.filter(|last| *last != index)
@@ -533,6 +533,6 @@ struct StreamFailure {
     notice: NoticeKind,
     detail: String,
     requested_wait_ms: Option<i64>,
-    /// How often it has failed in a row, where that differs from the number of backoffs in a row.
+    /// How many failures in a row preceded this one, where that differs from the number of backoffs.
     tries: Option<u32>,
 }

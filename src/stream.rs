@@ -166,7 +166,7 @@ const fn cloud_integrated(name: &'static str, event_type: &'static str) -> Strea
     }
 }
 
-/// The windows of the older logs, and of the logs that are available in ascending order.
+/// The members with the bounds of a window: of the older logs, and of those in ascending order.
 const START_END: Option<(&str, &str)> = Some(("start", "end"));
 const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
 const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
@@ -563,7 +563,8 @@ impl Stream {
             .map(|row| row.stream)
     }
 
-    /// Returns whether the stream is read from batch files.
+    /// Returns whether Mimecast offers the stream as batch files. `Settings::reads_batch_files` says whether
+    /// they are read.
     #[must_use]
     pub fn has_batch_files(self) -> bool {
         matches!(self.info().fetch, FetchKind::Files { .. })

@@ -75,7 +75,7 @@ impl ResponseKind {
     }
 }
 
-/// Returns the stream, the status, Mimecast's code and its request id, in one clause.
+/// Returns what was called, the status, Mimecast's code and message, and its request id, in one clause.
 #[must_use]
 pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> String {
     let mut text = format!("{what}: HTTP {}", head.status);

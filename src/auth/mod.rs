@@ -36,9 +36,9 @@ const REDACTED_BYTES_MIN: usize = 6;
 /// Why a preflight response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// The response is not in the documented form.
+    /// The response cannot be used; the next one may differ. The payload is the reason, for people.
     Protocol(String),
-    /// The credentials were refused. The payload is the upstream's code and message.
+    /// The credentials or the address were refused. The payload is the reason, for people.
     Refused(String),
 }
 

@@ -25,8 +25,8 @@ struct Token {
     use_until: Timestamp,
 }
 
-/// The application of one source and its token, which lives as long as its instance and is never
-/// stored.
+/// The application of one source and its token, which is in the saved session and never in a
+/// checkpoint.
 #[derive(Clone, Debug)]
 pub struct OAuth2 {
     base_url: String,

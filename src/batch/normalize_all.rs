@@ -123,7 +123,7 @@ impl RecordNormalizer {
     }
 }
 
-/// [`Builder::new`] lowers the bytes to what a batch can have.
+/// No limits but those of every batch: [`Builder::new`] lowers `max_bytes`.
 const MAX_LIMITS: Limits = Limits {
     max_events: u32::MAX,
     max_bytes: u64::MAX,

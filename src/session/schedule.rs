@@ -49,7 +49,8 @@ impl Session {
         let context = Context::new(&self.settings, &self.client);
         let (due, caught_up) = slot.reader.due(context);
         if due > now {
-            // A stream that is due later and not caught up waits for files that are set aside.
+            // A stream that is due later and not caught up waits for files that are set aside, or reads
+            // again what a wrong clock cut short.
             let reason = if caught_up {
                 WaitReason::Idle
             } else {

@@ -71,7 +71,7 @@ impl SiemEvents {
         (start, capacity): (Timestamp, usize),
     ) -> Self {
         // Batch files that were read before the setting changed are read up to the handover, which is
-        // set when the clocks are known. None of their lines is too old.
+        // set when the clocks are known. None of their lines is left out as too old.
         let fresh = || EventsPosition {
             since: files.map_or(start, |_| Timestamp::default()),
             ..EventsPosition::default()
@@ -164,7 +164,7 @@ impl SiemEvents {
             set_aside: set_aside.unwrap_or_default(),
             ..FilesPosition::default()
         };
-        // No line of a file that is set aside is too old.
+        // No line of a file that is set aside is left out as too old.
         let has_set_aside = !files.set_aside.is_empty();
         let was_read = endpoint.position.collected_until.is_some();
         endpoint.position = EventsPosition {
@@ -303,7 +303,7 @@ impl StreamReader for SiemEvents {
     fn batch_files(&mut self) -> Option<(&mut BatchFilesReader, LineFilter<'_>)> {
         let endpoint = &self.endpoint_reader.strategy;
         let handover = endpoint.position.handover;
-        // No line of a file that is set aside is too old.
+        // No line of a file that is set aside is left out as too old.
         let begin = if endpoint.position.handed_over {
             Timestamp::default()
         } else {
@@ -343,8 +343,9 @@ impl EventEndpoint {
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
-    /// Returns the later of `since` and the beginning of the batch files. Adds a notice about the records
-    /// in between, which are lost.
+    /// Returns the later of `since` and the beginning of the batch files, where something was collected
+    /// before, with a notice about the records in between, which are lost. Otherwise returns `since`: the
+    /// reader of the batch files skips what has expired.
     fn skip_expired(
         &self,
         since: Timestamp,

@@ -234,7 +234,7 @@ impl PagingStrategy for ThreatFeed {
         call(self.stream, self.feed_type, context, &from)
     }
 
-    /// Parses the whole body as one file: STIX or CSV, perhaps in an archive.
+    /// Parses the whole body as one page: a STIX or CSV file, or an archive of several.
     fn read(
         &mut self,
         (head, body): (&Head, Vec<u8>),

@@ -25,7 +25,7 @@ pub(crate) struct Host {
     pub(crate) session: Option<Session>,
     /// The seed of the last session; each session has another one.
     seed: u64,
-    /// A session whose poll failed; only its token, region and clock skew are used again.
+    /// A session whose poll failed; only the state of its API client is used again.
     failed_session: Option<Session>,
     /// Whether each poll gets a session of its own.
     pub(crate) fresh_each_poll: bool,

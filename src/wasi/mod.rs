@@ -103,7 +103,8 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
 }
 
 /// Returns the session to continue with: the cached one where its checkpoint is `resume`, otherwise a
-/// new one, which gets the token of the cached one or of `saved_session`.
+/// new one, which gets the state of the API client of the cached one, or the token and the clock skew of
+/// `saved_session`.
 fn session(
     settings: &str,
     resume: Option<&str>,
@@ -167,8 +168,8 @@ impl source::Guest for Component {
                 .map_err(convert::poll_error)?;
         session.begin(convert::limits(limits), now());
         let result = drive(&mut session, &mut http);
-        // After a failure the position in memory may be ahead of the host's checkpoint, so only the token is
-        // used again.
+        // After a failure the position in memory may be ahead of the host's checkpoint, so only the state
+        // of the API client (token, region, clock skew, waits) is used again.
         let checkpoint = result.as_ref().map(|batch| batch.checkpoint.clone()).ok();
         let (saved_session, statuses) = (session.save_session(now()), session.statuses(now()));
         CACHED_SESSION.set(Some(CachedSession {

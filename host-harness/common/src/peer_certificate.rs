@@ -20,7 +20,8 @@ use crate::escape::escape;
 use crate::proxy::ProxyError;
 use crate::timestamp::time_text;
 
-/// Maximum length of a name of a certificate in an error, since it is untrusted text.
+/// Maximum length of a name of a certificate, or of the list of its host names, in an error, since it is
+/// untrusted text.
 const NAME_CHARS_MAX: usize = 200;
 /// Maximum number of host names of a certificate that an error lists.
 const NAMES_MAX: usize = 5;

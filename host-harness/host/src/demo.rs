@@ -120,7 +120,7 @@ fn tenant(options: &DemoOptions) -> Config {
     }
 }
 
-/// Returns the quota: one call for each page of each event type, and the calls that find no more.
+/// Returns the quota: twice the calls that the pages of all event types need, and at least the default.
 fn quota(options: &DemoOptions) -> u32 {
     let event_types = u32::try_from(EventType::ALL.len()).unwrap_or(u32::MAX);
     let calls = options.pages.saturating_add(3).saturating_mul(event_types);

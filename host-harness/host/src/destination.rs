@@ -85,7 +85,7 @@ impl EventSink for Destination {
     }
 }
 
-/// Forwards the results of a source's requests to the registry's observer.
+/// Reports a source's requests to its registry entry, and their outcomes to the registry's observer.
 pub(crate) struct RequestReporter {
     pub(crate) entry: SourceEntry,
     pub(crate) registry: Registry,

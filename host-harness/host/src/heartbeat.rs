@@ -11,7 +11,8 @@ use tracing::debug;
 
 use crate::registry::Registry;
 
-/// Writes heartbeats until it is dropped, and then a final one that marks the run as ended.
+/// Writes heartbeats and the status of the host until it is dropped, and then a final heartbeat that
+/// marks the run as ended.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {
     state: Arc<WriterState>,

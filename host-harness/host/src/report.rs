@@ -384,7 +384,7 @@ pub struct SourceRuntimeState {
     /// What does not take what the source has collected, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<BlockedBy>,
-    /// What has had no response for long, each with its beginning.
+    /// What has had no response for long, one text each, with the time since when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
     /// Whether a host runs the source.

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Each package of the workspace with those that it may depend on.
+/// Each package of the workspace with those that it depends on.
 const PACKAGES: [(&str, &[&str]); 8] = [
     ("embed-rust", &["source-common", "source-runtime"]),
     ("mimecast-filter", &["mimecast-source"]),
@@ -65,7 +65,8 @@ fn packages_depend_on_each_other_in_one_direction() {
             (package["name"].as_str().unwrap(), ours.collect())
         })
         .collect();
-    let wanted = PACKAGES.map(|(name, may)| (name, may.iter().copied().collect()));
+    let wanted =
+        PACKAGES.map(|(name, dependencies)| (name, dependencies.iter().copied().collect()));
     assert_eq!(found, BTreeMap::from(wanted));
 }
 

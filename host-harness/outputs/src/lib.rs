@@ -1,7 +1,6 @@
 //! The outputs: the [`Output`] trait, and the table of implementations.
 //!
-//! One output, one file. To add one, write its file and add a line to
-//! `OUTPUT_TYPES`.
+//! Each output is a module. To add one, write it and add a line to `OUTPUT_TYPES`.
 
 #![cfg_attr(
     not(all(
@@ -148,8 +147,8 @@ pub enum OutputError {
     /// other event of the delivery has been accepted. The host stores them with
     /// the rejected records and continues.
     Undeliverable(Vec<UndeliverableEvent>),
-    /// As `Retry`, but part of the delivery was accepted, so that the backoff
-    /// is reset.
+    /// As `Retry`, but some events were accepted or refused for good, so that
+    /// the backoff is reset.
     RetryAfterProgress(Reason),
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.

@@ -46,8 +46,9 @@ pub(super) enum SendError {
         /// Why to wait before that; `None` to send at once.
         cause: Option<RetryCause>,
     },
-    /// No event was accepted, because at least one of them never
-    /// will be, or because the part is too large.
+    /// The part as a whole does not count as accepted, because at least
+    /// one event never will be, or because the part or its response is
+    /// too large. Some of it may have arrived.
     PartRejected {
         /// The reason the receiver gave.
         reason: String,

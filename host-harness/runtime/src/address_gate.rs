@@ -19,8 +19,9 @@ pub fn check(list: &AllowList, address: IpAddr, port: u16) -> Result<(), &'stati
     }
 }
 
-/// Returns whether a host, as in an [`Origin`](crate::allow_list::Origin), stands for an IPv4 address
-/// that is not written as four decimal numbers. Many resolvers take `127.1`, `0177.0.0.1`, `0x7f000001`
+/// Returns whether the last label of a host, as in an [`Origin`](crate::allow_list::Origin), is a number
+/// though the host is no IP address in canonical form. The URL Standard takes every such host for an
+/// IPv4 address, and many resolvers take `127.1`, `0177.0.0.1`, `0x7f000001`
 /// and `2130706433` for `127.0.0.1`.
 #[must_use]
 pub fn is_noncanonical_ipv4(host: &str) -> bool {

@@ -1,5 +1,4 @@
-//! Verifies that a component's description has a size that a host can
-//! handle.
+//! Verifies the sizes in a component's description, and its namespace.
 
 use crate::bindings::Description;
 use crate::untrusted_text::NAME_BYTES_MAX;

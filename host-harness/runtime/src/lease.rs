@@ -8,8 +8,9 @@ use async_trait::async_trait;
 /// Reports whether this process may work on a source. A source without a lease belongs to its process.
 #[async_trait]
 pub trait Lease: fmt::Debug + Send + Sync {
-    /// Returns whether this process may work on the source now. Called before each outgoing
-    /// request, each delivery and each checkpoint.
+    /// Returns whether this process may work on the source now. Checked before each outgoing request, and
+    /// while a poll or a delivery runs. It is not checked before a checkpoint: the `CheckpointStore` has to
+    /// refuse one of a lost lease.
     fn permits_work(&self) -> bool;
 
     /// Waits until this process may no longer work on the source.

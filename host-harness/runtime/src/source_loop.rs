@@ -88,7 +88,7 @@ const EMPTY_POLLS_MAX: u32 = 20;
 /// every record may be rejected, and the disk has to hold them until the morning.
 const REJECTED_BYTES_PER_SECOND: u32 = 1024 * 1024;
 const REJECTED_BURST: Duration = Duration::from_secs(16);
-/// Rate limit of a source's log lines about notices and rejected records.
+/// Rate limit of a source's log lines about notices, waits and rejected records.
 const NOTICE_RATE: Rate = Rate {
     lines_per_second: 10,
     bytes_per_second: 4 * 1024,
@@ -163,7 +163,7 @@ struct RunningLoop {
     empty_poll_backoff: Backoff,
     /// Limits the rate of rejected records.
     rejected_limiter: ByteRateLimiter,
-    /// Limits the log lines about notices and rejected records.
+    /// Limits the log lines about notices, waits and rejected records.
     notice_limiter: LogRateLimiter,
     /// The waits that have been logged and have not ended.
     logged_waits: Vec<Wait>,
@@ -552,7 +552,7 @@ impl RunningLoop {
             streams = (!streams.is_empty()).then_some(streams),
             rejected = rejected.len(),
             undeliverable = undeliverable.len(),
-            "records that cannot become events, or that no output can take, are kept with the \
+            "records that cannot become events, or that an output can never accept, are kept with the \
              rejected records; the first one: {first_reason}"
         );
     }

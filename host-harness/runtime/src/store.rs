@@ -66,7 +66,7 @@ pub enum RenameOutcome {
     Moved,
     /// The new name has a checkpoint of its own; both states are unchanged.
     TargetHasCheckpoint,
-    /// There was no state to rename.
+    /// There was no state to rename, or only one without a checkpoint while the new name has one.
     NothingToRename,
 }
 
@@ -115,7 +115,8 @@ pub struct StoredSource {
     /// Peak memory of an instance.
     #[serde(default)]
     pub memory_bytes_peak: u64,
-    /// Number of events that an output could never accept.
+    /// Number of refusals of events by outputs that can never accept them; an event counts once for each
+    /// such output.
     #[serde(default)]
     pub undeliverable: u64,
     /// The state of each stream, by name.

@@ -178,6 +178,7 @@ fn truncate(text: &str, bytes_max: usize) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
+/// Returns whether a text in a value has characters that [`escape_all`] escapes.
 fn contains_unsafe_chars(value: &Value) -> bool {
     match value {
         Value::Array(values) => values.iter().any(contains_unsafe_chars),

@@ -1,5 +1,5 @@
-//! Notices about data that is not available or begins later than asked, by sessions against the
-//! scripted upstream.
+//! Notices and rejected records for data that is missing, too large or not as asked, by sessions
+//! against the scripted upstream.
 
 use crate::batch::NoticeKind;
 use crate::testing::legacy::{Legacy, settings};

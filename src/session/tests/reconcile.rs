@@ -104,7 +104,8 @@ fn host(events: bool) -> Host {
     ))
 }
 
-/// Two readings of the list after the last change, and all that is late.
+/// Collects three times, 20 minutes apart: two readings of the list are needed after the last change,
+/// and late records have come by then.
 fn settle(host: &mut Host, upstream: &mut Upstream) {
     for _ in 0..3 {
         upstream.now = upstream.now.plus_ms(20 * 60_000);

@@ -123,8 +123,8 @@ impl Simulator {
         self.state.add_files(event_type, files);
     }
 
-    /// Deletes the file at `index`, modulo their number, among those of which no response with their own
-    /// bytes was built, and returns its path; its page still lists it.
+    /// Deletes one of the files that were never sent, the one at `index` modulo their number, and returns
+    /// its path; its page still lists it.
     #[must_use]
     pub fn delete_file(&self, index: usize) -> Option<String> {
         self.state.delete_file(index)

@@ -84,7 +84,7 @@ impl LinkSigner {
     }
 }
 
-/// Returns the response to a link that has expired.
+/// Returns the response `AccessDenied` with this message.
 pub(crate) fn denied(message: &str) -> SimulatedResponse {
     error(403, "AccessDenied", message)
 }

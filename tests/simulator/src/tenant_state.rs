@@ -184,8 +184,7 @@ impl TenantState {
         }
     }
 
-    /// Deletes the file at `index`, modulo their number, among those of which no response with their own
-    /// bytes was built.
+    /// Deletes one of the files that were never sent, the one at `index` modulo their number.
     pub(crate) fn delete_file(&self, index: usize) -> Option<String> {
         let is_deletable = |file: &Arc<BatchFile>| !file.is_content_fixed() && !file.is_deleted();
         let files: Vec<_> = self.files().into_iter().filter(is_deletable).collect();

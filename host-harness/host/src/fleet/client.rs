@@ -176,8 +176,8 @@ impl FleetClient {
         })
     }
 
-    /// Takes no tenant for the duration of a lease if other hosts run, or if that is unknown: this one may have been
-    /// started after a crash of the server, of which it cannot know. When this host reopens the
+    /// Starts a hold-off of one lease duration if other hosts run, or if that is unknown: this one may have
+    /// been started after a crash of the server, of which it cannot know. When this host reopens the
     /// connection, its own earlier report counts too, because its earlier leases may not have ended.
     pub(crate) async fn hold_off_if_others_run(&self) {
         let reported = self.reported_hosts().await;
@@ -215,7 +215,8 @@ impl FleetClient {
     }
 }
 
-/// Returns why this host waits before it takes tenants; `None` if no other host has reported.
+/// Returns why this host waits before it takes tenants; `None` if no host, not even this one earlier,
+/// has reported.
 fn hold_off_reason(reported: &Result<Vec<FleetHostReport>, Failure>) -> Option<String> {
     match reported {
         Ok(hosts) if hosts.is_empty() => None,

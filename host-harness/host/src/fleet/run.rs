@@ -637,7 +637,8 @@ impl RunningHost {
         lock(&self.superseded).retain(|_, (_, last)| now.saturating_sub(*last) <= reset_after);
     }
 
-    /// Logs how a turn ended. Returns how long it is until the tenant is due again.
+    /// Handles the end of a turn: logs and counts it, and stops the host if the output is closed. Returns
+    /// how long it is until the tenant is due again.
     fn handle_turn_end(
         &self,
         lease: &TenantLease,
@@ -793,7 +794,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
     }
 }
 
-/// Reports this host to the fleet.
+/// Reports this host to the fleet, and the state of the fleet to the admin server.
 async fn report(running: &RunningHost, fleet_client: &FleetClient) {
     let counts = &running.counts;
     let host_report = FleetHostReport {

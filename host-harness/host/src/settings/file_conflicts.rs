@@ -344,7 +344,7 @@ impl<'a> TemplateUse<'a> {
         shared.collect()
     }
 
-    /// Returns a file that matches it as well as that pattern of another output.
+    /// Returns a file of this template that `pattern`, of another output, also matches.
     fn shared_with(&self, source: &SourceSettings, pattern: &str) -> Option<SharedFile<'a>> {
         // First the same source, which is the likely one.
         let mut files = self.source_patterns.iter();

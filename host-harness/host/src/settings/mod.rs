@@ -62,7 +62,7 @@ pub struct Settings {
     pub sources: Vec<SourceSettings>,
     /// The invalid files of `sources_dir`, which do not affect the other sources.
     pub faulty_sources: Vec<FaultySource>,
-    /// The outputs, with different names; at least one.
+    /// The outputs, with different names; at least one, unless they are omitted (`omitted_outputs`).
     pub outputs: Vec<OutputSettings>,
     /// The names of the outputs that [`Settings::read_omitting_unresolved`] has omitted.
     pub omitted_outputs: Vec<String>,
@@ -275,8 +275,8 @@ impl Settings {
     }
 
     /// Reads a settings file for a command that delivers nothing, and that may not have the
-    /// environment and the secrets of the host. Omits what refers to a value that cannot be read,
-    /// except sources.
+    /// environment and the secrets of the host. Omits what refers to a value that cannot be read;
+    /// of a source, only its `proxy`.
     pub fn read_omitting_unresolved(file: &Path) -> Result<Self, Failure> {
         Self::parse_with(&read_text(file)?, file, OnUnresolved::Omit)
     }
@@ -444,7 +444,7 @@ impl Settings {
     }
 }
 
-/// How to handle a reference to a value that cannot be read, other than one of a source.
+/// How to handle a reference to a value that cannot be read, other than in the settings of a source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum OnUnresolved {
     Omit,

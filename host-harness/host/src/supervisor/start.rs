@@ -29,7 +29,7 @@ use crate::source;
 
 /// Starts one source, again where that can help, and runs it until it ends.
 pub(super) struct SourceRunner {
-    /// What all sources share.
+    /// The state of the supervisor, with the context that all sources share.
     pub(super) shared: Arc<Shared>,
     /// Its settings.
     pub(super) run_settings: Arc<RunSettings>,
@@ -109,8 +109,8 @@ impl SourceRunner {
         }
     }
 
-    /// Waits until each source that the run began with has started or failed to, and returns whether none
-    /// has started: such a run ends, so that whoever started it notices.
+    /// Waits until a source that the run began with has started, or each has failed to, and returns whether
+    /// none has started: such a run ends, so that whoever started it notices.
     async fn has_startup_failed(&self) -> bool {
         let context = self.context();
         !context.runs_without_sources && !context.startup_tracker.any_started().await
@@ -140,7 +140,7 @@ impl SourceRunner {
         }
     }
 
-    /// Waits for what may be given up when the source is to stop.
+    /// Awaits `work`; returns `Stopped` if the source is to stop first.
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, PrepareError> {
         let mut shutdown = self.shutdown.clone();
         tokio::select! {

@@ -169,7 +169,7 @@ fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
         batch_quota_calls: 1_000_000,
         // A throttled caller waits until the window ends, so no longer than this.
         batch_quota_window_ms: 2_000,
-        // A second such fault is one of the page, and a third would be the end of the file.
+        // After a second fault the page is listed again, and after a third the file is set aside.
         faults_per_file_max: 1,
         gzip_level: 1,
         ..Config::default()

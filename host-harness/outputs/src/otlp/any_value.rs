@@ -73,7 +73,8 @@ pub(super) fn write_event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
     })
 }
 
-/// Appends an event like [`write_event`]; `None` if it is not JSON, or a name occurs twice in an object.
+/// Appends an event like [`write_event`]; `None` if it is not JSON, or if an object
+/// has a name twice (by its hash) or more than `NAMES_MAX` names.
 fn write_in_one_pass(body: &mut Vec<u8>, json: &str) -> Option<bool> {
     let mut is_alert = false;
     let mut reader = serde_json::Deserializer::from_str(json);

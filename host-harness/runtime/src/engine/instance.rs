@@ -43,7 +43,7 @@ pub struct InstanceSettings {
     pub memory_bytes_max: usize,
     /// Time limit of one call.
     pub call_timeout: Duration,
-    /// Redacts its diagnostics.
+    /// Redacts secrets from its diagnostics and from every text that it returns.
     pub redactor: Redactor,
     /// Limits shared by all instances of the source.
     pub budget: SourceBudget,
@@ -196,7 +196,7 @@ impl Instance {
         });
         // Instantiation runs code of the component too.
         let result = runner.drive(loaded.pre.instantiate_async(&mut store)).await;
-        let exports = runner.end(result, &store, &sanitizer)?;
+        let exports = runner.finish_call(result, &store, &sanitizer)?;
         Ok(Self {
             store,
             exports,
@@ -212,7 +212,9 @@ impl Instance {
             .pipeline_source_source()
             .call_describe(&mut self.store);
         let result = self.runner.drive(call).await;
-        let mut description = self.runner.end(result, &self.store, &self.sanitizer)?;
+        let mut description = self
+            .runner
+            .finish_call(result, &self.store, &self.sanitizer)?;
         self.sanitizer.description(&mut description);
         Ok(description)
     }
@@ -227,7 +229,9 @@ impl Instance {
             .pipeline_source_source()
             .call_check(&mut self.store, settings.expose());
         let result = self.runner.drive(call).await;
-        let mut checked = self.runner.end(result, &self.store, &self.sanitizer)?;
+        let mut checked = self
+            .runner
+            .finish_call(result, &self.store, &self.sanitizer)?;
         match &mut checked {
             Ok(results) => results
                 .iter_mut()
@@ -263,7 +267,9 @@ impl Instance {
             limits,
         );
         let result = self.runner.drive(call).await;
-        let mut polled = self.runner.end(result, &self.store, &self.sanitizer)?;
+        let mut polled = self
+            .runner
+            .finish_call(result, &self.store, &self.sanitizer)?;
         match &mut polled {
             Ok(batch) => self.sanitizer.batch(batch),
             Err(error) => self.sanitizer.poll_error(error),
@@ -289,7 +295,9 @@ impl Instance {
             from_ms,
         );
         let result = self.runner.drive(call).await;
-        let rewound = self.runner.end(result, &self.store, &self.sanitizer)?;
+        let rewound = self
+            .runner
+            .finish_call(result, &self.store, &self.sanitizer)?;
         Ok(rewound.map_err(|reason| self.sanitizer.text(&reason, DETAIL_BYTES_MAX)))
     }
 
@@ -310,7 +318,9 @@ impl Instance {
             records,
         );
         let result = self.runner.drive(call).await;
-        let mut normalized = self.runner.end(result, &self.store, &self.sanitizer)?;
+        let mut normalized = self
+            .runner
+            .finish_call(result, &self.store, &self.sanitizer)?;
         match &mut normalized {
             Ok(normalized) => self.sanitizer.normalized(normalized),
             Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
@@ -346,7 +356,8 @@ impl CallRunner {
             .await
     }
 
-    fn end<T>(
+    /// Ends a call: logs its incomplete line, and converts its outcome.
+    fn finish_call<T>(
         &self,
         result: Option<wasmtime::Result<T>>,
         store: &Store<HostState>,

@@ -48,8 +48,8 @@ pub struct CompiledComponent {
 }
 
 impl Sandbox {
-    /// Creates the engine and the epoch ticker that makes busy components yield. No
-    /// instance may have more memory than `memory_bytes_max`.
+    /// Creates the engine and the epoch ticker that makes busy components yield. The
+    /// caller gives no instance more memory than `memory_bytes_max`.
     pub fn new(memory_bytes_max: usize) -> Result<Self, String> {
         let mut config = Config::new();
         if address_space_bytes_max().is_some() {

@@ -28,7 +28,7 @@ use crate::allow_list::AllowList;
 /// How long an idle connection is kept: below the 60 s after which common load balancers drop it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How many connections to an origin stay open while sources that share them are idle: as many as
-/// polls of one processor run at once.
+/// one processor has poll slots.
 pub const IDLE_CONNECTIONS_PER_ORIGIN_MAX: usize = 32;
 /// A pool's connection limit is the sum of its sources' limits, for at most this many sources: 1,024
 /// connections.

@@ -267,7 +267,7 @@ async fn a_silent_upstream_and_a_body_that_stands_still_time_out() {
     assert!(matches!(error, HttpError::ConnectionReadTimeout), "{error}");
 }
 
-/// An upstream that accepts everything and answers nothing, and counts.
+/// An upstream that accepts everything, answers nothing and keeps its connections.
 async fn silent_upstream() -> (String, Arc<Mutex<Vec<tokio::net::TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -282,7 +282,7 @@ async fn silent_upstream() -> (String, Arc<Mutex<Vec<tokio::net::TcpStream>>>) {
     (origin, accepted)
 }
 
-/// Lets everything happen that can happen without the clock.
+/// Yields until a condition holds; panics if it never does.
 async fn yield_until(mut is_reached: impl FnMut() -> bool) {
     for _ in 0..100_000 {
         if is_reached() {

@@ -1,5 +1,5 @@
-//! Delivers one batch: every output accepts its events, and those that none can accept are stored
-//! with its rejected records.
+//! Delivers one batch: every output accepts its events, and those that an output can never accept are
+//! stored with its rejected records.
 
 use std::pin::Pin;
 use std::sync::Arc;

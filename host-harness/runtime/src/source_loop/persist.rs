@@ -205,7 +205,7 @@ fn stored_bytes(record: &RejectedRecord) -> usize {
     .fold(OVERHEAD_BYTES, usize::saturating_add)
 }
 
-/// Converts events that no output can accept to rejected records.
+/// Converts events that an output can never accept to rejected records.
 fn to_rejected_records(
     source: &Source,
     batch: &Batch,

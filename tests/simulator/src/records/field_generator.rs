@@ -6,7 +6,7 @@ use super::{ip, words};
 use crate::random::Random;
 use crate::time::UtcTime;
 
-/// Builds one record of a POST log.
+/// Generates the values of one record of a POST log.
 pub(crate) struct FieldGenerator {
     pub(crate) random: Random,
     /// The number of the record in its stream.

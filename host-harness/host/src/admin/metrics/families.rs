@@ -96,8 +96,8 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
-    /// Iterates over every stream with its labels; a source without streams yet yields one with an
-    /// empty name.
+    /// Iterates over every stream with its labels; a source without streams yet yields one entry without
+    /// the label `stream`.
     fn streams(&self) -> impl Iterator<Item = (Labels<'_>, &SourceReport, Option<&StreamReport>)> {
         self.report.sources.iter().flat_map(|source| {
             let source_labels = [("source", source.source.as_str())];

@@ -35,7 +35,7 @@ export function read(path, signal) {
   return call("GET", path, { signal, isBackground: true });
 }
 
-/** Does what the user asked for. */
+/** Sends a request and returns its JSON. Asks for the token where it is needed. */
 export async function call(method, path, { body, headers = {}, signal, seconds = 20, isBackground = false } = {}) {
   for (;;) {
     const used = sessionStorage.getItem(KEY);
