@@ -108,7 +108,7 @@ pub enum FetchKind {
     Windows(PostEndpoint),
 }
 
-/// One DEFAULT_POST_ENDPOINT endpoint (`mimecast-api.md` §5).
+/// One POST endpoint (`mimecast-api.md` §5).
 #[derive(Clone, Copy, Debug)]
 pub struct PostEndpoint {
     /// The members of the request with the bounds of the window; `None` where the endpoint takes no dates.
@@ -171,7 +171,7 @@ const START_END: Option<(&str, &str)> = Some(("start", "end"));
 const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
 const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
 
-/// A DEFAULT_POST_ENDPOINT endpoint whose records are in `data` itself. 500 records are used in production by
+/// A POST endpoint whose records are in `data` itself. 500 records are used in production by
 /// others (`mimecast-api.md` §5.1).
 const DEFAULT_POST_ENDPOINT: PostEndpoint = PostEndpoint {
     window_members: START_END,
@@ -181,7 +181,7 @@ const DEFAULT_POST_ENDPOINT: PostEndpoint = PostEndpoint {
     window_hours: 6,
 };
 
-/// Returns a log behind a DEFAULT_POST_ENDPOINT endpoint: name, path, time field, permission.
+/// Returns a log behind a POST endpoint: name, path, time field, permission.
 const fn log(
     name: &'static str,
     endpoint: &'static str,

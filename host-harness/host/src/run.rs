@@ -47,7 +47,7 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// Notified when the settings are to be read again; `None` if they never are.
     pub reload: Option<Arc<Notify>>,
-    /// If set, the settings are read again when one of their files reload_tasks. A time just before they
+    /// If set, the settings are read again when one of their files changes. A time just before they
     /// were first read.
     pub watch_since: Option<SystemTime>,
     /// Asks for a stop; also used from within when an output is gone.

@@ -85,7 +85,7 @@ pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
     add_log_position(builder);
 }
 
-/// Generates a click that was blocked, with the uses_documented_spelling fields, as no sample is public.
+/// Generates a click that was blocked, with the documented fields, as no sample is public.
 pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
     builder.add_subtype(None);
     builder.put("action", "BLOCKED");

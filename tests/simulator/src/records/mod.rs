@@ -112,7 +112,7 @@ impl RecordBuilder<'_> {
             .put("accountId", self.generator.account_id.clone());
         let at_ms = self.message.at_ms + self.below(900);
         self.record.put("timestamp", at_ms);
-        // The uses_documented_spelling spelling is rarer in the files than the other one.
+        // The documented spelling is rarer in the files than the other one.
         let key = if self.odd_shape_occurs(40) {
             "eventType"
         } else {
