@@ -53,6 +53,7 @@ fn redact_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
 fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
+    let mut is_redacted = false;
     while let Some(at) = memmem::find(rest, b"\"") {
         let string = rest.get(at.saturating_add(1)..)?;
         let Some(end) = quote_in(string, 0) else {
@@ -76,10 +77,11 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
             out.extend_from_slice(b"\"");
             after.get(1..)?
         } else {
+            is_redacted = true;
             value_end
         };
     }
-    if out.len() == text.len().saturating_sub(rest.len()) {
+    if !is_redacted {
         return None;
     }
     out.extend_from_slice(rest);
@@ -198,6 +200,11 @@ mod tests {
                 r#"{"restore\u0043ode":null,"unremediate\u0043ode":"UN-1"}"#,
                 r#"{"restore\u0043ode":null,"unremediate\u0043ode":"[redacted]"}"#,
             ),
+            // A code as long as what replaces it.
+            (
+                r#"{"restore\u0043ode":"RE-1234567"}"#,
+                r#"{"restore\u0043ode":"[redacted]"}"#,
+            ),
             (
                 r#"{"reason":"a restore\u0043ode","restore\u0043ode":"RE-1"}"#,
                 r#"{"reason":"a restore\u0043ode","restore\u0043ode":"[redacted]"}"#,
@@ -230,6 +237,17 @@ mod tests {
                 value = serde_json::from_str(value.as_str().unwrap()).unwrap();
             }
             prop_assert_eq!(value, serde_json::json!({ "restoreCode": "[redacted]", "other": code.len() }));
+        }
+
+        #[test]
+        fn no_code_is_left_under_an_escaped_key(code in "RE-[a-z0-9\"\\\\,\\]}é]{1,9}", at in 0_usize..11) {
+            let (before, rest) = "restoreCode".split_at(at);
+            let (letter, after) = rest.split_at(1);
+            let key = format!("{before}\\u{:04x}{after}", letter.as_bytes()[0]);
+            let code = serde_json::Value::String(code);
+            let record = redacted(&format!("{{\"{key}\":{code},\"other\":1}}"));
+            let value: serde_json::Value = serde_json::from_str(&record).unwrap();
+            prop_assert_eq!(value, serde_json::json!({ "restoreCode": "[redacted]", "other": 1 }));
         }
 
         #[test]
