@@ -212,26 +212,17 @@ impl Check {
                 self.handle_probe_success(head, body, &outcome.detail);
             }
             ResponseKind::Refused | ResponseKind::TooLong | ResponseKind::WrongRegion => {
-                let failure = self.failure(head, outcome.detail);
+                let failure = failure(outcome.detail, self.client.retry_after_ms(head));
                 self.finish_group(CheckOutcome::Failed(PollError::Protocol(failure)));
             }
             ResponseKind::Throttled => {
-                let failure = self.failure(head, outcome.detail);
+                let failure = failure(outcome.detail, self.client.rate_limit_wait_ms(head));
                 self.finish_group(CheckOutcome::Failed(PollError::Throttled(failure)));
             }
             ResponseKind::Unavailable => {
-                let failure = self.failure(head, outcome.detail);
+                let failure = failure(outcome.detail, self.client.retry_after_ms(head));
                 self.finish_group(CheckOutcome::Failed(PollError::Unavailable(failure)));
             }
-        }
-    }
-
-    /// Returns a failure with the wait that the upstream asks for.
-    fn failure(&self, head: &Head, detail: String) -> Failure {
-        let wait_ms = self.client.rate_limit_wait_ms(head).unwrap_or(0);
-        Failure {
-            detail,
-            retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
         }
     }
 
@@ -320,6 +311,14 @@ impl Check {
         };
         self.account = account;
         outcome
+    }
+}
+
+/// Returns a failure with the wait that the upstream asks for.
+fn failure(detail: String, requested_ms: Option<i64>) -> Failure {
+    Failure {
+        detail,
+        retry_after_ms: requested_ms.map_or(0, |wait_ms| u64::try_from(wait_ms).unwrap_or(0)),
     }
 }
 

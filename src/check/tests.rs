@@ -29,7 +29,17 @@ fn head(status: u16) -> Head {
 }
 
 /// The results of a check whose calls get these responses.
-fn drive(mut check: Check, mut respond: impl FnMut(Request) -> MockResponse) -> Vec<CheckResult> {
+fn drive(check: Check, mut respond: impl FnMut(Request) -> MockResponse) -> Vec<CheckResult> {
+    drive_with_heads(check, |request| {
+        respond(request).map(|(status, text)| (head(status), text))
+    })
+}
+
+/// The same for responses with headers of their own.
+fn drive_with_heads(
+    mut check: Check,
+    mut respond: impl FnMut(Request) -> Result<(Head, &'static str), TransportError>,
+) -> Vec<CheckResult> {
     let mut body = None;
     loop {
         match check.next(NOW) {
@@ -40,8 +50,8 @@ fn drive(mut check: Check, mut respond: impl FnMut(Request) -> MockResponse) -> 
                 None => check.handle_end(NOW),
             },
             Action::Send(request) => match respond(request) {
-                Ok((status, text)) => {
-                    check.handle_head(head(status), NOW);
+                Ok((head, text)) => {
+                    check.handle_head(head, NOW);
                     body = Some(text.as_bytes().to_vec());
                 }
                 Err(failure) => check.handle_failure(failure, NOW),
@@ -109,6 +119,30 @@ fn each_refusal_has_an_outcome_of_its_own() {
     for (responses, expected) in table {
         let outcome = format!("{:?}", run_probe(responses).outcome);
         assert!(outcome.contains(expected), "{expected}: {outcome}");
+    }
+}
+
+#[test]
+fn the_reset_of_a_quota_is_a_wait_only_where_the_quota_is_used_up() {
+    for (status, header, wait_ms) in [
+        (429, ("x-ratelimit-reset", "3600000"), 3_600_000),
+        (503, ("x-ratelimit-reset", "3600000"), 0),
+        (503, ("retry-after", "30"), 30_000),
+        (302, ("x-ratelimit-reset", "3600000"), 0),
+    ] {
+        let results = drive_with_heads(check(r#""streams":["dlp"]"#), |request| {
+            if is_token(&request.url) {
+                return Ok((head(200), TOKEN));
+            }
+            let (name, value) = header;
+            let headers = vec![(name.to_owned(), value.to_owned())];
+            Ok((Head { status, headers }, ""))
+        });
+        let CheckOutcome::Failed(error) = &results[0].outcome else {
+            panic!("{:?}", results[0].outcome);
+        };
+        let failure = error.failure().unwrap();
+        assert_eq!(failure.retry_after_ms, wait_ms, "{status} {header:?}");
     }
 }
 
