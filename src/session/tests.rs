@@ -141,22 +141,37 @@ fn new_files_are_found_with_the_token_that_was_kept_when_caught_up() {
 
 #[test]
 fn a_refused_token_is_renewed_once_and_the_call_repeated() {
-    let (mut upstream, mut host) = (upstream(), host());
-    for body in [
-        r#"{"fail":[{"code":"token_expired","message":"m"}]}"#,
-        r#"{"fail":[{"errors":[{"code":"token_verification_failed","message":"m"}]}]}"#,
-        "<html>",
+    for (call, status, body) in [
+        (
+            "/cg?",
+            401,
+            r#"{"fail":[{"code":"token_expired","message":"m"}]}"#,
+        ),
+        (
+            "/cg?",
+            401,
+            r#"{"fail":[{"errors":[{"code":"token_verification_failed","message":"m"}]}]}"#,
+        ),
+        ("/cg?", 401, "<html>"),
+        ("get-audit", 200, r#"{"fail":[{"code":"token_expired"}]}"#),
     ] {
+        let (mut upstream, mut host) = (upstream(), host());
         upstream
             .script
-            .push_back(("/cg?".to_owned(), MockResponse::json(401, body)));
-        upstream.script.push_back((
-            "get-audit".to_owned(),
-            MockResponse::json(200, r#"{"fail":[{"code":"token_expired"}]}"#),
-        ));
+            .push_back((call.to_owned(), MockResponse::json(status, body)));
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+        let tokens = upstream
+            .requests
+            .iter()
+            .filter(|request| request.contains("/oauth/token"))
+            .count();
+        assert_eq!(tokens, 2, "{call} {body}");
+        assert!(
+            upstream.script.is_empty() && host.notices.is_empty(),
+            "{call} {body}"
+        );
     }
-    host.collect(&mut upstream);
-    host.assert_exactly_once(&upstream);
 }
 
 #[test]
