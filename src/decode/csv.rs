@@ -5,8 +5,8 @@ use core::ops::Range;
 use super::lines::BYTE_ORDER_MARK;
 use crate::encode::push_quoted;
 
-/// The separators that a file may have. The first line decides, since the feed is documented as CSV
-/// and no sample is public (`mimecast-api.md` §5.11).
+/// The separators that a file may have. The first line that is not empty decides, since the feed is
+/// documented as CSV and no sample is public (`mimecast-api.md` §5.11).
 const SEPARATORS: [u8; 4] = *b",|;\t";
 
 /// The rest of a longer value is left out: a quotation mark that is never closed makes one value of
@@ -32,16 +32,8 @@ pub fn scan(text: &[u8]) -> Option<(Header, Vec<Range<usize>>)> {
     } else {
         0
     };
-    let rest = text.get(at..).unwrap_or_default();
-    let first = rest.split(|byte| *byte == b'\n').next();
-    let first = first.unwrap_or_default();
-    let count = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
-    let separator = SEPARATORS
-        .into_iter()
-        .max_by_key(|separator| (count(*separator), *separator == b','))
-        .unwrap_or(b',');
     let mut header = Header {
-        separator,
+        separator: b',',
         names: Vec::new(),
     };
     let mut rows = Vec::new();
@@ -49,7 +41,10 @@ pub fn scan(text: &[u8]) -> Option<(Header, Vec<Range<usize>>)> {
         let mut fields = Vec::new();
         let mut is_empty = true;
         let is_header = header.names.is_empty();
-        let length = read_row(rest, separator, &mut |field| {
+        if is_header {
+            header.separator = separator(rest);
+        }
+        let length = read_row(rest, header.separator, &mut |field| {
             is_empty &= field.is_empty();
             if is_header {
                 fields.push(String::from_utf8_lossy(field).into_owned());
@@ -66,6 +61,17 @@ pub fn scan(text: &[u8]) -> Option<(Header, Vec<Range<usize>>)> {
         at = end;
     }
     Some((header, rows))
+}
+
+/// Returns the separator that is most frequent in the first line.
+fn separator(text: &[u8]) -> u8 {
+    let line = text.split(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    let count = |separator: u8| line.iter().filter(|byte| **byte == separator).count();
+    SEPARATORS
+        .into_iter()
+        .max_by_key(|separator| (count(*separator), *separator == b','))
+        .unwrap_or(b',')
 }
 
 impl Header {
@@ -147,6 +153,7 @@ mod tests {
             objects(b"a|b,c|d\n1|2|3"),
             [r#"{"a":"1","b,c":"2","d":"3"}"#]
         );
+        assert_eq!(objects(b"\n\r\n,,\na|b\n1|2"), [r#"{"a":"1","b":"2"}"#]);
         assert!(objects(b"").is_empty() && objects(b"only,names\n").is_empty());
         assert_eq!(objects(b"\n\na\n\xff\"b"), ["{\"a\":\"\u{fffd}\\\"b\"}"]);
     }
