@@ -176,6 +176,7 @@ impl Timestamp {
             return Some(Self(value));
         }
         let ms = i64::from(fraction_ms(fraction)?);
+        let ms = if bare == whole { ms } else { -ms };
         Some(Self(value.checked_mul(1000)?.checked_add(ms)?))
     }
 
@@ -328,6 +329,21 @@ mod tests {
             );
         }
         assert_eq!(iso("1e400"), None);
+    }
+
+    #[test]
+    fn the_fraction_has_the_sign_of_the_seconds() {
+        for (text, ms) in [
+            ("-1.5", -1500),
+            ("-0.5", -500),
+            ("-15e-1", -1500),
+            ("-1", -1000),
+            ("0.5", 500),
+            ("1.5", 1500),
+        ] {
+            let time = Timestamp::parse(text).map(Timestamp::millis);
+            assert_eq!(time, Some(ms), "{text}");
+        }
     }
 
     #[test]
