@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{StreamPosition, ThreatFeedPosition};
 use crate::decode::json::{self, Kind, Member};
+use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
 use crate::request::Call;
@@ -423,9 +424,10 @@ fn read_body(body: Vec<u8>) -> Result<Body, InvalidResponse> {
 /// are.
 fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, RecordContext), InvalidResponse> {
     let error = |text: &str| InvalidResponse(text.to_owned());
-    let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
+    let text = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'{') {
-        let bundle: Bundle<'_> = serde_json::from_slice(file)
+        let bundle: Bundle<'_> = serde_json::from_slice(text)
             .map_err(|_| error("the file is not the documented STIX"))?;
         if bundle.objects.is_none() && bundle.data.is_none() {
             return Err(error("the file has no objects"));
@@ -552,6 +554,22 @@ mod tests {
         ];
         assert!(found[4..7].iter().map(|it| &it.0).eq(&rows), "{found:?}");
         assert_eq!(found[7..], bundle[..]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_file_changes_nothing() {
+        let bundle = read_body(BUNDLE.into()).unwrap();
+        let marked = format!("\u{feff}{BUNDLE}");
+        let body = read_body(marked.clone().into()).unwrap();
+        assert_eq!(records(&body), records(&bundle));
+        let archive = [("a.stix", &*marked), ("a.csv", "\u{feff}Id,Pattern\na,b")];
+        let archive = archive.map(|(name, text)| zip_entry(name, text.as_bytes(), false));
+        let body = read_body([archive.concat(), END_OF_ZIP.to_vec()].concat()).unwrap();
+        let found = records(&body);
+        let (row, indicators) = found.split_last().unwrap();
+        assert_eq!(indicators, records(&bundle));
+        assert_eq!(row.0, r#"{"Id":"a","Pattern":"b"}"#);
+        assert!(read_body("\u{feff}<html>".into()).is_err());
     }
 
     #[test]
