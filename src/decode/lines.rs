@@ -438,7 +438,8 @@ fn stage_at_member(input: &[u8], is_first: bool, finished: bool) -> Option<Stage
         [0x1f, 0x8b, ..] => Some(Stage::Inside),
         [] if finished => Some(Stage::Done), // an empty body holds no record
         [] => None,
-        [0x1f] if !finished => None,
+        // The rest of the member is missing.
+        [0x1f] => finished.then_some(Stage::Broken(BrokenBody::Truncated)),
         [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..] if is_first => Some(Stage::Plain),
         [..] if is_first && input.starts_with(BYTE_ORDER_MARK) => Some(Stage::Plain),
         [..] if is_first && !finished && input.len() < SAMPLE_BYTES => None,
@@ -495,8 +496,25 @@ mod tests {
             read(&two, 5),
             (vec![b"a".into(), b"bc".into(), b"d".into()], Ok(()))
         );
-        let garbage = [gzip(b"a\n"), b"garbage".to_vec()].concat();
-        assert_eq!(read(&garbage, 5), (vec![b"a".into()], Ok(())));
+        for garbage in [&b"garbage"[..], b"\0", &[0; 600], b"\x1fgarbage"] {
+            let body = [&gzip(b"a\n"), garbage].concat();
+            for size in [1, 5, 1000] {
+                assert_eq!(read(&body, size), (vec![b"a".into()], Ok(())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_truncated_in_a_later_member_is_broken() {
+        let (first, second) = (gzip(b"a\n"), gzip(b"b\n"));
+        for length in 1..second.len() {
+            let body = [&first, &second[..length]].concat();
+            for size in [1, 5, 1000] {
+                let (lines, end) = read(&body, size);
+                assert_eq!(end, Err(BrokenBody::Truncated), "{length} {size}");
+                assert_eq!(lines.first(), Some(&b"a".to_vec()));
+            }
+        }
     }
 
     #[test]
