@@ -10,10 +10,16 @@ use source_common::section::{SettingsErrors, file_location};
 use source_outputs::{PATTERN_WILDCARD, PathTemplate};
 use source_runtime::store;
 
-use super::{CACHE_DIR, DeadLetterSettings, FaultySource, PAUSED_FILE, Settings, SourceSettings};
+use super::{
+    CACHE_DIR, DeadLetterSettings, FaultySource, PAUSED_FILE, Settings, SourceSettings,
+    source_file_name,
+};
 
 /// Maximum number of symlinks followed in one path, as on Linux.
 const SYMLINKS_MAX: u32 = 40;
+
+/// The clause about a path that can be that of a source's file.
+const SOURCE_FILE_CONFLICT: &str = "can be the file of a source in `sources_dir`";
 
 /// A file and what uses it.
 struct FileUse<'a> {
@@ -51,6 +57,7 @@ impl FileId {
 pub(crate) struct WrittenFiles {
     settings_file: PathBuf,
     state_dir: PathBuf,
+    sources_dir: Option<PathBuf>,
     /// Whether the rejected records of all sources go to one file.
     has_shared_rejected_file: bool,
     outputs: Vec<OutputFiles>,
@@ -122,6 +129,7 @@ impl WrittenFiles {
         Self {
             settings_file: settings.file.clone(),
             state_dir: settings.state_dir.clone(),
+            sources_dir: settings.sources_dir.clone(),
             has_shared_rejected_file: matches!(
                 settings.dead_letter,
                 Some(DeadLetterSettings::File(_))
@@ -155,9 +163,15 @@ impl WrittenFiles {
         let mut errors = SharedFileErrors::default();
         let mut used = self.host_files(sources);
         let state_dir = FileId::of(&self.state_dir).path;
-        let (fixed, templates): (Vec<_>, Vec<_>) = self
+        let (in_sources_dir, outputs): (Vec<_>, Vec<_>) = self
             .outputs
             .iter()
+            .partition(|output| self.can_be_source_file(output));
+        for output in in_sources_dir {
+            self.record_conflict(output, None, SOURCE_FILE_CONFLICT, &mut errors);
+        }
+        let (fixed, templates): (Vec<&OutputFiles>, Vec<_>) = outputs
+            .into_iter()
             .partition(|output| output.path.fixed().is_some());
         for output in fixed {
             let id = FileId::of(&output.path.fixed().unwrap_or_default());
@@ -186,11 +200,12 @@ impl WrittenFiles {
                 source: None,
             });
         }
+        let host_patterns = self.host_patterns();
         let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
         for output in templates {
             let template = TemplateUse::of(output, sources);
             let mut is_output_refused = false;
-            for (source, shared) in template.shared_files(&used, &state_dir, &earlier) {
+            for (source, shared) in template.shared_files(&used, &host_patterns, &earlier) {
                 let conflict = format!("{}, for source `{}`", shared.conflict, source.name);
                 let both = [Some(source), shared.other].into_iter().flatten();
                 let mut culprits = both.filter(|source| self.is_from_sources_dir(source));
@@ -245,6 +260,47 @@ impl WrittenFiles {
         source.file != self.settings_file
     }
 
+    /// Returns whether the path of an output, whatever the name of the source, can be that of a file in
+    /// `sources_dir` that is, or would be, read as a source.
+    fn can_be_source_file(&self, output: &OutputFiles) -> bool {
+        let Some(sources_dir) = &self.sources_dir else {
+            return false;
+        };
+        let directory = resolved(sources_dir);
+        let pattern = output.path.pattern(None);
+        let target = output.path.fixed().map(|path| resolved(&path));
+        let mut paths = target
+            .into_iter()
+            .chain([resolved_pattern(&pattern).into()]);
+        paths.any(|path: PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            path.parent() == Some(&directory) && overlap(&name, &any_source_file())
+        })
+    }
+
+    /// Returns patterns of the files that the host writes or reads, also for sources that are not in
+    /// the settings now. Each has a clause about a path that matches it.
+    fn host_patterns(&self) -> Vec<(String, &'static str)> {
+        let state_dir_files = [
+            format!("{PATTERN_WILDCARD}{}", store::STATE_FILE_SUFFIX),
+            format!("{CACHE_DIR}/{PATTERN_WILDCARD}"),
+        ];
+        let state_dir_files = state_dir_files
+            .into_iter()
+            .chain(STATE_DIR_FILES.map(str::to_owned));
+        let state_dir = resolved(&self.state_dir);
+        let state_dir_files = state_dir_files
+            .map(|name| (state_dir.join(name), "can be a file of the state directory"));
+        let source_files = self.sources_dir.iter().map(|sources_dir| {
+            let path = resolved(sources_dir).join(any_source_file());
+            (path, SOURCE_FILE_CONFLICT)
+        });
+        state_dir_files
+            .chain(source_files)
+            .map(|(path, conflict)| (path.to_string_lossy().into_owned(), conflict))
+            .collect()
+    }
+
     /// Returns the files of the host that no output may write to.
     fn host_files<'a>(&self, sources: &[&'a SourceSettings]) -> Vec<FileUse<'a>> {
         let mut files = vec![FileUse {
@@ -254,6 +310,14 @@ impl WrittenFiles {
         }];
         for source in sources.iter().copied() {
             let name = &source.name;
+            if self.is_from_sources_dir(source) {
+                // May be a link to a file elsewhere, so that another name of the source does not help.
+                files.push(FileUse {
+                    used_by: format!("the settings of `{name}`"),
+                    id: FileId::of(&source.file),
+                    source: None,
+                });
+            }
             let mut add = |used_by: String, path: &Path| {
                 files.push(FileUse {
                     used_by,
@@ -299,7 +363,7 @@ impl<'a> TemplateUse<'a> {
     fn shared_files(
         &self,
         used: &[FileUse<'a>],
-        state_dir: &Path,
+        host_patterns: &[(String, &str)],
         earlier: &[Self],
     ) -> Vec<(&'a SourceSettings, SharedFile<'a>)> {
         let used = used.iter().map(|other| {
@@ -307,20 +371,10 @@ impl<'a> TemplateUse<'a> {
             let path = other.id.path.to_string_lossy().into_owned();
             (path, other.source, conflict)
         });
-        let host_patterns = [
-            format!("{PATTERN_WILDCARD}{}", store::STATE_FILE_SUFFIX),
-            format!("{CACHE_DIR}/{PATTERN_WILDCARD}"),
-        ];
-        let state_dir_files = STATE_DIR_FILES.map(str::to_owned);
-        let state_dir_files = host_patterns
-            .into_iter()
-            .chain(state_dir_files)
-            .map(|name| {
-                let conflict = "can be a file of the state directory".to_owned();
-                let path = state_dir.join(name).to_string_lossy().into_owned();
-                (path, None, conflict)
-            });
-        let files = used.chain(state_dir_files);
+        let host_files = host_patterns
+            .iter()
+            .map(|(path, conflict)| (path.clone(), None, (*conflict).to_owned()));
+        let files = used.chain(host_files);
         let files: Vec<_> = files
             .filter(|(path, ..)| overlap(&self.pattern, path))
             .collect();
@@ -370,6 +424,11 @@ fn resolved_pattern(pattern: &Path) -> String {
         .join(rest)
         .to_string_lossy()
         .into_owned()
+}
+
+/// Returns the pattern of the names of files in `sources_dir`.
+fn any_source_file() -> String {
+    source_file_name(&PATTERN_WILDCARD.to_string())
 }
 
 /// Returns whether two patterns have a path in common.
@@ -840,5 +899,67 @@ mod tests {
         let settings = Settings::parse(&text, &directory.path().join("m.toml")).unwrap();
         let names: Vec<&str> = settings.sources.iter().map(|it| &*it.name).collect();
         assert_eq!(names, ["acme"]);
+    }
+
+    #[test]
+    fn no_output_may_write_to_a_file_of_a_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("sources")).unwrap();
+        fs::write(at("elsewhere"), "").unwrap();
+        std::os::unix::fs::symlink("sources", at("directory")).unwrap();
+        std::os::unix::fs::symlink("sources/new.toml", at("link")).unwrap();
+        std::os::unix::fs::symlink(at("elsewhere"), at("sources/acme.toml")).unwrap();
+        let read = |more: &str| {
+            let text = format!("state_dir = \"state\"\nsources_dir = \"sources\"\n{more}");
+            Settings::parse(&text, &at("m.toml")).map_err(|failure| failure.message)
+        };
+        let any = "which can be the file of a source in `sources_dir`; give each";
+        for (path, conflict) in [
+            ("sources/acme.toml", any),
+            // Of a source that is added later.
+            ("sources/new.toml", any),
+            ("directory/new.toml", any),
+            ("link", any),
+            ("sources/{source}.toml", any),
+            ("directory/{stream}", any),
+            (
+                "elsewhere",
+                "which is the file of the settings of `acme`; give each",
+            ),
+        ] {
+            let message = read(&outputs(&["x", path])).expect_err(path);
+            let location = "m.toml:8: [[output]] number 2: `path` is ";
+            assert!(message.contains(location), "{message}");
+            assert!(message.contains(conflict), "{message}");
+        }
+        let dead_letter = format!(
+            "[dead_letter]\ntype = \"file\"\npath = \"sources/x.toml\"\n{}",
+            outputs(&["x"])
+        );
+        let message = read(&dead_letter).unwrap_err();
+        assert!(message.contains("[dead_letter]: `path` is "), "{message}");
+        assert!(message.contains(any), "{message}");
+        let apart = [
+            "sources/{source}.ndjson",
+            "sources/deep/x.toml",
+            "sources/x",
+            "x.toml",
+        ];
+        let settings = read(&outputs(&apart)).unwrap();
+        assert_eq!(settings.sources.len(), 1, "{:?}", settings.faulty_sources);
+
+        // Only a source of that name would write there.
+        fs::write(at("sources/sources.toml"), "").unwrap();
+        let settings = read(&outputs(&["{source}/x-{kind}"])).unwrap();
+        assert_eq!(settings.sources.len(), 1);
+        let [faulty] = &*settings.faulty_sources else {
+            panic!("{:?}", settings.faulty_sources);
+        };
+        let message = &faulty.failure.message;
+        assert!(
+            message.contains("`sources_dir`, for source `sources`; give the source"),
+            "{message}"
+        );
     }
 }

@@ -30,6 +30,7 @@ pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
 pub(crate) use self::file_conflicts::WrittenFiles;
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
+use self::sources_dir::source_file_name;
 pub use self::sources_dir::{read_source_file, source_file_path, source_files};
 
 const MIB: u64 = 1024 * 1024;

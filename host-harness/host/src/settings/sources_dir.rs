@@ -21,7 +21,12 @@ const EXTENSION: &str = "toml";
 /// Returns the path of a source's file in `sources_dir`.
 #[must_use]
 pub fn source_file_path(sources_dir: &Path, name: &str) -> PathBuf {
-    sources_dir.join(format!("{name}.{EXTENSION}"))
+    sources_dir.join(source_file_name(name))
+}
+
+/// Returns the name of a source's file in `sources_dir`.
+pub(super) fn source_file_name(name: &str) -> String {
+    format!("{name}.{EXTENSION}")
 }
 
 impl Settings {
