@@ -15,7 +15,7 @@ use source_runtime::store::StateDir;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::admin::{AdminContext, AdminServer};
+use crate::admin::{AdminContext, AdminServer, RunningAdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
 use crate::heartbeat::HeartbeatWriter;
@@ -170,10 +170,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     readiness.abort();
     bars.clear();
     report_unlogged_failures(&sources);
-    close(&outputs, rejected_records_output.as_deref()).await?;
-    if let Some(admin) = admin {
-        admin.stop().await;
-    }
+    close(&outputs, rejected_records_output.as_deref(), admin).await?;
     let is_cut_off = |source: &SourceSummary| matches!(source.exit, SourceExit::Stopped);
     if is_stdout_closed && sources.iter().any(is_cut_off) {
         return Err(Failure::failed(STDOUT_CLOSED));
@@ -232,14 +229,94 @@ impl StdoutWatch {
     }
 }
 
-/// Flushes and closes the outputs, also where one of them fails.
-async fn close(outputs: &Outputs, rejected: Option<&Outputs>) -> Result<(), Failure> {
+/// Flushes and closes the outputs, and stops the admin server, also where an output fails.
+pub(crate) async fn close(
+    outputs: &Outputs,
+    rejected: Option<&Outputs>,
+    admin: Option<RunningAdminServer>,
+) -> Result<(), Failure> {
     let closed = outputs.close().await;
     let rejected = match rejected {
         Some(rejected) => rejected.close().await,
         None => Ok(()),
     };
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
     closed
         .and(rejected)
         .map_err(|error| Failure::failed(format!("output: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use source_outputs::{Delivery, Output, OutputConfig, OutputError};
+    use source_runtime::source::ComponentLoader;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Cannot be closed, and records the tries.
+    #[derive(Clone, Debug, Default)]
+    struct Unclosable(Arc<AtomicBool>);
+
+    #[async_trait]
+    impl OutputConfig for Unclosable {
+        async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+            Ok(Box::new(self.clone()))
+        }
+
+        async fn test(&self) -> Result<String, OutputError> {
+            Ok("file x".to_owned())
+        }
+    }
+
+    #[async_trait]
+    impl Output for Unclosable {
+        fn name(&self) -> &str {
+            "file x"
+        }
+
+        async fn accept(&mut self, _: &Delivery<'_>) -> Result<(), OutputError> {
+            Ok(())
+        }
+
+        async fn close(&mut self) -> Result<(), OutputError> {
+            self.0.store(true, Ordering::SeqCst);
+            Err(OutputError::Closed)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_output_that_cannot_be_closed_keeps_nothing_else_open() {
+        let configs = [Unclosable::default(), Unclosable::default()];
+        let mut opened = Vec::new();
+        for config in &configs {
+            let config: &dyn OutputConfig = config;
+            opened.push(Outputs::open([("x", config)], None).await.unwrap());
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let text = "state_dir = \"state\"\nsources_dir = \".\"\n[[output]]\ntype = \"stdout\"\n\
+                    [admin]\nlisten = \"127.0.0.1:0\"\n";
+        let file = directory.path().join("host.toml");
+        let settings = Settings::parse(text, &file).unwrap();
+        let admin = AdminServer::bind(settings.admin.as_ref().unwrap());
+        let admin = admin.await.unwrap().start(AdminContext {
+            registry: Registry::new(),
+            control: None,
+            components: ComponentLoader::new(None, 0).unwrap(),
+            settings_file: file,
+            state_dir: settings.state_dir,
+        });
+        let address = admin.address();
+        TcpStream::connect(address).await.unwrap();
+
+        let closed = close(&opened[0], Some(&opened[1]), Some(admin)).await;
+        assert!(closed.unwrap_err().message.starts_with("output: "));
+        for config in &configs {
+            assert!(config.0.load(Ordering::SeqCst));
+        }
+        assert!(TcpStream::connect(address).await.is_err());
+    }
 }

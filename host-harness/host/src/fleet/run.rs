@@ -36,7 +36,7 @@ use crate::hourly::HourlyLog;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
 use crate::report::{FleetHostReport, FleetHostStatus, PausedBy, RunState};
-use crate::run::{Options, StdoutWatch};
+use crate::run::{Options, StdoutWatch, close};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, InheritedSettings, Settings};
 use crate::source;
@@ -147,6 +147,13 @@ pub(crate) async fn run(
         None => None,
     };
     let components = source::component_loader(settings, Some(state_dir.path().join(CACHE_DIR)))?;
+    let outputs = Arc::new(Outputs::open(settings.named_outputs(), None).await?);
+    registry.add_outputs(Arc::clone(&outputs));
+    let dead_letters = DeadLetterSinks::open(settings, &state_dir, None).await?;
+    let rejected_records_output = dead_letters.output.clone();
+    if let Some(output) = &rejected_records_output {
+        registry.add_outputs(Arc::clone(output));
+    }
     let admin = admin.map(|server| {
         server.start(AdminContext {
             registry: registry.clone(),
@@ -156,13 +163,6 @@ pub(crate) async fn run(
             state_dir: state_dir.path().to_owned(),
         })
     });
-    let outputs = Arc::new(Outputs::open(settings.named_outputs(), None).await?);
-    registry.add_outputs(Arc::clone(&outputs));
-    let dead_letters = DeadLetterSinks::open(settings, &state_dir, None).await?;
-    let rejected_records_output = dead_letters.output.clone();
-    if let Some(output) = &rejected_records_output {
-        registry.add_outputs(Arc::clone(output));
-    }
     let _service = service_manager::start_notifier(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let context = FleetContext {
@@ -179,16 +179,7 @@ pub(crate) async fn run(
     };
     context.run_until_shutdown().await;
     let is_stdout_closed = stdout.finish();
-    for output in [Some(outputs), rejected_records_output]
-        .into_iter()
-        .flatten()
-    {
-        let closed = output.close().await;
-        closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
-    }
-    if let Some(admin) = admin {
-        admin.stop().await;
-    }
+    close(&outputs, rejected_records_output.as_deref(), admin).await?;
     if is_stdout_closed {
         return Err(Failure::failed("standard output was closed by its reader"));
     }
