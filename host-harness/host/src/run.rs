@@ -130,6 +130,10 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         shutdown: options.shutdown.clone(),
     })?;
     let provider = SettingsProvider::new(supervisor.clone(), &settings);
+    // Before anything is started that an error would have to stop.
+    let watch_since = options.watch_since.filter(|_| options.reload.is_some());
+    let watch = watch_since.map(|read_at| SettingsWatch::new(Arc::clone(&provider), read_at));
+    let mut watch = watch.transpose()?;
     let admin = admin.map(|server| {
         server.start(AdminContext {
             registry: registry.clone(),
@@ -153,10 +157,9 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     });
     let mut reload_tasks = JoinSet::new();
     if let Some(requests) = options.reload {
-        let watch = match options.watch_since {
-            Some(read_at) => Some(SettingsWatch::new(Arc::clone(&provider), read_at).await?),
-            None => None,
-        };
+        if let Some(watch) = &mut watch {
+            watch.begin().await;
+        }
         reload_tasks.spawn(reload_on(requests, watch, provider));
     }
     let mut shutdown = options.shutdown.clone();

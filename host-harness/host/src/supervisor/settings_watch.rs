@@ -68,8 +68,9 @@ pub(crate) struct SettingsWatch {
 }
 
 impl SettingsWatch {
-    /// Watches the files of settings that were read at `read_at` or later.
-    pub(crate) async fn new(
+    /// Creates a watch of the files of settings that were read at `read_at` or later. It begins with
+    /// [`Self::begin`].
+    pub(crate) fn new(
         provider: Arc<SettingsProvider>,
         read_at: SystemTime,
     ) -> Result<Self, Failure> {
@@ -89,19 +90,22 @@ impl SettingsWatch {
                  reload with SIGHUP"
             ))
         })?;
-        let mut watch = Self {
+        Ok(Self {
             provider,
             watcher,
             changed,
             seen: FilesSnapshot::default(),
             read_at,
             unwatched: BTreeSet::new(),
-        };
-        watch.seen = watch.scan().await;
-        watch.seen.forget_written_since(read_at);
-        watch.seen.referenced.clear();
-        watch.end_reading().await;
-        Ok(watch)
+        })
+    }
+
+    /// Notes the files of the settings, after the sources that a run begins with were started.
+    pub(crate) async fn begin(&mut self) {
+        self.seen = self.scan().await;
+        self.seen.forget_written_since(self.read_at);
+        self.seen.referenced.clear();
+        self.end_reading().await;
     }
 
     /// Waits until a file has changed since the settings were read.
@@ -251,8 +255,8 @@ mod tests {
         write("host.toml", GOOD);
         let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
         let provider = SettingsProvider::new(supervisor, &settings);
-        let watch = SettingsWatch::new(provider, SystemTime::now()).await;
-        let mut watch = watch.unwrap();
+        let mut watch = SettingsWatch::new(provider, SystemTime::now()).unwrap();
+        watch.begin().await;
         reload(&mut watch).await;
         write("proxy.url", "http://127.0.0.1:3128");
         assert!(has_changed(&watch).await);
