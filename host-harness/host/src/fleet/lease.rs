@@ -138,6 +138,25 @@ pub(crate) enum ClaimError {
     Unavailable(String),
     /// The value of the tenant in the bucket cannot be used.
     Unusable(String),
+    /// The value of the tenant in the bucket is intact, but cannot be written again.
+    TooLarge(String),
+}
+
+impl ClaimError {
+    /// Formats it for the log, with what to do. `discard_advice` is how to do without the value in the
+    /// bucket.
+    pub(crate) fn message(&self, discard_advice: &str) -> String {
+        match self {
+            Self::Unavailable(reason) => format!("fleet: the tenant was not claimed: {reason}"),
+            Self::Unusable(reason) => format!(
+                "fleet: the entry of the tenant in the bucket {reason}; restore it from a copy, or \
+                 {discard_advice} to begin again at `start`"
+            ),
+            Self::TooLarge(reason) => {
+                format!("fleet: the tenant cannot be claimed, its position is kept: {reason}")
+            }
+        }
+    }
 }
 
 /// Returns how long before the end of the lease a host stops, to allow for clocks that run
@@ -260,7 +279,7 @@ impl TenantLease {
                 is_paused,
                 state,
             };
-            let value = claimed.encode().map_err(ClaimError::Unusable)?;
+            let value = claimed.encode().map_err(ClaimError::TooLarge)?;
             let revision = match bucket.update(tenant, value.into(), revision).await {
                 Ok(revision) => revision,
                 // The read was answered by another server of the cluster, which lags behind.
@@ -431,6 +450,8 @@ impl CheckpointStore for TenantLease {
 
 #[cfg(test)]
 mod tests {
+    use source_runtime::store::StoredStream;
+
     use super::*;
 
     const LEASE_DURATION: Duration = Duration::from_secs(30);
@@ -493,5 +514,34 @@ mod tests {
         }
         // The two values could not be distinguished.
         assert!(!is_later(own, own, old, LEASE_DURATION));
+    }
+
+    #[test]
+    fn only_a_value_that_cannot_be_used_is_to_be_replaced() {
+        let message = |error: ClaimError| error.message("remove it");
+        let unusable = message(ClaimError::Unusable("is not a checkpoint".to_owned()));
+        assert!(unusable.contains("bucket is not a checkpoint; restore it"));
+        assert!(unusable.contains(", or remove it to begin again"));
+        for error in [ClaimError::TooLarge, ClaimError::Unavailable] {
+            let message = message(error("the reason".to_owned()));
+            assert!(message.ends_with(": the reason"), "{message}");
+        }
+
+        let mut state = StoredSource::new("acme");
+        for number in 0..2_000 {
+            state
+                .streams
+                .insert(format!("stream-{number}"), StoredStream::default());
+        }
+        let value = TenantValue {
+            epoch: LeaseEpoch::default(),
+            host: "host".to_owned(),
+            is_paused: false,
+            state,
+        };
+        let error = value.encode().map_err(ClaimError::TooLarge).unwrap_err();
+        let message = message(error);
+        assert!(message.contains("its position is kept: its status has "));
+        assert!(message.ends_with("; select fewer streams"), "{message}");
     }
 }

@@ -448,18 +448,16 @@ impl RunningHost {
                 return;
             }
             Ok(ClaimOutcome::Removed) => return,
-            Err(ClaimError::Unavailable(reason)) => {
-                warn!(source = %tenant, "fleet: the tenant was not claimed: {reason}");
-                return lease.give_back(CLAIM_RETRY_DELAY).await;
-            }
-            Err(ClaimError::Unusable(reason)) => {
-                let advice = lease.discard_advice(tenant);
-                error!(
-                    source = %tenant,
-                    "fleet: the entry of the tenant in the bucket {reason}; restore it from a \
-                     copy, or {advice} to begin again at `start`"
-                );
-                return lease.give_back(FAILED_DELAY).await;
+            Err(error) => {
+                let message = error.message(&lease.discard_advice(tenant));
+                let delay = if matches!(error, ClaimError::Unavailable(_)) {
+                    warn!(source = %tenant, "{message}");
+                    CLAIM_RETRY_DELAY
+                } else {
+                    error!(source = %tenant, "{message}");
+                    FAILED_DELAY
+                };
+                return lease.give_back(delay).await;
             }
         };
         self.note_taken(&state);
