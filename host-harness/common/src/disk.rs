@@ -97,6 +97,13 @@ pub fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Renames a temporary file to `to`, unless there is a file of that name.
+fn persist_new(file: NamedTempFile, to: &Path) -> io::Result<()> {
+    file.persist_noclobber(to)?;
+    record("rename to", to);
+    Ok(())
+}
+
 /// Fsyncs the directory of a file, which makes the file's name durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path
@@ -113,6 +120,19 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 /// Atomically and durably replaces the file at `target` with one that holds `bytes`.
 /// Until the rename, the bytes are in a temporary file beside it whose name begins with `prefix`.
 pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
+    persist(temp_file(target, prefix, bytes)?, target)?;
+    sync_directory(target)
+}
+
+/// Does the same as [`replace`] where there is no file at `target`; else fails with
+/// [`io::ErrorKind::AlreadyExists`].
+pub fn create(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
+    persist_new(temp_file(target, prefix, bytes)?, target)?;
+    sync_directory(target)
+}
+
+/// Writes a temporary file beside `target`, durably.
+fn temp_file(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let directory = target
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -120,8 +140,7 @@ pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
     let temp_file = NamedTempFile::with_prefix_in(prefix, directory)?; // of mode 0600
     write_all(temp_file.as_file(), temp_file.path(), bytes)?;
     sync(temp_file.as_file(), temp_file.path())?;
-    persist(temp_file, target)?;
-    sync_directory(target)
+    Ok(temp_file)
 }
 
 /// Detects that a file has changed, by its modification time and length, and by the time at which its

@@ -213,6 +213,18 @@ impl Draft {
 
     /// Writes the secrets, then the file. If the host is killed in between, the old file stays.
     pub fn write(&self) -> io::Result<()> {
+        self.write_with(disk::replace)
+    }
+
+    /// Does the same where there is no file yet; else fails with [`ErrorKind::AlreadyExists`].
+    pub fn write_new(&self) -> io::Result<()> {
+        if fs::symlink_metadata(&self.path).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.write_with(disk::create)
+    }
+
+    fn write_with(&self, write: fn(&Path, &str, &[u8]) -> io::Result<()>) -> io::Result<()> {
         let directory = directory_of(&self.path);
         for (key, secret) in &self.secrets {
             let path = directory.join(secret_file_name(&self.name, key));
@@ -222,7 +234,7 @@ impl Draft {
         let mut text = String::from("# Written by the API of source-host.\n");
         let table = toml::to_string(&self.table).map_err(io::Error::other)?;
         write!(text, "{table}").map_err(io::Error::other)?;
-        disk::replace(&self.path, TEMP_PREFIX, text.as_bytes())?;
+        write(&self.path, TEMP_PREFIX, text.as_bytes())?;
         for file in &self.unused_secret_files {
             if let Err(error) = fs::remove_file(file)
                 && error.kind() != ErrorKind::NotFound
@@ -425,6 +437,30 @@ mod tests {
             "acme.pem",
         ];
         assert_eq!(names(directory.path()), wanted);
+    }
+
+    #[test]
+    fn a_file_that_appears_while_a_source_is_added_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let body = json!({"settings": {"client_secret": "s3cret"}});
+        let new = file(directory.path(), "");
+        let draft = new.draft(&body, &is_secret).unwrap();
+        let kind = |written: io::Result<()>| written.unwrap_err().kind();
+        let written = draft.write_with(|path, prefix, bytes| {
+            fs::write(path, "enabled = false\n")?;
+            disk::create(path, prefix, bytes)
+        });
+        assert_eq!(kind(written), ErrorKind::AlreadyExists);
+        fs::write(directory.path().join("acme.client_secret.secret"), "own").unwrap();
+        assert_eq!(kind(draft.write_new()), ErrorKind::AlreadyExists);
+        let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(read("acme.toml"), "enabled = false\n");
+        assert_eq!(read("acme.client_secret.secret"), "own");
+        fs::remove_file(new.path()).unwrap();
+        draft.write_new().unwrap();
+        assert_eq!(read("acme.client_secret.secret"), "s3cret\n");
+        let wanted = ["acme.client_secret.secret", "acme.toml"];
+        assert_eq!(names(directory.path()), wanted, "no temporary file");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::access::Access;
-use super::control::Control;
+use super::control::{Control, ControlError, PutMode};
 use super::editable_settings::editable_settings;
 use super::history::History;
 use super::metrics::{Format, Metrics};
@@ -463,7 +463,10 @@ async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -
 
 async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> ApiResult {
     let known = request.headers().get(IF_NONE_MATCH);
-    let only_new = known.is_some_and(|known| known.as_bytes() == b"*");
+    let mode = match known {
+        Some(known) if known.as_bytes() == b"*" => PutMode::Create,
+        _ => PutMode::CreateOrReplace,
+    };
     let body = read_json(request).await?;
     if !body.is_object() {
         return Err(invalid(
@@ -471,12 +474,10 @@ async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> 
         ));
     }
     let _change = shared.changes.lock().await;
-    if only_new && shared.registry.entry(&name).is_some() {
-        let message =
-            format!("there is a source {name:?} already; choose another name, or edit that source");
-        return Err(ApiError::new(StatusCode::CONFLICT, message));
+    if mode == PutMode::Create && shared.registry.entry(&name).is_some() {
+        return Err(ControlError::already_exists(&name).into());
     }
-    shared.control()?.put(&name, body).await?;
+    shared.control()?.put(&name, body, mode).await?;
     info!(source = %name, "settings written by the admin API");
     Ok(empty_object())
 }
@@ -493,7 +494,7 @@ fn failed(message: &str) -> ApiError {
 }
 
 fn invalid(message: String) -> ApiError {
-    super::control::ControlError::Invalid(vec![message]).into()
+    ControlError::Invalid(vec![message]).into()
 }
 
 /// Reads a JSON body within the size and time limits.

@@ -26,14 +26,23 @@ pub trait Control: Send + Sync {
     /// Tests the connection of a source, and returns the result for each stream.
     async fn check(&self, source: &str) -> Result<Value, ControlError>;
 
-    /// Adds a source or replaces its settings.
-    async fn put(&self, source: &str, body: Value) -> Result<(), ControlError>;
+    /// Adds a source, or replaces its settings if `mode` allows it.
+    async fn put(&self, source: &str, body: Value, mode: PutMode) -> Result<(), ControlError>;
 
     /// Removes a source; its checkpoint is kept.
     async fn delete(&self, source: &str) -> Result<(), ControlError>;
 
     /// Returns the path of the file with a source's settings.
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError>;
+}
+
+/// Whether a source that exists may be replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PutMode {
+    /// Only a new source is added.
+    Create,
+    /// A source of that name is replaced.
+    CreateOrReplace,
 }
 
 /// Why a request was not carried out. Each text says what to do.
@@ -47,4 +56,14 @@ pub enum ControlError {
     Invalid(Vec<String>),
     /// The operation failed.
     Failed(String),
+}
+
+impl ControlError {
+    /// Returns the error of [`PutMode::Create`] where there is such a source.
+    #[must_use]
+    pub fn already_exists(source: &str) -> Self {
+        Self::Conflict(format!(
+            "there is a source {source:?} already; choose another name, or edit that source"
+        ))
+    }
 }

@@ -17,7 +17,7 @@ mod response;
 mod server;
 mod tls;
 
-pub use self::control::{Control, ControlError};
+pub use self::control::{Control, ControlError, PutMode};
 pub use self::server::{AdminContext, AdminServer, RunningAdminServer};
 pub(crate) use self::tls::check_certificate;
 

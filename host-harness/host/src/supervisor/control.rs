@@ -2,6 +2,7 @@
 //! disconnected.
 
 use std::future::Future;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::files::{LoadedSettings, SettingsProvider};
 use super::{RunSettings, SourceChange};
-use crate::admin::{Control, ControlError};
+use crate::admin::{Control, ControlError, PutMode};
 use crate::connection_check::test_connection;
 use crate::description::schema;
 use crate::rewind::{RewindError, rewind};
@@ -66,9 +67,9 @@ impl Control for FileControl {
         serde_json::to_value(report).map_err(|error| ControlError::Failed(error.to_string()))
     }
 
-    async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
+    async fn put(&self, source: &str, body: Value, mode: PutMode) -> Result<(), ControlError> {
         let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
-        run_uncancelled(async move { put(&provider, &name, body).await }).await
+        run_uncancelled(async move { put(&provider, &name, body, mode).await }).await
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
@@ -221,6 +222,7 @@ async fn put(
     provider: &Arc<SettingsProvider>,
     name: &str,
     body: Value,
+    mode: PutMode,
 ) -> Result<(), ControlError> {
     check_source_name(name).map_err(|reason| {
         ControlError::Invalid(vec![format!(
@@ -233,6 +235,10 @@ async fn put(
     let inherited = provider.inherited(&loaded);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
+    // It may not be loaded yet.
+    if mode == PutMode::Create && path.symlink_metadata().is_ok() {
+        return Err(ControlError::already_exists(name));
+    }
     let is_secret = secret_predicate(provider, file.component()).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
@@ -247,7 +253,10 @@ async fn put(
         .await
         .map_err(invalid)?;
     provider.validate(&settings).await.map_err(invalid)?;
-    write(draft).await.map_err(|error| {
+    write(draft, mode).await.map_err(|error| {
+        if mode == PutMode::Create && error.kind() == ErrorKind::AlreadyExists {
+            return ControlError::already_exists(name);
+        }
         ControlError::Failed(format!(
             "{}: cannot be written: {error}; fix that, then save again",
             path.display()
@@ -266,8 +275,12 @@ fn invalid(failure: Failure) -> ControlError {
     ControlError::Invalid(vec![failure.message])
 }
 
-async fn write(draft: Draft) -> std::io::Result<()> {
-    source_common::disk::blocking(move || draft.write()).await
+async fn write(draft: Draft, mode: PutMode) -> io::Result<()> {
+    source_common::disk::blocking(move || match mode {
+        PutMode::Create => draft.write_new(),
+        PutMode::CreateOrReplace => draft.write(),
+    })
+    .await
 }
 
 type IsSecret = Box<dyn Fn(&str) -> bool + Send>;

@@ -782,7 +782,7 @@ mod tests {
     use source_runtime::shutdown;
 
     use super::*;
-    use crate::admin::{Control, ControlError};
+    use crate::admin::{Control, ControlError, PutMode};
     use crate::settings::Settings;
 
     const STOP_MAX: Duration = Duration::from_secs(60);
@@ -975,7 +975,9 @@ mod tests {
         provider.reload().await;
         assert!(supervisor.run_settings("main").unwrap().is_err());
         let control = FileControl::new(provider);
-        let put = control.put("main", json!({})).await;
+        let put = control
+            .put("main", json!({}), PutMode::CreateOrReplace)
+            .await;
         for refused in [put, control.delete("main").await] {
             let Err(ControlError::Conflict(text)) = &refused else {
                 panic!("{refused:?}");
@@ -984,6 +986,20 @@ mod tests {
         }
         assert_eq!(control.settings_file("main").await.unwrap(), file);
         assert!(supervisor.run_settings("main").is_some());
+    }
+
+    #[tokio::test]
+    async fn the_api_does_not_add_a_source_whose_file_is_there_but_not_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
+        let control = FileControl::new(SettingsProvider::new(supervisor.clone(), &settings));
+        let file = directory.path().join("sources/beta.toml");
+        fs::write(&file, "enabled = false\n").unwrap();
+        let refused = control.put("beta", json!({}), PutMode::Create).await;
+        assert_eq!(refused, Err(ControlError::already_exists("beta")));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "enabled = false\n");
+        assert!(supervisor.run_settings("beta").is_none());
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use source_runtime::store::{State, StoredSource, StoredStream, epoch_ms};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{AdminContext, AdminServer, Control, ControlError, RunningAdminServer};
+use super::{AdminContext, AdminServer, Control, ControlError, PutMode, RunningAdminServer};
 use crate::registry::{Registry, SourceEntry};
 use crate::report::{RunState, Time};
 use crate::settings::{AdminSettings, Settings};
@@ -73,8 +73,8 @@ impl Control for RecordingControl {
         Ok(json!({ "successful": true }))
     }
 
-    async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
-        self.record_call(format!("put {source} {body}"))
+    async fn put(&self, source: &str, body: Value, mode: PutMode) -> Result<(), ControlError> {
+        self.record_call(format!("put {source} {body} {mode:?}"))
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
