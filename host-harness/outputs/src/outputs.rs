@@ -460,6 +460,33 @@ mod tests {
         assert!(waited < Duration::from_secs(22 * 300), "{waited:?}");
     }
 
+    #[tokio::test]
+    async fn a_delivery_of_which_nothing_is_accepted_is_no_success() {
+        let config = Refusing {
+            left: 1,
+            tries: Arc::default(),
+            error: || {
+                OutputError::Undeliverable(vec![UndeliverableEvent {
+                    index: 0,
+                    reason: "too long".to_owned(),
+                }])
+            },
+        };
+        let configs: [(&str, &dyn OutputConfig); 1] = [("siem", &config)];
+        let outputs = Outputs::open(configs, None).await.unwrap();
+        let delivery = delivery();
+        let deliver = || outputs.accept(&delivery, None, Reservation::default());
+        let status = || outputs.report().remove(0);
+        assert_eq!(deliver().await.unwrap().len(), 1);
+        let refused = status();
+        assert_eq!((refused.last_success_at, refused.blocked), (None, None));
+        assert_eq!((refused.batches, refused.events), (0, 0));
+        assert!(deliver().await.unwrap().is_empty());
+        let accepted = status();
+        assert!(accepted.last_success_at.is_some());
+        assert_eq!((accepted.batches, accepted.events), (1, 1));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn with_a_bound_a_blocked_output_is_given_up_after_three_tries() {
         let (result, tries) = deliver(3, Some(8), blocked).await;

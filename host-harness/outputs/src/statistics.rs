@@ -18,7 +18,7 @@ pub struct OutputStatus {
     /// Since when it has something to take and has neither accepted nor refused anything; `None`
     /// if it has nothing to take, or is blocked.
     pub unresponsive_since: Option<SystemTime>,
-    /// When the output last accepted a delivery.
+    /// When the output last accepted a delivery, or a part of one.
     pub last_success_at: Option<SystemTime>,
     /// Number of retries of deliveries.
     pub retries: u64,
@@ -26,7 +26,7 @@ pub struct OutputStatus {
     pub blocked_for: Duration,
     /// Number of accepted events.
     pub events: u64,
-    /// Number of accepted deliveries.
+    /// Number of deliveries of which it accepted at least one event.
     pub batches: u64,
     /// Number of sources that wait for it to accept.
     pub waiting_sources: usize,
@@ -58,7 +58,7 @@ struct Inner {
     next_delivery: u64,
     /// Since when there are current deliveries; later, when it last accepted or refused one.
     awaiting_response_since: Option<SystemTime>,
-    /// Whether it has accepted nothing since it refused a try.
+    /// Whether it has completed no delivery since it refused a try.
     last_try_failed: bool,
     blocked_since: Option<Instant>,
     /// Total time of earlier blockages.
@@ -203,16 +203,19 @@ impl<'a> ActiveDelivery<'a> {
         inner.blocked_since.get_or_insert_with(Instant::now);
     }
 
-    /// Records that the output has accepted a number of its events.
+    /// Records that the output is done with the delivery, of which it has accepted a number of events:
+    /// none if it can never accept any of them.
     pub(super) fn record_accepted(&self, events: usize) {
         let mut inner = self.statistics.lock();
-        let events = u64::try_from(events).unwrap_or(u64::MAX);
-        inner.events = inner.events.saturating_add(events);
-        inner.batches = inner.batches.saturating_add(1);
         inner.last_try_failed = false;
         let now = Some(SystemTime::now());
-        inner.last_success_at = now;
         inner.awaiting_response_since = now;
+        if events > 0 {
+            let events = u64::try_from(events).unwrap_or(u64::MAX);
+            inner.events = inner.events.saturating_add(events);
+            inner.batches = inner.batches.saturating_add(1);
+            inner.last_success_at = now;
+        }
     }
 }
 
@@ -286,6 +289,24 @@ mod tests {
         drop(beta);
         let inner = statistics.lock();
         assert!(inner.delivering.is_empty());
+    }
+
+    #[test]
+    fn an_output_that_completes_a_delivery_without_accepting_any_of_it_has_answered() {
+        let statistics = Statistics::default();
+        let acme = statistics.begin("acme");
+        let beta = statistics.begin("beta");
+        acme.record_retry("no response in time");
+        assert!(statistics.blocking_reason("beta").is_some());
+        let gamma = statistics.begin("gamma");
+        gamma.record_accepted(0);
+        assert_eq!(statistics.blocking_reason("beta"), None);
+        assert!(statistics.blocking_reason("acme").is_some());
+        drop((acme, gamma));
+        let before = statistics.unresponsive_since("beta").unwrap();
+        while SystemTime::now() <= before {}
+        beta.record_accepted(0);
+        assert!(statistics.unresponsive_since("beta").unwrap() > before);
     }
 
     #[test]
