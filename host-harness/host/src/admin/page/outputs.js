@@ -2,7 +2,7 @@
 
 import { read } from "./api.js";
 import { el, factList } from "./dom.js";
-import { bytes, duration, number, relative, setHostTime, absolute } from "./format.js";
+import { duration, number, relative, setHostTime, absolute } from "./format.js";
 import { badge, stateOf } from "./states.js";
 import { tableOf } from "./sources.js";
 
@@ -69,7 +69,6 @@ function host(host) {
     ["Version", host.version],
     ["Process", host.pid],
     ["Started", absolute(host.started_at)],
-    ["Memory", typeof host.memory_bytes === "number" ? bytes(host.memory_bytes) : null],
     ["Ready", host.ready === undefined ? null : host.ready ? "yes" : "no"],
   ].filter(([, value]) => value !== null && value !== undefined);
   return el(
