@@ -292,7 +292,7 @@ fn activity(source_state: &StoredSource, now: SystemTime) -> Activity {
             text: rest.unwrap_or(&text).to_owned(),
         };
     }
-    if source_state.polled_at_ms.is_none() {
+    if source_state.succeeded_at_ms.is_none() {
         return Activity {
             word: STARTING,
             countdown: None,
@@ -348,7 +348,7 @@ mod tests {
 
     fn stored_source(state: State, events: u64) -> StoredSource {
         let mut source_state = StoredSource::new("acme");
-        source_state.polled_at_ms = Some(1_770_000_000_000);
+        source_state.succeeded_at_ms = Some(1_770_000_000_000);
         let stream = StoredStream {
             state,
             events,

@@ -333,6 +333,7 @@ impl RunningLoop {
                 }
             }
         };
+        self.context.source_state.note_poll_end();
         let Ok(polled) = polled else {
             let name = &self.context.source.name;
             let fault = Failure::failed(format!("source `{name}`: internal error"));
@@ -346,6 +347,8 @@ impl RunningLoop {
         } = polled;
         self.instance = instance;
         self.context.source_state.note_memory(memory_bytes_peak);
+        // An output may take long to accept the batch.
+        self.context.sink.state_changed(&self.context.source_state);
         // This batch waits until the one before is accepted and its position is stored: no more than
         // one batch is delivered again after a kill.
         if let Err(end) = self.await_delivery().await {

@@ -31,9 +31,13 @@ impl StoredSource {
         self.memory_bytes_peak = self.memory_bytes_peak.max(bytes);
     }
 
+    /// Records that a poll has ended, however it ended.
+    pub(super) fn note_poll_end(&mut self) {
+        self.polled_at_ms = Some(epoch_ms(SystemTime::now()));
+    }
+
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
         self.last_error = Some(status_message(kind, detail));
-        self.polled_at_ms = Some(epoch_ms(SystemTime::now()));
         self.next_poll_at_ms = None;
     }
 
@@ -51,9 +55,7 @@ impl StoredSource {
             undeliverable > 0 || self.last_error.is_some() || self.component != component;
         self.last_error = None;
         self.component = component;
-        let at = epoch_ms(SystemTime::now());
-        self.polled_at_ms = Some(at);
-        self.succeeded_at_ms = Some(at);
+        self.succeeded_at_ms = Some(epoch_ms(SystemTime::now()));
         let now = now();
         for stats in &batch.stats {
             let stream = self.streams.entry(stats.stream.clone()).or_default();
@@ -193,9 +195,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_time_of_a_component_is_stored_that_cannot_be_formatted() {
-        let batch = Batch {
+    /// A batch of one stream that waits, with times that cannot be formatted.
+    fn batch() -> Batch {
+        Batch {
             events: String::new(),
             index: Vec::new(),
             rejected: Vec::new(),
@@ -222,7 +224,28 @@ mod tests {
                 quota_remaining: None,
                 detail: "audit: the quota is used up".to_owned(),
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_a_poll_is_the_time_of_the_last_poll() {
+        let mut source_state = StoredSource::new("acme");
+        source_state.note_start_error("no component");
+        assert_eq!(source_state.polled_at_ms, None);
+        source_state.note_poll_end();
+        let polled_at_ms = source_state.polled_at_ms;
+        assert!(polled_at_ms.is_some());
+        while Some(epoch_ms(SystemTime::now())) <= polled_at_ms {}
+        source_state.note_batch(&batch(), &description(), 0);
+        assert!(source_state.succeeded_at_ms > polled_at_ms);
+        source_state.note_error("unavailable", "no answer");
+        source_state.note_start_error("no component");
+        assert_eq!(source_state.polled_at_ms, polled_at_ms);
+    }
+
+    #[test]
+    fn no_time_of_a_component_is_stored_that_cannot_be_formatted() {
+        let batch = batch();
         let mut source_state = StoredSource::new("acme");
         source_state.note_batch(&batch, &description(), 0);
         let stream = source_state.streams.get("audit").unwrap();
