@@ -378,6 +378,24 @@ extern "C" fn poll(
             result.rejected = leak_list(rejected.collect());
             result.stats = leak_one(stats(text("s"), 900, 0, 900, 0));
         }
+        "long events" => {
+            let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(300 * 1024));
+            let mut events = String::from("{}\n");
+            let mut index = Vec::new();
+            for number in 0..11 {
+                if number > 0 {
+                    events.push_str(&long);
+                }
+                index.push(Entry {
+                    end: events.len() as u64,
+                    occurred_at: 0,
+                    kind: 0,
+                });
+            }
+            result.events = leak_text(events);
+            result.index = leak_list(index);
+            result.stats = leak_one(stats(text("s"), 11, 11, 0, 0));
+        }
         "long error" => return error(4, "e".repeat(20 * 1024 * 1024)),
         "no json" => {
             result.events = text("not json\nnot json\n");

@@ -161,7 +161,7 @@ struct RunningLoop {
     /// Counts consecutive refusals of the credentials.
     refused_backoff: Backoff,
     empty_poll_backoff: Backoff,
-    /// Limits the rate of rejected records.
+    /// Limits the rate of rejected records, with the events that an output can never accept.
     rejected_limiter: ByteRateLimiter,
     /// Limits the log lines about notices, waits and rejected records.
     notice_limiter: LogRateLimiter,
@@ -399,7 +399,7 @@ impl RunningLoop {
         }
         self.refused_backoff.reset();
         self.rejected_limiter
-            .spend(rejected_bytes(&batch), Instant::now());
+            .spend(rejected_bytes(&batch.rejected), Instant::now());
         self.session = batch.session.take().map(Secret::new);
         let is_empty_poll = batch.stats.is_empty() && batch.index.is_empty();
         let is_empty_poll = is_empty_poll
@@ -439,7 +439,11 @@ impl RunningLoop {
         let AcceptedBatch {
             batch,
             undeliverable_events,
+            undeliverable_bytes,
         } = accepted?;
+        // They are written to the same place.
+        self.rejected_limiter
+            .spend(undeliverable_bytes, Instant::now());
         self.finish_storing().await?;
         self.log_rejected(&batch.rejected, &undeliverable_events);
         let is_worth_storing = self.record_batch(&batch, undeliverable_events.len());

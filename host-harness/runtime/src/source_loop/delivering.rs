@@ -8,6 +8,7 @@ use std::time::Instant;
 use source_common::delivery::{Delivery, DeliveryError, Entry, Reservation, UndeliverableEvent};
 use source_common::exit::Failure;
 
+use super::persist::rejected_bytes;
 use super::{DELIVERY_GRACE, SourceExit, SourceLoop};
 use crate::bindings::Batch;
 use crate::event_sink::EventSink;
@@ -26,6 +27,8 @@ pub(super) struct AcceptedBatch {
     pub(super) batch: Batch,
     /// The events that an output can never accept.
     pub(super) undeliverable_events: Vec<UndeliverableEvent>,
+    /// Their size as stored with the rejected records.
+    pub(super) undeliverable_bytes: usize,
 }
 
 /// Delivers batches of one source.
@@ -61,7 +64,7 @@ impl Deliverer {
         let mut shutdown = self.shutdown.clone();
         let lease = self.source.lease();
         // Rejected records may go to an output too, which may refuse for as long as any other.
-        let undeliverable_events = tokio::select! {
+        let (undeliverable_events, undeliverable_bytes) = tokio::select! {
             biased;
             () = lease.revoked() => return Err(SourceExit::LeaseLost),
             accepted = self.deliver_all(&batch, reservation) => accepted?,
@@ -70,24 +73,28 @@ impl Deliverer {
         Ok(AcceptedBatch {
             batch,
             undeliverable_events,
+            undeliverable_bytes,
         })
     }
 
     /// Delivers the events of a batch, then stores its rejected records. Unless both succeed, the batch
-    /// is not accepted, and is fetched again.
+    /// is not accepted, and is fetched again. Returns the events that an output can never accept, and
+    /// their size as stored.
     async fn deliver_all(
         &self,
         batch: &Batch,
         reservation: Option<Reservation>,
-    ) -> Result<Vec<UndeliverableEvent>, SourceExit> {
+    ) -> Result<(Vec<UndeliverableEvent>, usize), SourceExit> {
         let undeliverable_events = if batch.index.is_empty() {
             drop(reservation);
             Vec::new()
         } else {
             self.deliver(batch, reservation).await?
         };
-        self.store_rejected(batch, &undeliverable_events).await?;
-        Ok(undeliverable_events)
+        let undeliverable = self.to_rejected_records(batch, &undeliverable_events);
+        self.store_rejected([&batch.rejected, &undeliverable])
+            .await?;
+        Ok((undeliverable_events, rejected_bytes(&undeliverable)))
     }
 
     async fn deliver(

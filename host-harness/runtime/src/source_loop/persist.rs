@@ -15,23 +15,20 @@ use super::{FAILURES_MAX_ONCE, RunningLoop, SourceExit, SourceLoop};
 use crate::bindings::{Batch, RejectedRecord};
 use crate::event_sink::{EventSink, StoreRejectedError};
 use crate::shutdown::Shutdown;
-use crate::source::Source;
 use crate::store::StoreError;
 
 impl Deliverer {
-    /// Stores rejected records, and events that an output can never accept.
+    /// Stores rejected records: those of a batch, and its events that an output can never accept.
     pub(super) async fn store_rejected(
         &self,
-        batch: &Batch,
-        undeliverable_events: &[UndeliverableEvent],
+        rejected: [&[RejectedRecord]; 2],
     ) -> Result<(), SourceExit> {
-        if batch.rejected.is_empty() && undeliverable_events.is_empty() {
+        if rejected.iter().all(|records| records.is_empty()) {
             return Ok(());
         }
         let source = &self.source;
-        let undeliverable = to_rejected_records(source, batch, undeliverable_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
-        for records in [&batch.rejected, &undeliverable] {
+        for records in rejected {
             let mut retry = RetryState::new(
                 REJECTED_RECORDS,
                 &source.name,
@@ -56,11 +53,43 @@ impl Deliverer {
         }
         Ok(())
     }
+
+    /// Converts events that an output can never accept to rejected records.
+    pub(super) fn to_rejected_records(
+        &self,
+        batch: &Batch,
+        undeliverable_events: &[UndeliverableEvent],
+    ) -> Vec<RejectedRecord> {
+        if undeliverable_events.is_empty() {
+            return Vec::new();
+        }
+        let source = &self.source;
+        let delivery = Delivery {
+            source: &source.name,
+            namespace: &source.description.namespace,
+            events: &batch.events,
+            index: &index(batch),
+            kinds: &source.kinds,
+        };
+        let events: Vec<_> = delivery.iter().collect();
+        undeliverable_events
+            .iter()
+            .filter_map(|undeliverable| {
+                let event = events.get(undeliverable.index)?;
+                Some(RejectedRecord {
+                    stream: event.stream.to_owned(),
+                    locator: format!("event of kind {}", event.kind),
+                    reason: undeliverable.reason.clone(),
+                    original: event.body.as_bytes().to_vec(),
+                })
+            })
+            .collect()
+    }
 }
 
-/// Estimates the size of the rejected records of a batch as stored.
-pub(super) fn rejected_bytes(batch: &Batch) -> usize {
-    batch.rejected.iter().map(stored_bytes).sum()
+/// Estimates the size of rejected records as stored.
+pub(super) fn rejected_bytes(records: &[RejectedRecord]) -> usize {
+    records.iter().map(stored_bytes).sum()
 }
 
 impl RunningLoop {
@@ -203,34 +232,6 @@ fn stored_bytes(record: &RejectedRecord) -> usize {
     ]
     .into_iter()
     .fold(OVERHEAD_BYTES, usize::saturating_add)
-}
-
-/// Converts events that an output can never accept to rejected records.
-fn to_rejected_records(
-    source: &Source,
-    batch: &Batch,
-    undeliverable_events: &[UndeliverableEvent],
-) -> Vec<RejectedRecord> {
-    let delivery = Delivery {
-        source: &source.name,
-        namespace: &source.description.namespace,
-        events: &batch.events,
-        index: &index(batch),
-        kinds: &source.kinds,
-    };
-    let events: Vec<_> = delivery.iter().collect();
-    undeliverable_events
-        .iter()
-        .filter_map(|undeliverable| {
-            let event = events.get(undeliverable.index)?;
-            Some(RejectedRecord {
-                stream: event.stream.to_owned(),
-                locator: format!("event of kind {}", event.kind),
-                reason: undeliverable.reason.clone(),
-                original: event.body.as_bytes().to_vec(),
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
