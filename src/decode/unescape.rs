@@ -52,7 +52,9 @@ pub(super) fn unicode(text: &str) -> (char, &str) {
 
 fn hex(text: &str) -> Option<(u32, &str)> {
     let (digits, rest) = text.split_at_checked(4)?;
-    Some((u32::from_str_radix(digits, 16).ok()?, rest))
+    // The parser also takes a sign.
+    let number = u32::from_str_radix(digits, 16).ok();
+    Some((number.filter(|_| !digits.starts_with('+'))?, rest))
 }
 
 #[cfg(test)]
@@ -80,5 +82,14 @@ mod tests {
         let mut out = String::new();
         unescape_into(r"\u00e9\/\ud83d\ude00\n", &mut out);
         assert_eq!(out, "é/😀\n");
+    }
+
+    #[test]
+    fn a_sign_is_no_hexadecimal_digit() {
+        for text in [r"\u+0ab", r"\ud83d\u+e00"] {
+            let mut out = String::new();
+            unescape_into(text, &mut out);
+            assert!(out.starts_with('\u{fffd}'), "{text} became {out}");
+        }
     }
 }

@@ -80,6 +80,8 @@ fn unescape(text: &str) -> String {
         let escaped = tail.split_at_checked(2).filter(|_| byte == b'%');
         let escaped = escaped.and_then(|(digits, tail)| {
             let digits = std::str::from_utf8(digits).ok()?;
+            // The parser also takes a sign.
+            let digits = (!digits.starts_with('+')).then_some(digits)?;
             Some((u8::from_str_radix(digits, 16).ok()?, tail))
         });
         match (byte, escaped) {
@@ -113,5 +115,6 @@ mod tests {
             );
         }
         assert_eq!(find(&parse_form("a=100%&b=%zz"), "a"), Some("100%"));
+        assert_eq!(find(&parse_form("a=%+7"), "a"), Some("% 7"));
     }
 }
