@@ -421,6 +421,22 @@ fn a_list_ends_after_ten_thousand_values_and_its_field_is_kept_and_named() {
     }
 }
 
+#[test]
+fn more_than_ten_thousand_signatures_end_the_list_and_name_the_field() {
+    for (count, errors) in [(10_000, Value::Null), (10_001, serde_json::json!(["info"]))] {
+        let names: Vec<_> = (0..count).map(|at| format!("engine.name{at}")).collect();
+        let names = names.join(",");
+        let record = format!(
+            r#"{{"type":"Virus","created":"2026-02-03T04:05:06+0000","fromAddress":"ann@example.com","info":"[{names}]"}}"#
+        );
+        let events = normalized(Stream::Rejections, Format::Ocsf, record.as_bytes()).events;
+        let event = parse_single_line(&events);
+        let malware = event["malware"].as_array();
+        assert_eq!(malware.map(Vec::len), Some(10_000));
+        assert_eq!(event["unmapped"]["parse_errors"], errors);
+    }
+}
+
 thread_local! {
     static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new({
         let options = Options { include_original: true, ..Options::default() };

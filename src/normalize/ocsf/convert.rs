@@ -68,7 +68,11 @@ pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<
     writer.out.push('[');
     let start = writer.out.len();
     let inner = plain.text.trim_matches(['[', ']']);
-    for name in inner.split([',', ';']).take(VALUES_MAX) {
+    for (at, name) in inner.split([',', ';']).enumerate() {
+        if at == VALUES_MAX {
+            writer.is_truncated = true;
+            break;
+        }
         let name = name.trim_matches(['[', ']', ' ']);
         if !is_placeholder(name) {
             push_malware(
