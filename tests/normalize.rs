@@ -995,10 +995,15 @@ fn events_say_what_was_done() {
             r#"{"action":"Hld"}"#,
             &[
                 ("/ecs/event/outcome", r#""failure""#),
-                ("/ocsf/status_id", "2"),
+                ("/ocsf/status_id", "1"),
                 ("/ocsf/action_id", "2"),
                 ("/ocsf/disposition_id", "3"),
             ],
+        ),
+        (
+            Stream::SiemProcess,
+            r#"{"action":"Hld"}"#,
+            &[("/ocsf/status_id", "1"), ("/ocsf/disposition_id", "3")],
         ),
         (
             Stream::SiemSpam,

@@ -148,7 +148,7 @@ const SPAM_ACTION: &[FieldMapping] = &[
 #[rustfmt::skip]
 const SPAM_RULES: &[Rule] = &[
     rule(&[REJECTED],        Classification::activity(3, "Scan").severity(2).status(Some(2))),
-    rule(&[HELD_OR_DELETED], Classification::activity(3, "Scan").severity(2).status(Some(2))),
+    rule(&[HELD_OR_DELETED], Classification::activity(3, "Scan").severity(2)),
     rule(&[],                Classification::activity(3, "Scan").severity(2).status(None)),
 ];
 
