@@ -500,25 +500,7 @@ impl ProseSections<'_> {
 
 /// Returns the names of objects: texts in quotes, and the values of the labels of objects.
 fn object_names(sentence: &str) -> Vec<Range<usize>> {
-    let bytes = sentence.as_bytes();
-    let is_word = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
-    let mut names = Vec::new();
-    let mut open = None;
-    for (at, byte) in bytes.iter().enumerate() {
-        match open {
-            None if matches!(byte, b'\'' | b'"') && !is_word(at.wrapping_sub(1)) => {
-                open = Some((at, byte));
-            }
-            Some((start, quote)) if byte == quote && !is_word(at + 1) => {
-                names.push(start..at);
-                open = None;
-                if names.len() == NAMES_MAX {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
+    let mut names: Vec<_> = quotations(sentence).take(NAMES_MAX).collect();
     for (end, after) in separators(sentence).take(NAMES_MAX) {
         let is_label = |label: &&str| label_start(sentence, end, label).is_some();
         if OBJECT_LABELS.iter().any(is_label) || is_label(&"set") || is_label(&"description") {
@@ -526,6 +508,28 @@ fn object_names(sentence: &str) -> Vec<Range<usize>> {
         }
     }
     names
+}
+
+/// Returns the texts in quotes, each with its first quote. A quote before or after which there is a letter
+/// is an apostrophe: it begins no quotation, or ends none.
+fn quotations(sentence: &str) -> impl Iterator<Item = Range<usize>> {
+    let bytes = sentence.as_bytes();
+    let is_letter =
+        |at: usize| (bytes.get(at)).is_some_and(|it| it.is_ascii_alphanumeric() || !it.is_ascii());
+    let mut open = None;
+    bytes.iter().enumerate().filter_map(move |(at, byte)| {
+        match open {
+            None if matches!(byte, b'\'' | b'"') && !is_letter(at.wrapping_sub(1)) => {
+                open = Some((at, byte));
+            }
+            Some((start, quote)) if byte == quote && !is_letter(at + 1) => {
+                open = None;
+                return Some(start..at);
+            }
+            _ => {}
+        }
+        None
+    })
 }
 
 /// Returns whether a word is a Java object, written as the name of its class and a hexadecimal number.
@@ -614,15 +618,11 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     if let Some(incident) = sections.words().find(is_incident) {
         return Some(incident);
     }
-    for quote in ['\'', '"'] {
-        let quoted = sentence
-            .split_once(quote)
-            .and_then(|(_, rest)| rest.split_once(quote));
-        if let Some((name, _)) = quoted
-            && !name.trim().is_empty()
-        {
-            return Some(name.trim());
-        }
+    let quoted = quotations(sentence)
+        .filter_map(|name| Some(sentence.get(name)?.get(1..)?.trim()))
+        .find(|name| !name.is_empty());
+    if quoted.is_some() {
+        return quoted;
     }
     let labelled_name = first_value(sentence, OBJECT_LABELS);
     if labelled_name.is_some() {

@@ -213,6 +213,10 @@ fn who_and_what_was_changed() {
             "Blocked Senders",
         ),
         ("Profile group 'Blocked' deleted", "Blocked"),
+        ("The user's profile 'X' wasn't changed", "X"),
+        ("Zoé's profile:\"X 'y'\", users' groups", "X 'y'"),
+        ("('Ann's folder') deleted, it's gone", "Ann's folder"),
+        ("Profile group '' or \"X\" deleted", "X"),
         (
             "Connector creation for Azure AD Sync\nSuccess: false",
             "Azure AD Sync",
