@@ -34,6 +34,12 @@ const VALUE_END_SEARCH_BYTES_MAX: usize = 1024;
 /// How many occurrences of a label are tried, from the last on, so that a search takes linear time.
 pub(super) const OCCURRENCES_MAX: usize = 8;
 
+#[cfg(test)]
+std::thread_local! {
+    /// How many bytes were searched for labels.
+    pub(super) static SEARCHED_BYTES: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
 /// The start of the separator after a label, and the text after the separator.
 pub(super) type Separator<'a> = (usize, &'a str);
 
@@ -124,6 +130,8 @@ fn occurrence_at<'a>(
 
 /// Returns the occurrences of a label that ends in a verb.
 fn verb_label_occurrences<'a>(text: &'a str, label: &str) -> impl Iterator<Item = Occurrence<'a>> {
+    #[cfg(test)]
+    SEARCHED_BYTES.set(SEARCHED_BYTES.get() + text.len());
     positions_ignore_case(text, label).filter_map(|at| {
         let end = at + label.len();
         label_start(text, end, label)?;
@@ -142,6 +150,8 @@ fn ends_in_verb(label: &str) -> bool {
 /// Returns the separators of a text: runs of colons and spaces that contain a colon, without those that
 /// a comma follows, which have no value.
 pub(super) fn separators(text: &str) -> impl Iterator<Item = Separator<'_>> {
+    #[cfg(test)]
+    SEARCHED_BYTES.set(SEARCHED_BYTES.get() + text.len());
     let bytes = text.as_bytes();
     let mut done = 0;
     memchr::memchr_iter(b':', bytes).filter_map(move |colon| {

@@ -403,11 +403,22 @@ fn long_texts_are_searched_in_linear_time_and_without_recursion() {
         "role ",
         "for a@b <c> ",
     ] {
-        let text = piece.repeat(400_000 / piece.len());
-        for part in PARTS {
-            let _whatever_is_found = find(&text, part);
-        }
-        let _whoever_is_named = (people(&text).count(), reports_failure(&text));
+        let searched_bytes = |count: usize| {
+            let text = piece.repeat(count);
+            labels::SEARCHED_BYTES.set(0);
+            for part in PARTS {
+                let _whatever_is_found = find(&text, part);
+            }
+            let _whoever_is_named = (people(&text).count(), reports_failure(&text));
+            labels::SEARCHED_BYTES.get()
+        };
+        let count = 200_000 / piece.len();
+        let (bytes, bytes_of_twice) = (searched_bytes(count), searched_bytes(2 * count));
+        assert!(bytes >= count * piece.len(), "{piece}: {bytes}");
+        assert!(
+            bytes_of_twice <= 2 * bytes,
+            "{piece}: {bytes}, then {bytes_of_twice}"
+        );
     }
 }
 
