@@ -766,6 +766,32 @@ fn audit_events_say_what_was_done_whatever_addresses_and_names_contain() {
             r#"{"auditType":"Remediation Incident Adjustment","category":"account_logs","user":"ann@example.com","eventInfo":"Remediation incident created, Date: 2026-03-01, Time: 10:20:30+0000"}"#,
             &[("/ocsf/entity/type_id", "99")],
         ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Policy Log Entry","user":"ann@example.com","category":"account_logs","eventInfo":"Policy 7 was updated and two rules were removed"}"#,
+            &[
+                ("/ecs/event/type", r#"["change"]"#),
+                ("/ocsf/activity_id", "3"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Exchange Undelete","user":"ann@example.com","category":"account_logs","eventInfo":"Unseen"}"#,
+            &[
+                ("/ecs/event/type", r#"["info"]"#),
+                ("/ocsf/activity_id", "99"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Folder Log Entry","user":"ann@example.com","category":"profile_group_logs","eventInfo":"The group VIP was updated, member bob@example.com removed"}"#,
+            &[("/ocsf/activity_id", "4")],
+        ),
+        (
+            Stream::CiEntities,
+            r#"{"threatType":"PHISHING","threatState":"UNDELIVERED"}"#,
+            &[("/ecs/event/type", r#"["info"]"#)],
+        ),
     ]);
 }
 

@@ -324,6 +324,9 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::ActionIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
                 prose::action_is(cache, text, words)
             }),
+            Test::ActionOrChangeIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
+                prose::action_or_change_is(cache, text, words)
+            }),
             Test::NamesRoleAndTarget(_) => {
                 prose_holds(prose_cache, value, &prose::names_role_and_target)
             }
@@ -340,6 +343,9 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::Contains(_, words) => words
                 .iter()
                 .any(|word| super::values::contains_ignore_case(text, word)),
+            Test::HasWordPrefix(_, words) => words
+                .iter()
+                .any(|word| super::values::has_word_prefix(text, word)),
         }
     };
     if let Test::IsOrMissing(..) = test {

@@ -464,6 +464,11 @@ pub(super) fn has_word_prefix(cache: &mut ProseCache, text: &str, words: &[&str]
 
 /// Returns whether one of these verbs says what was done.
 pub(super) fn action_is(cache: &mut ProseCache, text: &str, verbs: &[&str]) -> bool {
+    sentence::action_is(cache.sections(text).normalized_sentence, verbs)
+}
+
+/// Returns whether one of these verbs says what was done, or how something was changed.
+pub(super) fn action_or_change_is(cache: &mut ProseCache, text: &str, verbs: &[&str]) -> bool {
     sentence::action_position(cache.sections(text).normalized_sentence, verbs).is_some()
 }
 

@@ -225,6 +225,8 @@ pub enum Test {
     HasIndicator(&'static [FieldName]),
     /// The text of one of the fields contains one of the words.
     Contains(&'static [FieldName], &'static [&'static str]),
+    /// A word of the text begins with one of these.
+    HasWordPrefix(FieldName, &'static [&'static str]),
     /// The text is one of the words.
     Is(FieldName, &'static [&'static str]),
     /// The text is a word of the table of actions with this `action_id`.
@@ -243,6 +245,8 @@ pub enum Test {
     NamesUser(FieldName),
     /// What an audit event says was done is one of the words.
     ActionIs(FieldName, &'static [&'static str]),
+    /// What an audit event says was done, or how it says that something was changed, is one of the words.
+    ActionOrChangeIs(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
     /// A word of the sentence of an audit event, without labels and quotations, begins with one of these.
@@ -260,6 +264,7 @@ impl Test {
             | Self::HasIndicator(fields) => fields,
             Self::ReportsFailure(field)
             | Self::Is(field, _)
+            | Self::HasWordPrefix(field, _)
             | Self::HasActionId(field, _)
             | Self::IsOrMissing(field, _)
             | Self::NamesPerson(field)
@@ -268,6 +273,7 @@ impl Test {
             | Self::NamesTarget(field)
             | Self::NamesUser(field)
             | Self::ActionIs(field, _)
+            | Self::ActionOrChangeIs(field, _)
             | Self::ChangesMembers(field)
             | Self::SentenceHasWordPrefix(field, _) => core::slice::from_ref(field),
         }

@@ -122,6 +122,14 @@ pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
     positions_ignore_case(text, word).next().is_some()
 }
 
+/// Returns whether a word of a text begins with this one, without regard to case.
+pub(super) fn has_word_prefix(text: &str, word: &str) -> bool {
+    positions_ignore_case(text, word).any(|at| {
+        let before = text.as_bytes().get(at.wrapping_sub(1));
+        !before.is_some_and(u8::is_ascii_alphanumeric)
+    })
+}
+
 /// Returns the positions of an ASCII word in a text, without regard to case.
 pub(super) fn positions_ignore_case(text: &str, word: &str) -> impl Iterator<Item = usize> {
     let (first, rest) = word.as_bytes().split_first().unwrap_or((&0, &[]));
@@ -226,6 +234,19 @@ mod tests {
             ("9999999999999999999", None),
         ] {
             assert_eq!(long(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_begins_after_anything_but_a_letter_or_digit() {
+        for (text, expected) in [
+            ("Changed", true),
+            ("Exchange, policy-change", true),
+            ("role_CHANGES", true),
+            ("Exchange", false),
+            ("", false),
+        ] {
+            assert_eq!(has_word_prefix(text, "chang"), expected, "{text}");
         }
     }
 

@@ -91,7 +91,7 @@ const IAM: &[&str] = &["iam"];
 /// The verbs that types and texts use.
 pub(in super::super) const CREATED: &[&str] = &["creat", "new ", "added"];
 pub(in super::super) const DELETED: &[&str] = &["delet", "remov"];
-pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit"];
+pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit", "modif"];
 
 /// Stems in an event type that say that the action was completed.
 pub(in super::super) const DONE: &[&str] = &[
@@ -104,7 +104,7 @@ pub(in super::super) const IS_ACCOUNT_LOG: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
 /// The type, or the accounts and their text, are about roles.
-pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
+pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::HasWordPrefix(field::AUDIT_TYPE, ROLES);
 pub(in super::super) const TEXT_MENTIONS_ROLE: Test =
     Test::SentenceHasWordPrefix(field::EVENT_INFO, ROLES);
 /// The prose names the person whose account it is.
@@ -142,15 +142,15 @@ const RULES: &[EcsRule] = &[
         classification(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classification(API, &["access"])),
-    rule(&[TYPE_MENTIONS_ROLE, Test::Contains(&[field::AUDIT_TYPE], &["delet"])], classification(IAM, &["admin", "deletion"])),
-    rule(&[TYPE_MENTIONS_ROLE, Test::Contains(&[field::AUDIT_TYPE], &["creat"])], classification(IAM, &["admin", "creation"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(field::AUDIT_TYPE, &["delet"])], classification(IAM, &["admin", "deletion"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(field::AUDIT_TYPE, &["creat"])], classification(IAM, &["admin", "creation"])),
     rule(&[TYPE_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
     rule(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], &["password"])],    classification(IAM, &["user", "change"])),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, &["password"])],    classification(IAM, &["user", "change"])),
     rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, TEXT_MENTIONS_GROUP], classification(IAM, &["group", "change"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], DELETED)], classification(IAM, &["user", "deletion"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CREATED)], classification(IAM, &["user", "creation"])),
-    rule(&[IS_ACCOUNT_LOG, Test::Contains(&[field::AUDIT_TYPE], CHANGED)], classification(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)], classification(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)], classification(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)], classification(IAM, &["user", "change"])),
     rule(&[IS_ACCOUNT_LOG, DOES_DELETE], classification(IAM, &["user", "deletion"])),
     rule(&[IS_ACCOUNT_LOG, DOES_CREATE], classification(IAM, &["user", "creation"])),
     rule(&[IS_ACCOUNT_LOG, DOES_CHANGE], classification(IAM, &["user", "change"])),
@@ -159,10 +159,10 @@ const RULES: &[EcsRule] = &[
     rule(&[IS_GROUP_LOG, DOES_DELETE], classification(IAM, &["group", "deletion"])),
     rule(&[IS_GROUP_LOG, DOES_CREATE], classification(IAM, &["group", "creation"])),
     rule(&[IS_GROUP_LOG], classification(IAM, &["group", "change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)], classification(CONFIGURATION, &["deletion"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)], classification(CONFIGURATION, &["creation"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)], classification(CONFIGURATION, &["change"])),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],    classification(CONFIGURATION, &["info"])),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)], classification(CONFIGURATION, &["deletion"])),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)], classification(CONFIGURATION, &["creation"])),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)], classification(CONFIGURATION, &["change"])),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DONE)],    classification(CONFIGURATION, &["info"])),
     rule(&[DOES_DELETE], classification(CONFIGURATION, &["deletion"])),
     rule(&[DOES_CREATE], classification(CONFIGURATION, &["creation"])),
     rule(&[DOES_CHANGE], classification(CONFIGURATION, &["change"])),

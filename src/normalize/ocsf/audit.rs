@@ -38,7 +38,7 @@ const fn variant(
 
 /// The prose names a person. Variants with this test come after those for events with a user.
 const NAMES_PERSON: Test = Test::NamesPerson(field::EVENT_INFO);
-const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
+const PASSWORD: Test = Test::HasWordPrefix(field::AUDIT_TYPE, &["password"]);
 
 /// The user is the account that was changed, and the actor is who changed it.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
@@ -266,7 +266,8 @@ const RESOURCE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const GROUP_RULES: &[Rule] = &[
-    rule(&[CHANGES_MEMBERS, DOES_DELETE],                                       Classification::activity(4, "Remove User")),
+    rule(&[CHANGES_MEMBERS, Test::ActionOrChangeIs(field::EVENT_INFO, DELETED)],
+        Classification::activity(4, "Remove User")),
     rule(&[CHANGES_MEMBERS],                                                    Classification::activity(3, "Add User")),
     rule(&[DOES_DELETE],                                                Classification::activity(5, "Delete")),
     rule(&[DOES_CREATE],                                                Classification::activity(6, "Create")),
@@ -275,14 +276,14 @@ const GROUP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::ActionIs(field::EVENT_INFO, REVOKED)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(2, "Revoke Privileges")),
     rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::ActionIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], REVOKED)],            Classification::activity(8, "Detach Policy")),
+    rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, REVOKED)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
 
@@ -304,9 +305,9 @@ const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)],          Classification::activity(6, "Delete")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)],          Classification::activity(99, "Account Change")),
     rule(&[DOES_DELETE],         Classification::activity(6, "Delete")),
     rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
     rule(&[DOES_CHANGE],         Classification::activity(99, "Account Change")),
@@ -319,10 +320,10 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(99, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::activity(99, "Logon").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::activity(99, "Logon")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(4, "Delete")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(3, "Update")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],             Classification::activity(99, "Audit")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)],          Classification::activity(4, "Delete")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)],          Classification::activity(3, "Update")),
+    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DONE)],             Classification::activity(99, "Audit")),
     rule(&[DOES_DELETE],         Classification::activity(4, "Delete")),
     rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
     rule(&[DOES_CHANGE],         Classification::activity(3, "Update")),

@@ -9,19 +9,22 @@ use super::super::values::{contains_ignore_case, positions_ignore_case};
 /// Verbs with which a sentence begins that says what was done to the object after them.
 #[rustfmt::skip]
 const LEADING_VERBS: &[&str] = &[
-    "added", "changed", "closed", "created", "deleted", "edited", "exported", "opened", "removed", "restored",
-    "updated", "viewed",
+    "added", "changed", "closed", "created", "deleted", "edited", "exported", "modified", "opened", "removed",
+    "restored", "updated", "viewed",
 ];
 
 /// The stems of verbs for creating, deleting, granting and revoking.
-const CHANGE_STEMS: &[&str] = &[
+const ACTION_STEMS: &[&str] = &[
     "creat", "added", "delet", "remov", "revok", "assign", "grant",
 ];
+
+/// The verbs for changing. Their stems also begin nouns, such as that for an editor.
+const CHANGE_VERBS: &[&str] = &["changed", "edited", "modified", "updated"];
 
 /// The stems of words for all that can be done to an object.
 #[rustfmt::skip]
 const VERB_STEMS: &[&str] = &[
-    "creat", "added", "delet", "remov", "chang", "updat", "edit", "view", "open", "export", "new ",
+    "creat", "added", "delet", "remov", "chang", "updat", "edit", "modif", "view", "open", "export", "new ",
 ];
 
 /// The stems of verbs by which a member enters a group or leaves it.
@@ -75,8 +78,14 @@ pub(super) fn find_word_prefix(sentence: &str, words: &[&str]) -> Option<usize> 
     words.iter().filter_map(position).min()
 }
 
-/// Returns where one of these verbs is, if it says what was done: if the sentence begins with it, or no
-/// verb of another change comes before it.
+/// Returns whether one of these verbs says what was done: it is the first, or the sentence begins with it.
+pub(super) fn action_is(sentence: &str, verbs: &[&str]) -> bool {
+    let change = || find_word_prefix(sentence, CHANGE_VERBS);
+    action_position(sentence, verbs).is_some_and(|at| change().is_none_or(|change| at <= change))
+}
+
+/// Returns where one of these verbs is, if it says what was done, or how something was changed: if the
+/// sentence begins with it, or no other verb comes before it but one for changing.
 pub(super) fn action_position(sentence: &str, verbs: &[&str]) -> Option<usize> {
     if let Some(at) = leading_verb(sentence) {
         let begins = |word: &&str| {
@@ -87,7 +96,7 @@ pub(super) fn action_position(sentence: &str, verbs: &[&str]) -> Option<usize> {
         return verbs.iter().any(begins).then_some(at);
     }
     let at = find_word_prefix(sentence, verbs)?;
-    let first = find_word_prefix(sentence, CHANGE_STEMS);
+    let first = find_word_prefix(sentence, ACTION_STEMS);
     first.is_none_or(|first| at <= first).then_some(at)
 }
 

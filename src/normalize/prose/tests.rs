@@ -272,6 +272,32 @@ fn verbs_in_names_are_no_acts() {
 }
 
 #[test]
+fn the_first_verb_says_what_was_done() {
+    const CREATED: &[&str] = &["creat", "added"];
+    const DELETED: &[&str] = &["delet", "remov"];
+    const CHANGED: &[&str] = &["chang", "updat", "edit", "modif"];
+    for (text, act) in [
+        ("Policy 7 was updated and two rules were removed", CHANGED),
+        ("Policy 7 was modified, a rule was added", CHANGED),
+        ("Policy 7 was removed and its rules were changed", DELETED),
+        ("Policy 7 was created, two others updated", CREATED),
+        // These are names of objects.
+        ("Change policy was deleted", DELETED),
+        ("Editor template created", CREATED),
+        ("Exchange connector was deleted", DELETED),
+    ] {
+        let is_act = |verbs: &[&str]| action_is(&mut ProseCache::default(), text, verbs);
+        assert!(is_act(act), "{text}");
+        for other in [CREATED, DELETED] {
+            assert_eq!(is_act(other), act == other, "{other:?} in {text}");
+        }
+    }
+    let text = "Role of bob@example.com was changed, Editor removed, Reader assigned";
+    let is_act = |verbs: &[&str]| action_or_change_is(&mut ProseCache::default(), text, verbs);
+    assert!(is_act(DELETED) && !is_act(&["assign"]));
+}
+
+#[test]
 fn members_are_told_from_their_group() {
     for text in [
         "Address removed from group",
@@ -279,6 +305,7 @@ fn members_are_told_from_their_group() {
         "Action Performed - Removed bob@example.com by ann@example.com",
         "bob@example.com deleted from profile group VIP",
         "Group member added",
+        "The group VIP was updated, member bob@example.com removed",
         "Added member bob to the group VIP",
     ] {
         let cache = &mut ProseCache::default();
