@@ -67,18 +67,18 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
         };
         let before = rest.len().saturating_sub(after.len());
         out.extend_from_slice(rest.get(..before)?);
-        let value_end = if is_code {
+        let rest_after = if is_code {
             push_without_value(after, &mut out)
         } else {
             after
         };
         // Where nothing was replaced, the closing quote is next.
-        rest = if value_end.len() == after.len() {
+        rest = if rest_after.len() == after.len() {
             out.extend_from_slice(b"\"");
             after.get(1..)?
         } else {
             is_redacted = true;
-            value_end
+            rest_after
         };
     }
     if !is_redacted {
@@ -89,8 +89,8 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Appends what follows a key, from its closing quote on, with `[redacted]` in place of the value. Appends
-/// nothing where no value follows or it is null. Returns what comes after what was appended. The quotes of JSON that is wrapped into a string
-/// are escaped.
+/// nothing where no value follows or it is null. Returns what comes after what was appended. The quotes
+/// of JSON that is wrapped into a string are escaped.
 fn push_without_value<'t>(after_key: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
     let backslashes = after_key.iter().take_while(|byte| **byte == b'\\').count();
     let quote = after_key.get(..=backslashes).unwrap_or_default();
