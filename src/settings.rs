@@ -388,9 +388,14 @@ fn parse_error(problem: &serde_json::Error) -> String {
     )
 }
 
-#[inline(never)]
+/// Returns a text that must be set.
 fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> {
-    let value = value.ok_or_else(|| error(name, "is missing"))?;
+    validate_text(name, value.ok_or_else(|| error(name, "is missing"))?)
+}
+
+/// Refuses a text that is empty, has spaces around it or contains control characters.
+#[inline(never)]
+fn validate_text(name: &str, value: String) -> Result<String, SettingsError> {
     if value.trim().is_empty() {
         return Err(error(name, "is empty"));
     }

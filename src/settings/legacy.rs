@@ -8,6 +8,7 @@ use crate::secret::Secret;
 
 use super::{
     Api, SettingsError, SettingsErrors, SettingsInput, choice, error, parse_origin, required,
+    validate_text,
 };
 use crate::stream::{FetchKind, Stream};
 
@@ -89,10 +90,10 @@ impl LegacySettings {
                 "is missing; without a base_url it finds the region of the account",
             ));
         }
-        let email = raw.email.take().map(Some);
-        let email = errors.note(email.map(|email| required("email", email)).transpose());
-        let code = raw.account_code.take().map(Some);
-        let code = errors.note(code.map(|code| required("account_code", code)).transpose());
+        let email = raw.email.take();
+        let email = errors.note(email.map(|it| validate_text("email", it)).transpose());
+        let code = raw.account_code.take();
+        let code = errors.note(code.map(|it| validate_text("account_code", it)).transpose());
         let app_id = errors.note(header_safe("app_id", raw.app_id.take()));
         let app_key = errors.note(header_safe("app_key", raw.app_key.take()));
         let access_key = errors.note(header_safe("access_key", raw.access_key.take()));
