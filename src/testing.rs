@@ -29,8 +29,8 @@ const READ_TIMEOUT_MS: i64 = 1_000;
 pub(crate) enum MockResponse {
     /// A complete response: status, headers, body.
     Complete(u16, Vec<(String, String)>, Vec<u8>),
-    /// A response whose body breaks off after this many bytes.
-    Truncated(Vec<u8>, usize),
+    /// A response whose connection is reset after this many bytes of the body.
+    ConnectionReset(Vec<u8>, usize),
     /// No response, because of this error.
     TransportError(TransportError),
 }
@@ -432,7 +432,9 @@ impl Upstream {
                         MockResponse::Complete(status, headers, body) => {
                             (status, headers, body, None)
                         }
-                        MockResponse::Truncated(body, at) => (200, Vec::new(), body, Some(at)),
+                        MockResponse::ConnectionReset(body, at) => {
+                            (200, Vec::new(), body, Some(at))
+                        }
                         MockResponse::TransportError(error) => {
                             machine.handle_failure(error, self.host_now());
                             continue;

@@ -254,7 +254,7 @@ fn failures_of_connection_and_server_are_waited_out() {
     let half = body.len() / 2;
     upstream.script.push_back((
         "files.test/receipt/4".to_owned(),
-        MockResponse::Truncated(body, half),
+        MockResponse::ConnectionReset(body, half),
     ));
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);

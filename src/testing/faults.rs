@@ -183,10 +183,12 @@ impl Faults {
                     "reset".to_owned(),
                 )));
             }
-            "reset in the middle of the body" => return Some(MockResponse::Truncated(body, at)),
+            "reset in the middle of the body" => {
+                return Some(MockResponse::ConnectionReset(body, at));
+            }
             "reset after the body" => {
                 let end = body.len();
-                return Some(MockResponse::Truncated(body, end));
+                return Some(MockResponse::ConnectionReset(body, end));
             }
             // Lines are passed on before the checksum after them is read: bytes do not change on the
             // way over TLS.

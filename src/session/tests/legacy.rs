@@ -227,7 +227,7 @@ fn a_connection_that_breaks_inside_a_file_is_retried() {
     for _ in 0..2 {
         upstream.script.push_back((
             "\"0-5\"".to_owned(),
-            MockResponse::Truncated(text.to_vec(), 20),
+            MockResponse::ConnectionReset(text.to_vec(), 20),
         ));
         upstream.script.push_back((
             "\"0-6\"".to_owned(),

@@ -20,7 +20,7 @@ fn no_response(why: &str) -> MockResponse {
 
 /// A head, and a body that stalls until the host gives it up.
 fn stalled() -> MockResponse {
-    MockResponse::Truncated(b"{\"value\":[{\"url\":\"".to_vec(), 9)
+    MockResponse::ConnectionReset(b"{\"value\":[{\"url\":\"".to_vec(), 9)
 }
 
 fn html() -> MockResponse {
@@ -110,7 +110,7 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
         (
             "stalled body",
             "files.test",
-            MockResponse::Truncated(gzip("{}"), 5),
+            MockResponse::ConnectionReset(gzip("{}"), 5),
             70,
         ),
     ]);

@@ -78,7 +78,7 @@ fn a_file_that_is_refused_is_set_aside_while_the_others_are_read() {
         refused(302),
         MockResponse::json(200, "<html>"),
         MockResponse::json(200, ""),
-        MockResponse::Truncated(gzip("{}"), 5),
+        MockResponse::ConnectionReset(gzip("{}"), 5),
         MockResponse::TransportError(TransportError::Failed("connection refused".to_owned())),
         refused(503),
         refused(429),
@@ -174,7 +174,7 @@ fn a_file_that_is_half_read_is_resumed_at_its_line() {
     let mut upstream = upstream();
     upstream.add_file("receipt", 400);
     let body = gzip(&upstream.files["receipt"][5]);
-    let half = MockResponse::Truncated(body.clone(), body.len() / 2);
+    let half = MockResponse::ConnectionReset(body.clone(), body.len() / 2);
     upstream
         .always
         .push(("files.test/receipt/5".to_owned(), half));
@@ -192,7 +192,7 @@ fn a_file_that_has_fewer_lines_than_were_read_is_not_done() {
     upstream.add_file("receipt", 400);
     let text = upstream.files["receipt"][5].clone();
     let body = gzip(&text);
-    let half = MockResponse::Truncated(body.clone(), body.len() / 2);
+    let half = MockResponse::ConnectionReset(body.clone(), body.len() / 2);
     let part = "files.test/receipt/5".to_owned();
     upstream.always.push((part.clone(), half));
     let mut host = host();
