@@ -165,7 +165,7 @@ enum Form {
     /// As the upstream wrote it.
     Verbatim,
     /// With a domain of ASCII, as OCSF's `email_t` has it.
-    Ascii,
+    AsciiDomain,
 }
 
 /// Writes an address. Returns whether it is as the upstream wrote it.
@@ -176,7 +176,7 @@ fn push_address(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> 
         needs_escaping: address.starts_with('"'),
     };
     let ascii = match form {
-        Form::Ascii => address::with_ascii_domain(address),
+        Form::AsciiDomain => address::with_ascii_domain(address),
         Form::Verbatim => None,
     };
     match ascii {
@@ -192,18 +192,27 @@ fn push_address(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> 
 }
 
 /// Writes one address in OCSF's form.
-pub(super) fn first_ascii_address(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    first(writer, value, Form::Ascii)
+pub(super) fn first_address_with_ascii_domain(
+    writer: &mut EventWriter<'_, '_>,
+    value: Value<'_>,
+) -> bool {
+    first(writer, value, Form::AsciiDomain)
 }
 
 /// Writes all addresses in OCSF's form.
-pub(super) fn all_ascii_addresses(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
-    all(writer, value, Form::Ascii)
+pub(super) fn all_addresses_with_ascii_domain(
+    writer: &mut EventWriter<'_, '_>,
+    value: Value<'_>,
+) -> bool {
+    all(writer, value, Form::AsciiDomain)
 }
 
 /// Writes the first address as the upstream gives it, if OCSF's form differs. The address stands
 /// elsewhere as well, so the field is not used up.
-pub(super) fn first_if_not_ascii(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn first_with_non_ascii_domain(
+    writer: &mut EventWriter<'_, '_>,
+    value: Value<'_>,
+) -> bool {
     let mut count = 0_u32;
     let mut is_written = false;
     for_each_address(value, &mut |address| {

@@ -76,7 +76,7 @@ log_tables! {
     REMEDIATION = "remediation", INCIDENT, INCIDENT_RULES;
     TTP_ATTACHMENT = "ttp_attachment", ATTACHMENT, ATTACHMENT_RULES;
     TTP_IMPERSONATION = "ttp_impersonation", IMPERSONATION, IMPERSONATION_RULES;
-    TTP_URL = "ttp_url", CLICK, CLICK_RULES;
+    TTP_URL = "ttp_url", URL_ROWS, URL_RULES;
 }
 
 #[rustfmt::skip]
@@ -194,7 +194,7 @@ const REJECTION_RULES: &[EcsRule] = &[
 
 /// The action is in `actions`, unless that is empty or a placeholder.
 #[rustfmt::skip]
-const CLICK: &[FieldMapping] = &[
+const URL_ROWS: &[FieldMapping] = &[
     row("event.action",        &[field::ACTIONS, field::ACTION],  text(verbatim)),
     row("event.reason",        &[field::CATEGORY],                text(reason)),
     row("email.message_id",    &[field::MESSAGE_ID],              text(message_id)),
@@ -240,7 +240,7 @@ pub(in super::super) const CLEAN_WORDS: &[&str] = &["clean", "safe"];
 
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
-const CLICK_RULES: &[EcsRule] = &[
+const URL_RULES: &[EcsRule] = &[
     EcsRule { when: &[CLEAN_OR_UNSCANNED_URL],
         classification: EMAIL },
     EcsRule { when: &[Test::HasActionId(field::ACTIONS, actions::DENIED)],

@@ -82,10 +82,10 @@ pub(super) const FINDING: &[FieldMapping] = &[
 /// The message, where it has an address.
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_ascii_addresses)),
-    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(address_lists::first_ascii_address)),
+    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_with_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_addresses_with_ascii_domain)),
+    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(address_lists::first_address_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],                               text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],                            text(message_id)),
     row("evidences[].email.size",         &[field::EMAIL_SIZE],                            text(long)),
@@ -142,7 +142,7 @@ const URL_ROWS: &[FieldMapping] = &[
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("evidences[].url",             &[field::URL],                          text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_ascii_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address_with_ascii_domain)),
 ];
 
 #[rustfmt::skip]
@@ -152,7 +152,7 @@ const CLICK_ROWS: &[FieldMapping] = &[
     row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address)),
-    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_ascii_address)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::first_address_with_ascii_domain)),
 ];
 
 /// Without a word for what was done, the click was blocked.

@@ -172,7 +172,7 @@ const TRAINING_PRODUCT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
-    row("user.name",       EMAIL_FIELDS,   value(address_lists::first_ascii_address)),
-    row("user.email_addr", EMAIL_FIELDS,   value(address_lists::first_ascii_address)),
+    row("user.name",       EMAIL_FIELDS,   value(address_lists::first_address_with_ascii_domain)),
+    row("user.email_addr", EMAIL_FIELDS,   value(address_lists::first_address_with_ascii_domain)),
     row("user.full_name",  &[field::NAME], text(verbatim)),
 ];

@@ -74,7 +74,7 @@ const DLP_ROWS: &[FieldMapping] = &[
     row("data_security.policy.name",                  &[field::POLICY],            text(verbatim)),
     row("policy.name",                                &[field::POLICY],            text(verbatim)),
     row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(address_lists::first_address)),
-    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
+    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(address_lists::first_address_with_ascii_domain)),
     row("resources",                                  &[field::RECIPIENT_ADDRESS], value(address_lists::resources)),
     row("{action_id,disposition_id}",                 &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
@@ -85,29 +85,29 @@ const DLP_RULES: &[Rule] = &[
     rule(&[],                                                            Classification::finding(2)),
 ];
 
-const CLICK_ADDRESSES: &[FieldName] = &[field::FROM_USER_EMAIL_ADDRESS, field::USER_EMAIL_ADDRESS];
+const URL_ADDRESSES: &[FieldName] = &[field::FROM_USER_EMAIL_ADDRESS, field::USER_EMAIL_ADDRESS];
 const TTP_ADDRESSES: &[FieldName] = &[field::SENDER_ADDRESS, field::RECIPIENT_ADDRESS];
 
 /// A clean link is an activity; all others are findings. Who the link was for is the user, who
 /// is an actor only after a click.
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
-    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
+    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(URL_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, DATE, URL_ACTIVITY, CLICKER, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
-    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(CLICK_ADDRESSES)],
+    variant(&[CLEAN_OR_UNSCANNED_URL, Test::Email(URL_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, URL_ACTIVITY, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[CLEAN_OR_UNSCANNED_URL],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
         &[rule(&[], Classification::activity(99, "Scan"))]),
-    variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
+    variant(&[MALICIOUS_URL, Test::Email(URL_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
     variant(&[MALICIOUS_URL],
         classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_TITLE, URL_FINDING, TAIL],
         URL_RULES),
-    variant(&[Test::Email(CLICK_ADDRESSES)],
+    variant(&[Test::Email(URL_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
     variant(&[],
@@ -133,9 +133,9 @@ const DATE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const URL_ACTIVITY: &[FieldMapping] = &[
-    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
-    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_if_not_ascii)),
-    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_ascii_addresses)),
+    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",              &[field::SUBJECT],                 text(verbatim)),
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
     row("email.urls",                 &[field::URL],                     text(urls)),
@@ -150,7 +150,7 @@ const URL_ACTIVITY: &[FieldMapping] = &[
 #[rustfmt::skip]
 const CLICKER: &[FieldMapping] = &[
     row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(address_lists::first_address)),
-    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
+    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
 ];
 
 #[rustfmt::skip]
@@ -164,16 +164,16 @@ const URL_FINDING: &[FieldMapping] = &[
     row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             by_row(port)),
     row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(address_lists::first_address)),
-    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(address_lists::first_ascii_address)),
+    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(address_lists::first_address_with_ascii_domain)),
     row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(address_lists::resources)),
     row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const URL_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_ascii_addresses)),
+    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_addresses_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],                 text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
 ];
@@ -247,9 +247,9 @@ const ATTACHMENT: &[FieldName] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT_ACTIVITY: &[FieldMapping] = &[
-    row("email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
-    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_if_not_ascii)),
-    row("email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_ascii_addresses)),
+    row("email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_with_non_ascii_domain)),
+    row("email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
     row("email.files",        ATTACHMENT,                  by_row(objects::file)),
@@ -272,9 +272,9 @@ const FILE_FINDING: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const TTP_MESSAGE: &[FieldMapping] = &[
-    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_ascii_address)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_if_not_ascii)),
-    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_ascii_addresses)),
+    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_address_with_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_addresses_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
 ];
@@ -334,11 +334,11 @@ const HELD_SHARED_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const HELD_ROWS: &[FieldMapping] = &[
-    row("from",               &[field::FROM],                     value(address_lists::first_ascii_address)),
-    row("to",                 &[field::TO],                       value(address_lists::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_HEADER, field::FROM], value(address_lists::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(address_lists::first_if_not_ascii)),
-    row("email.to",           &[field::TO],                       value(address_lists::all_ascii_addresses)),
+    row("from",               &[field::FROM],                     value(address_lists::first_address_with_ascii_domain)),
+    row("to",                 &[field::TO],                       value(address_lists::all_addresses_with_ascii_domain)),
+    row("email.from",         &[field::FROM_HEADER, field::FROM], value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(address_lists::first_with_non_ascii_domain)),
+    row("email.to",           &[field::TO],                       value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],                  text(verbatim)),
     row("email.size",         &[field::SIZE],                     text(long)),
     row("policy.name",        &[field::POLICY_INFO],              text(verbatim)),
@@ -359,18 +359,18 @@ const RELEASE_SHARED_ROWS: &[FieldMapping] = &[
     row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("actor.user.name",             &[field::OPERATOR],                          value(address_lists::first_address)),
-    row("actor.user.email_addr",       &[field::OPERATOR],                          value(address_lists::first_ascii_address)),
+    row("actor.user.email_addr",       &[field::OPERATOR],                          value(address_lists::first_address_with_ascii_domain)),
     row("policy.name",                 &[field::POLICY],                            text(verbatim)),
     row("{action_id,disposition_id}",  &[field::STATUS],                            by_row(action_and_disposition::<4, 9>)),
 ];
 
 #[rustfmt::skip]
 const RELEASE: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ENV],                  value(address_lists::first_ascii_address)),
-    row("to",                 &[field::TO],                        value(address_lists::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_if_not_ascii)),
-    row("email.to",           &[field::TO],                        value(address_lists::all_ascii_addresses)),
+    row("from",               &[field::FROM_ENV],                  value(address_lists::first_address_with_ascii_domain)),
+    row("to",                 &[field::TO],                        value(address_lists::all_addresses_with_ascii_domain)),
+    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_with_non_ascii_domain)),
+    row("email.to",           &[field::TO],                        value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],                   text(verbatim)),
     row("email.size",         &[field::SIZE],                      text(long)),
     row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],    value(objects::auth)),
@@ -421,11 +421,11 @@ const REJECTION_SHARED_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION: &[FieldMapping] = &[
-    row("from",               &[field::FROM_ADDRESS], value(address_lists::first_ascii_address)),
-    row("to",                 &[field::TO_ADDRESS],   value(address_lists::all_ascii_addresses)),
-    row("email.from",         &[field::FROM_ADDRESS], value(address_lists::first_ascii_address)),
-    row("email.from_mailbox", &[field::FROM_ADDRESS], value(address_lists::first_if_not_ascii)),
-    row("email.to",           &[field::TO_ADDRESS],   value(address_lists::all_ascii_addresses)),
+    row("from",               &[field::FROM_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
+    row("to",                 &[field::TO_ADDRESS],   value(address_lists::all_addresses_with_ascii_domain)),
+    row("email.from",         &[field::FROM_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("email.to",           &[field::TO_ADDRESS],   value(address_lists::all_addresses_with_ascii_domain)),
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
     row("src_endpoint.port",  &[field::IP_ADDRESS],   by_row(port)),
@@ -452,7 +452,7 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
 const SEARCH: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::CREATE_TIME],   by_row(original_time)),
     row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
-    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(address_lists::first_ascii_address)),
+    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(address_lists::first_address_with_ascii_domain)),
     constant("web_resources[].name", "\"Archive\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(verbatim)),
@@ -477,7 +477,7 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
 const VIEW: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::VIEWED],  by_row(original_time)),
     row("actor.user.name",           &[field::VIEWER],  text(user)),
-    row("actor.user.email_addr",     &[field::VIEWER],  value(address_lists::first_ascii_address)),
+    row("actor.user.email_addr",     &[field::VIEWER],  value(address_lists::first_address_with_ascii_domain)),
     constant("web_resources[].name", "\"Archived message\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SUBJECT], text(verbatim)),

@@ -174,8 +174,8 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
     row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(verbatim)),
-    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_ascii_addresses)),
-    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_ascii_addresses)),
+    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_addresses_with_ascii_domain)),
+    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],                      text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
     row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
@@ -187,9 +187,9 @@ const MESSAGE: &[FieldMapping] = &[
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
 const SENDER: &[FieldMapping] = &[
-    row("from",               &[field::SENDER_ENVELOPE],                       value(address_lists::first_ascii_address)),
-    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_ascii_address)),
-    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_if_not_ascii)),
+    row("from",               &[field::SENDER_ENVELOPE],                       value(address_lists::first_address_with_ascii_domain)),
+    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_with_ascii_domain)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_with_non_ascii_domain)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.
