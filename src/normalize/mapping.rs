@@ -290,7 +290,7 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
 
 /// Returns whether a test of the prose holds for the text of a value.
 #[inline(never)]
-fn prose_holds(
+fn unescaped_text_holds(
     cache: &mut ProseCache,
     value: Value<'_>,
     holds: &dyn Fn(&mut ProseCache, &str) -> bool,
@@ -311,27 +311,33 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::Email(_) => super::address_lists::has_email(value),
             Test::HasValue(_) => has_value(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::HasIndicator(_) => prose_holds(prose_cache, value, &|_, text| {
+            Test::HasIndicator(_) => unescaped_text_holds(prose_cache, value, &|_, text| {
                 super::stix::osint(text).is_some()
             }),
-            Test::ReportsFailure(_) => prose_holds(prose_cache, value, &prose::reports_failure),
-            Test::NamesPerson(_) => prose_holds(prose_cache, value, &prose::names_person),
-            Test::NamesTarget(_) => prose_holds(prose_cache, value, &prose::names_target),
-            Test::NamesUser(_) => prose_holds(prose_cache, value, &|_, text| {
+            Test::ReportsFailure(_) => {
+                unescaped_text_holds(prose_cache, value, &prose::reports_failure)
+            }
+            Test::NamesPerson(_) => unescaped_text_holds(prose_cache, value, &prose::names_person),
+            Test::NamesTarget(_) => unescaped_text_holds(prose_cache, value, &prose::names_target),
+            Test::HasUser(_) => unescaped_text_holds(prose_cache, value, &|_, text| {
                 !is_placeholder(text) && !audit_people::user(text).is_empty()
             }),
-            Test::ChangesMembers(_) => prose_holds(prose_cache, value, &prose::changes_members),
-            Test::ActionIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
+            Test::ChangesMembers(_) => {
+                unescaped_text_holds(prose_cache, value, &prose::changes_members)
+            }
+            Test::ActionIs(_, words) => unescaped_text_holds(prose_cache, value, &|cache, text| {
                 prose::action_is(cache, text, words)
             }),
-            Test::ActionOrChangeIs(_, words) => prose_holds(prose_cache, value, &|cache, text| {
-                prose::action_or_change_is(cache, text, words)
-            }),
+            Test::ActionOrChangeIs(_, words) => {
+                unescaped_text_holds(prose_cache, value, &|cache, text| {
+                    prose::action_or_change_is(cache, text, words)
+                })
+            }
             Test::NamesRoleAndTarget(_) => {
-                prose_holds(prose_cache, value, &prose::names_role_and_target)
+                unescaped_text_holds(prose_cache, value, &prose::names_role_and_target)
             }
             Test::SentenceHasWordPrefix(_, words) => {
-                prose_holds(prose_cache, value, &|cache, text| {
+                unescaped_text_holds(prose_cache, value, &|cache, text| {
                     prose::has_word_prefix(cache, text, words)
                 })
             }

@@ -242,7 +242,7 @@ pub enum Test {
     /// The prose of an audit event names a person who did not act.
     NamesTarget(FieldName),
     /// The user of an audit event has a name.
-    NamesUser(FieldName),
+    HasUser(FieldName),
     /// What an audit event says was done is one of the words.
     ActionIs(FieldName, &'static [&'static str]),
     /// What an audit event says was done, or how it says that something was changed, is one of the words.
@@ -271,7 +271,7 @@ impl Test {
             | Self::NullSender(field)
             | Self::NamesRoleAndTarget(field)
             | Self::NamesTarget(field)
-            | Self::NamesUser(field)
+            | Self::HasUser(field)
             | Self::ActionIs(field, _)
             | Self::ActionOrChangeIs(field, _)
             | Self::ChangesMembers(field)

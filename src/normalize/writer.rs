@@ -482,7 +482,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             UnmappedOutput::Unparsed => false,
         };
         if written {
-            self.note_observable_field(name, field.value);
+            self.add_observable_or_related(name, field.value);
             self.out.push(',');
         } else {
             self.out.truncate(start);
@@ -491,7 +491,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Records the unmapped text that was just written, if it is an observable.
-    fn note_observable_field(&mut self, name: FieldName, value: Value<'_>) {
+    fn add_observable_or_related(&mut self, name: FieldName, value: Value<'_>) {
         let positions = self.mapping.observable_positions_from_one;
         let position = positions.get(name.index()).copied();
         let index = position.and_then(|position| usize::from(position).checked_sub(1));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::field::{self, FieldName};
 
-const HAS_USER: Test = Test::NamesUser(field::USER);
+const HAS_USER: Test = Test::HasUser(field::USER);
 const fn variant(
     when: &'static [Test],
     class: Class,
@@ -115,9 +115,9 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMES_PERSON], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[TYPE_MENTIONS_ROLE, Test::NamesRoleAndTarget(field::EVENT_INFO)],            classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
     variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE, Test::NamesRoleAndTarget(field::EVENT_INFO)],  classes::USER_ACCESS, PRIVILEGE_ROWS, PRIVILEGE_RULES),
-    variant(&[TYPE_MENTIONS_ROLE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[TYPE_MENTIONS_ROLE, NAMES_TARGET],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_ASSIGNMENT_RULES),
     variant(&[TYPE_MENTIONS_ROLE],                     classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
-    variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE, NAMES_TARGET], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_ASSIGNMENT_RULES),
     variant(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE],           classes::ENTITY, ROLE_ROWS, CHANGE_RULES),
     variant(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, TEXT_MENTIONS_GROUP], classes::GROUP, GROUP_ROWS, GROUP_RULES),
     variant(&[PASSWORD, HAS_USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
@@ -130,7 +130,7 @@ pub(super) const AUDIT: &[Variant] = &[
         RESOURCE_RULES),
     variant(&[Test::HasValue(&[field::AUDIT_TYPE])], classes::ENTITY, ENTITY_ROWS, CHANGE_RULES),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, BASE_EVENT_ROWS, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::activity(99, "Audit").status(Some(0)))]),
 ];
 
@@ -174,7 +174,7 @@ const PRIVILEGES: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const AUDIT_BASE: &[FieldMapping] = &[
+const BASE_EVENT_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",         &[field::AUDIT_TYPE], text(verbatim)),
     row("metadata.original_event_uid", &[field::ID],         text(verbatim)),
     row("metadata.original_time",      &[field::EVENT_TIME], by_row(original_time)),
@@ -281,7 +281,7 @@ const PRIVILEGE_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const ROLE_RULES: &[Rule] = &[
+const ROLE_ASSIGNMENT_RULES: &[Rule] = &[
     rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
     rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, REVOKED)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
