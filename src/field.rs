@@ -66,8 +66,9 @@ impl NameSet {
 /// Declares a constant for each name. A name more than [`FieldName`] can count does not compile.
 macro_rules! names {
     ($($constant:ident = $spelling:literal,)+) => {
-        /// The names that API 2.0 is known to use. `legacy_keys` and `record::feed` map other spellings
-        /// to them; any other name is copied to events unchanged.
+        /// The names that API 2.0 is known to use, and those of the records that the collector writes.
+        /// `legacy_keys` and `record::feed` map other spellings to them; any other name is copied to
+        /// events unchanged.
         pub const NAMES: &[&str] = &[$($spelling),+];
 
         #[expect(

@@ -254,7 +254,7 @@ impl<'a> Record<'a> {
         usize::from(*self.member_positions.get(name.index())?).checked_sub(1)
     }
 
-    /// Returns all members in the order of the record. Of members with one known name only
+    /// Returns all members in the order of the record. Of several members with the same known name only
     /// the last is returned.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
         let record = *self;

@@ -7,8 +7,8 @@ use memchr::memmem;
 use crate::decode::unescape::unescape_into;
 use crate::stream::Stream;
 
-/// The keys of the members of a remediation incident that permit its messages to be restored
-/// (`mimecast-api.md` §15.1), or their ends.
+/// The keys, or the ends of the keys, of those members of a remediation incident that permit its
+/// messages to be restored (`mimecast-api.md` §15.1).
 const CODE_KEYS: [&str; 2] = ["unremediateCode", "restoreCode"];
 
 /// The text that replaces a code, without its quotes.
@@ -88,9 +88,9 @@ fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Appends what follows a key, from its closing quote on, with `[redacted]` in place of the value. Appends
-/// nothing where no value follows or it is null. Returns what comes after what was appended. The quotes
-/// of JSON that is wrapped into a string are escaped.
+/// Appends what follows a key, from its closing quote on, with `[redacted]` in place of the value.
+/// Appends nothing where no value follows or it is null. Returns what comes after what was appended. The
+/// quotes of JSON that is wrapped into a string are escaped.
 fn push_without_value<'t>(after_key: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
     let backslashes = after_key.iter().take_while(|byte| **byte == b'\\').count();
     let quote = after_key.get(..=backslashes).unwrap_or_default();

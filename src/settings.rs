@@ -377,7 +377,7 @@ impl Settings {
 /// Returns the parser's message without its quotation of the text, which could hold a secret.
 fn parse_error(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
-    // `unknown field` and `missing field` name keys; type errors quote values, so those are cut.
+    // `unknown field` names a key; other errors may quote values, so they are cut.
     if text.starts_with("unknown field") {
         return text;
     }

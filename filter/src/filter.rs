@@ -192,7 +192,7 @@ fn push_record_with_error(out: &mut Vec<u8>, record: &[u8], reason: &str) {
 }
 
 /// Returns the members of an object except [`ERROR_MEMBER`], which another filter may have added; nothing
-/// where the object is nested too deeply.
+/// where the scanner does not accept the object, as when it is nested too deeply.
 fn without_error_member(object: &str) -> Option<String> {
     let mut members = Vec::new();
     scan_object(object, &mut members).ok()?;

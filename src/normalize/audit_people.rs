@@ -32,7 +32,8 @@ pub(super) const ACCESSES: &[&str] = &[
 /// Which person of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PersonRole {
-    /// Who acted: the user, or where a logon has none, the person whom its prose names.
+    /// Who acted: the user; where there is none, the person whom the prose of a logon names, else the
+    /// one after "by".
     Actor,
     /// Whose account was changed, as the prose names it.
     Target,

@@ -83,11 +83,10 @@ impl Default for Options {
     }
 }
 
-/// What the upstream sent of a record.
+/// A record before members were added to it, and what had to be repaired in it.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginalRecord<'a> {
-    /// The record before members were added to it, and after its repair if it needed one, for
-    /// `event.original` or `raw_data`.
+    /// The record, after its repair if it needed one, for `event.original` or `raw_data`.
     pub text: &'a str,
     /// The names of the fields that had to be repaired to be read, as they stand in the record.
     pub repaired: &'a [&'a str],

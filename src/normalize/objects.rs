@@ -202,7 +202,8 @@ fn member(object: &str, name: &str) -> Option<String> {
     Some(text)
 }
 
-/// Writes the member `name` of an object, or of the first object of a list. The field is unmapped as well.
+/// Writes the member `name` of an object, or of the first object of a list that has one. The field is
+/// unmapped as well.
 pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut found = None;
     match value.kind {

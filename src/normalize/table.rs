@@ -176,7 +176,7 @@ pub enum UnmappedOutput {
     BooleanOrText,
     /// Not at all.
     Omit,
-    /// Unchanged, whatever it is.
+    /// As it is, but a list without its `null` elements.
     Json,
     /// As a whole number, from a number or its digits.
     Long,

@@ -1,10 +1,11 @@
-//! How unmapped fields of the POST logs are written.
+//! How unmapped fields are written in all streams but those about single messages, and which of them are
+//! observables.
 
 use super::table::UnmappedOutput;
 use crate::field::{self, FieldName};
 
-/// How these fields of the POST logs are written where no row uses them; all others are written as
-/// text.
+/// How these fields are written where no row uses them, in all streams but those about single messages;
+/// all others are written as text.
 #[rustfmt::skip]
 pub(super) const UNMAPPED_LOG_FIELDS: &[(FieldName, UnmappedOutput)] = &[
     (field::OFFSET,               UnmappedOutput::Omit),

@@ -194,7 +194,7 @@ pub(super) struct KeyReader<'p, 't> {
     member_positions: &'p mut MemberPositionsFromOne,
     /// The index in the predictor of the name seen last.
     previous_index: usize,
-    /// The name seen last and its rank, if it is known.
+    /// The rank of the name seen last, if it is known; where there is none, the text is that name.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     are_all_known: bool,

@@ -34,9 +34,9 @@ pub fn stream_of_file(name: &str) -> Option<Stream> {
     found.map(|(_, stream)| *stream)
 }
 
-/// Names of fields in lower case, by type: the first row of which a record has one decides. Names that
-/// only one type has come first. `filename` and `url` occur in several types, so they come after the
-/// names that distinguish these (`mimecast-api.md` §7.6).
+/// Names of fields in lower case, by type: the first row with a name that the record has decides. Names
+/// that only one type has come first. `filename` and `url` occur in several types, so they come after
+/// the names that distinguish these (`mimecast-api.md` §7.6).
 #[rustfmt::skip]
 const TYPE_KEYS: [(&[&str], Stream); 15] = [
     (&["attempt", "delivered", "err", "latency", "receiptack", "snt", "usetls"], Stream::SiemDelivery),

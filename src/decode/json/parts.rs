@@ -108,7 +108,7 @@ pub struct ScannedObject {
     pub may_have_needless_escapes: bool,
 }
 
-/// Why a text is not one JSON object.
+/// Why a text cannot be scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What is wrong, as a clause.

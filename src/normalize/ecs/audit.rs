@@ -98,13 +98,14 @@ pub(in super::super) const DONE: &[&str] = &[
     "logged o", "complet", "export", "download", "restored", "viewed",
 ];
 
-/// Roles and permissions, and the accounts that have them.
+/// Words for roles and permissions.
 pub(in super::super) const ROLES: &[&str] = &["role", "permission", "privilege"];
 pub(in super::super) const IS_ACCOUNT_LOG: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
-/// The type, or the accounts and their text, are about roles.
+/// The type is about roles.
 pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::HasWordPrefix(field::AUDIT_TYPE, ROLES);
+/// The text is about roles.
 pub(in super::super) const TEXT_MENTIONS_ROLE: Test =
     Test::SentenceHasWordPrefix(field::EVENT_INFO, ROLES);
 /// The prose names the person whose account it is.

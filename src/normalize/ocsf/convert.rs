@@ -275,7 +275,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     true
 }
 
-/// Writes milliseconds since the epoch, from any time that can be read.
+/// Writes milliseconds since the epoch, from any plausible time that can be read.
 pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let time = Timestamp::parse(plain.text).map(Timestamp::millis);
     let Some(millis) = time.filter(|millis| super::super::PLAUSIBLE_TIME_MS.contains(millis))

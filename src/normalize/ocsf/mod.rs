@@ -56,8 +56,9 @@ pub const fn variants(stream: Stream) -> &'static [Variant] {
     }
 }
 
-/// The paths of observables, and their `type_id`. Observables below `email.files`,
-/// `email.urls`, `evidences[].file` and `evidences[].url` are recorded where they are written.
+/// The paths of observables, and their `type_id`. Observables below `email.files`, `email.urls`,
+/// `evidences[].file` and `evidences[].url`, `osint[].value` and the addresses in `resources` are
+/// recorded where they are written.
 #[rustfmt::skip]
 pub const OBSERVABLES: &[(&str, u8)] = &[
     ("actor.user.email_addr",         5),
