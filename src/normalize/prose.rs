@@ -515,8 +515,8 @@ fn object_names(sentence: &str) -> Vec<Range<usize>> {
     names
 }
 
-/// Returns the texts in quotes, each with its first quote. A quote before or after which there is a letter
-/// is an apostrophe: it begins no quotation, or ends none.
+/// Returns the texts in quotes, each with its first quote. A quote begins no text after a letter, and ends
+/// none before one: there it is an apostrophe.
 fn quotations(sentence: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = sentence.as_bytes();
     let is_letter =

@@ -245,7 +245,7 @@ pub enum Test {
     HasUser(FieldName),
     /// What an audit event says was done is one of the words.
     ActionIs(FieldName, &'static [&'static str]),
-    /// What an audit event says was done, or how it says that something was changed, is one of the words.
+    /// What an audit event says was done, or how something was changed, is one of the words.
     ActionOrChangeIs(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
