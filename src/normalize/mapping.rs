@@ -9,7 +9,7 @@ use super::table::{
     Computed, Convert, EcsClassification, EcsTables, FieldMapping, RowOutput, Test, UnmappedOutput,
 };
 use super::unmapped::OBSERVABLE_FIELDS;
-use super::values::{UnescapedText, is_placeholder};
+use super::values::{self, UnescapedText, is_placeholder};
 use crate::decode::json::Kind;
 use crate::field::{FieldName, NAMES};
 use crate::record::{Record, Value};
@@ -288,7 +288,7 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     merged
 }
 
-/// Returns whether a test of the prose holds for the text of a value.
+/// Returns whether a test holds for the text of a value, without its escapes.
 #[inline(never)]
 fn unescaped_text_holds(
     cache: &mut ProseCache,
@@ -302,6 +302,11 @@ fn unescaped_text_holds(
 
 /// Returns whether a test holds for a record.
 fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool {
+    if let Test::IsOrMissing(field, _) = test
+        && record.get(*field).is_none()
+    {
+        return true;
+    }
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
         |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
@@ -325,12 +330,10 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::ChangesMembers(_) => {
                 unescaped_text_holds(prose_cache, value, &prose::changes_members)
             }
-            Test::ActionIs(_, words) => unescaped_text_holds(prose_cache, value, &|cache, text| {
-                prose::action_is(cache, text, words)
-            }),
-            Test::ActionOrChangeIs(_, words) => {
+            Test::ActionIs(_, words) | Test::ActionOrChangeIs(_, words) => {
+                let or_how_changed = matches!(test, Test::ActionOrChangeIs(..));
                 unescaped_text_holds(prose_cache, value, &|cache, text| {
-                    prose::action_or_change_is(cache, text, words)
+                    prose::action_is(cache, text, words, or_how_changed)
                 })
             }
             Test::NamesRoleAndTarget(_) => {
@@ -346,20 +349,15 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
                 actions::find(text).is_some_and(|(found, _)| found == action)
             }
             Test::IsOrMissing(_, words) => !has_value(value) || is_one_of(text, words),
-            Test::Contains(_, words) => words
-                .iter()
-                .any(|word| super::values::contains_ignore_case(text, word)),
-            Test::HasWordPrefix(_, words) => words
-                .iter()
-                .any(|word| super::values::has_word_prefix(text, word)),
+            Test::Contains(_, words) | Test::HasWordPrefix(_, words) => {
+                let is_anywhere = matches!(test, Test::Contains(..));
+                words
+                    .iter()
+                    .any(|word| values::contains_word(text, word, is_anywhere))
+            }
         }
     };
-    if let Test::IsOrMissing(..) = test {
-        // It also holds where there is no value.
-        values.all(holds)
-    } else {
-        values.any(holds)
-    }
+    values.any(holds)
 }
 
 /// Returns whether all tests hold for a record.

@@ -462,14 +462,16 @@ pub(super) fn has_word_prefix(cache: &mut ProseCache, text: &str, words: &[&str]
     sentence::find_word_prefix(cache.sections(text).normalized_sentence, words).is_some()
 }
 
-/// Returns whether one of these verbs says what was done.
-pub(super) fn action_is(cache: &mut ProseCache, text: &str, verbs: &[&str]) -> bool {
-    sentence::action_is(cache.sections(text).normalized_sentence, verbs)
-}
-
-/// Returns whether one of these verbs says what was done, or how something was changed.
-pub(super) fn action_or_change_is(cache: &mut ProseCache, text: &str, verbs: &[&str]) -> bool {
-    sentence::action_position(cache.sections(text).normalized_sentence, verbs).is_some()
+/// Returns whether one of these verbs says what was done; or how something was changed, if `or_how_changed`.
+pub(super) fn action_is(
+    cache: &mut ProseCache,
+    text: &str,
+    verbs: &[&str],
+    or_how_changed: bool,
+) -> bool {
+    let sentence = cache.sections(text).normalized_sentence;
+    let position = sentence::action_position(sentence, verbs);
+    position.is_some_and(|at| or_how_changed || !sentence::is_change_before(sentence, at))
 }
 
 /// Returns whether something was added to a group or removed from it, rather than the group itself
@@ -505,7 +507,7 @@ impl ProseSections<'_> {
 
 /// Returns the names of objects: texts in quotes, and the values of the labels of objects.
 fn object_names(sentence: &str) -> Vec<Range<usize>> {
-    let mut names: Vec<_> = quotations(sentence).take(NAMES_MAX).collect();
+    let mut names = quotations(sentence);
     for (end, after) in separators(sentence).take(NAMES_MAX) {
         let is_label = |label: &&str| label_start(sentence, end, label).is_some();
         if OBJECT_LABELS.iter().any(is_label) || is_label(&"set") || is_label(&"description") {
@@ -515,26 +517,31 @@ fn object_names(sentence: &str) -> Vec<Range<usize>> {
     names
 }
 
-/// Returns the texts in quotes, each with its first quote. A quote begins no text after a letter, and ends
-/// none before one: there it is an apostrophe.
-fn quotations(sentence: &str) -> impl Iterator<Item = Range<usize>> {
+/// Returns the first texts in quotes, each with its first quote. A quote begins no text after a letter, and
+/// ends none before one: there it is an apostrophe.
+#[inline(never)]
+fn quotations(sentence: &str) -> Vec<Range<usize>> {
     let bytes = sentence.as_bytes();
     let is_letter =
         |at: usize| (bytes.get(at)).is_some_and(|it| it.is_ascii_alphanumeric() || !it.is_ascii());
+    let mut found = Vec::new();
     let mut open = None;
-    bytes.iter().enumerate().filter_map(move |(at, byte)| {
+    for (at, byte) in bytes.iter().enumerate() {
         match open {
             None if matches!(byte, b'\'' | b'"') && !is_letter(at.wrapping_sub(1)) => {
                 open = Some((at, byte));
             }
             Some((start, quote)) if byte == quote && !is_letter(at + 1) => {
+                found.push(start..at);
                 open = None;
-                return Some(start..at);
+                if found.len() == NAMES_MAX {
+                    break;
+                }
             }
             _ => {}
         }
-        None
-    })
+    }
+    found
 }
 
 /// Returns whether a word is a Java object, written as the name of its class and a hexadecimal number.
@@ -623,11 +630,11 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     if let Some(incident) = sections.words().find(is_incident) {
         return Some(incident);
     }
-    let quoted = quotations(sentence)
-        .filter_map(|name| Some(sentence.get(name)?.get(1..)?.trim()))
-        .find(|name| !name.is_empty());
-    if quoted.is_some() {
-        return quoted;
+    for name in quotations(sentence) {
+        let name = sentence.get(name.start + 1..name.end)?.trim();
+        if !name.is_empty() {
+            return Some(name);
+        }
     }
     let labelled_name = first_value(sentence, OBJECT_LABELS);
     if labelled_name.is_some() {

@@ -225,8 +225,8 @@ pub enum Test {
     HasIndicator(&'static [FieldName]),
     /// The text of one of the fields contains one of the words.
     Contains(&'static [FieldName], &'static [&'static str]),
-    /// A word of the text begins with one of these.
-    HasWordPrefix(FieldName, &'static [&'static str]),
+    /// A word of the text of one of the fields begins with one of these.
+    HasWordPrefix(&'static [FieldName], &'static [&'static str]),
     /// The text is one of the words.
     Is(FieldName, &'static [&'static str]),
     /// The text is a word of the table of actions with this `action_id`.
@@ -261,10 +261,10 @@ impl Test {
             Self::Email(fields)
             | Self::HasValue(fields)
             | Self::Contains(fields, _)
+            | Self::HasWordPrefix(fields, _)
             | Self::HasIndicator(fields) => fields,
             Self::ReportsFailure(field)
             | Self::Is(field, _)
-            | Self::HasWordPrefix(field, _)
             | Self::HasActionId(field, _)
             | Self::IsOrMissing(field, _)
             | Self::NamesPerson(field)

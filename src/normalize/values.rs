@@ -119,14 +119,14 @@ impl<'a> UnescapedText<'a> {
 
 /// Returns whether a text contains a word, without regard to case.
 pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
-    positions_ignore_case(text, word).next().is_some()
+    contains_word(text, word, true)
 }
 
-/// Returns whether a word of a text begins with this one, without regard to case.
-pub(super) fn has_word_prefix(text: &str, word: &str) -> bool {
+/// Returns whether a text contains a word, without regard to case: anywhere, or where a word begins.
+pub(super) fn contains_word(text: &str, word: &str, is_anywhere: bool) -> bool {
     positions_ignore_case(text, word).any(|at| {
         let before = text.as_bytes().get(at.wrapping_sub(1));
-        !before.is_some_and(u8::is_ascii_alphanumeric)
+        is_anywhere || !before.is_some_and(u8::is_ascii_alphanumeric)
     })
 }
 
@@ -246,7 +246,7 @@ mod tests {
             ("Exchange", false),
             ("", false),
         ] {
-            assert_eq!(has_word_prefix(text, "chang"), expected, "{text}");
+            assert_eq!(contains_word(text, "chang", false), expected, "{text}");
         }
     }
 

@@ -104,7 +104,8 @@ pub(in super::super) const IS_ACCOUNT_LOG: Test =
     Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
 /// The type is about roles.
-pub(in super::super) const TYPE_MENTIONS_ROLE: Test = Test::HasWordPrefix(field::AUDIT_TYPE, ROLES);
+pub(in super::super) const TYPE_MENTIONS_ROLE: Test =
+    Test::HasWordPrefix(&[field::AUDIT_TYPE], ROLES);
 /// The text is about roles.
 pub(in super::super) const TEXT_MENTIONS_ROLE: Test =
     Test::SentenceHasWordPrefix(field::EVENT_INFO, ROLES);
@@ -143,15 +144,15 @@ const RULES: &[EcsRule] = &[
         classification(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classification(API, &["access"])),
-    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(field::AUDIT_TYPE, &["delet"])], classification(IAM, &["admin", "deletion"])),
-    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(field::AUDIT_TYPE, &["creat"])], classification(IAM, &["admin", "creation"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(&[field::AUDIT_TYPE], &["delet"])], classification(IAM, &["admin", "deletion"])),
+    rule(&[TYPE_MENTIONS_ROLE, Test::HasWordPrefix(&[field::AUDIT_TYPE], &["creat"])], classification(IAM, &["admin", "creation"])),
     rule(&[TYPE_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
     rule(&[IS_ACCOUNT_LOG, TEXT_MENTIONS_ROLE], classification(IAM, &["admin", "change"])),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, &["password"])],    classification(IAM, &["user", "change"])),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], &["password"])],    classification(IAM, &["user", "change"])),
     rule(&[IS_ACCOUNT_LOG, CHANGES_MEMBERS, TEXT_MENTIONS_GROUP], classification(IAM, &["group", "change"])),
-    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)], classification(IAM, &["user", "deletion"])),
-    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)], classification(IAM, &["user", "creation"])),
-    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)], classification(IAM, &["user", "change"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(&[field::AUDIT_TYPE], DELETED)], classification(IAM, &["user", "deletion"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(&[field::AUDIT_TYPE], CREATED)], classification(IAM, &["user", "creation"])),
+    rule(&[IS_ACCOUNT_LOG, Test::HasWordPrefix(&[field::AUDIT_TYPE], CHANGED)], classification(IAM, &["user", "change"])),
     rule(&[IS_ACCOUNT_LOG, DOES_DELETE], classification(IAM, &["user", "deletion"])),
     rule(&[IS_ACCOUNT_LOG, DOES_CREATE], classification(IAM, &["user", "creation"])),
     rule(&[IS_ACCOUNT_LOG, DOES_CHANGE], classification(IAM, &["user", "change"])),
@@ -160,10 +161,10 @@ const RULES: &[EcsRule] = &[
     rule(&[IS_GROUP_LOG, DOES_DELETE], classification(IAM, &["group", "deletion"])),
     rule(&[IS_GROUP_LOG, DOES_CREATE], classification(IAM, &["group", "creation"])),
     rule(&[IS_GROUP_LOG], classification(IAM, &["group", "change"])),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)], classification(CONFIGURATION, &["deletion"])),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)], classification(CONFIGURATION, &["creation"])),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)], classification(CONFIGURATION, &["change"])),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DONE)],    classification(CONFIGURATION, &["info"])),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DELETED)], classification(CONFIGURATION, &["deletion"])),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CREATED)], classification(CONFIGURATION, &["creation"])),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CHANGED)], classification(CONFIGURATION, &["change"])),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DONE)],    classification(CONFIGURATION, &["info"])),
     rule(&[DOES_DELETE], classification(CONFIGURATION, &["deletion"])),
     rule(&[DOES_CREATE], classification(CONFIGURATION, &["creation"])),
     rule(&[DOES_CHANGE], classification(CONFIGURATION, &["change"])),

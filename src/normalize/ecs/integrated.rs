@@ -109,7 +109,7 @@ const ENTITY_RULES: &[EcsRule] = &[
         classification: EMAIL },
     EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
         classification: EcsClassification { category: INTRUSION, types: DENIED_TYPES, ..ALERT } },
-    EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE]), Test::HasWordPrefix(field::THREAT_STATE, &["deliver"])],
+    EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE]), Test::HasWordPrefix(&[field::THREAT_STATE], &["deliver"])],
         classification: EcsClassification { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
     EcsRule { when: &[Test::HasValue(&[field::THREAT_TYPE])],
         classification: EcsClassification { category: INTRUSION, ..ALERT } },

@@ -38,7 +38,7 @@ const fn variant(
 
 /// The prose names a person. Variants with this test come after those for events with a user.
 const NAMES_PERSON: Test = Test::NamesPerson(field::EVENT_INFO);
-const PASSWORD: Test = Test::HasWordPrefix(field::AUDIT_TYPE, &["password"]);
+const PASSWORD: Test = Test::HasWordPrefix(&[field::AUDIT_TYPE], &["password"]);
 
 /// The user is the account that was changed, and the actor is who changed it.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
@@ -283,7 +283,7 @@ const PRIVILEGE_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const ROLE_ASSIGNMENT_RULES: &[Rule] = &[
     rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, REVOKED)],            Classification::activity(8, "Detach Policy")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], REVOKED)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
 
@@ -305,9 +305,9 @@ const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
     rule(&[Test::SentenceHasWordPrefix(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)],          Classification::activity(6, "Delete")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)],          Classification::activity(1, "Create")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)],          Classification::activity(99, "Account Change")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),
     rule(&[DOES_DELETE],         Classification::activity(6, "Delete")),
     rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
     rule(&[DOES_CHANGE],         Classification::activity(99, "Account Change")),
@@ -320,10 +320,10 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(99, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::activity(99, "Logon").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::activity(99, "Logon")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DELETED)],          Classification::activity(4, "Delete")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CREATED)],          Classification::activity(1, "Create")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, CHANGED)],          Classification::activity(3, "Update")),
-    rule(&[Test::HasWordPrefix(field::AUDIT_TYPE, DONE)],             Classification::activity(99, "Audit")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(4, "Delete")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(3, "Update")),
+    rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DONE)],             Classification::activity(99, "Audit")),
     rule(&[DOES_DELETE],         Classification::activity(4, "Delete")),
     rule(&[DOES_CREATE],         Classification::activity(1, "Create")),
     rule(&[DOES_CHANGE],         Classification::activity(3, "Update")),

@@ -78,11 +78,9 @@ pub(super) fn find_word_prefix(sentence: &str, words: &[&str]) -> Option<usize> 
     words.iter().filter_map(position).min()
 }
 
-/// Returns whether one of these verbs says what was done: it is the first,
-/// or the sentence begins with it.
-pub(super) fn action_is(sentence: &str, verbs: &[&str]) -> bool {
-    let change = || find_word_prefix(sentence, CHANGE_VERBS);
-    action_position(sentence, verbs).is_some_and(|at| change().is_none_or(|change| at <= change))
+/// Returns whether a verb for changing comes before a position.
+pub(super) fn is_change_before(sentence: &str, at: usize) -> bool {
+    find_word_prefix(sentence, CHANGE_VERBS).is_some_and(|change| change < at)
 }
 
 /// Returns where one of these verbs is, if it says what was done, or how something was changed: if the

@@ -260,7 +260,7 @@ fn verbs_in_names_are_no_acts() {
         ("Ann's folder was deleted, it's gone", "delet"),
         ("Group: VIP was deleted", "delet"),
     ] {
-        let is_act = |words: &[&str]| action_is(&mut ProseCache::default(), text, words);
+        let is_act = |words: &[&str]| action_is(&mut ProseCache::default(), text, words, false);
         for other in ["creat", "added", "delet", "remov"] {
             assert_eq!(is_act(&[other]), act == other, "{other} in {text}");
         }
@@ -286,14 +286,14 @@ fn the_first_verb_says_what_was_done() {
         ("Editor template created", CREATED),
         ("Exchange connector was deleted", DELETED),
     ] {
-        let is_act = |verbs: &[&str]| action_is(&mut ProseCache::default(), text, verbs);
+        let is_act = |verbs: &[&str]| action_is(&mut ProseCache::default(), text, verbs, false);
         assert!(is_act(act), "{text}");
         for other in [CREATED, DELETED] {
             assert_eq!(is_act(other), act == other, "{other:?} in {text}");
         }
     }
     let text = "Role of bob@example.com was changed, Editor removed, Reader assigned";
-    let is_act = |verbs: &[&str]| action_or_change_is(&mut ProseCache::default(), text, verbs);
+    let is_act = |verbs: &[&str]| action_is(&mut ProseCache::default(), text, verbs, true);
     assert!(is_act(DELETED) && !is_act(&["assign"]));
 }
 
