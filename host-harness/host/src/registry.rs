@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::counts::Counts;
 use crate::report::{
-    BlockedBy, FleetHostStatus, HostReport, HostSnapshot, OutputReport, PausedBy, RunState,
+    BlockedBy, FleetReport, HostReport, HostSnapshot, OutputReport, PausedBy, RunState,
     SourceReport, SourceRuntimeState, StoredHost, Time,
 };
 
@@ -37,7 +37,7 @@ struct Shared {
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
     observer: OnceLock<Arc<dyn MetricsObserver>>,
-    fleet: RwLock<Option<FleetHostStatus>>,
+    fleet: RwLock<Option<FleetReport>>,
 }
 
 /// Returns a text about how long there has been no response to something, if that is long.
@@ -229,7 +229,7 @@ impl Registry {
     }
 
     /// Changes what is reported of this host's part in a fleet.
-    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetHostStatus)) {
+    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetReport)) {
         let fleet = self.shared.fleet.write();
         let mut fleet = fleet.unwrap_or_else(PoisonError::into_inner);
         change(fleet.get_or_insert_default());
@@ -241,7 +241,7 @@ impl Registry {
         fleet.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn fleet(&self) -> Option<FleetHostStatus> {
+    fn fleet(&self) -> Option<FleetReport> {
         let fleet = self.shared.fleet.read();
         fleet.unwrap_or_else(PoisonError::into_inner).clone()
     }

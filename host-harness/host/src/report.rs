@@ -91,12 +91,12 @@ pub struct HostReport {
     pub outputs: Vec<OutputReport>,
     /// Its part in a fleet, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<FleetHostStatus>,
+    pub fleet: Option<FleetReport>,
 }
 
 /// What a host of a fleet has done with its leases, and how large the fleet is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct FleetHostStatus {
+pub struct FleetReport {
     /// Its name among the hosts.
     pub host: String,
     /// Hosts that run.
@@ -257,9 +257,8 @@ pub struct StreamReport {
     pub lag_seconds: Option<u64>,
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,
-    /// When the stream was last requested from the upstream.
-    #[serde(rename = "last_poll_at")]
-    pub last_request_at: Option<Time>,
+    /// When the last batch that names the stream was accepted.
+    pub last_poll_at: Option<Time>,
     /// The time of the newest event.
     pub newest_at: Option<Time>,
     /// Records read; always `events` + `rejected` + `duplicates`.
@@ -616,7 +615,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
-            last_request_at: stream.last_request_at.as_deref().and_then(Time::parse),
+            last_poll_at: stream.last_poll_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,

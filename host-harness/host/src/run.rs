@@ -149,7 +149,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         mem::take(&mut settings.faulty_sources),
     );
     startup_tracker.close();
-    let _notifier = service_manager::start_notifier(options.shutdown.clone());
+    let _notifier = service_manager::notify_ready(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let readiness = tokio::spawn(async move {
         startup_tracker.all_finished().await;

@@ -42,7 +42,7 @@ impl Drop for Notifier {
 /// is locked, its outputs are open, and every source has its task. Reports a
 /// stop when it is requested, and meanwhile, where the manager asks for that,
 /// that the runtime still executes tasks.
-pub(crate) fn start_notifier(shutdown: Shutdown) -> Notifier {
+pub(crate) fn notify_ready(shutdown: Shutdown) -> Notifier {
     let mut tasks = JoinSet::new();
     notify(&Notification::Ready);
     let stop = StopNotification {

@@ -19,12 +19,12 @@ use super::{
     Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, UndeliverableEvent, stdout,
 };
 
-/// The category of a reason that persists until an operator changes something.
-const BLOCKED: &str = "blocked";
+/// The category of a reason that persists until an operator changes something; a stable name.
+const ACTION_REQUIRED: &str = "blocked";
 
-/// Maximum number of tries at a blocked output, where tries are bounded (`--once`). More would only
+/// Maximum number of tries at an output for which an operator has to act, where tries are bounded (`--once`). More would only
 /// delay the reason that an operator has to see.
-const BLOCKED_TRIES_MAX: u32 = 3;
+const ACTION_REQUIRED_TRIES_MAX: u32 = 3;
 
 /// Maximum number of bytes, fetched or being fetched, that one output has not yet accepted: the
 /// batches of some sixty sources. Other sources that deliver to it wait.
@@ -257,7 +257,7 @@ impl Outputs {
         loop {
             // Releases the lock between two tries, for other sources.
             let mut held = output.output.lock().await;
-            let name = held.name().to_owned();
+            let full_name = held.name().to_owned();
             let result = held.accept(delivery).await;
             drop(held);
             let tries = backoff.failures().saturating_add(1);
@@ -272,7 +272,7 @@ impl Outputs {
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
                 Err(OutputError::Undeliverable(events)) => {
                     let with_output_name = |undeliverable: UndeliverableEvent| UndeliverableEvent {
-                        reason: escape(&format!("output {name}: {}", undeliverable.reason))
+                        reason: escape(&format!("output {full_name}: {}", undeliverable.reason))
                             .into_owned(),
                         ..undeliverable
                     };
@@ -281,7 +281,7 @@ impl Outputs {
                     return Ok(events.into_iter().map(with_output_name).collect());
                 }
                 Err(OutputError::ActionRequired(reason)) => PendingRetry {
-                    category: BLOCKED,
+                    category: ACTION_REQUIRED,
                     ..PendingRetry::new(reason)
                 },
                 Err(OutputError::RetryAfterProgress(reason)) => {
@@ -296,7 +296,7 @@ impl Outputs {
                 },
             };
             backoff.fail();
-            self.retry_later((&output.name, &name), &active_delivery, backoff, retry)
+            self.retry_later((&output.name, &full_name), &active_delivery, backoff, retry)
                 .await?;
         }
     }
@@ -317,10 +317,10 @@ impl Outputs {
             .into_iter()
             .find_map(|name| reason.strip_prefix(name)?.strip_prefix(": "))
             .unwrap_or(&reason);
-        let is_blocked = retry.category == BLOCKED;
+        let is_action_required = retry.category == ACTION_REQUIRED;
         let tries_max = self.tries_max.map(|max| {
-            if is_blocked {
-                max.min(BLOCKED_TRIES_MAX)
+            if is_action_required {
+                max.min(ACTION_REQUIRED_TRIES_MAX)
             } else {
                 max
             }
@@ -338,7 +338,7 @@ impl Outputs {
             text = format!("{text}; {advice}");
         }
         let (category, status) = (retry.category, retry.reason.status);
-        if is_blocked {
+        if is_action_required {
             error!(%source, %output, kind = category, status, "output blocked: {text}");
         } else {
             warn!(%source, %output, kind = category, status, "{text}");

@@ -298,7 +298,7 @@ fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
             stream.state.name().to_owned(),
             time_or_dash(stream.newest_at),
             time_or_dash(stream.collected_until),
-            time_or_dash(stream.last_request_at),
+            time_or_dash(stream.last_poll_at),
             duration_text(stream.lag_seconds),
             stream.received.to_string(),
             stream.events.to_string(),
@@ -409,7 +409,7 @@ mod tests {
             duplicates: 2,
             collected_until_ms: Some(NOW_MS.cast_signed() - 90_000),
             newest_ms: Some(NOW_MS.cast_signed() - 100_000),
-            last_request_at: Some(
+            last_poll_at: Some(
                 Time {
                     epoch_ms: NOW_MS - 5_000,
                 }

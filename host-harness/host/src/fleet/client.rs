@@ -44,12 +44,12 @@ pub(crate) struct FleetClient {
     pub(crate) lease_duration: Duration,
     /// When the stream was made, in milliseconds since the epoch.
     pub(crate) stream_created_ms: u64,
-    connection_history: Arc<Mutex<ConnectionHistory>>,
+    reconnect_state: Arc<Mutex<ReconnectState>>,
 }
 
 /// How often the connection was established so far, and since when this host has held off.
 #[derive(Clone, Copy, Debug)]
-struct ConnectionHistory {
+struct ReconnectState {
     connections: u64,
     /// When the last reconnection was noticed, or this host found that others run, by
     /// [`clock::now`]; `None` means never.
@@ -133,7 +133,7 @@ impl FleetClient {
             .await
             .map_err(|error| failed(&format!("bucket {hosts}"), &error))?;
         let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
-        let connection_history = ConnectionHistory {
+        let reconnect_state = ReconnectState {
             connections: 1,
             hold_off_since: None,
         };
@@ -146,7 +146,7 @@ impl FleetClient {
             subject_prefix: settings.subject.clone(),
             lease_duration,
             stream_created_ms: u64::try_from(created).unwrap_or_default(),
-            connection_history: Arc::new(Mutex::new(connection_history)),
+            reconnect_state: Arc::new(Mutex::new(reconnect_state)),
             tenants,
         })
     }
@@ -159,16 +159,16 @@ impl FleetClient {
 
     /// Returns the number of the present connection. A lease is renewed only by the connection by
     /// which it came: a server that crashed has lost its last changes, and may not know of the
-    /// lease, while it accepts the renewal.
+    /// lease, while it accepts the renewal. Starts the hold-off if the connection is a new one.
     pub(crate) fn connection_number(&self) -> u64 {
-        self.update_connection_history().connections
+        self.note_reconnect().connections
     }
 
     /// Returns how long no tenant may be taken after a reconnection: a server that crashed may hand
     /// out a tenant that a host still works on. After the duration of one lease, every lease from
-    /// before the reconnection has ended.
+    /// before the reconnection has ended. Starts the hold-off if the connection is a new one.
     pub(crate) fn hold_off_remaining(&self) -> Duration {
-        let hold_off_since = self.update_connection_history().hold_off_since;
+        let hold_off_since = self.note_reconnect().hold_off_since;
         hold_off_since.map_or(Duration::ZERO, |since| {
             since
                 .saturating_add(self.lease_duration)
@@ -191,17 +191,17 @@ impl FleetClient {
         } else {
             warn!("{message}");
         }
-        let noted = self.connection_history.lock();
+        let noted = self.reconnect_state.lock();
         noted.unwrap_or_else(PoisonError::into_inner).hold_off_since = Some(clock::now());
     }
 
-    /// Notes a reconnection that has not been noticed before. Returns the history.
-    fn update_connection_history(&self) -> ConnectionHistory {
+    /// Starts the hold-off after a reconnection that has not been noticed before. Returns the state.
+    fn note_reconnect(&self) -> ReconnectState {
         let connections = self.client.statistics().connects.load(Ordering::Relaxed);
-        let noted = self.connection_history.lock();
+        let noted = self.reconnect_state.lock();
         let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
         if connections > noted.connections {
-            *noted = ConnectionHistory {
+            *noted = ReconnectState {
                 connections,
                 hold_off_since: Some(clock::now()),
             };

@@ -30,7 +30,7 @@ const CLAIM_TRIES_MAX: u32 = 3;
 
 /// Whether, and until when, this host may work on a tenant.
 #[derive(Debug, Default)]
-pub(crate) struct LeaseValidity {
+pub(crate) struct WorkPermit {
     /// In milliseconds of [`clock::now`]; zero: never granted, or ended.
     until_ms: AtomicU64,
     /// Whether the work should stop earlier.
@@ -38,7 +38,7 @@ pub(crate) struct LeaseValidity {
     changed: Notify,
 }
 
-impl LeaseValidity {
+impl WorkPermit {
     /// Grants the tenant to this host until `until`.
     pub(crate) fn grant(&self, until: Duration) {
         self.is_stop_requested.store(false, Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl LeaseValidity {
 }
 
 #[async_trait]
-impl Lease for LeaseValidity {
+impl Lease for WorkPermit {
     fn permits_work(&self) -> bool {
         !self.is_stop_requested.load(Ordering::Relaxed) && self.has_time_left()
     }
@@ -105,7 +105,7 @@ pub(crate) struct TenantLease {
     reply: Subject,
     epoch: LeaseEpoch,
     host: Arc<str>,
-    pub(crate) validity: Arc<LeaseValidity>,
+    pub(crate) permit: Arc<WorkPermit>,
     /// The last revision of its key that this host knows.
     revision: Mutex<u64>,
 }
@@ -201,14 +201,14 @@ fn is_later(
 
 impl TenantLease {
     /// Creates the lease that comes with a message, which was requested on that connection.
-    /// `validity` has been granted. The error is a clause.
+    /// `permit` has been granted. The error is a clause.
     pub(crate) fn new(
         fleet_client: Arc<FleetClient>,
         connection_number: u64,
         message: &Message,
         tenant: &str,
         host: Arc<str>,
-        validity: Arc<LeaseValidity>,
+        permit: Arc<WorkPermit>,
     ) -> Result<Self, String> {
         let info = message.info().map_err(|error| error.to_string())?;
         let epoch = LeaseEpoch {
@@ -224,7 +224,7 @@ impl TenantLease {
             reply: reply.ok_or_else(|| "it has no reply subject".to_owned())?,
             epoch,
             host,
-            validity,
+            permit,
             revision: Mutex::new(0),
         })
     }
@@ -246,7 +246,7 @@ impl TenantLease {
                     }
                 },
             };
-            if !self.validity.permits_work() {
+            if !self.permit.permits_work() {
                 return Ok(ClaimOutcome::TooLate);
             }
             if let (Some(entry), Some(stored)) = (&entry, &stored_value) {
@@ -319,10 +319,10 @@ impl TenantLease {
         let lease_duration = self.fleet_client.lease_duration;
         loop {
             let granted = lease_duration.saturating_sub(margin(lease_duration));
-            let elapsed = granted.saturating_sub(self.validity.remaining());
+            let elapsed = granted.saturating_sub(self.permit.remaining());
             sleep((lease_duration / 3).saturating_sub(elapsed)).await;
-            if !self.validity.permits_work() {
-                return self.validity.revoked().await;
+            if !self.permit.permits_work() {
+                return self.permit.revoked().await;
             }
             if !self.renew().await {
                 sleep(lease_duration / 20).await;
@@ -339,7 +339,7 @@ impl TenantLease {
         }
         let requested_at = clock::now();
         let timeout = self
-            .validity
+            .permit
             .remaining()
             .min(self.fleet_client.lease_duration / 3);
         let request = Request::new()
@@ -351,8 +351,8 @@ impl TenantLease {
             .send_request(self.reply.clone(), request)
             .await
         {
-            Ok(_) if self.validity.has_time_left() && is_same_connection() => {
-                self.validity
+            Ok(_) if self.permit.has_time_left() && is_same_connection() => {
+                self.permit
                     .extend(deadline(requested_at, self.fleet_client.lease_duration));
                 true
             }
@@ -368,7 +368,7 @@ impl TenantLease {
     /// deadline.
     pub(crate) async fn give_back(&self, delay: Duration) {
         let delay = delay.max(Duration::from_millis(1)); // without one, the server waits `ack_wait`
-        if self.validity.has_time_left() && self.fleet_client.is_connected() {
+        if self.permit.has_time_left() && self.fleet_client.is_connected() {
             let payload = Bytes::from(AckKind::Nak(Some(delay)));
             let sent = self
                 .fleet_client
@@ -379,7 +379,7 @@ impl TenantLease {
                 debug!(source = %self.tenant, "it was not given back: {error}");
             }
         }
-        self.validity.end();
+        self.permit.end();
     }
 
     /// Stores the state of the tenant, unless another host has it.
@@ -400,7 +400,7 @@ impl TenantLease {
         let value = Bytes::from(tenant_value.encode().map_err(|error| unavailable(&error))?);
         let mut revision = self.revision.lock().await;
         loop {
-            if !self.validity.has_time_left() {
+            if !self.permit.has_time_left() {
                 return Err(StoreError::Superseded);
             }
             if !self.fleet_client.is_connected() {
@@ -424,7 +424,7 @@ impl TenantLease {
                 .is_ok_and(|stored| stored.epoch == self.epoch && *stored.host == *self.host);
             if !is_own || found.revision <= *revision {
                 // Anything that is sent now would apply to the lease of another host.
-                self.validity.end();
+                self.permit.end();
                 warn!(
                     source = %self.tenant,
                     "another host has taken the tenant, or it was changed or removed, or its lease \
@@ -463,33 +463,33 @@ mod tests {
             deadline(requested_at, LEASE_DURATION),
             requested_at + Duration::from_secs(27)
         );
-        let validity = LeaseValidity::default();
-        assert!(!validity.permits_work());
-        validity.grant(requested_at + Duration::from_millis(200));
-        assert!(validity.permits_work());
-        validity.revoked().await;
+        let permit = WorkPermit::default();
+        assert!(!permit.permits_work());
+        permit.grant(requested_at + Duration::from_millis(200));
+        assert!(permit.permits_work());
+        permit.revoked().await;
         assert!(clock::now() >= requested_at + Duration::from_millis(200));
-        assert!(!validity.permits_work() && !validity.has_time_left());
+        assert!(!permit.permits_work() && !permit.has_time_left());
         // A machine that was suspended for longer than the lease.
-        validity.grant(requested_at.saturating_sub(LEASE_DURATION));
-        assert!(!validity.permits_work());
+        permit.grant(requested_at.saturating_sub(LEASE_DURATION));
+        assert!(!permit.permits_work());
     }
 
     #[tokio::test]
     async fn work_stops_on_request_while_the_tenant_can_still_be_given_back() {
-        let validity = Arc::new(LeaseValidity::default());
-        validity.grant(deadline(clock::now(), LEASE_DURATION));
+        let permit = Arc::new(WorkPermit::default());
+        permit.grant(deadline(clock::now(), LEASE_DURATION));
         let waiting = tokio::spawn({
-            let validity = Arc::clone(&validity);
-            async move { validity.revoked().await }
+            let permit = Arc::clone(&permit);
+            async move { permit.revoked().await }
         });
-        validity.request_stop();
+        permit.request_stop();
         waiting.await.unwrap();
-        assert!(!validity.permits_work() && validity.has_time_left());
-        validity.end();
-        assert!(!validity.has_time_left());
-        validity.grant(deadline(clock::now(), LEASE_DURATION));
-        assert!(validity.permits_work());
+        assert!(!permit.permits_work() && permit.has_time_left());
+        permit.end();
+        assert!(!permit.has_time_left());
+        permit.grant(deadline(clock::now(), LEASE_DURATION));
+        assert!(permit.permits_work());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::cache::{PreparedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
-use super::lease::{self, ClaimError, ClaimOutcome, LeaseValidity, StoredLease, TenantLease};
+use super::lease::{self, ClaimError, ClaimOutcome, StoredLease, TenantLease, WorkPermit};
 use super::tenant::Tenant;
 use super::tenant_value::LeaseEpoch;
 use crate::admin::{AdminContext, AdminServer};
@@ -35,7 +35,7 @@ use crate::heartbeat::HeartbeatWriter;
 use crate::hourly::HourlyLog;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::report::{FleetHostReport, FleetHostStatus, PausedBy, RunState};
+use crate::report::{FleetHostReport, FleetReport, PausedBy, RunState};
 use crate::run::{Options, StdoutWatch, close};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, InheritedSettings, Settings};
@@ -109,7 +109,7 @@ struct RunningHost {
     counts: Arc<LeaseCounts>,
     cache: Mutex<TenantCache>,
     /// The leases of the tenants that are worked on, by tenant.
-    active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>>,
+    active_leases: Mutex<BTreeMap<String, (LeaseEpoch, Arc<WorkPermit>)>>,
     /// When this host last took each tenant that it reports.
     last_taken_at: Mutex<BTreeMap<String, Duration>>,
     /// How often in a row the claim of a tenant failed because of a later lease, and when last.
@@ -163,7 +163,7 @@ pub(crate) async fn run(
             state_dir: state_dir.path().to_owned(),
         })
     });
-    let _service = service_manager::start_notifier(options.shutdown.clone());
+    let _service = service_manager::notify_ready(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let context = FleetContext {
         settings: fleet.clone(),
@@ -229,8 +229,8 @@ impl FleetContext {
         tokio::select! {
             () = all_done => {}
             () = shutdown.grace_elapsed(STOP_GRACE) => {
-                for (_, validity) in running.active_leases().values() {
-                    validity.request_stop();
+                for (_, permit) in running.active_leases().values() {
+                    permit.request_stop();
                 }
             }
         }
@@ -398,7 +398,7 @@ struct FetchRequest {
 }
 
 impl RunningHost {
-    fn active_leases(&self) -> MutexGuard<'_, BTreeMap<String, (LeaseEpoch, Arc<LeaseValidity>)>> {
+    fn active_leases(&self) -> MutexGuard<'_, BTreeMap<String, (LeaseEpoch, Arc<WorkPermit>)>> {
         lock(&self.active_leases)
     }
 
@@ -415,10 +415,10 @@ impl RunningHost {
         };
         let lease_duration = fleet_client.lease_duration;
         let cached = lock(&self.cache).take(tenant);
-        let validity = cached
+        let permit = cached
             .as_ref()
-            .map_or_else(Arc::default, |cached| Arc::clone(&cached.validity));
-        validity.grant(lease::deadline(request.sent_at, lease_duration));
+            .map_or_else(Arc::default, |cached| Arc::clone(&cached.permit));
+        permit.grant(lease::deadline(request.sent_at, lease_duration));
         let host = Arc::clone(&self.name);
         let lease = TenantLease::new(
             fleet_client,
@@ -426,7 +426,7 @@ impl RunningHost {
             message,
             tenant,
             host,
-            Arc::clone(&validity),
+            Arc::clone(&permit),
         );
         let lease = match lease {
             Ok(lease) => Arc::new(lease),
@@ -467,16 +467,17 @@ impl RunningHost {
         lock(&self.last_taken_at).insert(tenant.to_owned(), clock::now());
         let previous = self
             .active_leases()
-            .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&validity)));
+            .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&permit)));
         if let Some((_, previous)) = previous {
             // The tenant was changed, which replaced its message.
             previous.end();
         }
         self.run_turn(&lease, message, cached, state).await;
         let mut active_leases = self.active_leases();
-        if active_leases.get(tenant).is_some_and(|(epoch, active)| {
-            *epoch == lease.epoch() && Arc::ptr_eq(active, &validity)
-        }) {
+        if active_leases
+            .get(tenant)
+            .is_some_and(|(epoch, active)| *epoch == lease.epoch() && Arc::ptr_eq(active, &permit))
+        {
             active_leases.remove(tenant);
         }
     }
@@ -600,7 +601,7 @@ impl RunningHost {
 
     /// Stops reporting the tenants that another host has taken or that were removed. `own` are the
     /// tenants of this host, as NATS had them at `requested_at` or later.
-    fn remove_lost_tenants(
+    fn reconcile_tenants(
         &self,
         own: &BTreeSet<String>,
         requested_at: Duration,
@@ -610,11 +611,11 @@ impl RunningHost {
             if *taken_at >= requested_at || own.contains(tenant) {
                 return true;
             }
-            if let Some((_, validity)) = self.active_leases().get(tenant) {
+            if let Some((_, permit)) = self.active_leases().get(tenant) {
                 // Its turn still waits for an output, so it has not noticed that the lease is lost. Its
                 // checkpoint would be refused.
                 if requested_at.saturating_sub(*taken_at) > lease_duration {
-                    validity.end();
+                    permit.end();
                 }
                 return true;
             }
@@ -685,7 +686,7 @@ impl RunningHost {
             return Ok(None);
         }
         let source = source::prepare(&context.components, &settings, NetworkAccess::Online).await?;
-        source.require_lease(lease.validity.clone());
+        source.require_lease(lease.permit.clone());
         source.observe_requests(Arc::new(RequestReporter {
             entry: entry.clone(),
             registry: context.registry.clone(),
@@ -711,7 +712,7 @@ impl RunningHost {
         };
         Ok(Some(PreparedTenant {
             sequence: lease.epoch().sequence,
-            validity: Arc::clone(&lease.validity),
+            permit: Arc::clone(&lease.permit),
             source_loop: source_loop.into_resumable(),
             entry,
         }))
@@ -734,7 +735,7 @@ async fn update_fleet_status(
         (None, None)
     };
     registry.update_fleet(|status| {
-        *status = FleetHostStatus {
+        *status = FleetReport {
             host: host_report.host.clone(),
             hosts: hosts.map_or(0, |info| info.state.messages),
             tenants: tenants.map_or(0, |info| info.state.messages),
@@ -773,7 +774,7 @@ async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc
                 Ok(overview) => {
                     let registry = &running.context.registry;
                     registry.update_fleet(|status| status.overview = Some(overview));
-                    running.remove_lost_tenants(&own, started_at, fleet_client.lease_duration);
+                    running.reconcile_tenants(&own, started_at, fleet_client.lease_duration);
                 }
                 Err(failure) => debug!("fleet: no overview: {failure}"),
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::metrics::{Format, Metrics};
 use super::*;
 use crate::registry::MetricsObserver;
-use crate::report::{FleetHostStatus, FleetOverview};
+use crate::report::{FleetOverview, FleetReport};
 use crate::settings::MetricsDetail;
 
 /// The repository.
@@ -59,7 +59,7 @@ fn full_scrape() -> String {
     entry.update(&state);
     registry.add_source("new", Vec::new());
     registry.update_fleet(|status| {
-        *status = FleetHostStatus {
+        *status = FleetReport {
             host: "a".to_owned(),
             hosts: 1,
             tenants: 2,
