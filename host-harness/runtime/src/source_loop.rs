@@ -520,22 +520,15 @@ impl RunningLoop {
 
     /// Logs each wait of the streams once.
     fn log_waits(&mut self, now: SystemTime) {
+        let waits = waits(&self.context.source_state);
         let logged = std::mem::take(&mut self.logged_waits);
-        for wait in waits(&self.context.source_state) {
-            let is_whole_source = wait.streams.is_empty();
-            if !is_whole_source && wait.remaining(now) < WAIT_LOGGED_MIN {
-                continue;
-            }
-            // A source that is refused again and again has one wait.
-            let is_logged = logged.iter().any(|before| {
-                before.reason == wait.reason
-                    && (is_whole_source || before.until_ms == wait.until_ms)
-            });
-            if !is_logged && self.admit_log_line(wait.reason.len()) {
+        self.logged_waits = log_new_waits(waits, &logged, now, |wait| {
+            let is_admitted = self.admit_log_line(wait.reason.len());
+            if is_admitted {
                 info!(source = %self.context.source.name, "{wait}");
             }
-            self.logged_waits.push(wait);
-        }
+            is_admitted
+        });
     }
 
     fn log_rejected(&mut self, rejected: &[RejectedRecord], undeliverable: &[UndeliverableEvent]) {
@@ -756,6 +749,29 @@ impl RunningLoop {
     }
 }
 
+/// Logs the waits that are not among the `logged` ones. Returns those that have been logged by now. `log`
+/// returns whether it has logged a wait; otherwise that is tried again the next time.
+fn log_new_waits(
+    waits: Vec<Wait>,
+    logged: &[Wait],
+    now: SystemTime,
+    mut log: impl FnMut(&Wait) -> bool,
+) -> Vec<Wait> {
+    let mut waits = waits;
+    waits.retain(|wait| {
+        let is_whole_source = wait.streams.is_empty();
+        if !is_whole_source && wait.remaining(now) < WAIT_LOGGED_MIN {
+            return false;
+        }
+        // A source that is refused again and again has one wait.
+        let is_logged = logged.iter().any(|before| {
+            before.reason == wait.reason && (is_whole_source || before.until_ms == wait.until_ms)
+        });
+        is_logged || log(wait)
+    });
+    waits
+}
+
 /// Returns the wait that a component requests; `None` where it requests a poll at once.
 fn requested_wait(next: NextPoll) -> Option<Duration> {
     match next {
@@ -793,4 +809,37 @@ fn first_retry(batch: &Batch) -> Option<SystemTime> {
         .filter(|status| status.state == StreamState::Failing);
     let first_ms = failing.filter_map(|status| status.until).min()?;
     UNIX_EPOCH.checked_add(Duration::from_millis(first_ms.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_the_rate_limit_suppresses_is_logged_later_and_once() {
+        let wait = |reason: &str| Wait {
+            until_ms: Some(60_000),
+            streams: vec!["audit".to_owned()],
+            reason: reason.to_owned(),
+        };
+        let both = || vec![wait("quota"), wait("files")];
+        let log = |logged: &[Wait], admitted: &str| {
+            let mut lines = Vec::new();
+            let logged = log_new_waits(both(), logged, UNIX_EPOCH, |wait| {
+                let is_admitted = admitted.contains(&*wait.reason);
+                lines.extend(is_admitted.then(|| wait.reason.clone()));
+                is_admitted
+            });
+            (logged, lines)
+        };
+        let (logged, lines) = log(&[], "quota");
+        assert_eq!(lines, ["quota"]);
+        let (logged, lines) = log(&logged, "quota files");
+        assert_eq!(lines, ["files"]);
+        let (logged, lines) = log(&logged, "quota files");
+        assert_eq!((logged.len(), lines.len()), (2, 0));
+        let short = UNIX_EPOCH + Duration::from_secs(59);
+        let none = log_new_waits(both(), &[], short, |_| panic!("it is over soon"));
+        assert!(none.is_empty());
+    }
 }
