@@ -296,7 +296,13 @@ async fn yield_until(mut is_reached: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_wait() {
     let (origin, accepted) = silent_upstream().await;
-    let outgoing = outgoing(&[&origin]);
+    let hello = upstream(HELLO, false).await;
+    let pools = ConnectionPools::default();
+    let of_source = |name| {
+        let list = AllowList::parse(&[origin.as_str(), hello.as_str()]).unwrap();
+        OutgoingHttp::new(name, &pools, list, Proxies::default(), None).unwrap()
+    };
+    let outgoing = of_source("acme");
     let mut open = tokio::task::JoinSet::new();
     for _ in 0..REQUESTS_MAX {
         let (outgoing, origin) = (outgoing.clone(), origin.clone());
@@ -318,16 +324,8 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
     assert_eq!(accepted.lock().unwrap().len(), REQUESTS_MAX);
     assert_eq!(open.len(), REQUESTS_MAX, "{:?}", open.try_join_next());
 
-    // Another source has places of its own.
-    let hello = upstream(HELLO, false).await;
-    let other = OutgoingHttp::new(
-        "other",
-        &ConnectionPools::default(),
-        AllowList::parse(&[hello.as_str()]).unwrap(),
-        Proxies::default(),
-        None,
-    )
-    .unwrap();
+    // Another source has places of its own, also where it shares the connections.
+    let other = of_source("other");
     assert_eq!(
         body(send(&other, &hello).await.unwrap()).await.unwrap(),
         "hello"
