@@ -20,7 +20,9 @@ pub(super) struct Totals {
 impl Totals {
     /// Applies a report and returns the totals.
     pub(super) fn update(&mut self, report: &HostReport) -> CounterValues {
-        for source in &report.sources {
+        // A source that has just returned has no counts until its state is read.
+        let counted = report.sources.iter();
+        for source in counted.filter(|source| !source.streams.is_empty()) {
             let counts = STREAM_COUNTERS.map(|counter| source.sum(counter.value));
             let last = self.sources.insert(source.source.clone(), counts);
             if let Some(last) = last
