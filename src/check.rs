@@ -14,6 +14,7 @@ use crate::api::ApiClient;
 use crate::api::incoming::IncomingResponse;
 use crate::api::response_kind::ResponseKind;
 use crate::batch::RecordProcessor;
+use crate::decode::parse_json;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
 use crate::poll_error::{Failure, PollError};
@@ -338,7 +339,7 @@ struct Item<'a> {
 /// Returns the first usable link of a page.
 fn listed_file(body: &[u8]) -> Option<String> {
     let listing: Listing<'_> = serde_json::from_slice(body).ok()?;
-    let items: Vec<Item<'_>> = serde_json::from_str(listing.value?.get()).ok()?;
+    let items: Vec<Item<'_>> = parse_json(listing.value?.get()).ok()?;
     let mut urls = items.into_iter().map(|item| item.url.into_owned());
     urls.find(|url| is_usable(url))
 }

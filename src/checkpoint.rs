@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::parse_json;
 use crate::retry::Wait;
 use crate::stall::StallDetector;
 use crate::time::Timestamp;
@@ -630,12 +631,11 @@ impl Checkpoint {
         }
         let mut lines = text.split('\n');
         let head = lines.next().unwrap_or_default();
-        let Version { v } = serde_json::from_str(head).map_err(|_| CheckpointError::Unreadable)?;
+        let Version { v } = parse_json(head).map_err(|_| CheckpointError::Unreadable)?;
         if v > VERSION {
             return Err(CheckpointError::Newer(v));
         }
-        let mut checkpoint: Self =
-            serde_json::from_str(head).map_err(|_| CheckpointError::Unreadable)?;
+        let mut checkpoint: Self = parse_json(head).map_err(|_| CheckpointError::Unreadable)?;
         if lines.clone().count() != checkpoint.item_lines {
             return Err(CheckpointError::Unreadable);
         }

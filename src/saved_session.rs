@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::parse_json;
 use crate::settings::Credentials;
 use crate::time::Timestamp;
 
@@ -51,7 +52,7 @@ impl SavedSession {
         if text.len() > SESSION_BYTES_MAX {
             return None;
         }
-        let session: Self = serde_json::from_str(text).ok()?;
+        let session: Self = parse_json(text).ok()?;
         (session.version == VERSION
             && session.credentials_digest == credentials_digest(credentials))
         .then_some(session)

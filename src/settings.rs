@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::decode::parse_json;
 use crate::normalize::Format;
 use crate::normalize::severity::{self, Severities};
 use crate::request::origin;
@@ -234,7 +235,7 @@ impl EventSettings {
     /// The first setting that is unknown, or that shapes events and cannot be used.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let raw: SettingsInput =
-            serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
+            parse_json(json).map_err(|problem| error("", parse_error(&problem)))?;
         Ok(Self {
             include_original: raw.include_original.unwrap_or(false),
             attack: raw.attack.unwrap_or(true),
@@ -269,7 +270,7 @@ impl Settings {
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
-            serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
+            parse_json(json).map_err(|problem| error("", parse_error(&problem)))?;
         let mut errors = SettingsErrors::default();
         let api = errors.note(choice(
             "api",

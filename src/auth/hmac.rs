@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use sha1::Sha1;
 
 use super::{AuthError, SigningContext};
+use crate::decode::parse_json;
 use crate::decode::sanitize::sanitize;
 use crate::decode::{lenient, upstream_error};
 use crate::encode::push_quoted;
@@ -156,8 +157,8 @@ struct Region {
 
 /// Returns the origin of the region of an account, where the account names one.
 fn region_api(account: &RawValue) -> Option<String> {
-    let account: Account<'_> = serde_json::from_str(account.get()).ok()?;
-    let region: Region = serde_json::from_str(account.region?.get()).ok()?;
+    let account: Account<'_> = parse_json(account.get()).ok()?;
+    let region: Region = parse_json(account.region?.get()).ok()?;
     region.api
 }
 

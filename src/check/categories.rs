@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::lenient;
+use crate::decode::parse_json;
 use crate::decode::sanitize::sanitize;
 use crate::request::Call;
 
@@ -39,11 +40,11 @@ pub(super) fn read(body: &[u8]) -> Option<String> {
     let response: Response<'_> = serde_json::from_slice(body).ok()?;
     let items = response.data.map(lenient::elements).unwrap_or_default();
     let categories = items.into_iter().filter_map(|item| {
-        let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
+        let item: Item<'_> = parse_json(item.get()).ok()?;
         item.categories.map(lenient::elements)
     });
     let code = |category: &RawValue| {
-        let category: Category = serde_json::from_str(category.get()).ok()?;
+        let category: Category = parse_json(category.get()).ok()?;
         category.code
     };
     let codes: Vec<String> = categories

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::parse_json;
+
 /// Returns a boolean, or a text or number that means one.
 #[must_use]
 pub fn boolean(value: &RawValue) -> Option<bool> {
@@ -28,7 +30,7 @@ pub fn number(value: &RawValue) -> Option<f64> {
 pub fn text(value: &RawValue) -> Option<String> {
     let json = value.get();
     match json.bytes().next()? {
-        b'"' => serde_json::from_str(json).ok(),
+        b'"' => parse_json(json).ok(),
         b'{' | b'[' | b'n' => None,
         _ => Some(json.to_owned()),
     }
@@ -41,7 +43,7 @@ pub fn elements(value: &RawValue) -> Vec<&RawValue> {
     if value.get() == "null" {
         return Vec::new();
     }
-    serde_json::from_str(value.get()).unwrap_or_else(|_| vec![value])
+    parse_json(value.get()).unwrap_or_else(|_| vec![value])
 }
 
 /// Returns the value without quotes and surrounding space.

@@ -13,3 +13,15 @@ pub mod sanitize;
 pub mod unescape;
 pub mod upstream_error;
 pub mod zip;
+
+use serde::Deserialize;
+
+/// Parses JSON from a text. The core has one way of reading JSON: `serde_json` is compiled for each type
+/// of input, and its `from_str` beside `from_slice` would add 12 KB to the component.
+///
+/// # Errors
+///
+/// The text is no JSON, or no `T`.
+pub fn parse_json<'t, T: Deserialize<'t>>(text: &'t str) -> serde_json::Result<T> {
+    serde_json::from_slice(text.as_bytes())
+}

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::lenient;
 use super::sanitize::sanitize;
+use super::{lenient, parse_json};
 
 /// An error that the API reports. What cannot be read of it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,14 @@ pub fn read(body: &[u8]) -> Option<UpstreamError> {
 
 /// Returns the first element of a list, or the value itself; nothing where the list is empty.
 fn first(value: &RawValue) -> Option<&RawValue> {
-    match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+    match parse_json::<Vec<&RawValue>>(value.get()) {
         Ok(list) => list.into_iter().next(),
         Err(_) => Some(value),
     }
 }
 
 fn error_from_fail(value: &RawValue) -> UpstreamError {
-    let nested = serde_json::from_str::<Fail<'_>>(value.get());
+    let nested = parse_json::<Fail<'_>>(value.get());
     match nested.ok().and_then(|fail| fail.errors) {
         Some(errors) => first(errors).map_or_else(UpstreamError::without_details, error_from_value),
         None => error_from_value(value),
@@ -92,7 +92,7 @@ fn error_from_value(value: &RawValue) -> UpstreamError {
             message: sanitize(&text),
         };
     }
-    serde_json::from_str::<ErrorObject>(value.get())
+    parse_json::<ErrorObject>(value.get())
         .map_or_else(|_| UpstreamError::without_details(), Into::into)
 }
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::batch::{Builder, NoticeKind, OfferResult, RawRecord, RecordProcessor};
 use crate::checkpoint::{CampaignsPosition, ListPosition, PageProgress, StreamPosition};
 use crate::decode::lenient;
+use crate::decode::parse_json;
 use crate::encode::push_quoted;
 use crate::identity::RecordId;
 use crate::request::Call;
@@ -188,7 +189,7 @@ impl Campaigns {
     /// Parses a row of the list: the campaign, and when it is launched. Nothing where it has no id.
     fn campaign(&self, row: &[u8]) -> Option<(Campaign, Option<String>)> {
         let text = core::str::from_utf8(row).ok()?;
-        let row: Row<'_> = serde_json::from_str(text).ok()?;
+        let row: Row<'_> = parse_json(text).ok()?;
         let id = row.id?;
         let mut state = id.clone();
         for total in [row.sent, row.opened, row.clicked, row.submitted] {

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::checkpoint::PageProgress;
 use crate::decode::json::repair_response;
 use crate::decode::lenient::{self, Optional};
+use crate::decode::parse_json;
 use crate::encode::push_quoted;
 use crate::request::Call;
 use crate::stream::{PostEndpoint, Stream};
@@ -63,13 +64,13 @@ fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static s
     let Some(meta) = meta.filter(|meta| meta.get() != "null") else {
         return (None, None);
     };
-    let Ok(meta) = serde_json::from_str::<Meta<'_>>(meta.get()) else {
+    let Ok(meta) = parse_json::<Meta<'_>>(meta.get()) else {
         return (None, Some("meta"));
     };
     let Some(pagination) = meta.pagination.filter(|it| it.get() != "null") else {
         return (None, None);
     };
-    match serde_json::from_str::<Pagination>(pagination.get()) {
+    match parse_json::<Pagination>(pagination.get()) {
         Ok(pagination) => {
             let unreadable_member = pagination.next.name_if_unreadable("next");
             (Some(pagination), unreadable_member)
@@ -255,7 +256,7 @@ fn records_in<'a>(data: &'a RawValue, records_member: &str) -> Option<Vec<&'a Ra
     }
     // Some endpoints answer with one object where the others have a list of one.
     let outer: Vec<&RawValue> = if text.starts_with('[') {
-        serde_json::from_str(text).ok()?
+        parse_json(text).ok()?
     } else {
         vec![data]
     };
@@ -266,13 +267,12 @@ fn records_in<'a>(data: &'a RawValue, records_member: &str) -> Option<Vec<&'a Ra
     }
     let mut records = Vec::new();
     for element in outer {
-        let members: BTreeMap<Cow<'_, str>, &RawValue> =
-            serde_json::from_str(element.get()).ok()?;
+        let members: BTreeMap<Cow<'_, str>, &RawValue> = parse_json(element.get()).ok()?;
         let inner = members
             .get(records_member)
             .filter(|inner| inner.get() != "null");
         if let Some(inner) = inner {
-            records.extend(serde_json::from_str::<Vec<&RawValue>>(inner.get()).ok()?);
+            records.extend(parse_json::<Vec<&RawValue>>(inner.get()).ok()?);
         }
     }
     Some(records)
@@ -282,7 +282,7 @@ fn records_in<'a>(data: &'a RawValue, records_member: &str) -> Option<Vec<&'a Ra
 /// with an empty envelope where there is no record.
 fn is_empty_envelope(value: &RawValue) -> bool {
     let is_nothing = |value: &&RawValue| matches!(value.get(), "null" | "[]" | "{}");
-    serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(value.get())
+    parse_json::<BTreeMap<Cow<'_, str>, &RawValue>>(value.get())
         .is_ok_and(|members| members.values().all(is_nothing))
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::decode::parse_json;
 use crate::request::{is_usable, origin, path};
 use crate::stream::Stream;
 use crate::streams::InvalidResponse;
@@ -158,7 +159,7 @@ struct Item<'a> {
 
 /// Reads one item of a page.
 fn file(stream: Stream, item: &RawValue) -> Option<File> {
-    let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
+    let item: Item<'_> = parse_json(item.get()).ok()?;
     let url = item.url.as_ref();
     let name = name(url);
     if !is_usable(url) || name.len() < 2 {
