@@ -183,6 +183,12 @@ pub struct FilesPosition {
     /// The file being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FilePosition>,
+    /// How often the storage failed for it, could not be reached or was too slow.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub unavailable_tries: u32,
+    /// Listings in a row that lacked it.
+    #[serde(rename = "unlisted", default, skip_serializing_if = "is_zero_u32")]
+    pub listings_without_file: u32,
     /// The files of this page and of some before it that are done: 8 bytes each, in base64.
     #[serde(rename = "done", default, skip_serializing_if = "String::is_empty")]
     pub done_files: String,
@@ -288,7 +294,8 @@ pub struct FilePosition {
     pub name: String,
     /// How many lines are done.
     pub line: u64,
-    /// How often the file could not be fetched or read although its link was fresh.
+    /// How often the file was refused, broken or not there; where it is set aside, how often it failed
+    /// for its present cause.
     #[serde(default)]
     pub tries: u32,
     /// The time of the oldest event that was read from it.
@@ -800,7 +807,8 @@ mod tests {
         "region":"https://r","streams":{"all":{"rest":{"since":1,"until":2,
         "cause":"not-permitted","tries":1},"lost_answers":1,
         "files":{"read_to":1,"page_token":"t","since":2,"listed_at":3,"newest":4,
-        "caught_up":true,"file":{"name":"f","line":1,"tries":1,"oldest":1},"done":"n",
+        "caught_up":true,"file":{"name":"f","line":1,"tries":1,"oldest":1},
+        "unavailable_tries":1,"unlisted":1,"done":"n",
         "set_aside":[{"page_token":"t","since":1,"searching":true,"next_try":2,"tries":1,
         "files":[{"name":"f","line":1,"tries":1,"oldest":1,"since":1,"cause":"gone",
         "why":"w"}]}],"retry_after":5,"unlinked":1},

@@ -45,11 +45,12 @@ const LINK_EXPIRY_MARGIN_MS: i64 = 10_000;
 /// The links of a listing that is younger than this are used whatever their expiry.
 const FRESH_LISTING_MS: i64 = 30_000;
 
-/// Tries in a row of a file that is refused, broken or not there; the second uses a fresh link.
+/// Tries of a file that is refused, broken or not there; the second uses a fresh link. Only a line that
+/// is read resets the count, so that failures that alternate come to an end.
 const TRIES_MAX: u32 = 2;
 
-/// Tries in a row of a file where the storage failed, could not be reached or was too slow: the
-/// stream backs off between them, because other files would fail as well.
+/// The same where the storage failed, could not be reached or was too slow: the stream backs off between
+/// these tries, because other files would fail as well.
 const UNREACHABLE_TRIES_MAX: u32 = 4;
 
 /// How often in a row a page is listed again immediately because one of its links was refused. Each
@@ -122,7 +123,7 @@ fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> 
 pub enum AfterFailure {
     /// Continue with a fresh link of the same file, or with another file.
     Continue,
-    /// Back off, then try the same file. The payload is how often it has failed in a row.
+    /// Back off, then try the same file. The payload is how often it has failed in this way.
     BackOff(u32),
     /// Back off, because the file should be set aside and there is no room for it. The payload is the
     /// same.
@@ -378,7 +379,7 @@ impl BatchFilesReader {
         mut waiting: VecDeque<File>,
         context: Context<'_>,
     ) -> Result<VecDeque<File>, InvalidResponse> {
-        let Some(mut file) = self.position.file.clone() else {
+        let Some(file) = self.position.file.clone() else {
             return Ok(waiting);
         };
         let found = find_all(&waiting, core::slice::from_ref(&file.name));
@@ -387,16 +388,17 @@ impl BatchFilesReader {
             if let (Some(front), Some(file)) = (waiting.front(), &mut self.position.file) {
                 file.name = front.name();
             }
+            self.position.listings_without_file = 0;
             return Ok(waiting);
         }
-        file.tries = file.tries.saturating_add(1);
-        self.position.file = Some(file.clone());
+        let listings = self.position.listings_without_file.saturating_add(1);
+        self.position.listings_without_file = listings;
         let failure = FileFailure {
             cause: FileFailureCause::Gone,
             why: "it is no longer listed".to_owned(),
             original: Vec::new(),
         };
-        if file.tries >= INCOMPLETE_LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
+        if listings >= INCOMPLETE_LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
             return Ok(waiting);
         }
         Err(InvalidResponse(
@@ -490,11 +492,11 @@ impl BatchFilesReader {
             Some(_) | None => {
                 let position = FilePosition {
                     name,
-                    line: 0,
-                    tries: 0,
-                    oldest: None,
+                    ..FilePosition::default()
                 };
                 self.position.file = Some(position.clone());
+                self.position.unavailable_tries = 0;
+                self.position.listings_without_file = 0;
                 position
             }
         }
@@ -544,6 +546,9 @@ impl BatchFilesReader {
                 file.oldest = Some(file.oldest.map_or(at, |oldest| oldest.min(at)));
             }
         }
+        if self.retry.is_none() {
+            self.position.unavailable_tries = 0;
+        }
     }
 
     /// Finishes the current file.
@@ -581,18 +586,24 @@ impl BatchFilesReader {
             return AfterFailure::Continue;
         }
         let mut file = self.begin_or_resume_file();
-        file.tries = file.tries.saturating_add(1);
+        let is_unavailable = failure.cause == FileFailureCause::Unavailable;
+        let tries = if is_unavailable {
+            &mut self.position.unavailable_tries
+        } else {
+            &mut file.tries
+        };
+        *tries = tries.saturating_add(1);
+        let tries = *tries;
         self.position.file = Some(file.clone());
-        if failure.cause == FileFailureCause::Unavailable {
-            if file.tries < UNREACHABLE_TRIES_MAX {
-                return AfterFailure::BackOff(file.tries);
+        if is_unavailable {
+            if tries < UNREACHABLE_TRIES_MAX {
+                return AfterFailure::BackOff(tries);
             }
-        } else if file.tries < TRIES_MAX && self.may_relist(context) {
+        } else if tries < TRIES_MAX && self.may_relist(context) {
             self.relists = self.relists.saturating_add(1);
             self.relist();
             return AfterFailure::Continue;
         }
-        let tries = file.tries;
         if self.add_set_aside(file, failure, context) {
             if let Some(page) = &mut self.page {
                 page.waiting.pop_front();

@@ -101,6 +101,62 @@ fn a_file_that_is_refused_is_set_aside_while_the_others_are_read() {
 }
 
 #[test]
+fn each_kind_of_failure_of_a_file_has_a_limit_of_its_own() {
+    let unavailable =
+        || MockResponse::TransportError(TransportError::Failed("connection refused".to_owned()));
+    let without_files = || MockResponse::json(200, r#"{"value":[],"@nextPage":"2"}"#);
+    // Unavailable, refused or a listing that lacks the file, one after the other.
+    for (failures, is_set_aside) in [
+        ("uuuu", true),
+        ("rr", true),
+        ("lll", true),
+        ("uul", false),
+        ("uull", false),
+        ("llr", false),
+        ("lluuu", false),
+        ("lulul", false),
+        ("uuur", false),
+        ("ruuu", false),
+        // Failures that alternate come to an end.
+        ("rur", true),
+        ("llulluuu", true),
+    ] {
+        let (mut upstream, mut host) = (upstream(), host());
+        // A part of the file is read.
+        host.limits.max_events = 5;
+        host.poll(&mut upstream).unwrap();
+        host.session = None;
+        host.limits.max_events = 500;
+        host.limits.max_requests = 1;
+        for (at, failure) in failures.chars().enumerate() {
+            let (part, response) = match failure {
+                'u' => ("files.test/receipt/1", unavailable()),
+                'r' => ("files.test/receipt/1", refused(403)),
+                _ => ("/cg?", without_files()),
+            };
+            if failure == 'l' {
+                host.session = None;
+            }
+            upstream.script.push_back((part.to_owned(), response));
+            while !upstream.script.is_empty() {
+                let next = host.poll(&mut upstream).unwrap().next;
+                upstream.now = upstream.now.plus_ms(wait_ms(next));
+            }
+            let checkpoint = host.checkpoint.as_deref().unwrap();
+            let is_last = at + 1 == failures.len();
+            assert_eq!(
+                checkpoint.contains("\"set_aside\""),
+                is_set_aside && is_last,
+                "{failures} {at}"
+            );
+        }
+        host.limits.max_requests = 50;
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+    }
+}
+
+#[test]
 fn a_file_is_tried_with_growing_waits_for_seven_days_and_is_lost_only_then() {
     let (mut upstream, mut host) = failing("files.test/receipt/1", refused(403));
     run_for(&mut host, &mut upstream, 24 * HOUR_MS);
