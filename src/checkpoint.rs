@@ -802,7 +802,7 @@ mod tests {
     /// Every key that a release has written. A renamed field that loses its key would be read as
     /// missing, and the stream would begin again.
     const EVERY_KEY: &str = r#"
-        {"v":VERSION,"siem_calls":[1],"event_calls":[2],"siem_blocked":{"since":1,
+        {"v":VERSION,"item_lines":1,"siem_calls":[1],"event_calls":[2],"siem_blocked":{"since":1,
         "until":2},"events_blocked":{"since":1,"until":2},"last_turn":"audit",
         "region":"https://r","streams":{"all":{"rest":{"since":1,"until":2,
         "cause":"not-permitted","tries":1},"lost_answers":1,
@@ -839,8 +839,43 @@ mod tests {
                 "STALLS",
                 r#"{"empty":1,"old":2,"pages":3,"repeats":1,"anchor":"a","stalls":1}"#,
             );
+        let text = text + "\nall i .";
         let mut read = Checkpoint::parse(&text).unwrap();
         assert_eq!(read.to_unbounded_text(), text);
+    }
+
+    #[test]
+    fn items_of_version_1_are_read() {
+        let text = r#"{"v":1,"streams":{"all":{"list":{"items":"i"}}}}"#;
+        let read = Checkpoint::parse(text).unwrap();
+        assert_eq!(read.streams["all"].list.as_ref().unwrap().items, "i");
+    }
+
+    #[test]
+    fn every_stored_cause_is_read_and_written_as_it_was() {
+        let backoff = [
+            BackoffCause::Failing,
+            BackoffCause::NotPermitted,
+            BackoffCause::Throttled,
+        ];
+        let text = r#"["failing","not-permitted","throttled"]"#;
+        assert_eq!(serde_json::to_string(&backoff).unwrap(), text);
+        assert_eq!(
+            serde_json::from_str::<[BackoffCause; 3]>(text).unwrap(),
+            backoff
+        );
+        let file = [
+            FileFailureCause::Gone,
+            FileFailureCause::Refused,
+            FileFailureCause::Unavailable,
+            FileFailureCause::Unreadable,
+        ];
+        let text = r#"["gone","refused","unreachable","unreadable"]"#;
+        assert_eq!(serde_json::to_string(&file).unwrap(), text);
+        assert_eq!(
+            serde_json::from_str::<[FileFailureCause; 4]>(text).unwrap(),
+            file
+        );
     }
 
     #[test]

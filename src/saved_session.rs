@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn every_saved_key_is_read_and_written_as_it_was() {
+        let credentials = settings("s-1").credentials;
+        let digest = credentials_digest(&credentials);
+        let text = format!(r#"{{"v":1,"owner":"{digest}","token":["t",9],"skew_ms":5}}"#);
+        let read = SavedSession::parse(&text, &credentials).unwrap();
+        assert_eq!(read.to_text(), Some(text));
+    }
+
+    #[test]
     fn a_token_that_does_not_fit_leaves_no_session() {
         let mut session = SavedSession::new(&settings("s-1").credentials);
         let token = "t".repeat(SESSION_BYTES_MAX);
