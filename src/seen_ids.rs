@@ -246,6 +246,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_was_stored_is_read_and_written_as_it_was() {
+        let mut set = SeenIds::new(10);
+        set.insert(&id(1), at(1_700_000_000_123));
+        let text = "AYvP5Wh7AQEBAQEBAQEBAQEB";
+        assert_eq!(set.to_text(), text);
+        let read = SeenIds::from_text(text, 10).unwrap();
+        assert!(read.contains(&id(1)));
+    }
+
+    #[test]
     fn a_full_set_forgets_what_the_next_window_does_not_need() {
         let mut set = SeenIds::new(2);
         set.set_evictable(at(10), at(100));

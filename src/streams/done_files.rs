@@ -60,3 +60,19 @@ impl DoneFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_was_stored_is_read_and_written_as_it_was() {
+        let text = "bvxwVK28Ropwa6ATw1lK+A";
+        let mut files = DoneFiles::from_text("", 9);
+        files.push(key("/receipt/1"));
+        files.push(key("/receipt/2"));
+        assert_eq!(files.to_text(), text);
+        let read = DoneFiles::from_text(text, 9);
+        assert!(read.iter().eq(files.iter()));
+    }
+}

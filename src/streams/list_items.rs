@@ -309,6 +309,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_was_stored_is_read_and_written_as_it_was() {
+        let mut list = ListItems::new(8, 1000);
+        assert!((1..4).all(|n| list.add(&RecordId::from_bytes([n; 16]), item(n.into()))));
+        assert!(list.add(&RecordId::from_bytes([5; 16]), item(5)));
+        let text = "8 AQEBAQEBAQECAgICAgICAgMDAwMDAwMDBQUFBQUFBQU JA 3:name:5";
+        assert_eq!(list.to_text(), text);
+        assert_eq!(ListItems::parse(text, 8, 1000), list);
+    }
+
+    #[test]
     fn the_form_of_version_1_is_read() {
         let key = |n: u8| STANDARD_NO_PAD.encode([n; 16]);
         let text = format!("+{}:an-id .{} -{}", key(1), key(2), key(3));
