@@ -1,6 +1,6 @@
 //! `fleet`: the tenants of a fleet are added, changed, paused, removed and shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -21,6 +21,7 @@ use crate::fleet::tenant::Tenant;
 use crate::report::{FleetOverview, SourceReport};
 use crate::settings::{FleetSettings, Settings, is_tenant_name};
 use crate::source;
+use crate::supervisor::paused_sources;
 
 /// An action of `fleet`.
 #[derive(Debug)]
@@ -74,8 +75,13 @@ pub async fn fleet(config: &Path, action: FleetAction) -> Result<Exit, Failure> 
             let tenant = read_tenant(&settings, &components, &file).await?;
             let fleet_client = FleetClient::open(fleet).await?;
             let former = require_tenant(&fleet_client, &tenant.name).await?;
+            let tenant = tenant.with_pause_of(&former.tenant);
             fleet_client.put(&tenant, Some(&former)).await?;
-            print(&format!("tenant `{}`: changed\n", tenant.name))?;
+            let paused = match tenant.is_enabled() {
+                true => "",
+                false => "; it is paused: `fleet resume` continues it",
+            };
+            print(&format!("tenant `{}`: changed{paused}\n", tenant.name))?;
         }
         FleetAction::Import {
             directory,
@@ -223,11 +229,18 @@ async fn import(
     // Locks the directory: a host that still runs would continue to store checkpoints there.
     let open = |path: &Path| store::check_same_user(path).and_then(|()| StateDir::open(path));
     let state = state_dir.map(open).transpose()?;
+    let paused = match &state {
+        Some(state_dir) => paused_sources(state_dir.path())?,
+        None => BTreeSet::new(),
+    };
     let fleet_client = FleetClient::open(fleet).await?;
     let (mut added, mut changed, mut positions) = (0_usize, 0_usize, 0_usize);
-    for tenant in &tenants {
+    let tenants_count = tenants.len();
+    for tenant in tenants {
+        let former = fleet_client.tenant(&tenant.name).await?;
+        let former_tenant = former.as_ref().map(|former| &former.tenant);
+        let tenant = keep_pause(tenant, former_tenant, &paused);
         let name = &tenant.name;
-        let former = fleet_client.tenant(name).await?;
         if let Some(state_dir) = &state
             && former.is_none()
             && let Some(source_state) = store::read(state_dir.path(), name)?
@@ -243,17 +256,27 @@ async fn import(
         }
         match &former {
             None => added += 1,
-            Some(former) if former.tenant == *tenant => continue,
+            Some(former) if former.tenant == tenant => continue,
             Some(_) => changed += 1,
         }
-        fleet_client.put(tenant, former.as_ref()).await?;
+        fleet_client.put(&tenant, former.as_ref()).await?;
     }
     print(&format!(
         "{} tenants: {added} added, {changed} changed, {} as before; {positions} positions taken \
          over\n",
-        tenants.len(),
-        tenants.len() - added - changed
+        tenants_count,
+        tenants_count - added - changed
     ))
+}
+
+/// Returns an imported tenant, paused if the one that it replaces is paused; if it is new, if the host that
+/// had it as a source has paused it.
+fn keep_pause(tenant: Tenant, former: Option<&Tenant>, paused: &BTreeSet<String>) -> Tenant {
+    match former {
+        Some(former) => tenant.with_pause_of(former),
+        None if paused.contains(&tenant.name) => tenant.with_enabled(false),
+        None => tenant,
+    }
 }
 
 /// What is reported of a fleet.

@@ -73,6 +73,15 @@ impl Tenant {
         self
     }
 
+    /// Returns the same tenant, paused if it was paused before: new settings do not resume it.
+    pub(crate) fn with_pause_of(self, former: &Self) -> Self {
+        if former.is_enabled() {
+            self
+        } else {
+            self.with_enabled(false)
+        }
+    }
+
     /// Parses the settings of its source. Relative paths are relative to the directory of the
     /// host's settings file.
     pub(crate) fn settings(
@@ -203,6 +212,20 @@ mod tests {
         let reason = "unknown key `client_secert`; did you mean `client_secret`?";
         assert!(failure.message.contains(reason), "{failure}");
         assert!(!failure.message.contains("hunter22"), "{failure}");
+    }
+
+    #[test]
+    fn new_settings_pause_a_tenant_and_do_not_resume_it() {
+        let former = tenant(TEXT);
+        let paused = former.clone().with_enabled(false);
+        for text in ["", "enabled = true"] {
+            let changed = || tenant(text);
+            assert!(changed().with_pause_of(&former).is_enabled(), "{text}");
+            let still_paused = changed().with_pause_of(&paused);
+            assert_eq!(still_paused, tenant("enabled = false"), "{text}");
+        }
+        let changed = tenant("enabled = false").with_pause_of(&former);
+        assert!(!changed.is_enabled());
     }
 
     #[test]

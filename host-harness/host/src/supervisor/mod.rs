@@ -35,6 +35,7 @@ use tracing::{Level, error, event_enabled, info, warn};
 pub(crate) use self::control::FileControl;
 pub(crate) use self::files::SettingsProvider;
 use self::pauses::Pauses;
+pub(crate) use self::pauses::paused_sources;
 pub(crate) use self::settings_watch::SettingsWatch;
 pub(crate) use self::start::StartupTracker;
 use self::suspensions::Suspensions;

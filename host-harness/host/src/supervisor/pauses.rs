@@ -20,6 +20,11 @@ pub(super) struct Pauses {
     names: Mutex<BTreeSet<String>>,
 }
 
+/// Returns the names of the paused sources of a state directory.
+pub(crate) fn paused_sources(state_dir: &Path) -> Result<BTreeSet<String>, Failure> {
+    Ok(Pauses::read(state_dir)?.lock().clone())
+}
+
 impl Pauses {
     /// Reads the names that are stored in the state directory.
     pub(super) fn read(state_dir: &Path) -> Result<Self, Failure> {

@@ -407,6 +407,8 @@ async fn jetstream(port: u16) -> Context {
 /// An import or removal that was interrupted does not prevent the next one.
 async fn import_and_remove_after_interruption(fixture: &FleetFixture, port: u16) {
     let arguments = ["import", "sources", "--state-dir", "single"];
+    let pauses = fixture.host.path("single/paused.json");
+    fs::write(&pauses, "[\"tenant-1\"]").unwrap();
     fixture.host.fleet(&arguments);
     let context = jetstream(port).await;
     let tenants = context.get_stream("TENANTS").await.unwrap();
@@ -417,6 +419,12 @@ async fn import_and_remove_after_interruption(fixture: &FleetFixture, port: u16)
     let imported = fixture.host.fleet(&arguments);
     let again = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
     assert_eq!(imported, again);
+    // What the machine had paused stays so.
+    let resume = |tenant| fixture.host.fleet(&["resume", tenant]);
+    assert_eq!(resume("tenant-1"), "tenant `tenant-1`: resumed\n");
+    let said = resume("tenant-2");
+    assert_eq!(said, "tenant `tenant-2`: was resumed already\n");
+    fs::remove_file(pauses).unwrap();
     tenants.purge().filter("tenant.*").await.unwrap();
     let said = fixture.run_refused(&["remove", "*"], 1);
     assert!(said.contains("there is no tenant `*`"), "{said}");
@@ -433,10 +441,17 @@ fn import(fixture: &FleetFixture) {
     let imported = fixture.host.fleet(&arguments);
     let first = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
     assert_eq!(imported, first);
+    // New settings do not resume it.
+    fixture.host.fleet(&["pause", "tenant-2"]);
     fixture.write("sources/tenant-2.toml", "tenant-2", "max_requests = 40");
     let imported = fixture.host.fleet(&arguments);
     let second = "2 tenants: 0 added, 1 changed, 1 as before; 0 positions taken over\n";
     assert_eq!(imported, second);
+    let changed = fixture.host.fleet(&["change", "sources/tenant-2.toml"]);
+    let paused = "tenant `tenant-2`: changed; it is paused: `fleet resume` continues it\n";
+    assert_eq!(changed, paused);
+    let resumed = fixture.host.fleet(&["resume", "tenant-2"]);
+    assert_eq!(resumed, "tenant `tenant-2`: resumed\n");
     fixture.write("tenant-3.toml", "tenant-3", "");
     let added = fixture.host.fleet(&["add", "tenant-3.toml"]);
     assert_eq!(added, "tenant `tenant-3`: added\n");
