@@ -33,6 +33,19 @@ impl SourceLoop {
     }
 }
 
+/// Returns how a turn has ended, from how its polls ended and whether what they left was completed. The
+/// cause of the end takes precedence over its consequences.
+fn final_end(completed: Result<(), SourceExit>, end: TurnEnd) -> TurnEnd {
+    let is_cause = matches!(
+        end,
+        TurnEnd::Ended(SourceExit::Failed(_) | SourceExit::OutputFailed(_) | SourceExit::LeaseLost)
+    );
+    match completed {
+        Err(exit) if !is_cause => TurnEnd::Ended(exit),
+        _ => end,
+    }
+}
+
 impl ResumableSourceLoop {
     /// Polls until the source has to wait, and begins no poll after `duration_max`, but polls at
     /// least once. `source_state` is the state of the source, and `store` is where it is stored during
@@ -53,10 +66,7 @@ impl ResumableSourceLoop {
             TurnEnd::Due(_) => &SourceExit::CaughtUp,
             TurnEnd::Ended(ended) => ended,
         };
-        let end = match (self.running.complete(ended).await, end) {
-            (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
-            (Err(exit), _) => TurnEnd::Ended(exit),
-        };
+        let end = final_end(self.running.complete(ended).await, end);
         // Another host may have the next turn, and an instance takes memory.
         self.running.instance = None;
         end
@@ -89,5 +99,39 @@ impl ResumableSourceLoop {
     #[must_use]
     pub fn source_state(&self) -> &StoredSource {
         &self.running.context.source_state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use source_common::exit::Failure;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_with_the_cause_of_its_end() {
+        let failed = |text: &str| SourceExit::Failed(Failure::failed(text.to_owned()));
+        let due = TurnEnd::Due(Duration::from_secs(1));
+        for (completed, end, wanted) in [
+            (Ok(()), due.clone(), due.clone()),
+            (Err(failed("disk")), due, TurnEnd::Ended(failed("disk"))),
+            (
+                Err(SourceExit::LeaseLost),
+                TurnEnd::Ended(failed("settings")),
+                TurnEnd::Ended(failed("settings")),
+            ),
+            (
+                Err(failed("disk")),
+                TurnEnd::Ended(SourceExit::LeaseLost),
+                TurnEnd::Ended(SourceExit::LeaseLost),
+            ),
+            (
+                Err(SourceExit::LeaseLost),
+                TurnEnd::Ended(SourceExit::Stopped),
+                TurnEnd::Ended(SourceExit::LeaseLost),
+            ),
+        ] {
+            assert_eq!(final_end(completed, end), wanted);
+        }
     }
 }
