@@ -180,8 +180,8 @@ struct MeasuredSource<'a> {
 }
 
 impl MeasuredSource<'_> {
-    /// Collects everything, with the `other_sources` beside it. Returns its events a second from the
-    /// first to the last, and panics where they do not all come.
+    /// Collects everything, with the `other_sources` beside it. Returns its events a second, from when
+    /// there was none yet to the last, and panics where they do not all come.
     fn measure_throughput(&self, other_sources: &str) -> f64 {
         let settings = self.write_settings(other_sources);
         let log = File::create(self.folder.join("host.log")).unwrap();
@@ -234,16 +234,18 @@ impl MeasuredSource<'_> {
     fn measure_rate(&self, host: &mut Child) -> Option<f64> {
         let begun = Instant::now();
         let mut line_counter = LineCounter::default();
-        let mut first = None;
+        // When there was no event yet. They may all come before the next sample.
+        let mut last_empty = begun;
         while begun.elapsed() < RUN_MAX && host.try_wait().unwrap().is_none() {
+            let sampled_at = Instant::now();
             let count = line_counter.count(&self.folder.join("events.ndjson"));
-            if count > 0 && first.is_none() {
-                first = Some((Instant::now(), count));
+            if count == 0 {
+                last_empty = sampled_at;
             }
-            if let Some((since, before)) = first
-                && count >= self.events
-            {
-                return Some(to_f64(count - before) / since.elapsed().as_secs_f64());
+            if count >= self.events {
+                let rate = to_f64(count) / last_empty.elapsed().as_secs_f64();
+                assert!(rate.is_finite() && rate > 0.0, "{rate} events a second");
+                return Some(rate);
             }
             thread::sleep(SAMPLE_INTERVAL);
         }
