@@ -1,6 +1,7 @@
 //! Connects to an origin: resolves its name, checks every address with the gate, dials, and adds
 //! TLS. Through a proxy it is the proxy that resolves and dials.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,8 +33,12 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 pub(super) struct Connector {
     inner: HttpsConnector<ProxyConnector<GatedConnector>>,
     proxies: Arc<Proxies>,
-    connections: ConcurrencyLimit,
     connect_timeout: Duration,
+}
+
+tokio::task_local! {
+    /// Whether the connection that the task makes waits for a permit.
+    static WAITS_FOR_PERMIT: Cell<bool>;
 }
 
 /// Connects over TCP to the addresses of a name that the gate permits, and to proxies.
@@ -94,13 +99,11 @@ impl Connector {
         proxies: Arc<Proxies>,
         tls_config: Arc<ClientConfig>,
     ) -> Self {
-        let connections = tcp_connector.connections.clone();
         let connect_timeout = tcp_connector.connect_timeout;
         let connector = ProxyConnector::new(tcp_connector, Arc::clone(&proxies));
         Self {
             inner: HttpsConnector::from((connector, tls_config)),
             proxies,
-            connections,
             connect_timeout,
         }
     }
@@ -119,17 +122,18 @@ impl Service<Uri> for Connector {
         let proxy = self.proxies.proxy_for_uri(&uri).cloned();
         let connecting = self.inner.call(uri);
         let connect_timeout = self.connect_timeout;
-        let connections = self.connections.clone();
-        Box::pin(async move {
+        let connecting = async move {
             match tokio::time::timeout(connect_timeout, connecting).await {
                 Ok(outcome) => outcome,
-                Err(_) if connections.is_used_up() => Err(ConnectError::Limit.into()),
+                // Its permit may belong to another connection by now, so the limit itself says nothing.
+                Err(_) if WAITS_FOR_PERMIT.with(Cell::get) => Err(ConnectError::Limit.into()),
                 Err(_) => Err(match proxy {
                     Some(proxy) => ProxyError::TimedOut(proxy).into(),
                     None => ConnectError::TimedOut.into(),
                 }),
             }
-        })
+        };
+        Box::pin(WAITS_FOR_PERMIT.scope(Cell::new(false), connecting))
     }
 }
 
@@ -180,7 +184,9 @@ impl GatedConnector {
 
     /// Connects to the first of these addresses that answers.
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<(TcpStream, Permit), ConnectError> {
+        note_wait_for_permit(true);
         let permit = self.connections.acquire().await;
+        note_wait_for_permit(false);
         let stream = connect_any(addresses, self.connect_timeout)
             .await
             .map_err(ConnectError::Tcp)?;
@@ -218,6 +224,12 @@ impl Dial for GatedConnector {
     }
 }
 
+/// Notes whether the present connection waits for a permit.
+fn note_wait_for_permit(waits: bool) {
+    // Only without a [`Connector`] there is nothing to note it for.
+    let _ = WAITS_FOR_PERMIT.try_with(|noted| noted.set(waits));
+}
+
 fn origin(uri: &Uri) -> Result<Origin, ConnectError> {
     uri.scheme_str()
         .zip(uri.host())
@@ -233,4 +245,35 @@ fn allow_entry(origin: &Origin, address: SocketAddr) -> Option<Origin> {
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
     Origin::new(origin.scheme().name(), &host, Some(origin.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use source_common::trust_anchors;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_connection_that_waits_for_others_fails_by_the_limit() {
+        // It accepts connections, and does not answer.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("https://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let allow = AllowList::parse(&[uri.to_string().trim_end_matches('/')]).unwrap();
+        let connections = ConcurrencyLimit::new(1);
+        let timeout = Duration::from_millis(50);
+        let tcp_connector = GatedConnector::new(Arc::new(allow), connections.clone(), timeout);
+        let tls_config = trust_anchors::shared_client_config(None).unwrap();
+        let mut connector = Connector::new(tcp_connector, Arc::default(), tls_config);
+        let error = |outcome: Result<_, BoxError>| outcome.err().unwrap().to_string();
+        // Another one waits, and takes over the permit.
+        let (outcome, permit) = tokio::join!(connector.call(uri.clone()), connections.acquire());
+        assert_eq!(error(outcome), ConnectError::TimedOut.to_string());
+        let outcome = connector.call(uri).await;
+        assert_eq!(error(outcome), ConnectError::Limit.to_string());
+        drop(permit);
+        assert_eq!(connections.available_permits(), 1);
+    }
 }

@@ -71,7 +71,10 @@ impl ConcurrencyLimit {
             Err(_) => future::pending().await,
         }
     }
+}
 
+#[cfg(test)]
+impl ConcurrencyLimit {
     /// Returns whether no permit is free.
     pub(super) fn is_used_up(&self) -> bool {
         self.available_permits() == 0
