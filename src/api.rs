@@ -1,8 +1,8 @@
 //! The exchange with the API: credentials, the region of the account, the two clocks, and how a
 //! response is classified.
 //!
-//! A session and a check both talk to the API through an [`ApiClient`]. Each call
-//! passes it the time; it makes no request itself and changes no settings.
+//! A session and a check both talk to the API through an [`ApiClient`]. Whoever uses it sets its time
+//! first, with [`ApiClient::set_now`]; it makes no request itself and changes no settings.
 
 pub mod incoming;
 pub mod response_kind;

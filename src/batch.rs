@@ -99,7 +99,7 @@ pub struct Stats {
     pub events: u64,
     /// Records that were rejected.
     pub rejected: u64,
-    /// Records delivered before.
+    /// Records left out because they were delivered before, or are left to the event endpoint.
     pub duplicates: u64,
     /// Whether the upstream says that there is no more for now.
     pub caught_up: bool,
@@ -150,7 +150,8 @@ pub enum OfferResult {
     BatchFull,
 }
 
-/// Turns record lines into events. Its buffers live as long as the session.
+/// The parser, the normalizer and the state with which [`Builder::offer`] turns records into events. Its
+/// buffers live as long as the session.
 pub struct RecordProcessor {
     /// Parses bytes into records.
     pub parser: Parser,
@@ -451,25 +452,25 @@ impl Builder {
             rewriter,
         } = processor;
         with_record(parser, record, |parsed, repaired| {
-            let base = match (&parsed, record.id_override) {
+            let record_id = match (&parsed, record.id_override) {
                 (_, Some(id)) => id,
                 (Ok(parsed), None) => id(record, parsed, repaired.is_some()),
                 // What is read again in an overlap is rejected once.
                 (Err(_), None) => RecordId::hash_bytes(record.stream, record.bytes),
             };
-            let occurrence = deduplication.next_occurrence(&base);
+            let occurrence = deduplication.next_occurrence(&record_id);
             // Remembered identities do not depend on the tenant.
-            let id = base.of_occurrence(occurrence);
-            if deduplication.is_known(&id) {
+            let occurrence_id = record_id.of_occurrence(occurrence);
+            if deduplication.is_known(&occurrence_id) {
                 self.count_duplicate(counted_stream);
-                deduplication.count_occurrence(base);
+                deduplication.count_occurrence(record_id);
                 return OfferResult::Consumed;
             }
             let parsed = match parsed {
                 Ok(parsed) => parsed,
                 Err(reason) => {
                     self.reject(counted_stream, locator(), reason.to_string(), record.bytes);
-                    deduplication.remember(base, &id, now);
+                    deduplication.remember(record_id, &occurrence_id, now);
                     return OfferResult::Consumed;
                 }
             };
@@ -490,7 +491,7 @@ impl Builder {
                 extra_members.and_then(|members| rewriter.prepend_members(&parsed, members));
             let joined = joined.unwrap_or(parsed);
             let start = self.events.len();
-            let event_id = base.to_event_id(occurrence, tenant.as_deref());
+            let event_id = record_id.to_event_id(occurrence, tenant.as_deref());
             let at = normalizer.write_with_original(
                 &original,
                 &joined,
@@ -506,16 +507,16 @@ impl Builder {
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
                 self.reject(counted_stream, locator(), reason, record.bytes);
-                deduplication.remember(base, &id, at);
+                deduplication.remember(record_id, &occurrence_id, at);
                 return OfferResult::Consumed;
             }
-            deduplication.remember(base, &id, at);
+            deduplication.remember(record_id, &occurrence_id, at);
             self.add_event((counted_stream, record.stream), at, now);
             OfferResult::Consumed
         })
     }
 
-    /// Counts a record that was delivered before.
+    /// Counts a record that is left out because it was delivered before, or is left to the event endpoint.
     pub fn count_duplicate(&mut self, stream: Stream) {
         self.update_stats(stream, |stats| {
             stats.received = stats.received.saturating_add(1);

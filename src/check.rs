@@ -257,14 +257,14 @@ impl Check {
                 | FetchKind::List { .. }
                 | FetchKind::Windows(_)
         );
-        if is_json && serde_json::from_slice::<Listing<'_>>(&body).is_err() {
+        if is_json && serde_json::from_slice::<ProbeResponse<'_>>(&body).is_err() {
             let detail = format!(
                 "{detail}: the response is not the documented JSON; is there a proxy in between?"
             );
             let failure = PollError::Protocol(Failure::new(&detail));
             return self.finish_group(CheckOutcome::Failed(failure));
         }
-        if self.settings.reads_batch_files(stream) {
+        if self.settings.reads_only_batch_files(stream) {
             match listed_file(&body) {
                 Some(url) => self.next_check = NextCheck::File(url),
                 None => self.finish_group(CheckOutcome::Readable),
@@ -325,7 +325,7 @@ fn failure(detail: String, requested_ms: Option<i64>) -> Failure {
 
 /// The part of a page of batch files that a check needs.
 #[derive(Deserialize)]
-struct Listing<'a> {
+struct ProbeResponse<'a> {
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
@@ -338,8 +338,8 @@ struct Item<'a> {
 
 /// Returns the first usable link of a page.
 fn listed_file(body: &[u8]) -> Option<String> {
-    let listing: Listing<'_> = serde_json::from_slice(body).ok()?;
-    let items: Vec<Item<'_>> = parse_json(listing.value?.get()).ok()?;
+    let response: ProbeResponse<'_> = serde_json::from_slice(body).ok()?;
+    let items: Vec<Item<'_>> = parse_json(response.value?.get()).ok()?;
     let mut urls = items.into_iter().map(|item| item.url.into_owned());
     urls.find(|url| is_usable(url))
 }

@@ -91,8 +91,8 @@ pub struct StreamPosition {
     /// Until when the stream backs off, and why.
     #[serde(rename = "rest", default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// How many polls in a row ended in the middle of a response. A new session cannot read the rest
-    /// of the last one.
+    /// How many sessions in a row ended in the middle of a response of the stream. A new session cannot
+    /// read the rest of the last one.
     #[serde(rename = "lost_answers", default, skip_serializing_if = "is_zero_u32")]
     pub interrupted_responses: u32,
     /// The position of a SIEM batch stream.
@@ -173,8 +173,8 @@ pub struct FilesPosition {
     /// When the page was last listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// Where to begin again when the token is refused: of each file that was read the time of the
-    /// oldest event, and of these the newest. One record with a wrong time does not move it.
+    /// Where to begin again when the token is refused: the newest of the times of the oldest events of all
+    /// files read. One record with a wrong time does not move it.
     #[serde(rename = "newest", default, skip_serializing_if = "Option::is_none")]
     pub relist_from: Option<Timestamp>,
     /// Whether the page was the last one and all its files are done.
@@ -196,7 +196,8 @@ pub struct FilesPosition {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<SetAsidePage>,
-    /// No page of them is listed again before this, so that the quota is left to what is new.
+    /// No page with files that are set aside is listed again before this, so that the quota is left to what
+    /// is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
     /// Listings in a row of the page that had files without a usable link.
@@ -395,7 +396,7 @@ pub struct EventsPosition {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub earlier_records_delivered: bool,
-    /// The time of the oldest record that is taken from the endpoint; `since` where there is none.
+    /// Records of the endpoint before this time are left out; `since` where there is none.
     #[serde(rename = "begin", default, skip_serializing_if = "Option::is_none")]
     pub accept_from: Option<Timestamp>,
     /// The time up to which batch files are read first: there the endpoint takes over.

@@ -101,7 +101,7 @@ pub(crate) enum LineKind {
     /// A message or a file.
     Message,
     /// Not a line of API 1.0: the key is a name of API 2.0, or a key in different letter case.
-    Api2,
+    Other,
 }
 
 /// How freely a person outside chooses a value.
@@ -183,7 +183,7 @@ pub(crate) fn key_facts(key: &str) -> KeyFacts<'_> {
             let is_spelling_of = |name: &str| name.eq_ignore_ascii_case(key);
             let is_known = ALIASES.iter().any(|(alias, _)| is_spelling_of(alias))
                 || NAMES.iter().any(|name| is_spelling_of(name));
-            (is_known.then_some(LineKind::Api2), SenderControl::None)
+            (is_known.then_some(LineKind::Other), SenderControl::None)
         }
     };
     let name = alias.map_or(key, |name| name.spelling());

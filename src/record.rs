@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, ScannedObject};
 use crate::stream::Stream;
-use dictionary::{KeyPredictor, KeyReader, SORTED_NAMES};
+use dictionary::{KeyPredictor, KnownKeyTracker, SORTED_NAMES};
 
 mod dictionary;
 mod feed;
@@ -141,7 +141,7 @@ impl Parser {
         input: &'a str,
     ) -> Result<Record<'a>, ParseError> {
         let (names, member_positions) = (&mut self.names, &mut self.member_positions);
-        let mut reader = KeyReader::new(stream, &mut self.predictor, names, member_positions);
+        let mut reader = KnownKeyTracker::new(stream, &mut self.predictor, names, member_positions);
         let scanned_object =
             json::scan_object_with(input, &mut self.members, &mut reader).map_err(ParseError)?;
         let are_all_known = reader.are_all_known();

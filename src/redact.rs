@@ -1,4 +1,4 @@
-//! Redacts codes in records that permit anyone to restore messages: they are not collected.
+//! Redacts the codes with which anyone could restore messages, so that no code is collected.
 
 use std::borrow::Cow;
 

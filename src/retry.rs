@@ -76,8 +76,8 @@ const TABLE: [(RetryPolicy, i64, i64); 5] = [
     (RetryPolicy::Protocol, 5_000, 10 * 60_000),
 ];
 
-/// Returns the wait before the next try, in milliseconds, after a failure that `tries` failures in a row
-/// preceded: what the table says, and no less than the upstream asks for.
+/// Returns the wait before the next try, in milliseconds: what the table says after `previous_failures`
+/// earlier failures in a row, and no less than the upstream asks for.
 ///
 /// Where a throttling upstream asks for a wait, that wait is enough the first time. If it refuses
 /// again, the waits grow as after other failures, however short the waits that it asks for.
@@ -85,14 +85,23 @@ const TABLE: [(RetryPolicy, i64, i64); 5] = [
 /// `random` is a number from the driver's randomness; the wait is spread by up to a quarter, so
 /// that sources that failed together do not retry together.
 #[must_use]
-pub fn wait_ms(policy: RetryPolicy, tries: u32, requested_ms: Option<i64>, random: u64) -> i64 {
+pub fn wait_ms(
+    policy: RetryPolicy,
+    previous_failures: u32,
+    requested_ms: Option<i64>,
+    random: u64,
+) -> i64 {
     let policy = match (policy, requested_ms) {
         (RetryPolicy::Throttled, Some(_)) => RetryPolicy::Unavailable,
         (policy, _) => policy,
     };
     let row = TABLE.iter().find(|row| row.0 == policy);
     let (first, longest) = row.map_or((1_000, 60_000), |row| (row.1, row.2));
-    let doubled = first.saturating_mul(1_i64.checked_shl(tries.min(20)).unwrap_or(i64::MAX));
+    let doubled = first.saturating_mul(
+        1_i64
+            .checked_shl(previous_failures.min(20))
+            .unwrap_or(i64::MAX),
+    );
     let wait = doubled.min(longest);
     let quarter = u64::try_from(wait / 4).unwrap_or(0);
     let jitter_ms = random.checked_rem(quarter).unwrap_or(0);

@@ -92,7 +92,8 @@ fn mask_of_words(low: u64, high: u64) -> BlockMask {
     const ONES: u64 = u64::MAX / 255;
     const LOW_BITS: u64 = ONES * 0x7f;
     const HIGH_BITS: u64 = ONES * 0x80;
-    // The high bit of each byte that is not zero, and perhaps others.
+    // Sets the high bit of exactly those bytes that are not zero; the other seven bits of each byte are
+    // arbitrary.
     let not_zero = |word: u64| ((word & LOW_BITS) + LOW_BITS) | word;
     // Brings the eight high bits together in the highest byte.
     let gather = |word: u64| ((word & HIGH_BITS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;

@@ -182,9 +182,9 @@ pub struct Deduplication<'a> {
 impl Deduplication<'_> {
     /// Returns which occurrence on its page the next such record is, counted from 1.
     #[must_use]
-    pub fn next_occurrence(&self, base: &RecordId) -> u32 {
+    pub fn next_occurrence(&self, record_id: &RecordId) -> u32 {
         let occurrences = self.occurrences.as_ref();
-        occurrences.map_or(1, |counted| counted.next_occurrence(base))
+        occurrences.map_or(1, |counted| counted.next_occurrence(record_id))
     }
 
     /// Returns whether the record came before.
@@ -195,19 +195,19 @@ impl Deduplication<'_> {
     }
 
     /// Counts an occurrence on the current page.
-    pub fn count_occurrence(self, base: RecordId) {
+    pub fn count_occurrence(self, record_id: RecordId) {
         if let Some(occurrences) = self.occurrences {
-            occurrences.count(base);
+            occurrences.count(record_id);
         }
     }
 
-    /// Counts an occurrence of `base`, and remembers it as `id`, which has the time `at`.
-    pub fn remember(self, base: RecordId, id: &RecordId, at: Timestamp) {
+    /// Counts an occurrence of `record_id`, and remembers it as `occurrence_id`, which has the time `at`.
+    pub fn remember(self, record_id: RecordId, occurrence_id: &RecordId, at: Timestamp) {
         if let Some(seen_ids) = self.seen_ids {
-            seen_ids.insert(id, at);
+            seen_ids.insert(occurrence_id, at);
         }
         if let Some(occurrences) = self.occurrences {
-            occurrences.count(base);
+            occurrences.count(record_id);
         }
     }
 }

@@ -41,9 +41,9 @@ use crate::time::Timestamp;
 /// limit before the position has moved. Hosts set limits of a few seconds and more.
 const POLL_MS_MAX: i64 = 5_000;
 
-/// How many polls in a row may end in the middle of a response of one stream. A host that drops the
-/// instance after each poll loses the rest of that response, so after this many the poll reads the
-/// stream's responses to their end.
+/// After so many sessions in a row that ended in the middle of a response of one stream, a poll reads the
+/// stream's responses to their end: a host that drops the instance after each poll loses the rest each
+/// time.
 const INTERRUPTED_RESPONSES_MAX: u32 = 3;
 
 /// The next action of the driver of a poll.
@@ -58,7 +58,7 @@ struct StreamSlot {
     detail: String,
     /// The turn in which the stream was last scheduled.
     turn: u64,
-    /// How many polls in a row ended in the middle of a response.
+    /// How many sessions in a row, before this one, ended in the middle of a response of the stream.
     interrupted_responses: u32,
 }
 
@@ -270,9 +270,9 @@ impl Session {
     ///
     /// Between two calls it may, unless a stream still has records in memory. Inside a response it may as
     /// well, since the next poll reads on. Two kinds of responses are read to their end: those to a preflight
-    /// request, because all calls wait for them, and those of a stream whose responses were interrupted by
-    /// the last [`INTERRUPTED_RESPONSES_MAX`] polls, because a host that drops the instance after each poll
-    /// would never receive one whole.
+    /// request, because all calls wait for them, and those of a stream in the middle of whose responses the
+    /// last [`INTERRUPTED_RESPONSES_MAX`] sessions ended, because a host that drops the instance after each
+    /// poll would never receive one whole.
     fn may_stop_here(&self) -> bool {
         let must_continue = |slot: &StreamSlot| {
             slot.reader.has_records()
@@ -315,7 +315,7 @@ impl Session {
     /// poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
-        // Streams whose last polls were interrupted come last: their poll reads to the end of the response,
+        // Streams whose last sessions were interrupted come last: their poll reads to the end of the response,
         // and the host may abort it.
         let loses_responses =
             |slot: &StreamSlot| slot.interrupted_responses >= INTERRUPTED_RESPONSES_MAX;
@@ -334,7 +334,7 @@ impl Session {
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // A stream whose last polls were interrupted shares its poll with no other, so that the responses
+        // A stream whose last sessions were interrupted shares its poll with no other, so that the responses
         // of others are not lost with its own. Once it has a poll, it continues: each poll lists its page again, and the files of
         // the page must be read in that poll.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);

@@ -355,7 +355,7 @@ impl Settings {
 
     /// Returns whether the stream is read from batch files alone.
     #[must_use]
-    pub fn reads_batch_files(&self, stream: Stream) -> bool {
+    pub fn reads_only_batch_files(&self, stream: Stream) -> bool {
         stream.has_batch_files() && self.siem_endpoint == SiemEndpoint::Batch
     }
 

@@ -563,8 +563,8 @@ impl Stream {
             .map(|row| row.stream)
     }
 
-    /// Returns whether Mimecast offers the stream as batch files. `Settings::reads_batch_files` says whether
-    /// they are read.
+    /// Returns whether Mimecast offers the stream as batch files. `Settings::reads_only_batch_files` says
+    /// whether nothing else is read.
     #[must_use]
     pub fn has_batch_files(self) -> bool {
         matches!(self.info().fetch, FetchKind::Files { .. })

@@ -91,7 +91,7 @@ pub(crate) struct Upstream {
     /// The API 1.0 part of this upstream, if it has one.
     pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
-    signatures: u32,
+    signed_listings: u32,
     remaining_chunks: VecDeque<Result<Vec<u8>, TransportError>>,
     /// How long each chunk of the open body takes.
     chunk_ms: i64,
@@ -126,7 +126,7 @@ impl Upstream {
             steps: 0,
             legacy: None,
             tokens: 0,
-            signatures: 0,
+            signed_listings: 0,
             remaining_chunks: VecDeque::new(),
         }
     }
@@ -329,12 +329,12 @@ impl Upstream {
         assert!(query.contains_key("nextPage") != query.contains_key("dateRangeStartsAt"));
         let files = self.files.get(&event_type).map_or(0, Vec::len);
         let to = files.min(from + self.page_files);
-        self.signatures += 1;
+        self.signed_listings += 1;
         let item = |n: usize| {
             let name = event_type.replace(' ', "+");
             format!(
                 r#"{{"url":"{STORAGE}/{name}/{n}?X-Amz-Signature=sig-{}","size":1}}"#,
-                self.signatures
+                self.signed_listings
             )
         };
         let value: Vec<String> = (from..to).map(item).collect();

@@ -98,11 +98,11 @@ fn process(
     record: Option<&[u8]>,
 ) -> *const u8 {
     let millis = i64::from(seconds) * 1000 + i64::from(nanoseconds / 1_000_000);
-    let now = Timestamp::from_millis(millis);
+    let timestamp = Timestamp::from_millis(millis);
     let reusable = FILTER.take().filter(|filter| filter.format() == format);
     let mut filter = reusable.unwrap_or_else(|| Box::new(Filter::new(format)));
     // The text stays where it is: moving the box does not move the buffer.
-    let text = filter.process(tag.unwrap_or_default(), now, record);
+    let text = filter.process(tag.unwrap_or_default(), timestamp, record);
     let start = text.as_ptr();
     FILTER.set(Some(filter));
     start

@@ -60,13 +60,13 @@ impl Filter {
     /// Returns the event of a record, or the record with the reason why there is none: always one
     /// JSON object, in which NULs are escaped, with a NUL after it. `record` is `None` where the
     /// caller had no memory for it.
-    pub fn process(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
+    pub fn process(&mut self, tag: &[u8], timestamp: Timestamp, record: Option<&[u8]>) -> &[u8] {
         if self.output.capacity() > BUFFER_BYTES_RETAINED_MAX {
             *self = Self::new(self.format);
         }
         self.output.clear();
         match record {
-            Some(record) => self.normalize(tag, now, record),
+            Some(record) => self.normalize(tag, timestamp, record),
             None => push_error_object(
                 &mut self.output,
                 "",
@@ -77,7 +77,7 @@ impl Filter {
         &self.output
     }
 
-    fn normalize(&mut self, tag: &[u8], now: Timestamp, record: &[u8]) {
+    fn normalize(&mut self, tag: &[u8], timestamp: Timestamp, record: &[u8]) {
         let tag_stream = stream_of_tag(tag);
         let envelope =
             (tag_stream.is_none() || may_be_unparsed_line(record)).then(|| Envelope::of(record));
@@ -86,7 +86,7 @@ impl Filter {
             Ok(stream) => {
                 let inner = envelope.record.as_deref();
                 let record = inner.map_or(record, str::as_bytes);
-                self.normalizer.normalize(stream, record, now)
+                self.normalizer.normalize(stream, record, timestamp)
             }
             Err(reason) => Err(reason),
         };

@@ -77,7 +77,7 @@ impl LegacyAuth {
         self.settings.base_url.is_none()
     }
 
-    /// Returns the call that finds the region.
+    /// Returns the request that finds the region.
     #[must_use]
     pub fn discovery(&self, context: SigningContext) -> Request {
         discovery(&self.settings, context)
@@ -120,7 +120,7 @@ pub fn sign(
     ]
 }
 
-/// Returns the call that finds the region. It carries no signature.
+/// Returns the request that finds the region. It carries no signature.
 fn discovery(settings: &LegacySettings, context: SigningContext) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
     push_quoted(&mut body, settings.email.as_deref().unwrap_or_default());

@@ -86,18 +86,19 @@ impl<'t> Pairs<'t> {
                 name: facts.name,
                 value: start..start + value.len(),
             };
-            self.add(pair, facts);
+            self.add_or_merge(pair, facts);
             rest = rest_after;
         }
         !self.all.is_empty()
     }
 
-    fn add(&mut self, pair: Pair<'t>, facts: KeyFacts<'t>) {
+    /// Adds a pair, or makes it, or an earlier one of its name, a part of the value before it.
+    fn add_or_merge(&mut self, pair: Pair<'t>, facts: KeyFacts<'t>) {
         let KeyFacts {
             line_kind, control, ..
         } = facts;
         if let Some((most_controlled_index, _)) = self.most_controlled {
-            let is_other = |known| known != LineKind::Api2 && line_kind != Some(known);
+            let is_other = |known| known != LineKind::Other && line_kind != Some(known);
             let is_foreign = line_kind.is_some() && self.line_kind.is_some_and(is_other);
             let first = self.all.iter().position(|before| before.name == pair.name);
             match first {

@@ -209,10 +209,7 @@ pub(super) fn all_addresses_with_ascii_domain(
 
 /// Writes the first address as the upstream gives it, if OCSF's form differs. The address stands
 /// elsewhere as well, so the field is not used up.
-pub(super) fn first_with_non_ascii_domain(
-    writer: &mut EventWriter<'_, '_>,
-    value: Value<'_>,
-) -> bool {
+pub(super) fn first_address_if_idn(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut count = 0_u32;
     let mut is_written = false;
     for_each_address(value, &mut |address| {

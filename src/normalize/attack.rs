@@ -29,7 +29,7 @@ pub struct Technique {
     pub subtechnique: Option<IdAndName>,
 }
 
-/// Records of a stream, and the techniques that they name.
+/// Records of a stream, and the MITRE ATT&CK techniques that the rules find for them.
 #[derive(Clone, Copy, Debug)]
 pub struct TechniqueRule {
     /// The stream.

@@ -61,9 +61,9 @@ fn preface(out: &mut String) {
     }
     out.push_str(&format!(
         "\n## ATT&CK\n\n\
-         The techniques that a record names by its stream and verdict, with the ids of ATT&CK {ATTACK_RELEASE}: in ECS below\n\
-         `threat`, in OCSF in `attacks`. The setting `attack = false` leaves them out. For each stream the first row\n\
-         that fits counts.\n\n\
+         The MITRE ATT&CK techniques that the rules find for the record, by its stream and verdict, with the ids of\n\
+         ATT&CK {ATTACK_RELEASE}: in ECS below `threat`, in OCSF in `attacks`. The setting `attack = false` leaves them\n\
+         out. For each stream the first row that fits counts.\n\n\
          | stream | record | techniques |\n|---|---|---|\n"
     ));
     for row in attack::ROWS {

@@ -12,7 +12,7 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
     let is_single = matches!(count, Some("0" | "1"));
     match inner {
         Some(inner) if !is_single || inner.contains("\", \"") => parts(inner)
-            .map(clean)
+            .map(unquote)
             .filter(|name| !name.is_empty())
             .collect(),
         Some(inner) => vec![inner.trim().into()],
@@ -56,7 +56,8 @@ pub(super) fn strip_quotes(name: &str) -> &str {
     inner.unwrap_or(name).trim()
 }
 
-fn clean(part: &str) -> Cow<'_, str> {
+/// Returns a name of a list without the quotes around it, and with one quote where there are two inside.
+fn unquote(part: &str) -> Cow<'_, str> {
     let part = part.trim_start();
     let name = part.strip_prefix('"').unwrap_or(part).trim();
     if name.contains('"') {

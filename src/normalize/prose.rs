@@ -17,8 +17,8 @@ use core::ops::Range;
 use super::values::{is_placeholder, positions_ignore_case};
 use super::{address, files};
 use labels::{
-    LABELS, OCCURRENCES_MAX, first_label, first_value, ip_value, label_start, last_label,
-    last_value, separators, text_value,
+    LABELS, OCCURRENCES_MAX, first_label, ip_value, label_start, last_label, last_value,
+    separators, text_value, value_by_priority,
 };
 
 /// A part of the prose that can be looked for.
@@ -346,7 +346,7 @@ impl ProsePart {
     }
 }
 
-/// Returns that part of the text, if it is there and is no placeholder.
+/// Returns that part of the text, if it is there.
 pub(super) fn find<'t>(cache: &mut ProseCache, text: &'t str, part: ProsePart) -> Option<&'t str> {
     if part == ProsePart::FileExtension {
         return find(cache, text, ProsePart::File).and_then(files::extension);
@@ -495,7 +495,8 @@ pub(super) fn reports_failure(cache: &mut ProseCache, text: &str) -> bool {
 impl ProseSections<'_> {
     fn reports_failure(&self) -> bool {
         let outcome = self.value(OUTCOME_LABELS, text_value);
-        if let Some(outcome) = outcome.or_else(|| first_value(self.before_trailer, OUTCOME_LABELS))
+        if let Some(outcome) =
+            outcome.or_else(|| value_by_priority(self.before_trailer, OUTCOME_LABELS))
         {
             return FAILURE_OUTCOMES
                 .iter()
@@ -517,21 +518,22 @@ fn object_names(sentence: &str) -> Vec<Range<usize>> {
     names
 }
 
-/// Returns the first texts in quotes, each with its first quote. A quote begins no text after a letter, and
-/// ends none before one: there it is an apostrophe.
+/// Returns the first texts in quotes, each with its first quote. A quote begins no text after a letter or
+/// digit, and ends none before one (every byte that is not ASCII counts as a letter): there it is an
+/// apostrophe.
 #[inline(never)]
 fn quotations(sentence: &str) -> Vec<Range<usize>> {
     let bytes = sentence.as_bytes();
-    let is_letter =
+    let is_word_byte =
         |at: usize| (bytes.get(at)).is_some_and(|it| it.is_ascii_alphanumeric() || !it.is_ascii());
     let mut found = Vec::new();
     let mut open = None;
     for (at, byte) in bytes.iter().enumerate() {
         match open {
-            None if matches!(byte, b'\'' | b'"') && !is_letter(at.wrapping_sub(1)) => {
+            None if matches!(byte, b'\'' | b'"') && !is_word_byte(at.wrapping_sub(1)) => {
                 open = Some((at, byte));
             }
-            Some((start, quote)) if byte == quote && !is_letter(at + 1) => {
+            Some((start, quote)) if byte == quote && !is_word_byte(at + 1) => {
                 found.push(start..at);
                 open = None;
                 if found.len() == NAMES_MAX {
@@ -590,7 +592,7 @@ const ROLE_WORDS_MAX: usize = 5;
 
 /// Returns the role in `… role NAME …` or `… to the NAME role`.
 fn role(sentence: &str) -> Option<&str> {
-    let trim = |text: &'static [char], part| -> &str { str::trim_matches(part, text) };
+    let trim = |characters: &'static [char], part| -> &str { str::trim_matches(part, characters) };
     let punctuation = &[' ', ':', '\'', '"', '.', '\n', '\r'];
     for word in ["role", "permission", "privilege"] {
         let begins_with_word = |candidate: &&str| {
@@ -636,7 +638,7 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
             return Some(name);
         }
     }
-    let labelled_name = first_value(sentence, OBJECT_LABELS);
+    let labelled_name = value_by_priority(sentence, OBJECT_LABELS);
     if labelled_name.is_some() {
         return labelled_name;
     }
@@ -651,7 +653,7 @@ fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
 /// Returns the name of a file: the value of its label, or else a word with a known extension.
 fn file<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     let sentence = sections.sentence;
-    let labelled_name = first_value(sentence, &["file name", "filename", "file"]);
+    let labelled_name = value_by_priority(sentence, &["file name", "filename", "file"]);
     let has_known_extension = |word: &&str| {
         let is_known = |extension: &str| {
             [

@@ -37,7 +37,7 @@ pub enum RowOutput {
 /// A value that no single field holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Computed {
-    /// The techniques of MITRE ATT&CK that the record names.
+    /// The MITRE ATT&CK techniques that the rules find for the record.
     Techniques,
     /// The time of collection.
     Collected,

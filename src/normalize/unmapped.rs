@@ -1,11 +1,10 @@
-//! How unmapped fields are written in all streams but those about single messages, and which of them are
-//! observables.
+//! How unmapped fields are written in the tables that name these lists, and which of them are observables.
 
 use super::table::UnmappedOutput;
 use crate::field::{self, FieldName};
 
-/// How these fields are written where no row uses them, in all streams but those about single messages;
-/// all others are written as text.
+/// How these fields are written where no row uses them, in the tables that name this list; SIEM's tables
+/// have `UNMAPPED_MESSAGE_FIELDS`. All others are written as text.
 #[rustfmt::skip]
 pub(super) const UNMAPPED_LOG_FIELDS: &[(FieldName, UnmappedOutput)] = &[
     (field::OFFSET,               UnmappedOutput::Omit),

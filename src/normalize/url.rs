@@ -65,8 +65,8 @@ pub(super) fn in_rejection_info(text: &str) -> Option<&str> {
     host(found).map(|_| found)
 }
 
-/// Returns the host of a URL that is not absolute, as `mail.example.com/path` or
-/// `//mail.example.com`, or that has blanks in it. It has a dot or is an IP address.
+/// Returns the host of a URL, absolute or not (`mail.example.com/path`, `//mail.example.com`), with or
+/// without blanks in it. It has a dot or is an IP address.
 pub(super) fn host(text: &str) -> Option<&str> {
     let after_scheme = split_scheme(text).map(|(_, rest)| rest);
     let after_scheme = after_scheme.or_else(|| text.strip_prefix("//"));

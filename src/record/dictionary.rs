@@ -186,7 +186,7 @@ impl KeyPredictor {
 }
 
 /// Reads the names of one record.
-pub(super) struct KeyReader<'p, 't> {
+pub(super) struct KnownKeyTracker<'p, 't> {
     dictionary: &'static Dictionary,
     stream: Stream,
     predictor: &'p mut KeyPredictor,
@@ -194,7 +194,7 @@ pub(super) struct KeyReader<'p, 't> {
     member_positions: &'p mut MemberPositionsFromOne,
     /// The index in the predictor of the name seen last.
     previous_index: usize,
-    /// The rank of the name seen last, if it is known; where there is none, the text is that name.
+    /// The name seen last. Its rank, where it is a known name; otherwise its text, which is only valid then.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     are_all_known: bool,
@@ -202,7 +202,7 @@ pub(super) struct KeyReader<'p, 't> {
     is_ambiguous: bool,
 }
 
-impl<'p> KeyReader<'p, '_> {
+impl<'p> KnownKeyTracker<'p, '_> {
     pub(super) fn new(
         stream: Stream,
         predictor: &'p mut KeyPredictor,
@@ -246,7 +246,7 @@ impl<'p> KeyReader<'p, '_> {
     }
 }
 
-impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
+impl<'t> KeyTracker<'t> for KnownKeyTracker<'_, 't> {
     #[inline]
     fn match_expected(&mut self, rest: &[u8]) -> Option<usize> {
         let name = (*self.predictor.next.get(self.previous_index)?)?;
@@ -268,7 +268,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
 
     #[cold]
     fn push_unexpected(&mut self, key: &'t str, escaped: bool) {
-        if let Some(name) = alias(self.stream, key).filter(|_| !escaped) {
+        if let Some(name) = resolve_alias(self.stream, key).filter(|_| !escaped) {
             // Its spelling is not that of its name: whether the members are sorted can no longer be decided.
             self.is_sorted = false;
             self.are_all_known = false;
@@ -311,7 +311,7 @@ impl<'t> KeyTracker<'t> for KeyReader<'_, 't> {
 }
 
 /// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed has.
-fn alias(stream: Stream, key: &str) -> Option<FieldName> {
+fn resolve_alias(stream: Stream, key: &str) -> Option<FieldName> {
     if stream.is_gateway_siem() {
         legacy_keys::look_up(stream, key)
     } else if stream.is_threat_feed() {
@@ -336,7 +336,7 @@ pub(super) fn resolve_spellings(
 ) {
     let name_and_key = |member: &Member| {
         let key = member.key.of(input);
-        let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
+        let name = resolve_alias(stream, key).or_else(|| DICTIONARY.look_up(key));
         name.filter(|_| !member.key_escaped).map(|name| (name, key))
     };
     let mut names_with_value = NameSet::default();

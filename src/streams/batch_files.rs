@@ -31,7 +31,7 @@ mod set_aside;
 /// The greatest page the API gives (`mimecast-api.md` §3.1): fewest calls for the quota.
 const PAGE_FILES: u32 = 100;
 
-/// Files whose names are remembered: a page may list one twice, and the next page may list it
+/// Files whose keys are remembered: a page may list one twice, and the next page may list it
 /// again (`mimecast-api.md` §3.1).
 const DONE_FILES_MAX: usize = 128;
 
@@ -846,7 +846,8 @@ impl StreamReader for BatchFilesReader {
         Ok(())
     }
 
-    /// Handles a refused page token: lists again by date, from the last file that was read.
+    /// Handles a refused page token: lists again by date, from an hour before the newest file that was
+    /// read. The page of set-aside files is searched for from its day.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if let Some(retry) = &self.retry {
             let page = self.position.set_aside.get_mut(retry.page_index);

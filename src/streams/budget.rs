@@ -28,8 +28,8 @@ const IDENTITY_CHARS: usize = 24;
 pub fn stream_bytes_max(stream: Stream, settings: &Settings) -> usize {
     let is_list = is_list(stream);
     let share = |stream: &Stream| {
-        // Batch files are remembered by their names.
-        let share = if settings.reads_batch_files(*stream) {
+        // Batch files are remembered by their keys, in the remainder.
+        let share = if settings.reads_only_batch_files(*stream) {
             0
         } else {
             stream.info().checkpoint_share

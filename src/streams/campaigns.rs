@@ -48,7 +48,7 @@ struct Campaign {
     state_id: RecordId,
 }
 
-/// The parts of the list that are used.
+/// The members of a row of the list that are used.
 #[derive(Deserialize)]
 struct Row<'a> {
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
@@ -267,13 +267,14 @@ impl Campaigns {
                 let campaign = unread_campaigns.remove(current);
                 unread_campaigns.push(campaign);
             }
-            None => self.reset_page(),
+            None => self.reset_people_cursor(),
         }
         self.unread_campaigns = Some(unread_campaigns);
         self.update_current();
     }
 
-    fn reset_page(&mut self) {
+    /// Begins the people of a campaign at their first page.
+    fn reset_people_cursor(&mut self) {
         self.position.page_token = None;
         self.position.page_progress = None;
         self.position.stall_detector = StallDetector::default();
@@ -290,7 +291,7 @@ impl Campaigns {
     /// Leaves the current campaign. Returns whether there is another one, or another page of the
     /// list.
     fn leave_campaign(&mut self) -> bool {
-        self.reset_page();
+        self.reset_people_cursor();
         if let Some(unread_campaigns) = &mut self.unread_campaigns {
             unread_campaigns.pop();
         }

@@ -542,10 +542,10 @@ fn served_from(context: Context<'_>) -> Timestamp {
 /// Returns the time up to which batch files are read first: by the clock that is behind, as far as the
 /// endpoint serves that time.
 fn handover_time(context: Context<'_>) -> Timestamp {
-    let served = context
+    let earliest_host_now = context
         .upstream_now
         .plus_ms(HOST_CLOCK_LAG_MS_MAX.saturating_neg());
-    let now = context.earliest_now().max(served);
+    let now = context.earliest_now().max(earliest_host_now);
     now.plus_ms(FILE_DELAY_MS_MAX.saturating_neg())
         .floor_second()
 }

@@ -354,7 +354,7 @@ impl PagingStrategy for ThreatFeed {
     }
 }
 
-/// Where the file of a call begins.
+/// From where a call reads the feed.
 enum CallStart<'a> {
     Token(&'a str),
     Time(Timestamp),

@@ -43,8 +43,8 @@ fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, default: (u8,
     }
 }
 
-/// Writes the numbers for a word, or 99 and the word itself. The field is unmapped as well, since
-/// several words have the same number.
+/// Writes the numbers for a known word, and the field is unmapped as well, since several words have the
+/// same number; else 99 and the word itself.
 fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let known = actions::find(plain.text);
     if let Some((action, disposition)) = known {

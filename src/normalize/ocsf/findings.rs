@@ -83,7 +83,7 @@ pub(super) const FINDING: &[FieldMapping] = &[
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_with_ascii_domain)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_if_idn)),
     row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(address_lists::all_addresses_with_ascii_domain)),
     row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(address_lists::first_address_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],                               text(verbatim)),

@@ -37,7 +37,7 @@ const fn variant(
     }
 }
 
-/// Creates the variant for records without an address, which are no e-mail activity.
+/// Creates the last variant of a stream: a base event, for records that lack what its class needs.
 const fn base(
     rows: &'static [&'static [FieldMapping]],
     rules: &'static [Rule],
@@ -134,7 +134,7 @@ const DATE: &[FieldMapping] = &[
 #[rustfmt::skip]
 const URL_ACTIVITY: &[FieldMapping] = &[
     row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_if_idn)),
     row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",              &[field::SUBJECT],                 text(verbatim)),
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
@@ -172,7 +172,7 @@ const URL_FINDING: &[FieldMapping] = &[
 #[rustfmt::skip]
 const URL_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
-    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(address_lists::first_address_if_idn)),
     row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(address_lists::all_addresses_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],                 text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
@@ -248,7 +248,7 @@ const ATTACHMENT: &[FieldName] = &[
 #[rustfmt::skip]
 const ATTACHMENT_ACTIVITY: &[FieldMapping] = &[
     row("email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_address_if_idn)),
     row("email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
@@ -273,7 +273,7 @@ const FILE_FINDING: &[FieldMapping] = &[
 #[rustfmt::skip]
 const TTP_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(address_lists::first_address_with_ascii_domain)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_with_non_ascii_domain)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(address_lists::first_address_if_idn)),
     row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(address_lists::all_addresses_with_ascii_domain)),
     row("evidences[].email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
@@ -337,7 +337,7 @@ const HELD_ROWS: &[FieldMapping] = &[
     row("from",               &[field::FROM],                     value(address_lists::first_address_with_ascii_domain)),
     row("to",                 &[field::TO],                       value(address_lists::all_addresses_with_ascii_domain)),
     row("email.from",         &[field::FROM_HEADER, field::FROM], value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(address_lists::first_address_if_idn)),
     row("email.to",           &[field::TO],                       value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],                  text(verbatim)),
     row("email.size",         &[field::SIZE],                     text(long)),
@@ -369,7 +369,7 @@ const RELEASE: &[FieldMapping] = &[
     row("from",               &[field::FROM_ENV],                  value(address_lists::first_address_with_ascii_domain)),
     row("to",                 &[field::TO],                        value(address_lists::all_addresses_with_ascii_domain)),
     row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(address_lists::first_address_if_idn)),
     row("email.to",           &[field::TO],                        value(address_lists::all_addresses_with_ascii_domain)),
     row("email.subject",      &[field::SUBJECT],                   text(verbatim)),
     row("email.size",         &[field::SIZE],                      text(long)),
@@ -424,7 +424,7 @@ const REJECTION: &[FieldMapping] = &[
     row("from",               &[field::FROM_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
     row("to",                 &[field::TO_ADDRESS],   value(address_lists::all_addresses_with_ascii_domain)),
     row("email.from",         &[field::FROM_ADDRESS], value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox", &[field::FROM_ADDRESS], value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox", &[field::FROM_ADDRESS], value(address_lists::first_address_if_idn)),
     row("email.to",           &[field::TO_ADDRESS],   value(address_lists::all_addresses_with_ascii_domain)),
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),

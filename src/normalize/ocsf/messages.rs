@@ -189,7 +189,7 @@ const MESSAGE: &[FieldMapping] = &[
 const SENDER: &[FieldMapping] = &[
     row("from",               &[field::SENDER_ENVELOPE],                       value(address_lists::first_address_with_ascii_domain)),
     row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_with_ascii_domain)),
-    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_with_non_ascii_domain)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(address_lists::first_address_if_idn)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.

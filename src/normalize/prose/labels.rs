@@ -72,9 +72,9 @@ pub(super) fn last_value<'a, T>(
     found.max_by_key(|(at, _)| *at).map(|(_, value)| value)
 }
 
-/// Returns the text value of the first of these labels that has one where it first occurs. None of the
-/// labels may end in a verb.
-pub(super) fn first_value<'a>(text: &'a str, labels: &[&str]) -> Option<&'a str> {
+/// Tries the labels in the order of the list and returns the value after the first occurrence of the
+/// label, for the first label where that is a value. None of the labels may end in a verb.
+pub(super) fn value_by_priority<'a>(text: &'a str, labels: &[&str]) -> Option<&'a str> {
     let separators: Vec<_> = separators(text).collect();
     labels.iter().find_map(|label| {
         let mut occurrences = separators

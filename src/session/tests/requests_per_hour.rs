@@ -225,9 +225,9 @@ fn assert_wait_is_kept(
 ) {
     upstream.always.push((part.to_owned(), response.clone()));
     let end = upstream.now.plus_ms(8 * DAY_MS);
-    let mut asked: Vec<i64> = Vec::new();
+    let mut request_times_ms: Vec<i64> = Vec::new();
     let mut polls = 0;
-    while upstream.now < end && asked.len() < 4 {
+    while upstream.now < end && request_times_ms.len() < 4 {
         let before = upstream.requests.len();
         let poll_ms = wait_after(host.poll(upstream), what);
         for request in &upstream.requests[before..] {
@@ -235,7 +235,7 @@ fn assert_wait_is_kept(
                 // Count only one of the two streams.
                 let of_other = request.contains("url%20protect") || request.contains("url+protect");
                 if !of_other {
-                    asked.push(upstream.now.millis());
+                    request_times_ms.push(upstream.now.millis());
                 }
             }
         }
@@ -245,9 +245,9 @@ fn assert_wait_is_kept(
         let step_ms = poll_ms.max(1).max((wait_ms.unwrap_or(0) / 50).min(HOUR_MS));
         upstream.now = upstream.now.plus_ms(step_ms);
     }
-    assert!(!asked.is_empty(), "{what}: never asked");
+    assert!(!request_times_ms.is_empty(), "{what}: never asked");
     let least = wait_ms.unwrap_or(0).max(900);
-    for (number, pair) in asked.windows(2).enumerate() {
+    for (number, pair) in request_times_ms.windows(2).enumerate() {
         let pause = pair[1] - pair[0];
         // A date that was far away comes nearer.
         let is_date = what.contains("GMT") && number > 0;
@@ -260,9 +260,9 @@ fn assert_wait_is_kept(
         3
     };
     assert!(
-        asked.len() >= expected,
+        request_times_ms.len() >= expected,
         "{what}: asked {} times",
-        asked.len()
+        request_times_ms.len()
     );
 }
 

@@ -131,7 +131,7 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
             same_path.push(at);
         }
     }
-    let other = |name: &String| {
+    let find_by_path = |name: &String| {
         let same_path = by_path.get(&path_of(name))?.iter().copied();
         let may_be_named = |at: &usize| files.get(*at).is_some_and(|file| file.may_be_named(name));
         let mut others = same_path.filter(may_be_named);
@@ -141,7 +141,7 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
     };
     let find = |name: &String| {
         let first = by_name.get(name).and_then(|same_name| same_name.first());
-        first.copied().or_else(|| other(name))
+        first.copied().or_else(|| find_by_path(name))
     };
     names.iter().map(find).collect()
 }
