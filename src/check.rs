@@ -1,5 +1,6 @@
 //! Checks whether each stream can be read, with one call for all that share an endpoint and a
-//! permission, because calls count against the quota of the collection.
+//! permission, because calls count against the quota of the collection. Where the event endpoint is set, the
+//! batch listing is called as well: collection begins there, and returns there after an outage.
 
 mod categories;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use crate::request::{Request, is_usable};
 use crate::response::{Head, TransportError};
 use crate::settings::{Api, Settings, SettingsError};
 use crate::stream::{FetchKind, Stream};
-use crate::streams::{self, Context, log_files};
+use crate::streams::{self, Context, batch_files, log_files};
 use crate::time::Timestamp;
 
 /// The result for one stream.
@@ -65,6 +66,8 @@ enum Purpose {
 
 /// The next request for the group that is being checked.
 enum NextCheck {
+    /// The listing of batch files, besides the event endpoint.
+    BatchListing,
     Categories,
     /// The URL of a batch file.
     File(String),
@@ -72,7 +75,7 @@ enum NextCheck {
 }
 
 /// A check of all streams of the settings: one small call for those that share an endpoint and a
-/// permission.
+/// permission, and another one where they have two endpoints.
 pub struct Check {
     settings: Settings,
     client: ApiClient,
@@ -264,11 +267,16 @@ impl Check {
             let failure = PollError::Protocol(Failure::new(&detail));
             return self.finish_group(CheckOutcome::Failed(failure));
         }
-        if self.settings.reads_only_batch_files(stream) {
+        let is_listing = self.settings.reads_only_batch_files(stream)
+            || matches!(self.next_check, NextCheck::BatchListing);
+        if is_listing {
             match listed_file(&body) {
                 Some(url) => self.next_check = NextCheck::File(url),
                 None => self.finish_group(CheckOutcome::Readable),
             }
+        } else if stream.has_batch_files() {
+            self.next_check = NextCheck::BatchListing;
+            self.is_retry = false;
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
             self.next_check = NextCheck::Categories;
         } else {
@@ -359,6 +367,7 @@ impl Check {
                 self.file_origin = request.shown_origin();
                 return Ok((Purpose::File, request));
             }
+            NextCheck::BatchListing => (Purpose::Probe, batch_files::probe(stream, context)),
             NextCheck::Probe => (Purpose::Probe, streams::probe(stream, context)),
         };
         match self.client.authorize(call) {

@@ -168,9 +168,16 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
             .iter()
             .filter(|probe| probe.url.contains("/siem/v1/"))
             .collect();
-        assert_eq!(listings.len(), 2, "one for each of the two products");
+        let of_batch_files = listings.iter().filter(|it| it.url.contains("/batch/"));
+        assert_eq!(
+            of_batch_files.count(),
+            2,
+            "one for each of the two products"
+        );
+        // Collection by the event endpoint begins in batch files.
+        let more = if endpoint == "events" { 2 } else { 0 };
+        assert_eq!(listings.len(), 2 + more);
         for listing in listings {
-            assert_eq!(listing.url.contains("/batch/"), endpoint == "batch");
             assert!(listing.url.contains("pageSize=1&"), "{}", listing.url);
         }
         let endpoints: std::collections::BTreeSet<_> = streams
@@ -178,7 +185,7 @@ fn streams_with_one_endpoint_and_permission_share_one_probe() {
             .map(|stream| stream.info().endpoint)
             .collect();
         // Besides, a token and the categories of audit events.
-        assert_eq!(probes.len(), endpoints.len() + 2);
+        assert_eq!(probes.len(), endpoints.len() + more + 2);
     }
 }
 
@@ -215,22 +222,52 @@ fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
             "Unavailable",
         ),
     ];
-    for (response, expected) in table {
+    let endpoints = ["batch", "events"];
+    let cases = endpoints
+        .iter()
+        .flat_map(|it| table.iter().map(move |row| (it, row)));
+    for (endpoint, (response, expected)) in cases {
         let mut files = Vec::new();
-        let results = drive(check(r#""streams":["siem"]"#), |request| {
-            if !is_file(&request.url) {
-                return Ok(listing(&request.url));
+        let settings = format!(r#""siem_endpoint":"{endpoint}","streams":["siem"]"#);
+        let results = drive(check(&settings), |request| {
+            match &request.url {
+                url if url.contains("/siem/v1/events/") => {
+                    return Ok(after_token(url, (200, EMPTY)));
+                }
+                url if !is_file(url) => return Ok(listing(url)),
+                _ => {}
             }
             files.push(request);
             response.clone()
         });
-        assert_eq!((results.len(), files.len()), (10, 1), "{expected}");
+        assert_eq!(
+            (results.len(), files.len()),
+            (10, 1),
+            "{endpoint}: {expected}"
+        );
         assert!(files[0].credentials.is_empty(), "no token for the storage");
         for result in results {
             let outcome = format!("{:?}", result.outcome);
             assert!(outcome.contains(expected), "{expected}: {outcome}");
             assert!(!outcome.contains("sig=s"), "{outcome}");
         }
+    }
+}
+
+#[test]
+fn a_listing_that_is_refused_is_reported_beside_an_event_endpoint_that_is_not() {
+    let settings = r#""siem_endpoint":"events","streams":["siem"]"#;
+    let results = drive(check(settings), |request| {
+        let status = if request.url.contains("/batch/") {
+            403
+        } else {
+            200
+        };
+        Ok(after_token(&request.url, (status, EMPTY)))
+    });
+    assert_eq!(results.len(), 10);
+    for result in results {
+        assert!(matches!(result.outcome, CheckOutcome::NotPermitted(_)));
     }
 }
 
