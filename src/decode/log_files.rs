@@ -240,12 +240,13 @@ impl LogFileDecoder {
     }
 
     /// Returns the first bytes that could not be read, after [`ReadResult::FileBroken`] and
-    /// [`ReadResult::Broken`]: those of the incomplete record, or those of the body.
+    /// [`ReadResult::Broken`]: those of the incomplete record, or those of the body. None of them are those of
+    /// another file.
     #[must_use]
     pub fn unreadable_bytes(&self) -> &[u8] {
         let record = self.rest();
         let body = match &self.body {
-            Body::Archive(archive) => archive.rest(),
+            Body::Archive(archive) => archive.rest_of_file(),
             Body::SingleFile { buffered, .. } | Body::Unknown { buffered, .. } => buffered,
         };
         let unreadable = if record.is_empty() { body } else { record };
@@ -341,8 +342,8 @@ impl LogFileDecoder {
 
     fn scan_next(&mut self) -> ScanResult {
         match self.stage {
-            Stage::Between => ScanResult::NeedsInput,
-            Stage::Skipping => {
+            // What is left of the file before is not that of the next one.
+            Stage::Between | Stage::Skipping => {
                 self.window.clear();
                 self.at = 0;
                 self.scan.at = 0;

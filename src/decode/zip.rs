@@ -222,9 +222,22 @@ impl Archive {
     }
 
     /// Returns the bytes that were appended and not read yet.
-    #[must_use]
-    pub fn rest(&self) -> &[u8] {
+    fn rest(&self) -> &[u8] {
         self.input.get(self.at..).unwrap_or_default()
+    }
+
+    /// Returns those of these bytes that are the rest of the current file, as far as its end is known. A
+    /// broken archive has no further files, so all of its bytes are.
+    #[must_use]
+    pub fn rest_of_file(&self) -> &[u8] {
+        let rest = self.rest();
+        let bytes = match self.stage {
+            Stage::Between | Stage::Descriptor | Stage::Done => 0,
+            Stage::Broken(_) => rest.len(),
+            Stage::Content | Stage::Refused(_) => self.file.remaining.unwrap_or(0),
+            Stage::Skipping(remaining) => remaining,
+        };
+        rest.get(..bytes).unwrap_or(rest)
     }
 
     fn consume(&mut self, bytes: usize) {

@@ -130,6 +130,52 @@ fn an_archive_is_read_file_by_file_and_a_bad_one_costs_no_other() {
 }
 
 #[test]
+fn the_unreadable_bytes_of_a_file_are_none_of_another() {
+    let json = br#"{"data":[{"a":1}]}"#;
+    let good = zip_entry("good_1.json", json, false);
+    let mut wrong_sum = zip_entry("sum_1.json", json, false);
+    wrong_sum[14] ^= 1;
+    let mut corrupt = zip_entry("corrupt_1.json", json, false);
+    let data_at = 30 + "corrupt_1.json".len();
+    corrupt[data_at] = 0xff;
+    let unsafe_name = zip_entry("../passwd", json, false);
+    let streamed = zip_entry("../passwd", json, true);
+    let unreadable_of = |body: Vec<u8>| {
+        let mut reader = LogFileDecoder::new("receipt_1.json");
+        reader.push(body);
+        reader.finish();
+        let mut found = Vec::new();
+        loop {
+            match reader.read() {
+                ReadResult::FileBroken(_) => {}
+                ReadResult::Broken(_) => {
+                    found.push(reader.unreadable_bytes().to_vec());
+                    return found;
+                }
+                ReadResult::End => return found,
+                _ => continue,
+            }
+            found.push(reader.unreadable_bytes().to_vec());
+        }
+    };
+    for (bad, may_be_empty) in [
+        (wrong_sum, true),
+        (corrupt, false),
+        (unsafe_name, false),
+        (streamed, true),
+    ] {
+        let body = [&bad[..], &good, END_OF_ZIP].concat();
+        let found = unreadable_of(body);
+        assert_eq!(found.len(), 1);
+        assert!(bad.ends_with(&found[0]), "{:?}", found[0]);
+        assert_eq!(found[0].is_empty(), may_be_empty);
+    }
+    let cut = zip_entry("cut_1.json", br#"{"data":[{"b":"#, false);
+    let found = unreadable_of([&cut[..], b"no file"].concat());
+    assert_eq!(found, [br#"{"b":"#.to_vec(), b"no file".to_vec()]);
+}
+
+#[test]
 fn what_is_too_long_is_cut_with_bounded_memory_and_the_next_record_is_whole() {
     let long = "x".repeat(3 * LINE_BYTES_MAX);
     let json = format!(r#"{{"data":[{{"a":"{long}"}},{{"b":1}}]}}"#);
