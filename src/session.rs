@@ -119,7 +119,7 @@ pub struct Session {
     event_endpoint_quota: Quota,
     processor: RecordProcessor,
     in_flight: Option<InFlight>,
-    /// The slot whose call is retried, with a fresh token for example.
+    /// The slot whose call is retried, with a fresh token for example. Its quota permits the call.
     retry_slot: Option<usize>,
     poll: Option<Poll>,
     turns: u64,

@@ -56,11 +56,16 @@ impl Session {
         if outcome.kind != ResponseKind::TooLong {
             self.block_exhausted_quota(head, quota_kind);
         }
+        let detail = outcome.detail;
         if outcome.may_retry {
-            self.retry_slot = Some(index);
+            match self.quota_wait_ms(quota_kind) {
+                None => self.retry_slot = Some(index),
+                Some(wait_ms) => {
+                    self.back_off(index, StreamFailure::throttled(detail, Some(wait_ms)));
+                }
+            }
             return;
         }
-        let detail = outcome.detail;
         match outcome.kind {
             ResponseKind::Success => self.handle_success(index, body, head),
             ResponseKind::AccessKeyExpired
@@ -115,6 +120,14 @@ impl Session {
                 self.back_off(index, failure);
             }
         }
+    }
+
+    /// Returns how long the quota permits no further call; `None` where it permits one.
+    fn quota_wait_ms(&self, quota_kind: Option<QuotaKind>) -> Option<i64> {
+        let now = self.client.now();
+        let free_at = self.quota(quota_kind?).free_at(now);
+        let wait_ms = free_at.millis().saturating_sub(now.millis());
+        (wait_ms > 0).then_some(wait_ms)
     }
 
     /// Blocks the quota where the response has no calls left: the next one would be refused.

@@ -183,6 +183,45 @@ fn a_listing_that_used_the_last_call_holds_back_every_siem_stream_and_no_other()
 }
 
 #[test]
+fn a_call_that_is_retried_waits_for_its_quota() {
+    const RECEIPT: &str = "type=receipt";
+    let last = [
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "600000"),
+    ];
+    for (calls_max, headers, wait_s) in [
+        (1, &[][..], BATCH_FILES_QUOTA_WINDOW_S),
+        (50, &last[..], 600),
+    ] {
+        let mut upstream = Upstream::new();
+        upstream.add_file("receipt", 3);
+        upstream.add_audit("a1", upstream.now.plus_ms(-3_600_000));
+        let settings =
+            format!(r#""streams":["siem.receipt","audit"],"siem_calls_per_15_min":{calls_max}"#);
+        let mut host = host(&settings);
+        let refusal = r#"{"fail":[{"code":"token_verification_failed"}]}"#;
+        let refusal = MockResponse::with(401, headers, refusal);
+        upstream.script.push_back((RECEIPT.to_owned(), refusal));
+        let refused_at = upstream.now;
+        let requests = requests_of_a_poll(&mut host, &mut upstream);
+        let of_receipt = requests.iter().filter(|it| it.contains(RECEIPT));
+        assert_eq!(of_receipt.count(), 1, "{requests:?}");
+        assert!(requests.iter().any(|it| it.contains(AUDIT)), "{requests:?}");
+        let detail = &host.notices.first().unwrap().detail;
+        assert!(
+            detail.contains("401") && detail.contains("next try in"),
+            "{detail}"
+        );
+        let next = time_of_next_request(RECEIPT, 1_000, &mut host, &mut upstream);
+        let allowed = refused_at.plus_ms(wait_s * 1000);
+        assert!(next >= allowed, "{next} is before {allowed}");
+        assert!(next <= allowed.plus_ms(3_000), "{next} is late");
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+    }
+}
+
+#[test]
 fn a_page_without_a_token_is_the_last_one() {
     let mut upstream = Upstream::new();
     upstream.add_file("receipt", 3);
