@@ -28,8 +28,12 @@ pub(super) const LABELS: &[&str] = &[
 /// Longer than any IP address with a port. It also bounds the search for the end of one.
 const ENDPOINT_BYTES_MAX: usize = 64;
 
-/// In how many bytes from the start of a value its end is looked for.
-const VALUE_END_SEARCH_BYTES_MAX: usize = 1024;
+/// In how many bytes from the start of a value its end is looked for first, since most values are short.
+const FIRST_WINDOW_BYTES: usize = 1024;
+
+/// The end of a value is not accepted this close to where a window cuts the text: what ends the value may be
+/// cut, such as a label before its colon.
+const WINDOW_EDGE_BYTES: usize = 64;
 
 /// How many occurrences of a label are tried, from the last on, so that a search takes linear time.
 pub(super) const OCCURRENCES_MAX: usize = 8;
@@ -194,7 +198,33 @@ pub(super) fn ip_value(text: &str) -> Option<(&str, Option<&str>)> {
 
 /// Returns a text as far as the next label or line break, unless that is a placeholder.
 pub(super) fn text_value(text: &str) -> Option<&str> {
-    let window = value_window(text);
+    let value = text
+        .get(..value_end(text))?
+        .trim()
+        .trim_end_matches([',', ';'])
+        .trim_end();
+    (!is_placeholder(value)).then_some(value)
+}
+
+/// Returns where the value ends with which a text begins. The windows in which the end is looked for double,
+/// so that the time depends on the length of the value and not on that of the text.
+fn value_end(text: &str) -> usize {
+    let mut window_bytes = FIRST_WINDOW_BYTES;
+    loop {
+        let window = beginning(text, window_bytes);
+        let end = value_end_in(window);
+        if window.len() == text.len() {
+            return end.unwrap_or(text.len());
+        }
+        if let Some(end) = end.filter(|end| end + WINDOW_EDGE_BYTES <= window.len()) {
+            return end;
+        }
+        window_bytes = window_bytes.saturating_mul(2);
+    }
+}
+
+/// Returns the start of the first label or line break.
+fn value_end_in(window: &str) -> Option<usize> {
     // A label that is not known comes after a comma.
     let unknown = window.match_indices(", ").find(|(at, _)| {
         let next = window.get(at + 2..).unwrap_or_default();
@@ -204,22 +234,16 @@ pub(super) fn text_value(text: &str) -> Option<&str> {
                 .get(word.len()..)
                 .is_some_and(|tail| tail.starts_with(" :"))
     });
-    let end = first_label(window, LABELS)
+    first_label(window, LABELS)
         .into_iter()
         .chain(unknown.map(|(at, _)| at))
         .chain(window.find(['\n', '\r']))
-        .min();
-    let value = text
-        .get(..end.unwrap_or(text.len()))?
-        .trim()
-        .trim_end_matches([',', ';'])
-        .trim_end();
-    (!is_placeholder(value)).then_some(value)
+        .min()
 }
 
-/// Returns the beginning of a text in which the end of a value is looked for.
-fn value_window(text: &str) -> &str {
-    let end = text.len().min(VALUE_END_SEARCH_BYTES_MAX);
+/// Returns the beginning of a text, of at most so many bytes.
+fn beginning(text: &str, bytes_max: usize) -> &str {
+    let end = text.len().min(bytes_max);
     (0..4)
         .find_map(|back| text.get(..end.checked_sub(back)?))
         .unwrap_or_default()
