@@ -25,6 +25,9 @@ pub const SLOTS: usize = 4_096;
 /// The most bytes of the members of a record; records with hundreds of recipients exceed it.
 const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 
+/// The most bytes of the id of a message; those of Mimecast have fewer than 200.
+const ID_BYTES_MAX: usize = 256;
+
 /// The members of the records of the last messages.
 pub struct Correlation {
     slots: Vec<CorrelationEntry>,
@@ -54,7 +57,7 @@ impl Correlation {
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
         let id = record.get(field::AGGREGATE_ID)?;
-        if id.kind != Kind::String || id.text.is_empty() {
+        if id.kind != Kind::String || !(1..=ID_BYTES_MAX).contains(&id.text.len()) {
             return None;
         }
         let members = members(record, names);
@@ -205,10 +208,13 @@ mod tests {
     fn what_is_remembered_is_bounded_and_the_last_is_there() {
         let mut correlation = Correlation::default();
         let mut parser = Parser::new();
+        // The ids of every eighth message are too long.
+        let id_padding = |message| "x".repeat(if message % 8 == 5 { ID_BYTES_MAX } else { 200 });
         for message in 0..20_000 {
             let padding = "x".repeat(message % 4 * 1_000);
+            let id_padding = id_padding(message);
             let text = format!(
-                r#"{{"aggregateId":"m{message}","authResults":[{{"type":"SPF","result":"{padding}"}}]}}"#
+                r#"{{"aggregateId":"m{message}{id_padding}","authResults":[{{"type":"SPF","result":"{padding}"}}]}}"#
             );
             let record = parser.parse(Stream::CiMailflow, &text).unwrap();
             assert!(correlation.exchange_members(&record).is_none());
@@ -216,18 +222,24 @@ mod tests {
         let lengths = correlation.slots.iter().map(|entry| entry.members.len());
         assert_eq!(lengths.clone().count(), SLOTS);
         assert!((2_000..=MEMBERS_BYTES_MAX).contains(&lengths.max().unwrap()));
+        let id_lengths = correlation.slots.iter().map(|entry| entry.id.len());
+        assert!((200..=ID_BYTES_MAX).contains(&id_lengths.max().unwrap()));
         let mut is_known = |message| {
-            let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
+            let id_padding = id_padding(message);
+            let text = format!(
+                r#"{{"aggregateId":"m{message}{id_padding}","subject":"one of the last"}}"#
+            );
             let record = parser.parse(Stream::CiEntities, &text).unwrap();
             correlation.exchange_members(&record).is_some()
         };
         assert!(is_known(19_998));
-        // The members of every fourth message are too long.
-        for message in 19_900..20_000 {
-            assert!(message % 4 != 3 || !is_known(message), "{message}");
+        // The members of every fourth message are too long as well.
+        let is_too_long = |message: &usize| message % 4 == 3 || message % 8 == 5;
+        for message in (19_900..20_000).filter(is_too_long) {
+            assert!(!is_known(message), "{message}");
         }
-        let last = (19_900..20_000).filter(|message| message % 4 != 3);
-        assert!(last.filter(|message| is_known(*message)).count() > 65);
+        let last = (19_900..20_000).filter(|message| !is_too_long(message));
+        assert!(last.filter(|message| is_known(*message)).count() > 55);
         assert!(!is_known(20_000) && !is_known(1));
     }
 
