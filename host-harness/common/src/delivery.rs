@@ -95,9 +95,10 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Room in outputs for events that are not delivered yet, with a permit for each byte. It is reserved
-/// before the events are fetched, so that the undelivered bytes of an output are bounded; the part of
-/// each output is released when that output accepts.
+/// Room in outputs for events that are not delivered yet, with a permit for each byte, so that the
+/// undelivered bytes of an output are bounded. It is reserved before a poll; a slow poll releases it, and
+/// the room is reserved again before the delivery. The part of each output is released when that output
+/// accepts.
 #[derive(Debug, Default)]
 pub struct Reservation {
     parts: Vec<(usize, OwnedSemaphorePermit)>,

@@ -44,7 +44,8 @@ pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fsyncs the file at `path`. Does nothing for a device or a pipe, which stores nothing.
+/// Syncs the data of the file at `path` to the disk. Does nothing for a device or a pipe, which stores
+/// nothing.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     match file.sync_data() {
         Err(error) if error.kind() == ErrorKind::InvalidInput && !file.metadata()?.is_file() => {}

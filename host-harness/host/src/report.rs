@@ -247,7 +247,8 @@ pub struct SourceReport {
 pub struct StreamReport {
     /// State of the stream.
     pub state: State,
-    /// Why it does not collect, and what to do; empty while it does.
+    /// Why it does not collect, and what to do; empty while it does, and where the state is that of its
+    /// source.
     pub detail: String,
     /// When the stream is tried again, if it waits.
     pub until: Option<Time>,
@@ -301,13 +302,13 @@ pub struct OutputReport {
     pub unanswered_seconds: u64,
     /// When the output last accepted a delivery.
     pub last_success_at: Option<Time>,
-    /// Number of deliveries that were retried.
+    /// Number of retries of deliveries.
     pub retries: u64,
     /// Total time during which it did not accept.
     pub blocked_seconds: u64,
     /// Events that it has accepted.
     pub events: u64,
-    /// Deliveries that it has accepted.
+    /// Deliveries of which it accepted at least one event.
     pub batches: u64,
     /// Number of sources that wait for it to accept.
     #[serde(rename = "backlog_sources")]
@@ -615,7 +616,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
-            last_poll_at: stream.last_poll_at.as_deref().and_then(Time::parse),
+            last_poll_at: stream.last_accepted_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,

@@ -27,7 +27,7 @@ use crate::settings::{CACHE_DIR, Settings};
 use crate::source;
 pub use crate::supervisor::SourceSummary;
 use crate::supervisor::{
-    FileControl, HostContext, STDOUT_CLOSED, SettingsProvider, SettingsWatch, StartupTracker,
+    FileControl, HostContext, STDOUT_CLOSED, SettingsManager, SettingsWatch, StartupTracker,
     Supervisor, report_unlogged_failures,
 };
 
@@ -129,27 +129,28 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         shutdown_trigger: options.shutdown_trigger.clone(),
         shutdown: options.shutdown.clone(),
     })?;
-    let provider = SettingsProvider::new(supervisor.clone(), &settings);
+    let settings_manager = SettingsManager::new(supervisor.clone(), &settings);
     // Before anything is started that an error would have to stop.
     let watch_since = options.watch_since.filter(|_| options.reload.is_some());
-    let watch = watch_since.map(|read_at| SettingsWatch::new(Arc::clone(&provider), read_at));
+    let watch =
+        watch_since.map(|read_at| SettingsWatch::new(Arc::clone(&settings_manager), read_at));
     let mut watch = watch.transpose()?;
     let admin = admin.map(|server| {
         server.start(AdminContext {
             registry: registry.clone(),
-            control: Some(Arc::new(FileControl::new(Arc::clone(&provider)))),
+            control: Some(Arc::new(FileControl::new(Arc::clone(&settings_manager)))),
             components,
             settings_file: settings.file.clone(),
             state_dir: state_dir.path().to_owned(),
         })
     });
     // Moved, because the settings of thousands of sources would be in memory twice.
-    provider.start(
+    settings_manager.start(
         mem::take(&mut settings.sources),
         mem::take(&mut settings.faulty_sources),
     );
     startup_tracker.close();
-    let _notifier = service_manager::notify_ready(options.shutdown.clone());
+    let _notifier = service_manager::Notifier::start(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let readiness = tokio::spawn(async move {
         startup_tracker.all_finished().await;
@@ -160,7 +161,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
         if let Some(watch) = &mut watch {
             watch.begin().await;
         }
-        reload_tasks.spawn(reload_on(requests, watch, provider));
+        reload_tasks.spawn(reload_on(requests, watch, settings_manager));
     }
     let mut shutdown = options.shutdown.clone();
     tokio::select! {
@@ -185,7 +186,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
 async fn reload_on(
     requests: Arc<Notify>,
     mut watch: Option<SettingsWatch>,
-    provider: Arc<SettingsProvider>,
+    settings_manager: Arc<SettingsManager>,
 ) {
     loop {
         if let Some(watch) = &mut watch {
@@ -198,7 +199,7 @@ async fn reload_on(
             requests.notified().await;
         }
         service_manager::notify(&Notification::Reloading);
-        provider.reload().await;
+        settings_manager.reload().await;
         service_manager::notify(&Notification::Ready);
         if let Some(watch) = &mut watch {
             watch.end_reading().await;

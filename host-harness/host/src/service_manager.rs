@@ -38,35 +38,35 @@ impl Drop for Notifier {
     }
 }
 
-/// Reports that the host is ready: its settings are read, its state directory
-/// is locked, its outputs are open, and every source has its task. Reports a
-/// stop when it is requested, and meanwhile, where the manager asks for that,
-/// that the runtime still executes tasks.
-pub(crate) fn notify_ready(shutdown: Shutdown) -> Notifier {
-    let mut tasks = JoinSet::new();
-    notify(&Notification::Ready);
-    let stop = StopNotification {
-        shutdown,
-        is_sent: Arc::default(),
-    };
-    let mut requested = stop.clone();
-    tasks.spawn(async move {
-        requested.shutdown.requested().await;
-        requested.send();
-    });
-    if let Some(limit) = watchdog_limit() {
+impl Notifier {
+    /// Reports that the host is ready, and from then on that it is alive and that it stops, until the
+    /// notifier is dropped.
+    pub(crate) fn start(shutdown: Shutdown) -> Self {
+        let mut tasks = JoinSet::new();
+        notify(&Notification::Ready);
+        let stop = StopNotification {
+            shutdown,
+            is_sent: Arc::default(),
+        };
+        let mut requested = stop.clone();
         tasks.spawn(async move {
-            // Half of the limit, as sd_watchdog_enabled(3) recommends.
-            let mut ticks = tokio::time::interval(limit / 2);
-            loop {
-                ticks.tick().await;
-                notify(&Notification::Watchdog);
-            }
+            requested.shutdown.requested().await;
+            requested.send();
         });
-    }
-    Notifier {
-        _tasks: tasks,
-        stop,
+        if let Some(limit) = watchdog_limit() {
+            tasks.spawn(async move {
+                // Half of the limit, as sd_watchdog_enabled(3) recommends.
+                let mut ticks = tokio::time::interval(limit / 2);
+                loop {
+                    ticks.tick().await;
+                    notify(&Notification::Watchdog);
+                }
+            });
+        }
+        Self {
+            _tasks: tasks,
+            stop,
+        }
     }
 }
 

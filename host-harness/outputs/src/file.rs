@@ -14,7 +14,7 @@ use source_common::section::{Section, SettingsErrors};
 use tracing::{info, warn};
 
 use super::compress::Encoding;
-use super::parts::PartLimits;
+use super::parts::PartSettings;
 use super::rotate::{self, Rotation};
 use super::template::PathTemplate;
 use super::worker_pool::{SendError, Worker, WorkerPool};
@@ -93,13 +93,13 @@ impl OutputConfig for FileOutputConfig {
             blocking(move || disk::check_can_create_in(&checked_path))
                 .await
                 .map_err(|error| failure(&directory, &error))?;
-            let limits = PartLimits {
+            let part_settings = PartSettings {
                 bytes_max: usize::MAX,
                 events_max: usize::MAX,
                 partition_by: Some(self.path.template().clone()),
             };
             let writer = FileWriter::new(self.clone());
-            return Ok(Box::new(WorkerPool::new(name, vec![writer], limits)));
+            return Ok(Box::new(WorkerPool::new(name, vec![writer], part_settings)));
         };
         let checked_path = path.clone();
         let appender = match blocking(move || check_writable(&checked_path)).await {

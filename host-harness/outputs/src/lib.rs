@@ -26,7 +26,7 @@ mod http;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
-mod nats_servers;
+mod nats_connection;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outputs;
@@ -52,7 +52,7 @@ use source_common::suggestion::nearest;
 
 pub use self::file::Appender;
 #[cfg(feature = "nats")]
-pub use self::nats_servers::NatsServers;
+pub use self::nats_connection::NatsConnectionSettings;
 pub use self::outputs::Outputs;
 pub use self::reason::Reason;
 pub use self::statistics::OutputStatus;
@@ -98,8 +98,8 @@ pub trait Output: Send {
     /// stop; the next run repeats the delivery.
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError>;
 
-    /// From now on, returns the events of a delivery as undeliverable even if the receiver refuses every
-    /// one of them, instead of blocking: for records that can be stored elsewhere.
+    /// Makes [`Self::accept`] return the events of a delivery as undeliverable from now on, even if the
+    /// receiver refuses every one of them, instead of blocking: for records that can be stored elsewhere.
     fn disable_blocking_on_refusal(&mut self) {}
 
     /// Flushes and closes the output. Nothing may be accepted after it.

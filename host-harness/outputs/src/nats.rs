@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::event_id::event_id;
-use super::nats_servers::NatsServers;
-use super::parts::PartLimits;
+use super::nats_connection::NatsConnectionSettings;
+use super::parts::PartSettings;
 use super::template::Template;
 use super::worker_pool::{RetryCause, SendError, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
@@ -37,7 +37,7 @@ const UNACKED_BYTES_MAX: usize = 1_024 * 1_024;
 #[derive(Clone, Debug)]
 struct NatsOutputConfig {
     name: String,
-    servers: NatsServers,
+    connection: NatsConnectionSettings,
     subject: Template,
     ack_timeout: Duration,
 }
@@ -45,34 +45,36 @@ struct NatsOutputConfig {
 /// Parses the settings of `type = "nats"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let mut errors = SettingsErrors::default();
-    let servers = errors.ok_or_push(NatsServers::read(&mut section));
+    let connection = errors.ok_or_push(NatsConnectionSettings::read(&mut section));
     let subject = errors.ok_or_push(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
     let ack_timeout = errors.ok_or_push(section.number("ack_timeout_secs", 1..=3_600));
     let ack_timeout = ack_timeout.flatten().unwrap_or(ACK_TIMEOUT_SECS_DEFAULT);
     errors.ok_or_push(section.finish());
-    let config = servers.zip(subject);
-    errors.into_value(config.map(|(servers, subject)| -> Box<dyn OutputConfig> {
-        Box::new(NatsOutputConfig {
-            name: format!("nats {servers}"),
-            servers,
-            subject,
-            ack_timeout: Duration::from_secs(ack_timeout),
-        })
-    }))
+    let config = connection.zip(subject);
+    errors.into_value(
+        config.map(|(connection, subject)| -> Box<dyn OutputConfig> {
+            Box::new(NatsOutputConfig {
+                name: format!("nats {connection}"),
+                connection,
+                subject,
+                ack_timeout: Duration::from_secs(ack_timeout),
+            })
+        }),
+    )
 }
 
 #[async_trait]
 impl OutputConfig for NatsOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         // Reports missing files now, and not with the first event.
-        self.servers
+        self.connection
             .options()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let worker = NatsWorker {
             config: self.clone(),
             client: None,
         };
-        let limits = PartLimits {
+        let part_settings = PartSettings {
             bytes_max: UNACKED_BYTES_MAX,
             events_max: UNACKED_EVENTS_MAX,
             partition_by: None,
@@ -80,20 +82,20 @@ impl OutputConfig for NatsOutputConfig {
         Ok(Box::new(WorkerPool::new(
             self.name.clone(),
             vec![worker],
-            limits,
+            part_settings,
         )))
     }
 
     async fn test(&self) -> Result<String, OutputError> {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name).into());
-        let options = self.servers.options().map_err(failed)?;
-        let connected = options.connect(self.servers.addresses()).await;
+        let options = self.connection.options().map_err(failed)?;
+        let connected = options.connect(self.connection.addresses()).await;
         connected.map_err(|error| failed(connect_error_message(&error)))?;
         Ok(self.name.clone())
     }
 
     fn check_files(&self) -> Result<(), String> {
-        self.servers.options().map(drop)
+        self.connection.options().map(drop)
     }
 }
 
@@ -108,7 +110,7 @@ impl NatsOutputConfig {
         let (disconnects, disconnect_count) = watch::channel(0);
         let name = self.name.clone();
         let options = self
-            .servers
+            .connection
             .options()
             .map_err(blocked)?
             .event_callback(move |event| {
@@ -117,7 +119,7 @@ impl NatsOutputConfig {
             });
         let client =
             options
-                .connect(self.servers.addresses())
+                .connect(self.connection.addresses())
                 .await
                 .map_err(|error| match error.kind() {
                     ConnectErrorKind::Authentication

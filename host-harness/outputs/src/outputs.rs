@@ -266,7 +266,7 @@ impl Outputs {
                     if tries > 1 {
                         info!(source = %delivery.source, output = %output.name, tries, "the output accepts again");
                     }
-                    active_delivery.record_accepted(delivery.index.len());
+                    active_delivery.record_completed(delivery.index.len());
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
@@ -277,7 +277,7 @@ impl Outputs {
                         ..undeliverable
                     };
                     let accepted = delivery.index.len().saturating_sub(events.len());
-                    active_delivery.record_accepted(accepted);
+                    active_delivery.record_completed(accepted);
                     return Ok(events.into_iter().map(with_output_name).collect());
                 }
                 Err(OutputError::ActionRequired(reason)) => PendingRetry {

@@ -8,9 +8,9 @@ use super::template::Template;
 /// Indexes of events that are sent together, in order.
 pub(super) type Part = Vec<usize>;
 
-/// Limits of a part.
+/// How a delivery is split into parts: their limits, and which events may share one.
 #[derive(Clone, Debug)]
-pub(super) struct PartLimits {
+pub(super) struct PartSettings {
     /// Maximum total size of the bodies; a larger single event is sent alone.
     pub(super) bytes_max: usize,
     /// Maximum number of events.
@@ -19,7 +19,7 @@ pub(super) struct PartLimits {
     pub(super) partition_by: Option<Template>,
 }
 
-impl PartLimits {
+impl PartSettings {
     /// Splits the events of a delivery into parts.
     pub(super) fn split(&self, events: &[Event<'_>]) -> Vec<Part> {
         let mut parts: Vec<(Part, usize)> = Vec::new();
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn parts_are_full_and_in_order() {
-        let limits = PartLimits {
+        let part_settings = PartSettings {
             bytes_max: 10,
             events_max: 3,
             partition_by: None,
@@ -69,19 +69,22 @@ mod tests {
         let long = "x".repeat(50);
         let events = ["{}", "{}", "{}", "{}", &long, "{}"].map(|body| event(body, "a"));
         assert_eq!(
-            limits.split(&events),
+            part_settings.split(&events),
             [vec![0, 1, 2], vec![3], vec![4], vec![5]]
         );
     }
 
     #[test]
     fn events_with_different_tags_are_sent_separately() {
-        let limits = PartLimits {
+        let part_settings = PartSettings {
             bytes_max: 1_000,
             events_max: 2,
             partition_by: Some(Template::parse("x.{stream}").unwrap()),
         };
         let events = ["a", "b", "a", "a", "b"].map(|stream| event("{}", stream));
-        assert_eq!(limits.split(&events), [vec![0, 2], vec![1, 4], vec![3]]);
+        assert_eq!(
+            part_settings.split(&events),
+            [vec![0, 2], vec![1, 4], vec![3]]
+        );
     }
 }

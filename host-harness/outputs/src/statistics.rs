@@ -205,7 +205,7 @@ impl<'a> ActiveDelivery<'a> {
 
     /// Records that the output is done with the delivery, of which it has accepted a number of events:
     /// none if it can never accept any of them.
-    pub(super) fn record_accepted(&self, events: usize) {
+    pub(super) fn record_completed(&self, events: usize) {
         let mut inner = self.statistics.lock();
         inner.last_try_failed = false;
         let now = Some(SystemTime::now());
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!((statistics.blocking_reason("gamma"), waiting()), (None, 2));
 
         // It refuses one source, and accepts what the others deliver.
-        statistics.begin("gamma").record_accepted(1);
+        statistics.begin("gamma").record_completed(1);
         assert!(statistics.blocking_reason("acme").is_some());
         assert_eq!((statistics.blocking_reason("beta"), waiting()), (None, 1));
         acme.record_retry("no response in time");
@@ -299,13 +299,13 @@ mod tests {
         acme.record_retry("no response in time");
         assert!(statistics.blocking_reason("beta").is_some());
         let gamma = statistics.begin("gamma");
-        gamma.record_accepted(0);
+        gamma.record_completed(0);
         assert_eq!(statistics.blocking_reason("beta"), None);
         assert!(statistics.blocking_reason("acme").is_some());
         drop((acme, gamma));
         let before = statistics.unresponsive_since("beta").unwrap();
         while SystemTime::now() <= before {}
-        beta.record_accepted(0);
+        beta.record_completed(0);
         assert!(statistics.unresponsive_since("beta").unwrap() > before);
     }
 
@@ -343,7 +343,7 @@ mod tests {
         let beta = statistics.begin("beta");
         assert_eq!(statistics.unresponsive_since("beta"), Some(first));
         while SystemTime::now() <= first {}
-        beta.record_accepted(1);
+        beta.record_completed(1);
         drop(beta);
         assert!(since().unwrap() > first, "it answers");
         acme.record_retry("no response in time");

@@ -3,7 +3,7 @@
 //! kept until the whole delivery is done.
 //!
 //! ```text
-//! delivery ─► PartLimits ─► parts ─► worker 1 ─► accepted
+//! delivery ─► PartSettings ─► parts ─► worker 1 ─► accepted
 //!                      ▲  └─► worker 2 ─► refused for now: kept for the next try
 //!                      └── halves ◄──── refused for good: until the event is alone
 //! ```
@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::parts::{Part, PartLimits};
+use super::parts::{Part, PartSettings};
 use super::{Delivery, Event, Output, OutputError, Reason, UndeliverableEvent};
 
 /// Sends parts, one at a time: over a connection to the receiver, or to files.
@@ -103,7 +103,7 @@ impl From<RetryCause> for OutputError {
 pub(super) struct WorkerPool<W> {
     name: String,
     workers: Vec<W>,
-    limits: PartLimits,
+    part_settings: PartSettings,
     /// Remainders of deliveries that are to be retried, by source.
     unfinished: BTreeMap<String, PendingDelivery>,
     /// Sources of which an event has been accepted since the output was opened.
@@ -132,11 +132,11 @@ struct DeliveryProgress {
 }
 
 impl<W: Worker> WorkerPool<W> {
-    pub(super) fn new(name: String, workers: Vec<W>, limits: PartLimits) -> Self {
+    pub(super) fn new(name: String, workers: Vec<W>, part_settings: PartSettings) -> Self {
         Self {
             name,
             workers,
-            limits,
+            part_settings,
             unfinished: BTreeMap::new(),
             accepted_sources: BTreeSet::new(),
             blocks_on_refusal: true,
@@ -152,7 +152,7 @@ impl<W: Worker> WorkerPool<W> {
             return DeliveryProgress::resume(unfinished);
         }
         DeliveryProgress {
-            parts: self.limits.split(events).into(),
+            parts: self.part_settings.split(events).into(),
             undecided_before: events.len(),
             ..DeliveryProgress::default()
         }

@@ -13,7 +13,8 @@ use crate::store::StoredSource;
 #[async_trait]
 pub trait EventSink: Send + Sync {
     /// Waits until there is room for this many bytes of events. The loop reserves it before a poll,
-    /// and fetches nothing while it waits. By default there is always room.
+    /// and fetches nothing while it waits. A slow poll gives it back; the loop then reserves room for
+    /// the batch before it delivers. By default there is always room.
     async fn reserve(&self, _bytes: usize) -> Reservation {
         Reservation::default()
     }

@@ -107,7 +107,7 @@ impl LogRateLimiter {
         }
     }
 
-    /// Returns what was suppressed and not yet reported, when the source ends.
+    /// Returns what was suppressed and not yet reported, and resets the counts.
     pub fn take_suppressed(&mut self) -> Option<Suppressed> {
         let suppressed = std::mem::take(&mut self.suppressed);
         (suppressed.lines > 0).then_some(suppressed)

@@ -19,7 +19,7 @@ use crate::allow_list::{AllowList, AllowSetting, Origin};
 use crate::bindings::{Batch, Description, Limits, PollError};
 use crate::description;
 use crate::engine::{
-    CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
+    CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceAccounting,
 };
 use crate::lease::{Lease, SourceLease};
 use crate::outgoing::{ConnectionPools, OutgoingHttp, RequestObserver};
@@ -370,7 +370,7 @@ impl Source {
                 memory_bytes_max: options.memory_bytes_max,
                 call_timeout: options.poll_timeout,
                 redactor: options.redactor,
-                budget: SourceBudget::default(),
+                accounting: SourceAccounting::default(),
             },
         })
     }
@@ -470,7 +470,7 @@ async fn offline_instance(compiled: &CompiledComponent) -> Result<Instance, Call
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
         call_timeout: SHORT_CALL_TIMEOUT,
         redactor: Redactor::default(),
-        budget: SourceBudget::default(),
+        accounting: SourceAccounting::default(),
     };
     Instance::new(compiled, &settings).await
 }

@@ -327,9 +327,9 @@ pub struct StoredStream {
     /// The time of the newest event, in milliseconds since the epoch.
     #[serde(default)]
     pub newest_ms: Option<i64>,
-    /// When the last batch that names the stream was accepted, in RFC 3339.
+    /// When the last batch with counts of the stream was accepted, in RFC 3339.
     #[serde(rename = "asked_at", default)]
-    pub last_poll_at: Option<String>,
+    pub last_accepted_at: Option<String>,
     /// The state at the end of the last poll.
     #[serde(default)]
     pub state: State,

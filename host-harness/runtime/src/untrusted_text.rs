@@ -222,7 +222,7 @@ mod tests {
         HOSTILE.to_owned()
     }
 
-    /// Asserts that each text is sanitized, of which there are `texts` in `shown`.
+    /// Asserts that `shown` has `texts` sanitized texts and no secret.
     fn assert_sanitized(shown: &str, texts: usize) {
         // Formatted with `Debug`, its backslashes are doubled.
         let harmless = HARMLESS.replace('\\', r"\\");

@@ -125,7 +125,8 @@ impl Ledger {
         deleted.map(|(path, identities)| (path.as_str(), identities))
     }
 
-    /// Returns the records without a timestamp, which only faults add. They are not expected.
+    /// Returns the identities of the records without a timestamp, which only faults add. They are not
+    /// expected.
     #[must_use]
     pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
         self.streams

@@ -61,7 +61,7 @@ const AUDIT: PostEndpoint = PostEndpoint {
     generate_record: audit::event,
 };
 
-/// The stream that stands for the categories where permissions are given.
+/// The endpoint of the audit categories; in `Config::permissions` it has a stream name of its own.
 const CATEGORIES: PostEndpoint = PostEndpoint {
     stream: "audit.categories",
     path: "/api/audit/get-categories",

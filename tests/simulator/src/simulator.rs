@@ -87,7 +87,7 @@ impl Simulator {
         self.state.auth().client_secret.clone()
     }
 
-    /// Returns what exists now and what was served. Generates every file that was not listed yet.
+    /// Returns what exists now and what was served. Generates every file that was not generated yet.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         generate_all(&self.state);

@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    fn shown(proxies: &Proxies, uri: &str) -> String {
+    fn proxy_host_for(proxies: &Proxies, uri: &str) -> String {
         let uri: http::Uri = uri.parse().unwrap();
         let proxy = proxies.proxy_for(
             uri.scheme_str().unwrap(),
@@ -328,7 +328,7 @@ mod tests {
         ] {
             let proxies = Proxies::from_environment(&environment(variables)).unwrap();
             let found = ["https://api.example.com/x", "http://api.example.com/x"]
-                .map(|uri| shown(&proxies, uri));
+                .map(|uri| proxy_host_for(&proxies, uri));
             assert_eq!(found, [https, http], "{variables}");
         }
         let wrong = environment("https_proxy=socks5://ann:s3cr3t@a:1");
@@ -350,10 +350,10 @@ mod tests {
             ("http://10.1.2.3:8088", "none"),
             ("ftp://example.com", "none"),
         ] {
-            assert_eq!(shown(&proxies, uri), wanted, "{uri}");
+            assert_eq!(proxy_host_for(&proxies, uri), wanted, "{uri}");
         }
         let off = Proxies::from_setting("none", &environment).unwrap();
-        assert_eq!(shown(&off, "https://example.com"), "none");
+        assert_eq!(proxy_host_for(&off, "https://example.com"), "none");
     }
 
     #[test]

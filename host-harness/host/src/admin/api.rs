@@ -318,7 +318,8 @@ async fn sources(State(shared): App, RawQuery(query): RawQuery) -> ApiResult {
         .await
 }
 
-/// Returns one page of rows, with the counts of all matching sources.
+/// Returns one page of rows, the number of sources that match, and the number by state of those that
+/// match `search`.
 fn select(report: HostReport, query: &SourceQuery, now: SystemTime) -> Value {
     let search = query.search.to_lowercase();
     let limit = query.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);

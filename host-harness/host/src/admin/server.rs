@@ -38,7 +38,8 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum age of a connection; it is closed after the response in progress.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long a response in progress may take after that, and at shutdown.
+/// How long a response in progress may still take once its connection is to be closed, for its age or at
+/// shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause after `accept` failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -279,9 +279,9 @@ fn keep_pause(tenant: Tenant, former: Option<&Tenant>, paused: &BTreeSet<String>
     }
 }
 
-/// What is reported of a fleet.
+/// The result of `fleet status --json`.
 #[derive(Serialize)]
-struct FleetReport {
+struct FleetStatusReport {
     #[serde(flatten)]
     fleet: FleetOverview,
     /// Every tenant, by name.
@@ -294,7 +294,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
     let overview = fleet_client.overview(SystemTime::now(), |source, _| {
         sources.insert(source.source.clone(), source);
     });
-    let report = FleetReport {
+    let report = FleetStatusReport {
         fleet: overview.await?,
         sources: sources.into_values().collect(),
     };
@@ -318,7 +318,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
 /// Maximum number of tenants that need attention and are named in the text.
 const ATTENTION_SHOWN_MAX: usize = 50;
 
-fn to_text(report: &FleetReport) -> String {
+fn to_text(report: &FleetStatusReport) -> String {
     let fleet = &report.fleet;
     let mut text = String::new();
     let mut hosts = Table::new(&[

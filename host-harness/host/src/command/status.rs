@@ -409,7 +409,7 @@ mod tests {
             duplicates: 2,
             collected_until_ms: Some(NOW_MS.cast_signed() - 90_000),
             newest_ms: Some(NOW_MS.cast_signed() - 100_000),
-            last_poll_at: Some(
+            last_accepted_at: Some(
                 Time {
                     epoch_ms: NOW_MS - 5_000,
                 }

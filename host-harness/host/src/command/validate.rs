@@ -91,7 +91,7 @@ fn check_files(settings: &Settings) -> Vec<Failure> {
         checked.push(("[admin] tls", lines, admin::check_certificate(tls)));
     }
     if let Some(fleet) = &settings.fleet {
-        let options = fleet.servers.options();
+        let options = fleet.connection.options();
         checked.push(("[fleet]", lines.table("fleet"), options.map(drop)));
     }
     for (location, lines, checked) in checked {

@@ -24,8 +24,9 @@ const CONSUMER: &str = "hosts";
 const TENANTS_MAX: i64 = 1_000_000;
 /// A tenant's message holds settings and no secrets.
 const TENANT_BYTES_MAX: i32 = 64 * 1024;
-/// A host that has not reported for this long is taken to be stopped.
-const HOST_AGE_MAX: Duration = Duration::from_secs(30);
+/// A host that has not reported for this long, or for the duration of a lease if that is longer, is taken
+/// to be stopped.
+const HOST_REPORT_TTL_MIN: Duration = Duration::from_secs(30);
 
 /// A connection to the servers, and the objects there.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ struct ReconnectState {
 impl FleetClient {
     /// Connects, and creates the objects that are missing. Every failure is retryable.
     pub(crate) async fn open(settings: &FleetSettings) -> Result<Self, Failure> {
-        let servers = &settings.servers;
+        let servers = &settings.connection;
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::failed(format!("fleet: {servers}: {what}: {error}")).retryable()
         };
@@ -128,8 +129,8 @@ impl FleetClient {
             .map_err(|error| failed(&format!("bucket {}", settings.bucket), &error))?;
         let hosts = format!("{}-hosts", settings.bucket);
         // Longer than any lease of a host that is cut off.
-        let age_max = HOST_AGE_MAX.max(lease_duration);
-        let hosts = open_bucket(&context, &hosts, age_max, settings.replicas)
+        let report_ttl = HOST_REPORT_TTL_MIN.max(lease_duration);
+        let hosts = open_bucket(&context, &hosts, report_ttl, settings.replicas)
             .await
             .map_err(|error| failed(&format!("bucket {hosts}"), &error))?;
         let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
@@ -157,16 +158,16 @@ impl FleetClient {
         self.client.connection_state() == State::Connected
     }
 
-    /// Returns the number of the present connection. A lease is renewed only by the connection by
-    /// which it came: a server that crashed has lost its last changes, and may not know of the
-    /// lease, while it accepts the renewal. Starts the hold-off if the connection is a new one.
+    /// Notices a reconnection, which starts the hold-off, and returns the number of the present connection.
+    /// A lease is renewed only by the connection by which it came: a server that crashed has lost its last
+    /// changes, and may not know of the lease, while it accepts the renewal.
     pub(crate) fn connection_number(&self) -> u64 {
         self.note_reconnect().connections
     }
 
-    /// Returns how long no tenant may be taken after a reconnection: a server that crashed may hand
-    /// out a tenant that a host still works on. After the duration of one lease, every lease from
-    /// before the reconnection has ended. Starts the hold-off if the connection is a new one.
+    /// Notices a reconnection, which starts the hold-off, and returns how long no tenant may be taken: a
+    /// server that crashed may hand out a tenant that a host still works on. After the duration of one
+    /// lease, every lease from before the reconnection has ended.
     pub(crate) fn hold_off_remaining(&self) -> Duration {
         let hold_off_since = self.note_reconnect().hold_off_since;
         hold_off_since.map_or(Duration::ZERO, |since| {

@@ -163,7 +163,7 @@ pub(crate) async fn run(
             state_dir: state_dir.path().to_owned(),
         })
     });
-    let _service = service_manager::notify_ready(options.shutdown.clone());
+    let _notifier = service_manager::Notifier::start(options.shutdown.clone());
     let stdout = StdoutWatch::start(Arc::clone(&outputs), options.shutdown_trigger.clone());
     let context = FleetContext {
         settings: fleet.clone(),

@@ -274,7 +274,7 @@ impl WrittenFiles {
             .chain([resolved_pattern(&pattern).into()]);
         paths.any(|path: PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            path.parent() == Some(&directory) && overlap(&name, &any_source_file())
+            path.parent() == Some(&directory) && overlap(&name, &source_file_name_pattern())
         })
     }
 
@@ -292,7 +292,7 @@ impl WrittenFiles {
         let state_dir_files = state_dir_files
             .map(|name| (state_dir.join(name), "can be a file of the state directory"));
         let source_files = self.sources_dir.iter().map(|sources_dir| {
-            let path = resolved(sources_dir).join(any_source_file());
+            let path = resolved(sources_dir).join(source_file_name_pattern());
             (path, SOURCE_FILE_CONFLICT)
         });
         state_dir_files
@@ -311,7 +311,8 @@ impl WrittenFiles {
         for source in sources.iter().copied() {
             let name = &source.name;
             if self.is_from_sources_dir(source) {
-                // May be a link to a file elsewhere, so that another name of the source does not help.
+                // Not an error of the source: its file may be a link, and renaming the source would not
+                // change the target.
                 files.push(FileUse {
                     used_by: format!("the settings of `{name}`"),
                     id: FileId::of(&source.file),
@@ -427,7 +428,7 @@ fn resolved_pattern(pattern: &Path) -> String {
 }
 
 /// Returns the pattern of the names of files in `sources_dir`.
-fn any_source_file() -> String {
+fn source_file_name_pattern() -> String {
     source_file_name(&PATTERN_WILDCARD.to_string())
 }
 

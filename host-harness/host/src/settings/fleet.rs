@@ -6,7 +6,7 @@ use std::time::Duration;
 use source_common::exit::Failure;
 use source_common::line_numbers::KeyLineNumbers;
 use source_common::section::{Section, SettingsErrors};
-use source_outputs::NatsServers;
+use source_outputs::NatsConnectionSettings;
 
 const STREAM_DEFAULT: &str = "TENANTS";
 const SUBJECT_DEFAULT: &str = "tenant";
@@ -17,8 +17,8 @@ const LEASES_MAX_DEFAULT: u64 = 64;
 /// Where the tenants of a fleet are, and how many of them this host works on.
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
-    /// The NATS servers.
-    pub servers: NatsServers,
+    /// How to connect to the NATS servers.
+    pub connection: NatsConnectionSettings,
     /// The stream with one message for each tenant.
     pub stream: String,
     /// Prefix of the subjects of that stream, without the dot.
@@ -42,7 +42,7 @@ impl FleetSettings {
     ) -> Result<Self, Failure> {
         let mut section = Section::new(file, "[fleet]".to_owned(), table).with_lines(lines);
         let mut errors = SettingsErrors::default();
-        let servers = errors.ok_or_push(NatsServers::read(&mut section));
+        let connection = errors.ok_or_push(NatsConnectionSettings::read(&mut section));
         let stream = errors.ok_or_push(name(&mut section, "stream", STREAM_DEFAULT));
         let subject = errors.ok_or_push(name(&mut section, "subject", SUBJECT_DEFAULT));
         let bucket = errors.ok_or_push(name(&mut section, "bucket", BUCKET_DEFAULT));
@@ -53,9 +53,9 @@ impl FleetSettings {
         errors.into_result()?;
         let number = |value: Option<Option<u64>>, default| value.flatten().unwrap_or(default);
         let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        match (servers, stream, subject, bucket) {
-            (Some(servers), Some(stream), Some(subject), Some(bucket)) => Ok(Self {
-                servers,
+        match (connection, stream, subject, bucket) {
+            (Some(connection), Some(stream), Some(subject), Some(bucket)) => Ok(Self {
+                connection,
                 stream,
                 subject,
                 bucket,
@@ -99,7 +99,7 @@ mod tests {
     fn a_fleet_needs_servers_and_no_source() {
         let settings = parsed("", SERVERS).unwrap();
         let fleet = settings.fleet.unwrap();
-        assert_eq!(fleet.servers.to_string(), "nats://127.0.0.1:4222");
+        assert_eq!(fleet.connection.to_string(), "nats://127.0.0.1:4222");
         let names = [&*fleet.stream, &*fleet.subject, &*fleet.bucket];
         assert_eq!(names, ["TENANTS", "tenant", "checkpoints"]);
         assert_eq!((fleet.replicas, fleet.leases_max), (1, 64));

@@ -481,7 +481,8 @@ fn omit_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
     outputs
 }
 
-/// Returns the files that a settings file refers to, also if the settings file is invalid.
+/// Returns the files that the `{ file = ".." }` values of a settings file name, also if the settings file
+/// is invalid.
 #[must_use]
 pub fn referenced_files(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap_or_default();

@@ -13,7 +13,7 @@ use source_common::exit::Failure;
 use source_common::line_numbers::KeyLineNumbers;
 use tokio::task::spawn_blocking;
 
-use super::files::{LoadedSettings, SettingsProvider};
+use super::files::{LoadedSettings, SettingsManager};
 use super::{RunSettings, SourceChange};
 use crate::admin::{Control, ControlError, PutMode};
 use crate::connection_check::test_connection;
@@ -28,25 +28,25 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Changes the sources of a host whose settings are in files.
 pub(crate) struct FileControl {
-    provider: Arc<SettingsProvider>,
+    settings_manager: Arc<SettingsManager>,
 }
 
 impl FileControl {
-    pub(crate) fn new(provider: Arc<SettingsProvider>) -> Self {
-        Self { provider }
+    pub(crate) fn new(settings_manager: Arc<SettingsManager>) -> Self {
+        Self { settings_manager }
     }
 }
 
 #[async_trait]
 impl Control for FileControl {
     async fn pause(&self, source: &str) -> Result<(), ControlError> {
-        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
-        run_uncancelled(async move { set_pause(&provider, &name, true).await }).await
+        let (settings_manager, name) = (Arc::clone(&self.settings_manager), source.to_owned());
+        run_uncancelled(async move { set_pause(&settings_manager, &name, true).await }).await
     }
 
     async fn resume(&self, source: &str) -> Result<(), ControlError> {
-        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
-        run_uncancelled(async move { set_pause(&provider, &name, false).await }).await
+        let (settings_manager, name) = (Arc::clone(&self.settings_manager), source.to_owned());
+        run_uncancelled(async move { set_pause(&settings_manager, &name, false).await }).await
     }
 
     async fn reset(
@@ -55,36 +55,37 @@ impl Control for FileControl {
         streams: &[String],
         from_ms: i64,
     ) -> Result<(), ControlError> {
-        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
+        let (settings_manager, name) = (Arc::clone(&self.settings_manager), source.to_owned());
         let streams = streams.to_vec();
-        run_uncancelled(async move { reset(&provider, &name, &streams, from_ms).await }).await
+        run_uncancelled(async move { reset(&settings_manager, &name, &streams, from_ms).await })
+            .await
     }
 
     async fn check(&self, source: &str) -> Result<Value, ControlError> {
-        let run_settings = usable_settings(&self.provider, source)?;
-        let components = &self.provider.supervisor().context().components;
+        let run_settings = usable_settings(&self.settings_manager, source)?;
+        let components = &self.settings_manager.supervisor().context().components;
         let report = test_connection(components, &run_settings.settings).await;
         serde_json::to_value(report).map_err(|error| ControlError::Failed(error.to_string()))
     }
 
     async fn put(&self, source: &str, body: Value, mode: PutMode) -> Result<(), ControlError> {
-        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
-        run_uncancelled(async move { put(&provider, &name, body, mode).await }).await
+        let (settings_manager, name) = (Arc::clone(&self.settings_manager), source.to_owned());
+        run_uncancelled(async move { put(&settings_manager, &name, body, mode).await }).await
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
-        let (provider, name) = (Arc::clone(&self.provider), source.to_owned());
-        run_uncancelled(async move { delete(&provider, &name).await }).await
+        let (settings_manager, name) = (Arc::clone(&self.settings_manager), source.to_owned());
+        run_uncancelled(async move { delete(&settings_manager, &name).await }).await
     }
 
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
-        match self.provider.supervisor().run_settings(source) {
+        match self.settings_manager.supervisor().run_settings(source) {
             None => Err(no_source(source)),
             Some(Ok(run_settings)) => Ok(run_settings.settings.file.clone()),
             Some(Err(_)) => {
-                let loaded = self.provider.lock().await;
+                let loaded = self.settings_manager.lock().await;
                 if loaded.main_file_sources.contains(source) {
-                    return Ok(self.provider.main_file().to_owned());
+                    return Ok(self.settings_manager.main_file().to_owned());
                 }
                 let directory = loaded.sources_dir.as_ref();
                 directory
@@ -111,10 +112,10 @@ fn no_source(name: &str) -> ControlError {
 
 /// Returns the settings that a source runs with, or would run with.
 fn usable_settings(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     name: &str,
 ) -> Result<Arc<RunSettings>, ControlError> {
-    match provider.supervisor().run_settings(name) {
+    match settings_manager.supervisor().run_settings(name) {
         None => Err(no_source(name)),
         Some(Ok(run_settings)) => Ok(run_settings),
         Some(Err(failure)) => Err(ControlError::Conflict(format!(
@@ -124,11 +125,11 @@ fn usable_settings(
 }
 
 async fn set_pause(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     name: &str,
     is_paused: bool,
 ) -> Result<(), ControlError> {
-    let supervisor = provider.supervisor();
+    let supervisor = settings_manager.supervisor();
     let run_settings = supervisor
         .run_settings(name)
         .ok_or_else(|| no_source(name))?;
@@ -153,13 +154,13 @@ async fn set_pause(
 }
 
 async fn reset(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     name: &str,
     streams: &[String],
     from_ms: i64,
 ) -> Result<(), ControlError> {
-    usable_settings(provider, name)?;
-    let supervisor = provider.supervisor();
+    usable_settings(settings_manager, name)?;
+    let supervisor = settings_manager.supervisor();
     // Otherwise another reset of the source could change the checkpoint that is read here.
     let suspension = supervisor.suspend(name, STOP_MAX).await;
     let _suspension = suspension.map_err(|_| {
@@ -168,7 +169,7 @@ async fn reset(
         ))
     })?;
     // It may have been changed or removed meanwhile.
-    let run_settings = usable_settings(provider, name)?;
+    let run_settings = usable_settings(settings_manager, name)?;
     let context = supervisor.context();
     let components = &context.components;
     let rewound = rewind(
@@ -191,35 +192,35 @@ async fn reset(
 
 /// Returns the directory for sources of the API.
 fn directory(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     loaded: &LoadedSettings,
 ) -> Result<PathBuf, ControlError> {
     loaded.sources_dir.clone().ok_or_else(|| {
         ControlError::Conflict(format!(
             "{} has no `sources_dir`, where a source would be written; make a directory, set \
              `sources_dir` to it, and reload source-host",
-            provider.main_file().display()
+            settings_manager.main_file().display()
         ))
     })
 }
 
 /// Refuses to change a source that the settings file describes.
 fn refuse_main_file_source(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     loaded: &LoadedSettings,
     name: &str,
 ) -> Result<(), ControlError> {
     if loaded.main_file_sources.contains(name) {
         return Err(ControlError::Conflict(format!(
             "source {name:?} is in {}; change it there, then reload source-host",
-            provider.main_file().display()
+            settings_manager.main_file().display()
         )));
     }
     Ok(())
 }
 
 async fn put(
-    provider: &Arc<SettingsProvider>,
+    settings_manager: &Arc<SettingsManager>,
     name: &str,
     body: Value,
     mode: PutMode,
@@ -229,17 +230,17 @@ async fn put(
             "the name of a source {reason}; it is {name:?}"
         )])
     })?;
-    let loaded = provider.lock().await;
-    let directory = directory(provider, &loaded)?;
-    refuse_main_file_source(provider, &loaded, name)?;
-    let inherited = provider.inherited(&loaded);
+    let loaded = settings_manager.lock().await;
+    let directory = directory(settings_manager, &loaded)?;
+    refuse_main_file_source(settings_manager, &loaded, name)?;
+    let inherited = settings_manager.inherited(&loaded);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
     // It may not be loaded yet.
     if mode == PutMode::Create && path.symlink_metadata().is_ok() {
         return Err(ControlError::already_exists(name));
     }
-    let is_secret = secret_predicate(provider, file.component()).await?;
+    let is_secret = secret_predicate(settings_manager, file.component()).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
         .map_err(|error| ControlError::Failed(error.to_string()))?
@@ -248,11 +249,14 @@ async fn put(
     let settings =
         SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
-    provider
+    settings_manager
         .refuse_conflicts_with_others(&settings)
         .await
         .map_err(invalid)?;
-    provider.validate(&settings).await.map_err(invalid)?;
+    settings_manager
+        .validate(&settings)
+        .await
+        .map_err(invalid)?;
     write(draft, mode).await.map_err(|error| {
         if mode == PutMode::Create && error.kind() == ErrorKind::AlreadyExists {
             return ControlError::already_exists(name);
@@ -265,7 +269,7 @@ async fn put(
     // As it will be read from now on, with references in place of secrets.
     let written = read_source_file(&path, name, &inherited);
     let settings = written.map_err(|failure| ControlError::Failed(failure.message))?;
-    provider
+    settings_manager
         .supervisor()
         .apply(SourceChange::Set(Box::new(settings)));
     Ok(())
@@ -287,10 +291,10 @@ type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Returns a function that reports whether a setting of a component is secret.
 async fn secret_predicate(
-    provider: &SettingsProvider,
+    settings_manager: &SettingsManager,
     component: Option<PathBuf>,
 ) -> Result<IsSecret, ControlError> {
-    let components = &provider.supervisor().context().components;
+    let components = &settings_manager.supervisor().context().components;
     let failed = |failure: Failure| ControlError::Failed(failure.message);
     let component = components
         .get_or_load(&component_location(component.as_deref()))
@@ -303,14 +307,14 @@ async fn secret_predicate(
     }))
 }
 
-async fn delete(provider: &SettingsProvider, name: &str) -> Result<(), ControlError> {
-    let supervisor = provider.supervisor();
+async fn delete(settings_manager: &SettingsManager, name: &str) -> Result<(), ControlError> {
+    let supervisor = settings_manager.supervisor();
     if supervisor.run_settings(name).is_none() {
         return Err(no_source(name));
     }
-    let loaded = provider.lock().await;
-    refuse_main_file_source(provider, &loaded, name)?;
-    let file = SourceFile::new(&directory(provider, &loaded)?, name);
+    let loaded = settings_manager.lock().await;
+    refuse_main_file_source(settings_manager, &loaded, name)?;
+    let file = SourceFile::new(&directory(settings_manager, &loaded)?, name);
     let path = file.path().to_owned();
     let removed = source_common::disk::blocking(move || file.remove()).await;
     removed.map_err(|error| {

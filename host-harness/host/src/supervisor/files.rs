@@ -18,8 +18,8 @@ use crate::settings::{
 };
 use crate::source;
 
-/// Reads the settings files, and applies them to the supervisor.
-pub(crate) struct SettingsProvider {
+/// Reads the settings files, and applies them to the supervisor, whenever that is asked for.
+pub(crate) struct SettingsManager {
     supervisor: Supervisor,
     /// The settings file.
     file: PathBuf,
@@ -77,8 +77,8 @@ fn refused_files(settings: &Settings) -> BTreeSet<PathBuf> {
     files.collect()
 }
 
-impl SettingsProvider {
-    /// Creates a provider of settings that were read.
+impl SettingsManager {
+    /// Creates the manager of a run from the settings that it began with.
     pub(crate) fn new(supervisor: Supervisor, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             supervisor,
@@ -229,12 +229,12 @@ impl SettingsProvider {
             .filter(|other| other.settings.name != settings.name);
         let others: Vec<Arc<RunSettings>> = others.collect();
         let names = self.supervisor.names();
-        let (provider, settings) = (Arc::clone(self), settings.clone());
+        let (settings_manager, settings) = (Arc::clone(self), settings.clone());
         // It reads the metadata of files of every source.
         let checked = spawn_blocking(move || {
             let others: Vec<&SourceSettings> = others.iter().map(|other| &other.settings).collect();
             settings.refuse_conflicting_names(&names, &others)?;
-            provider
+            settings_manager
                 .written_files
                 .refuse_files_shared_by(&settings, &others)
         });

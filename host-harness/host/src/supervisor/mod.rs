@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tracing::{Level, error, event_enabled, info, warn};
 
 pub(crate) use self::control::FileControl;
-pub(crate) use self::files::SettingsProvider;
+pub(crate) use self::files::SettingsManager;
 use self::pauses::Pauses;
 pub(crate) use self::pauses::paused_sources;
 pub(crate) use self::settings_watch::SettingsWatch;
@@ -678,8 +678,8 @@ impl Shared {
         suspension
     }
 
-    /// Notes how a source has ended.
-    fn note_end(&self, name: &str, end: SourceExit, source_state: StoredSource) {
+    /// Logs how a source has ended, and keeps it.
+    fn handle_exit(&self, name: &str, end: SourceExit, source_state: StoredSource) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),
             SourceExit::Failed(failure) | SourceExit::OutputFailed(failure) => {
@@ -937,29 +937,30 @@ mod tests {
         let file = directory.path().join("host.toml");
         let source = |name: &str| directory.path().join("sources").join(name);
         let pauses = &supervisor.shared.pauses;
-        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let settings_manager =
+            SettingsManager::new(supervisor.clone(), &Settings::read(&file).unwrap());
         pauses.set("old", true).unwrap();
         fs::write(source("old.toml"), "").unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         fs::remove_file(source("old.toml")).unwrap();
         let text = "renamed_from = \"old\"\nenabeld = true\n";
         fs::write(source("new.toml"), text).unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(pauses.contains("old"));
         fs::write(source("new.toml"), "renamed_from = \"old\"\n").unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(pauses.contains("new") && !pauses.contains("old"));
 
         // The other order of a rename: the new file, then the removal of the old one.
         fs::write(source("last.toml"), "renamed_from = \"new\"\n").unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(pauses.contains("new"));
         fs::remove_file(source("new.toml")).unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(pauses.contains("last") && !pauses.contains("new"));
 
         fs::remove_file(source("last.toml")).unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(!pauses.contains("last"));
     }
 
@@ -968,14 +969,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         let file = directory.path().join("host.toml");
-        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let settings_manager =
+            SettingsManager::new(supervisor.clone(), &Settings::read(&file).unwrap());
         // An output that the run does not have.
         let more = "[[output]]\nname = \"new\"\ntype = \"file\"\npath = \"new.ndjson\"\n\
                     [[source]]\nname = \"main\"\noutputs = [\"new\"]\n";
         fs::write(&file, format!("{HOST}{more}")).unwrap();
-        provider.reload().await;
+        settings_manager.reload().await;
         assert!(supervisor.run_settings("main").unwrap().is_err());
-        let control = FileControl::new(provider);
+        let control = FileControl::new(settings_manager);
         let put = control
             .put("main", json!({}), PutMode::CreateOrReplace)
             .await;
@@ -994,7 +996,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
-        let control = FileControl::new(SettingsProvider::new(supervisor.clone(), &settings));
+        let control = FileControl::new(SettingsManager::new(supervisor.clone(), &settings));
         let file = directory.path().join("sources/beta.toml");
         fs::write(&file, "enabled = false\n").unwrap();
         let refused = control.put("beta", json!({}), PutMode::Create).await;
@@ -1009,9 +1011,9 @@ mod tests {
         let supervisor = supervisor(directory.path()).await;
         let host_file = directory.path().join("host.toml");
         let source_file = directory.path().join("sources/acme.toml");
-        let provider =
-            SettingsProvider::new(supervisor.clone(), &Settings::read(&host_file).unwrap());
-        let control = FileControl::new(Arc::clone(&provider));
+        let settings_manager =
+            SettingsManager::new(supervisor.clone(), &Settings::read(&host_file).unwrap());
+        let control = FileControl::new(Arc::clone(&settings_manager));
         for (file, text, reason) in [
             (&source_file, "enabeld = true", "unknown key `enabeld`"),
             (&source_file, "alow = []", "unknown key `alow`"),
@@ -1019,7 +1021,7 @@ mod tests {
             (&host_file, HOST, "unknown key `alow`"),
         ] {
             fs::write(file, text).unwrap();
-            provider.reload().await;
+            settings_manager.reload().await;
             let registry = &supervisor.context().registry;
             let report = registry.source_report("acme", SystemTime::now()).unwrap();
             let Err(ControlError::Conflict(refused)) = control.check("acme").await else {
@@ -1038,7 +1040,8 @@ mod tests {
         let more = "[[output]]\ntype = \"file\"\npath = \"{source}-x\"\n\
                     [[output]]\ntype = \"file\"\npath = \"{source}\"\n";
         fs::write(&file, format!("{HOST}{more}")).unwrap();
-        let provider = SettingsProvider::new(supervisor.clone(), &Settings::read(&file).unwrap());
+        let settings_manager =
+            SettingsManager::new(supervisor.clone(), &Settings::read(&file).unwrap());
         let text = "enabled = false\nrenamed_from = \"old\"";
         set(&supervisor, directory.path(), text);
         let refusal = async |name: &str, text: &str| {
@@ -1046,7 +1049,7 @@ mod tests {
             let (table, lines) = (text.parse().unwrap(), KeyLineNumbers::default());
             let inherited = &supervisor.context().inherited;
             let source = SourceSettings::from_table(&path, name, table, &lines, inherited).unwrap();
-            let refused = provider.refuse_conflicts_with_others(&source).await;
+            let refused = settings_manager.refuse_conflicts_with_others(&source).await;
             refused.err().map(|failure| failure.message)
         };
         assert_eq!(refusal("beta", "").await, None);

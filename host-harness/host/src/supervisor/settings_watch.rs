@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::SettingsProvider;
+use super::SettingsManager;
 use crate::settings::{referenced_files, source_files};
 
 /// Wait after an event: programs write a file in several steps, and some write several files.
@@ -56,7 +56,7 @@ impl FilesSnapshot {
 
 /// Watches the files for as long as it lives.
 pub(crate) struct SettingsWatch {
-    provider: Arc<SettingsProvider>,
+    settings_manager: Arc<SettingsManager>,
     watcher: RecommendedWatcher,
     changed: Arc<Notify>,
     /// The files as they were when the settings were last read, or earlier.
@@ -71,7 +71,7 @@ impl SettingsWatch {
     /// Creates a watch of the files of settings that were read at `read_at` or later. It begins with
     /// [`Self::begin`].
     pub(crate) fn new(
-        provider: Arc<SettingsProvider>,
+        settings_manager: Arc<SettingsManager>,
         read_at: SystemTime,
     ) -> Result<Self, Failure> {
         let changed = Arc::new(Notify::new());
@@ -91,7 +91,7 @@ impl SettingsWatch {
             ))
         })?;
         Ok(Self {
-            provider,
+            settings_manager,
             watcher,
             changed,
             seen: FilesSnapshot::default(),
@@ -141,7 +141,7 @@ impl SettingsWatch {
     pub(crate) async fn end_reading(&mut self) {
         let mut referenced = self.scan().await.referenced;
         referenced.retain(|_, version| !version.may_have_changed_since(self.read_at));
-        referenced.extend(self.provider.supervisor().referenced_files());
+        referenced.extend(self.settings_manager.supervisor().referenced_files());
         for (path, version) in referenced {
             let directory = directory_of(&path);
             self.seen.directories.insert(directory.to_owned());
@@ -151,13 +151,13 @@ impl SettingsWatch {
 
     /// Reads the version of every file.
     async fn scan(&self) -> FilesSnapshot {
-        let main_file = self.provider.main_file().to_owned();
+        let main_file = self.settings_manager.main_file().to_owned();
         let (sources_dir, proxy_file, refused) = {
-            let loaded = self.provider.lock().await;
+            let loaded = self.settings_manager.lock().await;
             let (proxy_file, refused) = (loaded.proxy_file.clone(), loaded.refused.clone());
             (loaded.sources_dir.clone(), proxy_file, refused)
         };
-        let referenced_by_sources = self.provider.supervisor().referenced_files();
+        let referenced_by_sources = self.settings_manager.supervisor().referenced_files();
         let scanned = spawn_blocking(move || {
             let directory_files = sources_dir.iter().flat_map(|directory| {
                 // A directory that cannot be read is an error when the settings are read.
@@ -237,7 +237,7 @@ mod tests {
     /// Reads the settings again.
     async fn reload(watch: &mut SettingsWatch) {
         watch.begin_reading().await;
-        watch.provider.reload().await;
+        watch.settings_manager.reload().await;
         watch.end_reading().await;
         assert!(!has_changed(watch).await);
     }
@@ -254,8 +254,8 @@ mod tests {
         write("proxy.url", "none");
         write("host.toml", GOOD);
         let settings = Settings::read(&directory.path().join("host.toml")).unwrap();
-        let provider = SettingsProvider::new(supervisor, &settings);
-        let mut watch = SettingsWatch::new(provider, SystemTime::now()).unwrap();
+        let settings_manager = SettingsManager::new(supervisor, &settings);
+        let mut watch = SettingsWatch::new(settings_manager, SystemTime::now()).unwrap();
         watch.begin().await;
         reload(&mut watch).await;
         write("proxy.url", "http://127.0.0.1:3128");

@@ -90,20 +90,20 @@ impl Worker {
             _ = host_shutdown.requested() => None,
         };
         if let Some(joined) = ended {
-            return self.note_end(joined);
+            return self.handle_exit(joined);
         }
         shutdown_trigger.stop();
         // Without a time limit: a late write would overwrite what the next run stores.
         let joined = task.join_next().await;
         if host_shutdown.is_requested() {
-            self.note_end(joined);
+            self.handle_exit(joined);
         } else {
             // The changed target that it was stopped for is handled next.
             self.target.mark_changed();
         }
     }
 
-    fn note_end(&self, joined: Option<Joined>) {
+    fn handle_exit(&self, joined: Option<Joined>) {
         let (end, source_state) = match joined {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => {
@@ -112,7 +112,7 @@ impl Worker {
             }
             None => self.fault(),
         };
-        self.shared.note_end(&self.name, end, source_state);
+        self.shared.handle_exit(&self.name, end, source_state);
         self.phase.send_replace(Phase::Ended);
     }
 

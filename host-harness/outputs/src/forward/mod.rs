@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use self::connection::{Address, Connection, Connector, ForwardError, IdleConnection};
 use self::handshake::HandshakeCredentials;
-use super::parts::PartLimits;
+use super::parts::PartSettings;
 use super::template::Template;
 use super::tls::Tls;
 use super::worker_pool::{SendError, Worker, WorkerPool};
@@ -48,7 +48,7 @@ struct ForwardOutputConfig {
     address: Address,
     tag: Template,
     connections: usize,
-    limits: PartLimits,
+    part_settings: PartSettings,
     event_bytes_max: usize,
     compress: bool,
     ack_timeout: Duration,
@@ -80,7 +80,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-        limits: PartLimits {
+        part_settings: PartSettings {
             bytes_max: count(frame_kib.unwrap_or(FRAME_KIB_DEFAULT)).saturating_mul(1_024),
             events_max: usize::MAX,
             partition_by: Some(tag.clone()),
@@ -193,7 +193,7 @@ impl OutputConfig for ForwardOutputConfig {
         Ok(Box::new(WorkerPool::new(
             self.name.clone(),
             workers,
-            self.limits.clone(),
+            self.part_settings.clone(),
         )))
     }
 

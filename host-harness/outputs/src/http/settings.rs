@@ -15,7 +15,7 @@ use source_common::section::{Section, SettingsErrors};
 
 use crate::Event;
 use crate::compress::Encoding;
-use crate::parts::PartLimits;
+use crate::parts::PartSettings;
 use crate::template::Template;
 use crate::tls::Tls;
 
@@ -64,7 +64,7 @@ pub(crate) struct RequestSettings {
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
-    pub(super) limits: PartLimits,
+    pub(super) part_settings: PartSettings,
     pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Tls,
 }
@@ -100,7 +100,7 @@ impl RequestSettings {
                 encoding,
                 timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
                 connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-                limits: PartLimits {
+                part_settings: PartSettings {
                     bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
                     events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
                     partition_by: Some(endpoint.clone()),

@@ -117,7 +117,11 @@ impl<P: ReceiverProtocol> OutputConfig for HttpOutputConfig<P> {
             config: self.clone(),
         };
         let workers = (0..settings.connections).map(|_| worker()).collect();
-        let output = WorkerPool::new(settings.name.clone(), workers, settings.limits.clone());
+        let output = WorkerPool::new(
+            settings.name.clone(),
+            workers,
+            settings.part_settings.clone(),
+        );
         Ok(Box::new(output))
     }
 

@@ -41,12 +41,12 @@ fn output(responses: Vec<SendError>, rejected: &'static str) -> WorkerPool<Scrip
         requests: 0,
         accepted: Vec::new(),
     };
-    let limits = PartLimits {
+    let part_settings = PartSettings {
         bytes_max: 1_000,
         events_max: 4,
         partition_by: None,
     };
-    WorkerPool::new("test".to_owned(), vec![worker], limits)
+    WorkerPool::new("test".to_owned(), vec![worker], part_settings)
 }
 
 /// `0` to `9`, one a line.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::source_budget::SourceBudget;
+use super::source_accounting::SourceAccounting;
 use crate::rate_limit::{Admission, Suppressed};
 use crate::untrusted_text::Sanitizer;
 
@@ -29,19 +29,19 @@ pub(super) struct GuestLog {
 struct LogBuffer {
     source: String,
     sanitizer: Sanitizer,
-    budget: SourceBudget,
+    accounting: SourceAccounting,
     partial: Vec<u8>,
     /// The last line of this call, for the error about a trap.
     last: Option<String>,
 }
 
 impl GuestLog {
-    pub(super) fn new(source: &str, sanitizer: Sanitizer, budget: SourceBudget) -> Self {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer, accounting: SourceAccounting) -> Self {
         Self {
             shared: Arc::new(Mutex::new(LogBuffer {
                 source: source.to_owned(),
                 sanitizer,
-                budget,
+                accounting,
                 partial: Vec::new(),
                 last: None,
             })),
@@ -59,7 +59,10 @@ impl GuestLog {
         self.with(|buffer| {
             let now = Instant::now();
             buffer.end_line(now);
-            let suppressed = buffer.budget.stderr_limiter().take_suppressed_if_open(now);
+            let suppressed = buffer
+                .accounting
+                .stderr_limiter()
+                .take_suppressed_if_open(now);
             buffer.log_suppressed(suppressed);
             buffer.last.take()
         })
@@ -89,7 +92,7 @@ impl LogBuffer {
             return;
         }
         let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
-        let admission = self.budget.stderr_limiter().admit(line.len(), now);
+        let admission = self.accounting.stderr_limiter().admit(line.len(), now);
         if let Admission::Pass(suppressed) = admission {
             self.log_suppressed(suppressed);
             info!(source = %self.source, "component: {line}");
@@ -110,7 +113,7 @@ impl LogBuffer {
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
-        let suppressed = self.budget.stderr_limiter().take_suppressed();
+        let suppressed = self.accounting.stderr_limiter().take_suppressed();
         self.log_suppressed(suppressed);
     }
 }
@@ -159,7 +162,11 @@ mod tests {
 
     fn log_of(pieces: &[&str]) -> (GuestLog, Option<String>) {
         let redactor = Redactor::new(["hunter22".to_owned()]);
-        let log = GuestLog::new("acme", Sanitizer::new(redactor), SourceBudget::default());
+        let log = GuestLog::new(
+            "acme",
+            Sanitizer::new(redactor),
+            SourceAccounting::default(),
+        );
         log.begin_call();
         for piece in pieces {
             log.clone().write(Bytes::from((*piece).to_owned())).unwrap();
@@ -190,12 +197,12 @@ mod tests {
     /// A component that traps is called in a fresh instance each time.
     #[test]
     fn a_flood_is_limited_per_source_and_not_per_call_or_instance() {
-        let budget = SourceBudget::default();
+        let accounting = SourceAccounting::default();
         let flood = "x\n".repeat(1_000);
         let mut logs = Vec::new();
         for _ in 0..10 {
             let sanitizer = Sanitizer::new(Redactor::default());
-            let log = GuestLog::new("acme", sanitizer, budget.clone());
+            let log = GuestLog::new("acme", sanitizer, accounting.clone());
             for _ in 0..10 {
                 log.begin_call();
                 log.clone().write(Bytes::from(flood.clone())).unwrap();
@@ -203,7 +210,7 @@ mod tests {
             }
             logs.push(log); // at its end it would report, and reset the count
         }
-        let suppressed = budget.stderr_limiter().take_suppressed().unwrap().lines;
+        let suppressed = accounting.stderr_limiter().take_suppressed().unwrap().lines;
         assert!(suppressed > 99_000, "{suppressed}");
     }
 

@@ -15,7 +15,7 @@ use super::CompiledComponent;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
 use super::scheduler::{CallState, Scheduler, VirtualRuntime};
-use super::source_budget::SourceBudget;
+use super::source_accounting::SourceAccounting;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
     SettingsError,
@@ -46,7 +46,7 @@ pub struct InstanceSettings {
     /// Redacts secrets from its diagnostics and from every text that it returns.
     pub redactor: Redactor,
     /// Limits shared by all instances of the source.
-    pub budget: SourceBudget,
+    pub accounting: SourceAccounting,
 }
 
 /// An instance of a component. After a [`CallError`] it must be dropped.
@@ -162,7 +162,11 @@ impl Instance {
         settings: &InstanceSettings,
     ) -> Result<Self, CallError> {
         let sanitizer = Sanitizer::new(settings.redactor.clone());
-        let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.budget.clone());
+        let log = GuestLog::new(
+            &settings.source,
+            sanitizer.clone(),
+            settings.accounting.clone(),
+        );
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
@@ -183,7 +187,7 @@ impl Instance {
         store.set_hostcall_fuel(CALL_RESULT_BYTES_ALLOWANCE);
         let runner = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
-            virtual_runtime: Arc::clone(&settings.budget.virtual_runtime),
+            virtual_runtime: Arc::clone(&settings.accounting.virtual_runtime),
             state: Arc::default(),
             log,
             call_timeout: settings.call_timeout,

@@ -6,7 +6,7 @@ mod guest_log;
 mod instance;
 mod limits;
 mod scheduler;
-mod source_budget;
+mod source_accounting;
 mod ticker;
 
 use std::path::Path;
@@ -25,7 +25,7 @@ use self::instance::{HostState, Io};
 use self::scheduler::Scheduler;
 pub(crate) use self::scheduler::processors;
 pub use self::scheduler::worker_threads;
-pub use self::source_budget::SourceBudget;
+pub use self::source_accounting::SourceAccounting;
 use self::ticker::{ExecutingTimeSlices, Ticker};
 use crate::bindings::EventSourcePre;
 

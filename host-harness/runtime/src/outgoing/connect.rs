@@ -197,7 +197,7 @@ impl GatedConnector {
 }
 
 impl Dial for GatedConnector {
-    /// One of the source's connection permits.
+    /// One of the pool's connection permits.
     type Guard = Permit;
 
     async fn connect_to_origin(&self, uri: &Uri) -> DialResult<Permit> {

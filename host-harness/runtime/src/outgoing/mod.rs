@@ -46,8 +46,8 @@ const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of concurrent requests of one source. Collecting
 /// needs a few.
 const REQUESTS_MAX: usize = 16;
-/// Maximum number of connections of one source: for its requests, and as many idle ones.
-const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
+/// How many connections each source adds to the limit of its pool: for its requests, and as many idle ones.
+const CONNECTIONS_PER_SOURCE: usize = 2 * REQUESTS_MAX;
 /// Large, so that fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 /// Maximum size of a piece of a request body. The host buffers up to two pieces for each request that a

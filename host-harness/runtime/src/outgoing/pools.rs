@@ -22,7 +22,7 @@ use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::{Connector, GatedConnector};
 use super::limits::ConcurrencyLimit;
-use super::{CONNECTIONS_MAX, READ_BUFFER_BYTES_MAX};
+use super::{CONNECTIONS_PER_SOURCE, READ_BUFFER_BYTES_MAX};
 use crate::allow_list::AllowList;
 
 /// How long an idle connection is kept: below the 60 s after which common load balancers drop it.
@@ -100,7 +100,7 @@ impl ConnectionPool {
         connect_timeout: Duration,
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
-        let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
+        let connections = ConcurrencyLimit::new(CONNECTIONS_PER_SOURCE);
         let tcp_connector =
             GatedConnector::new(Arc::clone(&allow), connections.clone(), connect_timeout);
         let connector =
@@ -123,13 +123,13 @@ impl ConnectionPool {
 
     fn add_source(&self) {
         if self.sources.fetch_add(1, Ordering::Relaxed) < SOURCES_COUNTED_MAX {
-            self.connections.add_permits(CONNECTIONS_MAX);
+            self.connections.add_permits(CONNECTIONS_PER_SOURCE);
         }
     }
 
     fn remove_source(&self) {
         if self.sources.fetch_sub(1, Ordering::Relaxed) <= SOURCES_COUNTED_MAX {
-            self.connections.remove_permits(CONNECTIONS_MAX);
+            self.connections.remove_permits(CONNECTIONS_PER_SOURCE);
         }
     }
 

@@ -380,7 +380,7 @@ async fn the_place_of_a_request_is_free_when_its_response_is_complete_or_dropped
 #[tokio::test]
 async fn idle_connections_to_many_origins_are_limited_too() {
     let mut origins = Vec::new();
-    for _ in 0..CONNECTIONS_MAX + 1 {
+    for _ in 0..CONNECTIONS_PER_SOURCE + 1 {
         origins.push(upstream("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", true).await);
     }
     let entries: Vec<&str> = origins.iter().map(String::as_str).collect();
@@ -411,20 +411,20 @@ async fn a_source_that_ends_gives_its_connections_back() {
         joined.unwrap()
     };
     let first = join();
-    assert_eq!(first.available_connections(), CONNECTIONS_MAX);
+    assert_eq!(first.available_connections(), CONNECTIONS_PER_SOURCE);
     // As a source does whose secret is rotated again and again.
     for _ in 0..40 {
         let other = join();
-        assert_eq!(first.available_connections(), 2 * CONNECTIONS_MAX);
+        assert_eq!(first.available_connections(), 2 * CONNECTIONS_PER_SOURCE);
         drop(other);
     }
-    assert_eq!(first.available_connections(), CONNECTIONS_MAX);
+    assert_eq!(first.available_connections(), CONNECTIONS_PER_SOURCE);
     let mut others: Vec<_> = (0..40).map(|_| join()).collect();
-    assert_eq!(first.available_connections(), 32 * CONNECTIONS_MAX);
+    assert_eq!(first.available_connections(), 32 * CONNECTIONS_PER_SOURCE);
     others.truncate(31);
-    assert_eq!(first.available_connections(), 32 * CONNECTIONS_MAX);
+    assert_eq!(first.available_connections(), 32 * CONNECTIONS_PER_SOURCE);
     others.truncate(1);
-    assert_eq!(first.available_connections(), 2 * CONNECTIONS_MAX);
+    assert_eq!(first.available_connections(), 2 * CONNECTIONS_PER_SOURCE);
 }
 
 /// An upstream that answers any number of requests on a connection, and counts connections.

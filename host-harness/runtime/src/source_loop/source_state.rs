@@ -70,7 +70,7 @@ impl StoredSource {
             stream.duplicates = stream.duplicates.saturating_add(stats.duplicates);
             stream.caught_up = stats.caught_up;
             stream.newest_ms = stream.newest_ms.max(stats.newest.map(bounded_ms));
-            stream.last_poll_at = Some(now.clone());
+            stream.last_accepted_at = Some(now.clone());
             stream.last_error = None;
         }
         for status in &batch.status {

@@ -164,7 +164,7 @@ impl LegacySimulator {
         records.filter_map(legacy_record_id).collect()
     }
 
-    /// Returns the names of the files that are malformed.
+    /// Returns the names, without extension, of the files that are malformed.
     #[must_use]
     pub fn malformed(&self) -> BTreeSet<String> {
         let state = lock(&self.state);

@@ -362,7 +362,7 @@ impl Scrape {
             ),
             (
                 "source_host_output_retries",
-                "Deliveries to the output that were tried again.",
+                "Retries of deliveries to the output.",
                 None,
                 |output| output.retries,
             ),

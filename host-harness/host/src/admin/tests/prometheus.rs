@@ -11,7 +11,7 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Whether a program is there.
-fn has(program: &str) -> bool {
+fn is_installed_or_report_skip(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let found = version.is_ok_and(|output| output.status.success());
     if !found {
@@ -22,7 +22,7 @@ fn has(program: &str) -> bool {
 
 #[test]
 fn promtool_accepts_the_examples_and_their_alerts_fire_in_time() {
-    if !has("promtool") {
+    if !is_installed_or_report_skip("promtool") {
         return;
     }
     for arguments in [
@@ -100,7 +100,7 @@ async fn wait_for(address: SocketAddr, path: &str, is_wanted: impl Fn(&Value) ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alert_fires_when_a_source_stops() {
-    if !has("prometheus") {
+    if !is_installed_or_report_skip("prometheus") {
         return;
     }
     // As where others reach it: a scrape needs the token.

@@ -31,8 +31,9 @@ struct Source {
     pattern: Pattern,
     virtual_runtime: Arc<VirtualRuntime>,
     call: CallId,
-    /// What is left of the execution, and when a wait for the host ends.
+    /// What is left of the execution.
     left: Duration,
+    /// When a wait for the host ends, if the source waits for it.
     wakes_at: Option<Duration>,
     executed: Duration,
     /// In this call.

@@ -13,9 +13,9 @@ use super::tls::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The servers of one cluster. Displayed as their addresses.
+/// How to connect to the servers of one cluster. Displayed as their addresses.
 #[derive(Clone, Debug)]
-pub struct NatsServers {
+pub struct NatsConnectionSettings {
     addresses: Vec<String>,
     login: Login,
     tls: Tls,
@@ -29,13 +29,13 @@ enum Login {
     User(String, Arc<ReloadableSecret>),
 }
 
-impl fmt::Display for NatsServers {
+impl fmt::Display for NatsConnectionSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.addresses.join(","))
     }
 }
 
-impl NatsServers {
+impl NatsConnectionSettings {
     /// Reads `servers`, `token`, `username`, `password`, `tls`, `ca_file`, `cert_file` and
     /// `key_file`.
     pub fn read(section: &mut Section<'_>) -> Result<Self, Failure> {

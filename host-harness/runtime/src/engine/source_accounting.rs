@@ -1,5 +1,4 @@
-//! Limits shared by all instances of one source, so that a new instance
-//! does not reset them.
+//! What all instances of one source share, so that a new instance does not reset it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,14 +14,14 @@ const STDERR_RATE: Rate = Rate {
     burst: Duration::from_secs(5),
 };
 
-/// The limits of one source. Clones share them.
+/// The charged CPU time of one source, and the rate limit of its standard error; shared by its instances.
 #[derive(Clone, Debug)]
-pub struct SourceBudget {
+pub struct SourceAccounting {
     pub(super) virtual_runtime: Arc<VirtualRuntime>,
     stderr_limiter: Arc<Mutex<LogRateLimiter>>,
 }
 
-impl Default for SourceBudget {
+impl Default for SourceAccounting {
     fn default() -> Self {
         Self {
             virtual_runtime: Arc::default(),
@@ -31,7 +30,7 @@ impl Default for SourceBudget {
     }
 }
 
-impl SourceBudget {
+impl SourceAccounting {
     pub(super) fn stderr_limiter(&self) -> MutexGuard<'_, LogRateLimiter> {
         self.stderr_limiter
             .lock()
