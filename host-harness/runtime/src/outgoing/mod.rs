@@ -224,7 +224,7 @@ impl Shared {
                 origin = %self.redacted(origin),
                 "request denied; to allow it, write in [[source]] `{}`: {}",
                 self.source,
-                self.redacted(self.allow.suggested_setting(origin)),
+                self.suggested_setting(origin),
             );
         }
         Err(HttpError::HttpRequestDenied)
@@ -252,11 +252,11 @@ impl Shared {
             if self.record_denial(origin) {
                 warn!(
                     source = %self.source,
-                    %origin,
+                    origin = %self.redacted(origin),
                     "request denied, because its address is {kind}; to allow it, write in \
                      [[source]] `{}`: {}",
                     self.source,
-                    self.allow.suggested_setting(origin),
+                    self.suggested_setting(origin),
                 );
             }
             HttpError::DestinationIpProhibited
@@ -277,7 +277,7 @@ impl Shared {
                 refused.address,
                 refused.kind,
                 self.source,
-                allow_entry.map_or_else(String::new, |entry| self.allow.suggested_setting(entry)),
+                allow_entry.map_or_else(String::new, |entry| self.suggested_setting(entry)),
             );
         }
     }
@@ -299,6 +299,12 @@ impl Shared {
              not logged"
         );
         false
+    }
+
+    /// Returns the setting that would allow an origin, for the log: a component can make an origin of any
+    /// text.
+    fn suggested_setting(&self, origin: &Origin) -> String {
+        self.redacted(self.allow.suggested_setting(origin))
     }
 
     /// Returns the text without the secrets of the source.

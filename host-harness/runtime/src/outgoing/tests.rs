@@ -9,6 +9,9 @@ use bytes::Bytes;
 use http_body_util::{Empty, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
 
@@ -158,13 +161,62 @@ fn denials_are_logged_once_for_a_limited_number_of_origins() {
     assert_eq!(noted, LOGGED_DENIALS_MAX + 1);
 }
 
+/// Collects what is logged: the fields of each event, and its message.
+#[derive(Clone, Debug, Default)]
+struct CapturedLog(Arc<Mutex<String>>);
+
+impl Visit for CapturedLog {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let line = format!("{field}={value:?}\n");
+        self.0.lock().unwrap().push_str(&line);
+    }
+}
+
+impl Subscriber for CapturedLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
 #[test]
-fn an_origin_that_is_made_of_a_secret_is_redacted() {
-    let outgoing = OutgoingHttp::offline("acme", AllowList::default());
-    outgoing.set_redactor(&Redactor::new(["S3cretHunter22".to_owned()]));
-    let origin = Origin::new("https", "S3cretHunter22.example.com", None).unwrap();
-    let shown = outgoing.shared.redacted(&origin);
-    assert_eq!(shown, "https://[redacted].example.com");
+fn a_denied_origin_that_is_made_of_a_secret_is_logged_without_it() {
+    // The second is on the list, and denied for its last part, which an address may have.
+    for (host, redacted) in [
+        (
+            "S3cretHunter22.example.com",
+            "https://[redacted].example.com",
+        ),
+        ("S3cretHunter22.a.5", "https://[redacted].a.5"),
+    ] {
+        let list = AllowList::parse(&["https://*.a.5"]).unwrap();
+        let outgoing = OutgoingHttp::offline("acme", list);
+        outgoing.set_redactor(&Redactor::new(["S3cretHunter22".to_owned()]));
+        let origin = Origin::new("https", host, None).unwrap();
+        let log = CapturedLog::default();
+        tracing::subscriber::with_default(log.clone(), || {
+            outgoing.shared.check(&origin).unwrap_err();
+        });
+        let logged = log.0.lock().unwrap().to_lowercase();
+        assert!(!logged.contains("hunter22"), "{logged}");
+        // As the origin, and in the setting that would allow it.
+        assert_eq!(logged.matches(redacted).count(), 2, "{logged}");
+    }
 }
 
 #[tokio::test]
