@@ -333,6 +333,13 @@ async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
     test_delivery.push("[\"no\", \"object\"]");
     test_delivery.push(&format!("{{\"n\":4,\"long\":\"{}\"}}", "x".repeat(300_000)));
     test_delivery.push("{\"n\":5}");
+    // In one frame with others.
+    for id in 6..8 {
+        test_delivery.push(&format!(
+            "{{\"n\":{id},\"long\":\"{}\"}}",
+            "x".repeat(1_024)
+        ));
+    }
     let error = accept(&mut *output, &test_delivery).await.unwrap_err();
     let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
@@ -341,7 +348,7 @@ async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
         .iter()
         .map(|undeliverable| undeliverable.index)
         .collect();
-    assert_eq!(places, [3, 4]);
+    assert_eq!(places, [3, 4, 6, 7]);
     assert_eq!(receiver.state.distinct(), [0, 1, 2, 5]);
 }
 

@@ -29,11 +29,12 @@ pub(super) struct Frame {
     pub(super) chunk_id: String,
 }
 
-/// Packs events with a tag. Events that are not JSON objects are left out and
-/// returned, with their indexes.
+/// Packs events with a tag. Events that are larger than `event_bytes_max` or not JSON objects are left
+/// out and returned, with their indexes.
 pub(super) fn pack(
     tag: &str,
     events: &[Event<'_>],
+    event_bytes_max: usize,
     compress: bool,
 ) -> std::io::Result<(Frame, Vec<UndeliverableEvent>)> {
     let bytes: usize = events.iter().map(|event| event.body.len() + 16).sum();
@@ -41,7 +42,15 @@ pub(super) fn pack(
     let mut undeliverable_events = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let begin = entries.len();
-        if let Err(reason) = pack_event(&mut entries, event) {
+        let bytes = event.body.len();
+        let packed = if bytes > event_bytes_max {
+            Err(format!(
+                "it has {bytes} bytes; event_kib_max stands for {event_bytes_max}"
+            ))
+        } else {
+            pack_event(&mut entries, event)
+        };
+        if let Err(reason) = packed {
             entries.truncate(begin);
             undeliverable_events.push(UndeliverableEvent { index, reason });
         }
@@ -253,7 +262,7 @@ mod tests {
     #[test]
     fn a_frame_is_packed_forward_with_chunk_and_size() {
         let events = [event("{\"a\":1}"), event("{}")];
-        let (packed, undeliverable_events) = pack("test.siem", &events, false).unwrap();
+        let (packed, undeliverable_events) = pack("test.siem", &events, usize::MAX, false).unwrap();
         assert!(undeliverable_events.is_empty());
         let value = read(&packed.bytes);
         let [tag, entries, option] = value.as_array().unwrap().as_slice() else {
@@ -275,8 +284,12 @@ mod tests {
 
     #[test]
     fn the_same_events_have_the_same_chunk_and_others_another() {
-        let chunk_id =
-            |tag, body, compress| pack(tag, &[event(body)], compress).unwrap().0.chunk_id;
+        let chunk_id = |tag, body, compress| {
+            pack(tag, &[event(body)], usize::MAX, compress)
+                .unwrap()
+                .0
+                .chunk_id
+        };
         let first = chunk_id("a", "{}", false);
         assert_eq!(STANDARD.decode(&first).unwrap().len(), 16);
         assert_eq!(first, chunk_id("a", "{}", true));
@@ -286,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_compressed_frame_is_marked_as_compressed() {
-        let (packed, _) = pack("a", &[event("{\"a\":1}")], true).unwrap();
+        let (packed, _) = pack("a", &[event("{\"a\":1}")], usize::MAX, true).unwrap();
         let value = read(&packed.bytes);
         assert_eq!(value[2]["compressed"].as_str(), Some("gzip"));
         let mut plain = Vec::new();
@@ -299,7 +312,7 @@ mod tests {
     #[test]
     fn what_is_no_record_is_left_out_and_named() {
         let events = ["[1]", "{}", "{\"a\":", "7"].map(event);
-        let (packed, undeliverable_events) = pack("a", &events, false).unwrap();
+        let (packed, undeliverable_events) = pack("a", &events, usize::MAX, false).unwrap();
         let places: Vec<usize> = undeliverable_events
             .iter()
             .map(|undeliverable| undeliverable.index)
@@ -318,7 +331,8 @@ mod tests {
             // Nested, so that a length that is widened moves what stands around it.
             let body = serde_json::json!({ "a": [list, { "b": map }], "z": 1 });
             let text = body.to_string();
-            let (packed, undeliverable_events) = pack("a", &[event(&text)], false).unwrap();
+            let (packed, undeliverable_events) =
+                pack("a", &[event(&text)], usize::MAX, false).unwrap();
             assert!(undeliverable_events.is_empty(), "{undeliverable_events:?}");
             let entries = read(&packed.bytes);
             assert_eq!(to_json(&read(entries[1].as_slice().unwrap())[1]), body);

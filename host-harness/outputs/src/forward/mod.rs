@@ -281,20 +281,12 @@ impl Worker for ForwardWorker {
         let Some(first) = part.first() else {
             return Ok(());
         };
-        let max = self.config.event_bytes_max;
-        if part.len() == 1 && first.body.len() > max {
-            let bytes = first.body.len();
-            let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(unsent_events_error(vec![UndeliverableEvent {
-                index: 0,
-                reason,
-            }]));
-        }
-        let tag = self.config.tag.render(first, source);
-        let (frame, undeliverable_events) =
-            frame::pack(&tag, part, self.config.compress).map_err(|error| {
-                SendError::ActionRequired(format!("{}: {error}", self.config.name).into())
-            })?;
+        let config = &self.config;
+        let tag = config.tag.render(first, source);
+        let packed = frame::pack(&tag, part, config.event_bytes_max, config.compress);
+        let (frame, undeliverable_events) = packed.map_err(|error| {
+            SendError::ActionRequired(format!("{}: {error}", config.name).into())
+        })?;
         if undeliverable_events.len() < part.len() {
             self.transfer(&frame)
                 .await
