@@ -88,6 +88,35 @@ fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
 }
 
 #[test]
+fn an_application_without_any_permission_fails_a_check() {
+    let setup = Setup::new(small_config(), "");
+    let run = |arguments: &[&str]| {
+        let output = setup.command("check").args(arguments).output().unwrap();
+        (output.status.code(), output.stdout)
+    };
+    let report = |json: &[u8]| -> serde_json::Value { serde_json::from_slice(json).unwrap() };
+    let (code, json) = run(&["--json"]);
+    assert_eq!(code, Some(0));
+    let streams = report(&json)["sources"][0]["streams"].clone();
+    for stream in streams.as_array().unwrap() {
+        let stream = stream["stream"].as_str().unwrap();
+        setup.simulator.set_permitted(stream, false);
+    }
+    let (code, text) = run(&[]);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(text.matches("grant: ").count(), 31, "{text}");
+    assert!(text.contains("31 of 31 streams cannot be read"), "{text}");
+    assert!(text.contains("\nConnection failed 20"), "{text}");
+    let (code, json) = run(&["--json"]);
+    assert_eq!(code, Some(1));
+    let source = &report(&json)["sources"][0];
+    assert_eq!(source["successful"], false, "{source}");
+    let online = setup.command("describe --online").output().unwrap();
+    assert_eq!(online.status.code(), Some(1), "{online:?}");
+}
+
+#[test]
 fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
     let setup = Setup::new(small_config(), "");
     let check_output = |output: &str| {

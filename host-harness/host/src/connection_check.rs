@@ -26,8 +26,8 @@ pub(crate) struct CheckReport {
     pub(crate) source: String,
     /// When the test started.
     pub(crate) at: Time,
-    /// Whether no stream fails: every one can be read, is only throttled, or was not selected and is not
-    /// permitted.
+    /// Whether no stream fails: every one can be read, or is only throttled, or is not permitted while
+    /// others are and the settings do not name it.
     pub(crate) successful: bool,
     /// Why no stream was tested; otherwise empty.
     pub(crate) detail: String,
@@ -148,12 +148,26 @@ pub(crate) async fn check_streams(
     }
 }
 
-/// Describes the outcome for a stream, with its exit code. A missing permission is for a person to
-/// grant, and no failure of the connection as long as other streams can be read.
-pub(crate) fn outcome_text(source: &Source, outcome: &CheckOutcome) -> (String, Exit) {
+/// Returns the exit code for the streams of a source that are not permitted. A missing permission is for a
+/// person to grant, and no failure of the connection as long as another stream is permitted.
+pub(crate) fn not_permitted_exit(results: &[CheckResult]) -> Exit {
+    let is_missing = |result: &CheckResult| matches!(result.outcome, CheckOutcome::NotPermitted(_));
+    if results.iter().all(is_missing) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    }
+}
+
+/// Describes the outcome for a stream, with its exit code: `not_permitted_exit` if it is not permitted.
+pub(crate) fn outcome_text(
+    source: &Source,
+    outcome: &CheckOutcome,
+    not_permitted_exit: Exit,
+) -> (String, Exit) {
     match outcome {
         CheckOutcome::Failed(error) => error_text(source, error),
-        CheckOutcome::NotPermitted(missing) => (permission_text(missing), Exit::Done),
+        CheckOutcome::NotPermitted(missing) => (permission_text(missing), not_permitted_exit),
         CheckOutcome::Readable => ("readable".to_owned(), Exit::Done),
     }
 }
@@ -211,6 +225,12 @@ fn summarize(
     explain: &dyn Fn(&PollError) -> (String, Exit),
 ) -> CheckReport {
     let mut streams = Vec::with_capacity(results.len());
+    let not_permitted_exit = if are_streams_selected {
+        // Whoever names a stream wants it.
+        Exit::Failed
+    } else {
+        not_permitted_exit(results)
+    };
     for result in results {
         let mut check = StreamCheck {
             stream: result.stream.clone(),
@@ -227,10 +247,7 @@ fn summarize(
                 check.detail.clone_from(&missing.detail);
                 check.permission.clone_from(&missing.permission);
                 check.product.clone_from(&missing.product);
-                // Whoever names a stream wants it.
-                if are_streams_selected {
-                    check.exit = Exit::Failed;
-                }
+                check.exit = not_permitted_exit;
             }
             CheckOutcome::Failed(error) => {
                 check.outcome = outcome_word(error);
@@ -319,6 +336,27 @@ mod tests {
         assert_eq!(missing.permission, "Account | Logs | Read");
         assert_eq!(missing.product, "Audit Events");
         assert!(!summarize("acme", &results(), true, &explain).successful);
+    }
+
+    #[test]
+    fn a_source_without_any_permission_fails_the_test() {
+        let throttled = PollError::Throttled(source_runtime::bindings::Failure {
+            detail: "quota".to_owned(),
+            retry_after_ms: 0,
+        });
+        let explain = |_: &PollError| ("the rate limit is used up".to_owned(), Exit::Done);
+        for (other, exit) in [
+            (missing(), Exit::Failed),
+            // Only a stream that is permitted can be throttled.
+            (CheckOutcome::Failed(throttled), Exit::Done),
+            (CheckOutcome::Readable, Exit::Done),
+        ] {
+            let results = [result("audit", missing(), None), result("dlp", other, None)];
+            let report = summarize("acme", &results, false, &explain);
+            assert_eq!(report.exit, exit, "{report:?}");
+            assert_eq!(report.successful, exit == Exit::Done);
+            assert_eq!(report.streams[0].exit, exit);
+        }
     }
 
     #[test]

@@ -61,8 +61,10 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
             }
         };
         let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
+        let not_permitted_exit = connection_check::not_permitted_exit(&results);
         for result in results {
-            let (outcome, stream_exit) = connection_check::outcome_text(&source, &result.outcome);
+            let (outcome, stream_exit) =
+                connection_check::outcome_text(&source, &result.outcome, not_permitted_exit);
             exit = exit.max(stream_exit);
             table.row(vec![
                 result.stream,
