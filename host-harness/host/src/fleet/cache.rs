@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use source_runtime::source_loop::ResumableSourceLoop;
 
-use super::lease::WorkPermit;
+use super::lease::CurrentPermit;
 use crate::registry::SourceEntry;
 
 /// A tenant that is ready to be worked on.
@@ -15,7 +15,7 @@ pub(crate) struct PreparedTenant {
     /// The sequence number of its message in the stream.
     pub(crate) sequence: u64,
     /// Whether this host may work on it now. Its source holds this as its lease.
-    pub(crate) permit: Arc<WorkPermit>,
+    pub(crate) permit: Arc<CurrentPermit>,
     /// Its loop, which is run in turns.
     pub(crate) source_loop: ResumableSourceLoop,
     pub(crate) entry: SourceEntry,

@@ -1,8 +1,8 @@
 //! One lease of a tenant: claimed, renewed, fenced, and given back.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_nats::Subject;
@@ -28,10 +28,11 @@ const DEADLINE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of tries to claim a tenant: a read may be answered by a server that lags behind.
 const CLAIM_TRIES_MAX: u32 = 3;
 
-/// Whether, and until when, this host may work on a tenant.
-#[derive(Debug, Default)]
+/// Whether, and until when, this host may work on a tenant. Each lease has its own: that of a lease which is
+/// given back may end when the next lease of the tenant has begun.
+#[derive(Debug)]
 pub(crate) struct WorkPermit {
-    /// In milliseconds of [`clock::now`]; zero: never granted, or ended.
+    /// In milliseconds of [`clock::now`]; zero: ended.
     until_ms: AtomicU64,
     /// Whether the work should stop earlier.
     is_stop_requested: AtomicBool,
@@ -40,9 +41,14 @@ pub(crate) struct WorkPermit {
 
 impl WorkPermit {
     /// Grants the tenant to this host until `until`.
-    pub(crate) fn grant(&self, until: Duration) {
-        self.is_stop_requested.store(false, Ordering::Relaxed);
-        self.extend(until);
+    pub(crate) fn new(until: Duration) -> Self {
+        let permit = Self {
+            until_ms: AtomicU64::new(0),
+            is_stop_requested: AtomicBool::new(false),
+            changed: Notify::new(),
+        };
+        permit.extend(until);
+        permit
     }
 
     fn extend(&self, until: Duration) {
@@ -91,6 +97,37 @@ impl Lease for WorkPermit {
                 () = changed => {}
             }
         }
+    }
+}
+
+/// The permit of the lease for which a prepared tenant is worked on, or was last. Its source, which several
+/// leases use in turn, holds this as its lease.
+#[derive(Debug)]
+pub(crate) struct CurrentPermit(std::sync::Mutex<Arc<WorkPermit>>);
+
+impl CurrentPermit {
+    pub(crate) fn new(permit: Arc<WorkPermit>) -> Self {
+        Self(std::sync::Mutex::new(permit))
+    }
+
+    /// Replaces the permit, before a turn of another lease begins.
+    pub(crate) fn replace(&self, permit: Arc<WorkPermit>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+
+    fn get(&self) -> Arc<WorkPermit> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Lease for CurrentPermit {
+    fn permits_work(&self) -> bool {
+        self.get().permits_work()
+    }
+
+    async fn revoked(&self) {
+        self.get().revoked().await;
     }
 }
 
@@ -201,7 +238,7 @@ fn is_later(
 
 impl TenantLease {
     /// Creates the lease that comes with a message, which was requested on that connection.
-    /// `permit` has been granted. The error is a clause.
+    /// `permit` is of no other lease. The error is a clause.
     pub(crate) fn new(
         fleet_client: Arc<FleetClient>,
         connection_number: u64,
@@ -463,22 +500,19 @@ mod tests {
             deadline(requested_at, LEASE_DURATION),
             requested_at + Duration::from_secs(27)
         );
-        let permit = WorkPermit::default();
-        assert!(!permit.permits_work());
-        permit.grant(requested_at + Duration::from_millis(200));
+        let permit = WorkPermit::new(requested_at + Duration::from_millis(200));
         assert!(permit.permits_work());
         permit.revoked().await;
         assert!(clock::now() >= requested_at + Duration::from_millis(200));
         assert!(!permit.permits_work() && !permit.has_time_left());
         // A machine that was suspended for longer than the lease.
-        permit.grant(requested_at.saturating_sub(LEASE_DURATION));
+        let permit = WorkPermit::new(requested_at.saturating_sub(LEASE_DURATION));
         assert!(!permit.permits_work());
     }
 
     #[tokio::test]
     async fn work_stops_on_request_while_the_tenant_can_still_be_given_back() {
-        let permit = Arc::new(WorkPermit::default());
-        permit.grant(deadline(clock::now(), LEASE_DURATION));
+        let permit = Arc::new(WorkPermit::new(deadline(clock::now(), LEASE_DURATION)));
         let waiting = tokio::spawn({
             let permit = Arc::clone(&permit);
             async move { permit.revoked().await }
@@ -488,8 +522,22 @@ mod tests {
         assert!(!permit.permits_work() && permit.has_time_left());
         permit.end();
         assert!(!permit.has_time_left());
-        permit.grant(deadline(clock::now(), LEASE_DURATION));
-        assert!(permit.permits_work());
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_ends_late_does_not_end_the_next_one_of_its_tenant() {
+        let permit = || Arc::new(WorkPermit::new(deadline(clock::now(), LEASE_DURATION)));
+        let (given_back, next) = (permit(), permit());
+        let current = CurrentPermit::new(Arc::clone(&given_back));
+        given_back.request_stop();
+        assert!(!current.permits_work());
+        current.revoked().await;
+        current.replace(Arc::clone(&next));
+        given_back.end();
+        assert!(current.permits_work());
+        next.end();
+        assert!(!current.permits_work());
+        current.revoked().await;
     }
 
     #[test]

@@ -24,7 +24,9 @@ use tracing::{debug, error, info, warn};
 use super::cache::{PreparedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
-use super::lease::{self, ClaimError, ClaimOutcome, StoredLease, TenantLease, WorkPermit};
+use super::lease::{
+    self, ClaimError, ClaimOutcome, CurrentPermit, StoredLease, TenantLease, WorkPermit,
+};
 use super::tenant::Tenant;
 use super::tenant_value::LeaseEpoch;
 use crate::admin::{AdminContext, AdminServer};
@@ -415,10 +417,8 @@ impl RunningHost {
         };
         let lease_duration = fleet_client.lease_duration;
         let cached = lock(&self.cache).take(tenant);
-        let permit = cached
-            .as_ref()
-            .map_or_else(Arc::default, |cached| Arc::clone(&cached.permit));
-        permit.grant(lease::deadline(request.sent_at, lease_duration));
+        let deadline = lease::deadline(request.sent_at, lease_duration);
+        let permit = Arc::new(WorkPermit::new(deadline));
         let host = Arc::clone(&self.name);
         let lease = TenantLease::new(
             fleet_client,
@@ -545,7 +545,10 @@ impl RunningHost {
         let sequence = lease.epoch().sequence;
         let cached = cached.filter(|cached| cached.sequence == sequence);
         let mut tenant = match cached {
-            Some(cached) => cached,
+            Some(cached) => {
+                cached.permit.replace(Arc::clone(&lease.permit));
+                cached
+            }
             None => match self.prepare(lease, &message.payload, &state).await {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) => {
@@ -686,7 +689,8 @@ impl RunningHost {
             return Ok(None);
         }
         let source = source::prepare(&context.components, &settings, NetworkAccess::Online).await?;
-        source.require_lease(lease.permit.clone());
+        let permit = Arc::new(CurrentPermit::new(Arc::clone(&lease.permit)));
+        source.require_lease(permit.clone());
         source.observe_requests(Arc::new(RequestReporter {
             entry: entry.clone(),
             registry: context.registry.clone(),
@@ -712,7 +716,7 @@ impl RunningHost {
         };
         Ok(Some(PreparedTenant {
             sequence: lease.epoch().sequence,
-            permit: Arc::clone(&lease.permit),
+            permit,
             source_loop: source_loop.into_resumable(),
             entry,
         }))
