@@ -211,7 +211,7 @@ pub(super) fn text_value(text: &str) -> Option<&str> {
 fn value_end(text: &str) -> usize {
     let mut window_bytes = FIRST_WINDOW_BYTES;
     loop {
-        let window = beginning(text, window_bytes);
+        let window = prefix_up_to(text, window_bytes);
         let end = value_end_in(window);
         if window.len() == text.len() {
             return end.unwrap_or(text.len());
@@ -242,7 +242,7 @@ fn value_end_in(window: &str) -> Option<usize> {
 }
 
 /// Returns the beginning of a text, of at most so many bytes.
-fn beginning(text: &str, bytes_max: usize) -> &str {
+fn prefix_up_to(text: &str, bytes_max: usize) -> &str {
     let end = text.len().min(bytes_max);
     (0..4)
         .find_map(|back| text.get(..end.checked_sub(back)?))
