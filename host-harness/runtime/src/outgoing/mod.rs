@@ -231,8 +231,8 @@ impl Shared {
     }
 
     /// Refuses an origin that names an address that is not public, or this machine, or an address in an
-    /// unusual form, unless the settings name it. The gate does not check connections through a proxy, so this is checked here; see
-    /// [`connect`].
+    /// unusual form, unless the settings name it. The gate does not check connections through a proxy, so
+    /// this is checked here; see [`connect`].
     fn check_literal_address(&self, origin: &Origin) -> Result<(), HttpError> {
         let gate = |address| address_gate::check(&self.allow, address, origin.port());
         let checked = match origin.host().parse::<IpAddr>() {
