@@ -325,11 +325,11 @@ impl ApiClient {
     fn count_preflight_failure(
         &mut self,
         detail: String,
-        cause: RetryPolicy,
+        retry_policy: RetryPolicy,
         requested_ms: Option<i64>,
     ) -> Failure {
         let random = self.next_random();
-        let wait_ms = retry::wait_ms(cause, self.preflight_failures, requested_ms, random);
+        let wait_ms = retry::wait_ms(retry_policy, self.preflight_failures, requested_ms, random);
         self.preflight_failures = self.preflight_failures.saturating_add(1);
         Failure {
             detail,
@@ -337,8 +337,8 @@ impl ApiClient {
         }
     }
 
-    /// Classifies the response to a call, which `what` names in messages. A call that was retried is not
-    /// retried again.
+    /// Classifies the response to a call, and makes the change that a retry of it needs. `what` names the
+    /// call in messages. A call that was retried is not retried again.
     pub fn process_call_response(
         &mut self,
         what: &str,

@@ -168,7 +168,8 @@ impl Check {
         }
     }
 
-    fn handle_whole_response(&mut self, purpose: Purpose, incoming: IncomingResponse) {
+    /// Handles a response whose body was read as far as the purpose needs it.
+    fn handle_response(&mut self, purpose: Purpose, incoming: IncomingResponse) {
         let (head, body) = incoming.into_parts();
         match purpose {
             Purpose::Preflight => {
@@ -331,7 +332,7 @@ fn failure(detail: String, requested_ms: Option<i64>) -> Failure {
     }
 }
 
-/// The part of a page of batch files that a check needs.
+/// The response to a probe. Only a page of batch files has `value`.
 #[derive(Deserialize)]
 struct ProbeResponse<'a> {
     #[serde(borrow)]
@@ -387,7 +388,7 @@ impl Machine for Check {
             // The head of the response shows that the file can be fetched.
             let is_sufficient = incoming.head().is_some() && purpose == Purpose::File;
             if incoming.has_ended() || is_sufficient {
-                self.handle_whole_response(purpose, incoming);
+                self.handle_response(purpose, incoming);
             } else if let Some(why) = incoming.timeout_reason(false) {
                 self.handle_no_response(purpose, TransportError::Failed(why));
             } else {

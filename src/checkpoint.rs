@@ -692,7 +692,7 @@ impl Checkpoint {
     }
 
     /// Returns the text form within [`CHECKPOINT_BYTES_MAX`]. Where it is too long, remembered
-    /// identities are dropped, the oldest first. Their records may come again with the same ids.
+    /// identities and done files are dropped, the oldest first, and at last the items of lists. Their records may come again with the same ids.
     #[must_use]
     pub fn into_bounded_text(mut self) -> String {
         for _ in 0..16 {

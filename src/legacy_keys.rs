@@ -130,9 +130,8 @@ pub(crate) struct KeyFacts<'t> {
 const CLICK: Option<LineKind> = Some(LineKind::Click);
 const MESSAGE: Option<LineKind> = Some(LineKind::Message);
 
-/// Keys that are not the default: those of all lines, those of clicks, those with values from outside, and
-/// those of messages that are not in [`ALIASES`]. By default, a key of [`ALIASES`] belongs to messages and Mimecast writes its value
-/// (`mimecast-api.md` §7.5).
+/// The keys whose facts differ from the default, or that are not in [`ALIASES`]. By default, a key of
+/// [`ALIASES`] belongs to messages, and Mimecast writes its value (`mimecast-api.md` §7.5).
 #[rustfmt::skip]
 const KEY_FACTS: &[(&str, Option<LineKind>, SenderControl)] = &[
     ("AttNames",        MESSAGE, SenderControl::Text),

@@ -4,7 +4,7 @@
 //! `handle_*` functions. A failure is either that of one stream, which then backs off while the others
 //! continue, or that of the poll.
 
-mod files;
+mod file_failures;
 mod lines;
 mod log_files;
 mod machine_impl;
@@ -108,7 +108,7 @@ struct Lines {
     name: String,
 }
 
-/// One source between two checkpoints.
+/// The state machine that collects one source, over any number of polls.
 pub struct Session {
     settings: Settings,
     client: ApiClient,
@@ -469,9 +469,11 @@ impl Session {
     /// Backs off from a stream whose reading has stalled.
     fn back_off_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
-        if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
-            let failure =
-                StreamFailure::no_progress(format!("{stream}: {}", stall.detail()), tries);
+        if let (Some((stall, previous_stalls)), Some(stream)) = (stall, stream) {
+            let failure = StreamFailure::no_progress(
+                format!("{stream}: {}", stall.detail()),
+                previous_stalls,
+            );
             self.back_off(index, failure);
         }
     }
@@ -487,11 +489,11 @@ impl Session {
             files.postpone_retry(now);
         }
         slot.interrupted_responses = 0;
-        let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
-        let tries = failure.tries.unwrap_or(tries);
+        let backoffs = slot.backoff.map_or(0, |backoff| backoff.tries);
+        let previous_failures = failure.previous_failures.unwrap_or(backoffs);
         let wait_ms = retry::wait_ms(
             failure.retry_policy,
-            tries,
+            previous_failures,
             failure.requested_wait_ms,
             random,
         );
@@ -499,7 +501,7 @@ impl Session {
             since: Some(now),
             until: now.plus_ms(wait_ms),
             cause: failure.backoff_cause,
-            tries: tries.saturating_add(1),
+            tries: previous_failures.saturating_add(1),
         });
         let detail = match failure.notice {
             NoticeKind::NotPermitted => failure.detail,
@@ -534,5 +536,5 @@ struct StreamFailure {
     detail: String,
     requested_wait_ms: Option<i64>,
     /// How many failures in a row preceded this one, where that differs from the number of backoffs.
-    tries: Option<u32>,
+    previous_failures: Option<u32>,
 }

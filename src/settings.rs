@@ -36,7 +36,7 @@ const SIEM_CALLS_PER_15_MIN: u32 = 50;
 /// The names of the formats, the default first.
 pub const FORMATS: [&str; 3] = ["ecs", "ocsf", "raw"];
 
-/// How far the next window of a windowed stream reaches back into the last one, so that records
+/// How far a reading reaches back into what was read before, so that records
 /// that the upstream wrote late are still found.
 const OVERLAP_MS: i64 = 15 * 60_000;
 
@@ -99,7 +99,7 @@ pub struct Settings {
     pub start: Start,
     /// The quota of the SIEM batch endpoints.
     pub siem_calls_per_15_min: u32,
-    /// How far windows overlap, in milliseconds.
+    /// How far a reading reaches back into what was read before, in milliseconds.
     pub overlap_ms: i64,
     /// From which endpoints SIEM records are read.
     pub siem_endpoint: SiemEndpoint,
@@ -235,7 +235,7 @@ impl EventSettings {
     /// The first setting that is unknown, or that shapes events and cannot be used.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let raw: SettingsInput =
-            parse_json(json).map_err(|problem| error("", parse_error(&problem)))?;
+            parse_json(json).map_err(|problem| error("", describe_parse_error(&problem)))?;
         Ok(Self {
             include_original: raw.include_original.unwrap_or(false),
             attack: raw.attack.unwrap_or(true),
@@ -270,7 +270,7 @@ impl Settings {
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
-            parse_json(json).map_err(|problem| error("", parse_error(&problem)))?;
+            parse_json(json).map_err(|problem| error("", describe_parse_error(&problem)))?;
         let mut errors = SettingsErrors::default();
         let api = errors.note(choice(
             "api",
@@ -376,7 +376,7 @@ impl Settings {
 }
 
 /// Returns the parser's message without its quotation of the text, which could hold a secret.
-fn parse_error(problem: &serde_json::Error) -> String {
+fn describe_parse_error(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
     // `unknown field` names a key; other errors may quote values, so they are cut.
     if text.starts_with("unknown field") {

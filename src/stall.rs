@@ -45,7 +45,7 @@ pub struct StallDetector {
     /// Pages in a row without a new record.
     #[serde(rename = "old", default, skip_serializing_if = "is_zero")]
     pages_without_new: u32,
-    /// Pages with records.
+    /// Pages that have records, or count as if they had.
     #[serde(default, skip_serializing_if = "is_zero")]
     pages: u32,
     /// How often the page of `anchor` has come again.

@@ -28,7 +28,7 @@ pub(crate) fn config(files: u32) -> Config {
     }
 }
 
-/// Serves until standard input ends; prints the address on standard output.
+/// Serves until standard input ends; prints what a client must know on standard output.
 #[expect(
     clippy::print_stdout,
     reason = "the other copy of this program reads it"

@@ -8,7 +8,7 @@ use mimecast_source::settings::Settings;
 use mimecast_source::stream::STREAMS;
 use mimecast_source::time::Timestamp;
 
-use crate::session::{API, SECRET, START, TOKEN, assert_no_secret, check, check_request};
+use crate::session::{API, SECRET, START, TOKEN, assert_no_secret, assert_batch, check_request};
 
 const ACTIONS_MAX: u32 = 1_000_000;
 const POLLS: u32 = 3;
@@ -46,7 +46,7 @@ pub fn pages(data: &[u8]) {
         };
         session.begin(limits, now);
         match poll(&mut session, &mut bodies, &mut now) {
-            Ok(batch) => check(&batch, limits),
+            Ok(batch) => assert_batch(&batch, limits),
             Err(error) => return assert_no_secret(&format!("{error:?}")),
         }
         now = now.plus_ms(3_600_000);

@@ -61,7 +61,7 @@ fn run(u: &mut Unstructured<'_>, initial_checkpoint: Option<&str>) -> Result<()>
         session.begin(limits, now);
         match drive(&mut session, u, &mut now)? {
             Ok(batch) => {
-                check(&batch, limits);
+                assert_batch(&batch, limits);
                 if initial_checkpoint.is_none() {
                     assert!(batch.checkpoint.len() <= CHECKPOINT_BYTES_MAX);
                 }
@@ -293,7 +293,7 @@ fn record(u: &mut Unstructured<'_>) -> Result<String> {
 }
 
 /// What `pipeline:source` promises of a batch.
-pub(crate) fn check(batch: &Batch, limits: Limits) {
+pub(crate) fn assert_batch(batch: &Batch, limits: Limits) {
     let mut events = 0;
     let mut rejected = 0;
     for (stream, stats) in &batch.stats {

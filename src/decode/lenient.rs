@@ -1,7 +1,8 @@
 //! Reads members of envelopes whose numbers and booleans may come as texts.
 //!
 //! Mimecast writes numbers and booleans as texts in many records, so an envelope may do the same.
-//! An optional member that cannot be read at all is absent: it never discards the response.
+//! An optional member that cannot be read at all has no value ([`Optional::Unreadable`]; with
+//! [`text_or_absent`] it is absent): it never discards the response.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_booleans_are_read_as_texts_too_and_what_is_neither_is_absent() {
+    fn numbers_and_booleans_are_read_as_texts_too_and_what_is_neither_has_no_value() {
         for (value, flag) in [
             ("true", Some(true)),
             ("\"true\"", Some(true)),

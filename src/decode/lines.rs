@@ -198,7 +198,7 @@ impl LineReader {
     pub fn next_line(&mut self) -> Line<'_> {
         loop {
             if let Some(range) = self.find_line() {
-                let range = self.without_byte_order_mark(range);
+                let range = self.skip_byte_order_mark(range);
                 if core::mem::take(&mut self.skipping) {
                     continue; // the rest of a line that was returned as too long
                 }
@@ -278,7 +278,7 @@ impl LineReader {
     fn last_line(&mut self) -> Line<'_> {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
-        let range = self.without_byte_order_mark(start..self.filled);
+        let range = self.skip_byte_order_mark(start..self.filled);
         if !self.verify_first_record(&range) {
             return Line::Broken(BrokenBody::UnknownFormat);
         }
@@ -289,8 +289,8 @@ impl LineReader {
         }
     }
 
-    /// Returns the line without a byte order mark, where it is the first one.
-    fn without_byte_order_mark(&mut self, range: Range<usize>) -> Range<usize> {
+    /// Returns the line without a byte order mark, where it is the first one. The next is not.
+    fn skip_byte_order_mark(&mut self, range: Range<usize>) -> Range<usize> {
         if !core::mem::take(&mut self.is_at_first_line) {
             return range;
         }

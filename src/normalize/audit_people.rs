@@ -167,7 +167,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, p
         quoted_and_related(writer, plain, text, Related::User);
     } else {
         writer.out.push('"');
-        plain.append_part(text, writer.out);
+        plain.append_escaped_as_needed(text, writer.out);
         writer.out.push('"');
     }
     writer.out.push(',');

@@ -246,11 +246,11 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
 pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let text = plain.text;
     writer.out.push_str("{\"original\":\"");
-    plain.append_part(text, writer.out);
+    plain.append_escaped_as_needed(text, writer.out);
     writer.out.push('"');
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"full\":\"");
-        plain.append_part(text, writer.out);
+        plain.append_escaped_as_needed(text, writer.out);
         writer.out.push_str("\",\"scheme\":\"");
         push_ascii_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"domain\":");
@@ -265,7 +265,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
         ] {
             if !part.is_empty() && !values::is_placeholder(part) {
                 writer.out.push_str(key);
-                plain.append_part(part, writer.out);
+                plain.append_escaped_as_needed(part, writer.out);
                 writer.out.push('"');
             }
         }

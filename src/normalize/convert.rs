@@ -116,30 +116,30 @@ pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>)
     quoted(writer, plain, &words.join(" "))
 }
 
-/// Writes text in quotes.
+/// Writes text, which was read from `source`, in quotes.
 #[inline(never)]
 pub(super) fn quoted(
     writer: &mut EventWriter<'_, '_>,
-    plain: UnescapedText<'_>,
+    source: UnescapedText<'_>,
     text: &str,
 ) -> bool {
     writer.out.push('"');
-    plain.append_part(text, writer.out);
+    source.append_escaped_as_needed(text, writer.out);
     writer.out.push('"');
     true
 }
 
-/// Writes text in quotes and remembers it for `related`.
+/// Writes text, which was read from `source`, in quotes, and remembers it for `related`.
 #[inline(never)]
 pub(super) fn quoted_and_related(
     writer: &mut EventWriter<'_, '_>,
-    plain: UnescapedText<'_>,
+    source: UnescapedText<'_>,
     text: &str,
     kind: Related,
 ) -> bool {
     writer.out.push('"');
     let start = writer.out.len();
-    plain.append_part(text, writer.out);
+    source.append_escaped_as_needed(text, writer.out);
     writer.add_related(kind, start);
     if let (Related::User, Some(domain)) = (kind, address::domain(text)) {
         // One in brackets is an address of a host, and no name.

@@ -330,10 +330,10 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
             Test::ChangesMembers(_) => {
                 unescaped_text_holds(prose_cache, value, &prose::changes_members)
             }
-            Test::ActionIs(_, words) | Test::ActionOrChangeIs(_, words) => {
-                let or_how_changed = matches!(test, Test::ActionOrChangeIs(..));
+            Test::ActionIs(_, words) | Test::ActionIsAlsoAfterChange(_, words) => {
+                let allow_change_before = matches!(test, Test::ActionIsAlsoAfterChange(..));
                 unescaped_text_holds(prose_cache, value, &|cache, text| {
-                    prose::action_is(cache, text, words, or_how_changed)
+                    prose::action_is(cache, text, words, allow_change_before)
                 })
             }
             Test::NamesRoleAndTarget(_) => {

@@ -1,4 +1,4 @@
-//! Files, verdicts, and members taken from other objects.
+//! Files, verdicts on a message, and single members of JSON objects.
 
 use super::convert::{self, push_number, push_text_member, push_verdict};
 use super::mapping::FieldStep;

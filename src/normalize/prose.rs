@@ -462,16 +462,17 @@ pub(super) fn has_word_prefix(cache: &mut ProseCache, text: &str, words: &[&str]
     sentence::find_word_prefix(cache.sections(text).normalized_sentence, words).is_some()
 }
 
-/// Returns whether one of these verbs says what was done; or how something was changed, if `or_how_changed`.
+/// Returns whether one of these verbs says what was done; also where a verb for changing comes before it,
+/// if `allow_change_before`.
 pub(super) fn action_is(
     cache: &mut ProseCache,
     text: &str,
     verbs: &[&str],
-    or_how_changed: bool,
+    allow_change_before: bool,
 ) -> bool {
     let sentence = cache.sections(text).normalized_sentence;
     let position = sentence::action_position(sentence, verbs);
-    position.is_some_and(|at| or_how_changed || !sentence::is_change_before(sentence, at))
+    position.is_some_and(|at| allow_change_before || !sentence::is_change_before(sentence, at))
 }
 
 /// Returns whether something was added to a group or removed from it, rather than the group itself

@@ -215,7 +215,7 @@ pub struct EcsClassification {
 /// A test of a record by one field, or by any of several. Case makes no difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
-    /// One of the fields has an address of the form that OCSF takes.
+    /// One of the fields has an e-mail address.
     Email(&'static [FieldName]),
     /// One of the fields has a value other than a placeholder.
     HasValue(&'static [FieldName]),
@@ -245,8 +245,9 @@ pub enum Test {
     HasUser(FieldName),
     /// What an audit event says was done is one of the words.
     ActionIs(FieldName, &'static [&'static str]),
-    /// What an audit event says was done, or how something was changed, is one of the words.
-    ActionOrChangeIs(FieldName, &'static [&'static str]),
+    /// One of the words is a verb for what an audit event says was done, also where a verb for changing
+    /// comes before it (`Role was changed, Editor removed`).
+    ActionIsAlsoAfterChange(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
     ChangesMembers(FieldName),
     /// A word of the sentence of an audit event, without labels and quotations, begins with one of these.
@@ -273,7 +274,7 @@ impl Test {
             | Self::NamesTarget(field)
             | Self::HasUser(field)
             | Self::ActionIs(field, _)
-            | Self::ActionOrChangeIs(field, _)
+            | Self::ActionIsAlsoAfterChange(field, _)
             | Self::ChangesMembers(field)
             | Self::SentenceHasWordPrefix(field, _) => core::slice::from_ref(field),
         }

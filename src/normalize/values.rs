@@ -77,7 +77,8 @@ fn trim(text: &str) -> &str {
 pub(super) struct UnescapedText<'a> {
     /// The text, without white space around it.
     pub(super) text: &'a str,
-    /// Whether it had escapes, which have been resolved: it is escaped again when it is written.
+    /// Whether it is escaped when it is written: it had escapes, which were resolved, or it may contain
+    /// what needs one.
     pub(super) needs_escaping: bool,
 }
 
@@ -106,9 +107,9 @@ impl<'a> UnescapedText<'a> {
         }
     }
 
-    /// Appends a part of the text.
+    /// Appends a text that was read from this one, escaped if this one needs it.
     #[inline]
-    pub(super) fn append_part(&self, part: &str, out: &mut String) {
+    pub(super) fn append_escaped_as_needed(&self, part: &str, out: &mut String) {
         if self.needs_escaping {
             push_escaped(out, part);
         } else {

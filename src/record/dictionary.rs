@@ -151,7 +151,7 @@ impl Dictionary {
         }
     }
 
-    /// Mixes the first eight bytes, the last four and the length.
+    /// Mixes the first eight bytes, padded with zeros, and the last four.
     fn hash(key: &str) -> usize {
         let bytes = key.as_bytes();
         let prefix = match bytes.first_chunk() {
@@ -194,7 +194,7 @@ pub(super) struct KnownKeyTracker<'p, 't> {
     member_positions: &'p mut MemberPositionsFromOne,
     /// The index in the predictor of the name seen last.
     previous_index: usize,
-    /// The name seen last. Its rank, where it is a known name; otherwise its text, which is only valid then.
+    /// The text of the name seen last, and its rank. Where there is a rank, only the rank is up to date.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     are_all_known: bool,

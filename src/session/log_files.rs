@@ -27,7 +27,7 @@ impl Session {
             return Step::Stop;
         };
         match log_files.read_records(reader, &mut self.processor, context, &mut poll.batch) {
-            LogFilesResult::Done => {
+            LogFilesResult::CloseResponse => {
                 slot.backoff = None;
                 slot.interrupted_responses = 0;
                 let stall = log_files.take_stall();

@@ -211,7 +211,7 @@ impl StreamFailure {
             notice: NoticeKind::NotPermitted,
             detail,
             requested_wait_ms: None,
-            tries: None,
+            previous_failures: None,
         }
     }
 
@@ -222,18 +222,18 @@ impl StreamFailure {
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms: None,
-            tries: None,
+            previous_failures: None,
         }
     }
 
-    pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
+    pub(super) const fn no_progress(detail: String, previous_failures: u32) -> Self {
         Self {
             retry_policy: RetryPolicy::NoProgress,
             backoff_cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms: None,
-            tries: Some(tries),
+            previous_failures: Some(previous_failures),
         }
     }
 
@@ -244,7 +244,7 @@ impl StreamFailure {
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms,
-            tries: None,
+            previous_failures: None,
         }
     }
 
@@ -255,7 +255,7 @@ impl StreamFailure {
             notice: NoticeKind::Postponed,
             detail,
             requested_wait_ms,
-            tries: None,
+            previous_failures: None,
         }
     }
 }

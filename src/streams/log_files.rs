@@ -102,7 +102,7 @@ impl File {
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogFilesResult {
     /// The response is done, or is to be requested again.
-    Done,
+    CloseResponse,
     /// More of the body is needed.
     NeedsInput,
     /// The batch is full.
@@ -192,17 +192,19 @@ impl LogFilesReader {
             match decoder.read() {
                 ReadResult::End => {
                     self.finish_response(context);
-                    return LogFilesResult::Done;
+                    return LogFilesResult::CloseResponse;
                 }
                 ReadResult::File(name) => {
                     if !self.begin_file(sanitize(name)) {
-                        return LogFilesResult::Done;
+                        return LogFilesResult::CloseResponse;
                     }
                 }
                 ReadResult::FileBroken(why) => {
-                    if !self.is_file_done() {
+                    if self.is_file_replayed() {
+                        batch.count_duplicate(self.stream);
+                    } else if !self.is_file_done() {
                         if self.prepare_retry() {
-                            return LogFilesResult::Done;
+                            return LogFilesResult::CloseResponse;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
                         self.reject(&why, decoder.unreadable_bytes(), batch);
@@ -238,7 +240,7 @@ impl LogFilesReader {
                         self.reject(&why, decoder.unreadable_bytes(), batch);
                         self.finish_response(context);
                     }
-                    return LogFilesResult::Done;
+                    return LogFilesResult::CloseResponse;
                 }
             }
         }
@@ -304,6 +306,12 @@ impl LogFilesReader {
         self.response
             .as_ref()
             .is_some_and(|response| response.file.is_done)
+    }
+
+    /// Returns whether the current file comes again with a response that is requested again.
+    fn is_file_replayed(&self) -> bool {
+        let file = self.response.as_ref().map(|response| &response.file);
+        file.is_some_and(|file| file.is_replayed && !file.is_done)
     }
 
     /// Returns whether the current record is new: neither done before nor in a file that is replayed.

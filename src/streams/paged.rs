@@ -97,7 +97,7 @@ pub trait PagingStrategy {
         context: Context<'_>,
     ) -> Result<Page, InvalidResponse>;
 
-    /// Inspects the page before its next records are offered.
+    /// Prepares the strategy for the next records of the page.
     fn prepare(&mut self, _page: &Page, _processor: &mut RecordProcessor, _context: Context<'_>) {}
 
     /// Makes an event of a record, or counts it as rejected or duplicate.

@@ -174,7 +174,7 @@ impl ThreatFeed {
         }
     }
 
-    /// Adds a notice about what the feed no longer has: after an outage longer than the retention,
+    /// Moves `since` to what the feed still has, with a notice about what is lost: after an outage longer than the retention,
     /// or at a start that lies before it.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let position = &mut self.position;

@@ -127,7 +127,7 @@ impl FluentBit {
         self.memory.data_size(&self.store)
     }
 
-    /// How many instructions were run since the start.
+    /// How many instructions were run since the start, or since the last `trap_within`.
     pub(crate) fn instructions(&self) -> u64 {
         FUEL - self.store.get_fuel().unwrap()
     }

@@ -220,7 +220,7 @@ impl Setup {
         (output.status.code(), status["sources"][0].clone())
     }
 
-    /// Keeps the machine code of the component, which takes long to compile.
+    /// Deletes the checkpoint and the output file, and keeps the machine code, which takes long to compile.
     pub(crate) fn delete_checkpoint_and_events(&self) {
         let _ = std::fs::remove_file(self.path("state/acme.checkpoint.json"));
         let _ = std::fs::remove_file(self.path("events.ndjson"));

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::NamedTempFile;
 
@@ -161,13 +161,16 @@ impl FileVersion {
         Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len(), change_time(&it)))))
     }
 
-    /// Returns whether the file may have been modified since a time. File systems round the times of
-    /// files, so one that was modified up to two seconds before it counts as well.
+    /// Returns whether the file, its permissions or its owner may have changed since a time. File systems
+    /// round the times of files, so a change up to two seconds before it counts as well.
     #[must_use]
     pub fn may_have_changed_since(self, time: SystemTime) -> bool {
         const ROUNDING: Duration = Duration::from_secs(2);
-        self.0.is_some_and(|(modified, ..)| {
-            let latest = modified.checked_add(ROUNDING);
+        self.0.is_some_and(|(modified, _, (seconds, _))| {
+            let changed = u64::try_from(seconds).unwrap_or(0);
+            let changed = UNIX_EPOCH.checked_add(Duration::from_secs(changed));
+            let latest = changed.map_or(modified, |changed| changed.max(modified));
+            let latest = latest.checked_add(ROUNDING);
             latest.is_none_or(|latest| latest >= time)
         })
     }

@@ -14,8 +14,8 @@
 //! The sandbox, the loop and the checkpoints are `source-runtime`'s, the
 //! receivers are `source-outputs`'. What a source is and offers comes from its
 //! `describe`. The exceptions are `demo`, which runs the built-in component
-//! against a simulated upstream, `migrate`, and the texts for `--help` and
-//! `--version` in `cli`.
+//! against a simulated upstream, `migrate`, the status page and the texts for
+//! `--help` and `--version` in `cli`.
 
 #![deny(unsafe_code)]
 

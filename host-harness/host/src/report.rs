@@ -258,8 +258,9 @@ pub struct StreamReport {
     pub lag_seconds: Option<u64>,
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,
-    /// When the last batch that names the stream was accepted.
-    pub last_poll_at: Option<Time>,
+    /// When the last batch with counts of the stream was accepted.
+    #[serde(rename = "last_poll_at")]
+    pub last_accepted_at: Option<Time>,
     /// The time of the newest event.
     pub newest_at: Option<Time>,
     /// Records read; always `events` + `rejected` + `duplicates`.
@@ -616,7 +617,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
-            last_poll_at: stream.last_accepted_at.as_deref().and_then(Time::parse),
+            last_accepted_at: stream.last_accepted_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,

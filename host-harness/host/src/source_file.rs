@@ -1,4 +1,4 @@
-//! Reads, writes and removes the file of a source in `sources_dir`, for the API.
+//! Reads, writes and removes the file of a source in `sources_dir`, for the admin API.
 //!
 //! Secrets are write-only: each is stored in a separate file, which only the
 //! host's user can read. What the API may not set, such as a path, is kept as it is in the file.

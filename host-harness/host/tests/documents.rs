@@ -66,7 +66,7 @@ mod messages {
         "warn!",
         ".error",
     ];
-    const VARIABLES: [&str; 4] = ["let hint", "let message", "let reason", "let why"];
+    const MESSAGE_VARIABLES: [&str; 4] = ["let hint", "let message", "let reason", "let why"];
 
     fn is_constructor(before: &str) -> bool {
         let is_part = |one: char| one.is_alphanumeric() || "_:!.".contains(one);
@@ -123,7 +123,10 @@ mod messages {
                     }
                     1
                 }
-                '=' if VARIABLES.iter().any(|one| before.trim_end().ends_with(one)) => {
+                '=' if MESSAGE_VARIABLES
+                    .iter()
+                    .any(|one| before.trim_end().ends_with(one)) =>
+                {
                     assigned = Some(open.len());
                     1
                 }

@@ -179,7 +179,8 @@ async fn append(mut appender: Appender, text: String) -> io::Result<(Appender, i
 
 /// Checks that a file can be appended to or created, without creating it.
 fn check_writable(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().append(true).open(path) {
+    // To write a pipe without a reader would wait for one; to read and write it does not.
+    match OpenOptions::new().read(true).append(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened.map(drop),
     }

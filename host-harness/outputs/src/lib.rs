@@ -150,8 +150,8 @@ pub enum OutputError {
     /// As `Retry`, but some events were accepted or refused for good, so that
     /// the backoff is reset.
     RetryAfterProgress(Reason),
-    /// The host repeats the delivery after a while and fetches nothing
-    /// meanwhile.
+    /// The host repeats the delivery after a while. Its source fetches at most one
+    /// batch ahead meanwhile.
     Retry(Reason),
     /// As `Retry`, with a minimum wait that the receiver asked for.
     Throttled {

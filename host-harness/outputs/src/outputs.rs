@@ -145,9 +145,9 @@ impl Outputs {
     ) -> Reservation {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let bytes = bytes.min(UNDELIVERED_BYTES_MAX);
-        let mut first = None;
+        let mut waited_for = None;
         loop {
-            match self.try_reserve(chosen, bytes, first) {
+            match self.try_reserve(chosen, bytes, waited_for) {
                 Ok(reservation) => return reservation,
                 Err((number, full)) => {
                     let _wait = full.statistics.begin_capacity_wait(source);
@@ -155,7 +155,7 @@ impl Outputs {
                         .acquire_many_owned(bytes)
                         .await;
                     // Only a closed semaphore refuses, and nothing closes these.
-                    first = room.ok().map(|room| (number, room));
+                    waited_for = room.ok().map(|room| (number, room));
                 }
             }
         }
@@ -296,13 +296,14 @@ impl Outputs {
                 },
             };
             backoff.fail();
-            self.retry_later((&output.name, &full_name), &active_delivery, backoff, retry)
+            self.wait_before_retry((&output.name, &full_name), &active_delivery, backoff, retry)
                 .await?;
         }
     }
 
-    /// Waits before the next try, at least as long as the receiver asks for.
-    async fn retry_later(
+    /// Waits before the next try, at least as long as the receiver asks for. The error is that there is none:
+    /// tries are bounded, and this was the last.
+    async fn wait_before_retry(
         &self,
         (output, full_name): (&str, &str),
         active_delivery: &ActiveDelivery<'_>,

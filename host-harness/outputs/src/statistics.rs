@@ -60,7 +60,8 @@ struct Inner {
     awaiting_response_since: Option<SystemTime>,
     /// Whether it has completed no delivery since it refused a try.
     last_try_failed: bool,
-    blocked_since: Option<Instant>,
+    /// Since when a delivery is retried, for whatever reason.
+    retrying_since: Option<Instant>,
     /// Total time of earlier blockages.
     blocked_for: Duration,
 }
@@ -117,7 +118,7 @@ impl Statistics {
 
     pub(super) fn report(&self, name: &str, output_type: &str) -> OutputStatus {
         let inner = self.lock();
-        let blocked_now = inner.blocked_since.map(|since| since.elapsed());
+        let blocked_now = inner.retrying_since.map(|since| since.elapsed());
         OutputStatus {
             name: name.to_owned(),
             output_type: output_type.to_owned(),
@@ -137,7 +138,7 @@ impl Statistics {
     /// Returns why the output does not accept what a source delivers; `None` while it does.
     pub(super) fn blocking_reason(&self, source: &str) -> Option<String> {
         let inner = self.lock();
-        let is_blocked = inner.blocked_since.is_some();
+        let is_blocked = inner.retrying_since.is_some();
         let waits_for_capacity = is_blocked && inner.waiting_for_capacity.contains_key(source);
         let is_queued = inner.blocks_queued_deliveries() && inner.delivering.contains_key(source);
         let last_reason = (waits_for_capacity || is_queued).then_some(&inner.reason);
@@ -163,12 +164,12 @@ impl Inner {
     /// is blocked, and has accepted none since it refused one. A receiver that never responds keeps
     /// each of them waiting for as long as one try takes.
     fn blocks_queued_deliveries(&self) -> bool {
-        self.blocked_since.is_some() && self.last_try_failed
+        self.retrying_since.is_some() && self.last_try_failed
     }
 
     fn unresponsive_since(&self) -> Option<SystemTime> {
         let since = self.awaiting_response_since;
-        since.filter(|_| self.blocked_since.is_none())
+        since.filter(|_| self.retrying_since.is_none())
     }
 
     fn waiting_sources(&self) -> usize {
@@ -200,7 +201,7 @@ impl<'a> ActiveDelivery<'a> {
             reason: reason.to_owned(),
         };
         inner.retrying.insert(self.number, retry);
-        inner.blocked_since.get_or_insert_with(Instant::now);
+        inner.retrying_since.get_or_insert_with(Instant::now);
     }
 
     /// Records that the output is done with the delivery, of which it has accepted a number of events:
@@ -235,7 +236,7 @@ impl Drop for ActiveDelivery<'_> {
         }
         inner.retrying.remove(&self.number);
         if inner.retrying.is_empty()
-            && let Some(since) = inner.blocked_since.take()
+            && let Some(since) = inner.retrying_since.take()
         {
             inner.blocked_for = inner.blocked_for.saturating_add(since.elapsed());
         }

@@ -14,7 +14,7 @@ use source_common::trust_anchors::{self, pem_error_message};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tls {
     ca_file: Option<PathBuf>,
-    certificate: Option<(PathBuf, PathBuf)>,
+    client_auth_files: Option<(PathBuf, PathBuf)>,
 }
 
 impl Tls {
@@ -24,7 +24,7 @@ impl Tls {
         let ca_file = errors.ok_or_push(section.path("ca_file")).flatten();
         let certificate = errors.ok_or_push(section.path("cert_file"));
         let key = errors.ok_or_push(section.path("key_file"));
-        let certificate = match (certificate, key) {
+        let client_auth_files = match (certificate, key) {
             (Some(Some(certificate)), Some(Some(key))) => Some((certificate, key)),
             (Some(Some(_)), Some(None)) => {
                 errors.push(section.error("cert_file", "needs key_file as well"));
@@ -39,19 +39,19 @@ impl Tls {
         errors.into_result()?;
         Ok(Self {
             ca_file,
-            certificate,
+            client_auth_files,
         })
     }
 
     /// Returns whether any of them is set, in which case plain text would be a mistake.
     pub(super) fn is_set(&self) -> bool {
-        self.ca_file.is_some() || self.certificate.is_some()
+        self.ca_file.is_some() || self.client_auth_files.is_some()
     }
 
     /// Reads the files, and returns the configuration.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
         let builder = trust_anchors::client_config_builder(self.ca_file.as_deref())?;
-        match &self.certificate {
+        match &self.client_auth_files {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => builder
                 .with_client_auth_cert(certificates(certificate)?, private_key(key)?)

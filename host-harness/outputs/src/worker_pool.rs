@@ -3,9 +3,9 @@
 //! kept until the whole delivery is done.
 //!
 //! ```text
-//! delivery ─► PartSettings ─► parts ─► worker 1 ─► accepted
-//!                      ▲  └─► worker 2 ─► refused for now: kept for the next try
-//!                      └── halves ◄──── refused for good: until the event is alone
+//! delivery ─► PartSettings ─► parts ─┬─► worker 1 ─► accepted
+//!                               ▲    └─► worker 2 ─► refused for now: kept for the next try
+//!                               └─ halves ◄───────── refused for good: until the event is alone
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -158,14 +158,15 @@ impl<W: Worker> WorkerPool<W> {
         }
     }
 
+    /// Ends a try of a delivery of so many events: keeps what is left of it for the next one.
     fn end(
         &mut self,
         delivery: &Delivery<'_>,
-        count: usize,
+        event_count: usize,
         progress: DeliveryProgress,
     ) -> Result<(), OutputError> {
         let undecided = progress.undecided();
-        if undecided.saturating_add(progress.undeliverable_events.len()) < count
+        if undecided.saturating_add(progress.undeliverable_events.len()) < event_count
             && !self.accepted_sources.contains(delivery.source)
         {
             self.accepted_sources.insert(delivery.source.to_owned());
@@ -212,7 +213,7 @@ impl<W: Worker> WorkerPool<W> {
                     Some(first)
                         if self.blocks_on_refusal
                             && refused > 1
-                            && undeliverable_events.len() == count
+                            && undeliverable_events.len() == event_count
                             && !self.accepted_sources.contains(delivery.source) =>
                     {
                         Err(OutputError::ActionRequired(

@@ -152,7 +152,7 @@ struct RunningLoop {
     /// neither stored nor shown.
     session: Option<Secret>,
     delivering: Option<InFlightDelivery>,
-    /// When the state of the source was last stored.
+    /// When storing the state was last started.
     last_stored: Option<Instant>,
     /// Whether it has changed since.
     has_unstored_changes: bool,

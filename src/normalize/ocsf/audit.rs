@@ -266,7 +266,7 @@ const RESOURCE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const GROUP_RULES: &[Rule] = &[
-    rule(&[CHANGES_MEMBERS, Test::ActionOrChangeIs(field::EVENT_INFO, DELETED)],
+    rule(&[CHANGES_MEMBERS, Test::ActionIsAlsoAfterChange(field::EVENT_INFO, DELETED)],
         Classification::activity(4, "Remove User")),
     rule(&[CHANGES_MEMBERS],                                                    Classification::activity(3, "Add User")),
     rule(&[DOES_DELETE],                                                Classification::activity(5, "Delete")),
@@ -276,13 +276,13 @@ const GROUP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[Test::ActionIsAlsoAfterChange(field::EVENT_INFO, REVOKED)],           Classification::activity(2, "Revoke Privileges")),
     rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_ASSIGNMENT_RULES: &[Rule] = &[
-    rule(&[Test::ActionOrChangeIs(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::ActionIsAlsoAfterChange(field::EVENT_INFO, REVOKED)],           Classification::activity(8, "Detach Policy")),
     rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], REVOKED)],            Classification::activity(8, "Detach Policy")),
     rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];

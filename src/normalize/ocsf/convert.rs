@@ -56,7 +56,7 @@ fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bo
             .push_str("\"action_id\":99,\"disposition_id\":99");
         for key in [",\"action\":\"", ",\"disposition\":\""] {
             writer.out.push_str(key);
-            plain.append_part(plain.text, writer.out);
+            plain.append_escaped_as_needed(plain.text, writer.out);
             writer.out.push('"');
         }
     }
@@ -133,7 +133,7 @@ fn push_named(
     close: &str,
 ) -> bool {
     writer.out.push_str(open);
-    plain.append_part(plain.text, writer.out);
+    plain.append_escaped_as_needed(plain.text, writer.out);
     writer.out.push_str(close);
     true
 }
@@ -155,7 +155,7 @@ pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'
         }
         None => {
             writer.out.push_str("99,\"direction\":\"");
-            plain.append_part(plain.text, writer.out);
+            plain.append_escaped_as_needed(plain.text, writer.out);
             writer.out.push('"');
         }
     }
@@ -241,7 +241,7 @@ pub(super) fn original_time(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         if let Some(plain) = UnescapedText::new(value, &mut buffer) {
             writer.out.push_str(&row.key);
             writer.out.push('"');
-            plain.append_part(plain.text, writer.out);
+            plain.append_escaped_as_needed(plain.text, writer.out);
             writer.out.push_str("\",");
         }
         return;
@@ -326,7 +326,7 @@ pub(super) fn entity_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText
         }
         None => {
             writer.out.push_str("99,\"type\":\"");
-            plain.append_part(plain.text, writer.out);
+            plain.append_escaped_as_needed(plain.text, writer.out);
         }
     }
     writer.out.push('"');
@@ -382,10 +382,10 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
     writer.out.push_str("{\"url_string\":\"");
     let start = writer.out.len();
     if has_blank {
-        plain.append_part(&text.replace(char::is_whitespace, "%20"), writer.out);
+        plain.append_escaped_as_needed(&text.replace(char::is_whitespace, "%20"), writer.out);
         writer.is_also_unmapped = true;
     } else {
-        plain.append_part(text, writer.out);
+        plain.append_escaped_as_needed(text, writer.out);
     }
     let end = writer.out.len();
     observables::add_text(writer, 6, paths.0, (start, end));
@@ -401,7 +401,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
         ] {
             if !part.is_empty() && !is_placeholder(part) {
                 writer.out.push_str(key);
-                plain.append_part(part, writer.out);
+                plain.append_escaped_as_needed(part, writer.out);
                 writer.out.push('"');
             }
         }

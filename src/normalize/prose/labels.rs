@@ -7,7 +7,7 @@
 use super::super::address::endpoint;
 use super::super::values::{is_placeholder, positions_ignore_case};
 
-/// Labels that end the value before them, in lower case. Those of addresses may have no colon.
+/// Labels that end the value before them, in lower case. One that ends in a verb (`remote ip is`) needs no colon.
 pub(super) const LABELS: &[&str] = &[
     "application",
     "method",

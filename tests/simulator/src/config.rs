@@ -72,7 +72,8 @@ pub struct Config {
     pub gzip_level: u32,
     /// When the files are generated.
     pub generate: Generate,
-    /// The form of the error responses.
+    /// The form of the refusals of credentials, tokens and streams, and of the response for an endpoint that
+    /// does not exist; other errors have a fixed form.
     pub fail_shape: FailShape,
     /// The client id of the application; made from the seed when empty.
     pub client_id: String,

@@ -52,8 +52,8 @@ impl Requests {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: Mutex<Requests>,
-    open: AtomicU64,
-    peak: AtomicU64,
+    open_connections: AtomicU64,
+    connections_peak: AtomicU64,
 }
 
 impl Counters {
@@ -75,18 +75,18 @@ impl Counters {
         lock(&self.requests).bearer_violations += 1;
     }
 
-    pub(crate) fn note_opened(&self) {
-        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.peak.fetch_max(open, Ordering::SeqCst);
+    pub(crate) fn note_connection_opened(&self) {
+        let open = self.open_connections.fetch_add(1, Ordering::SeqCst) + 1;
+        self.connections_peak.fetch_max(open, Ordering::SeqCst);
     }
 
-    pub(crate) fn note_closed(&self) {
-        self.open.fetch_sub(1, Ordering::SeqCst);
+    pub(crate) fn note_connection_closed(&self) {
+        self.open_connections.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn snapshot(&self) -> Requests {
         let mut requests = lock(&self.requests).clone();
-        requests.connections_peak = self.peak.load(Ordering::SeqCst);
+        requests.connections_peak = self.connections_peak.load(Ordering::SeqCst);
         requests
     }
 }

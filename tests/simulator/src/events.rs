@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::batch_file::RecordRange;
 use crate::fault::{Effect, page_token_refused};
 use crate::feed::IdentityMapping;
-use crate::identity::is_log_position_key;
+use crate::identity::is_transport_key;
 use crate::items::record_identity;
 use crate::request::Request;
 use crate::response::SimulatedResponse;
@@ -92,10 +92,10 @@ impl Page {
         }
         let stream = list.record_generator.event_type.stream();
         let original = record.identity(stream);
-        // The identity is that of the record with the field names of batch files, of which a few
-        // records have those of this endpoint.
+        // The identity is computed with the field names of batch files. A few records of the files use
+        // those of this endpoint; their original identity differs.
         let (mut event, mut batch_record) = (Map::new(), Map::new());
-        for (key, value) in record.fields().filter(|(key, _)| !is_log_position_key(key)) {
+        for (key, value) in record.fields().filter(|(key, _)| !is_transport_key(key)) {
             let (key, batch_key) = match key {
                 "subtype" | "subType" => ("subType", "subtype"),
                 "type" | "eventType" => ("eventType", "type"),

@@ -161,7 +161,7 @@ impl Effect {
         }
     }
 
-    /// Creates an error in one of the two forms, with any status; 200 is a real one.
+    /// Creates an error in one of the two forms, with any status: the real API also sends errors with 200.
     #[must_use]
     pub fn fail(status: u16, shape: FailShape, code: &str, message: &str) -> Self {
         Self::Respond {

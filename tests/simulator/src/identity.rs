@@ -66,7 +66,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Returns whether a top-level key is about the transport of a record, and not about the record.
-pub(crate) fn is_log_position_key(key: &str) -> bool {
+pub(crate) fn is_transport_key(key: &str) -> bool {
     key == "_offset" || key == "_partition"
 }
 
@@ -103,7 +103,7 @@ fn write_object<'a>(
     top: bool,
 ) {
     let mut fields: Vec<_> = fields
-        .filter(|(key, _)| !(top && is_log_position_key(key)))
+        .filter(|(key, _)| !(top && is_transport_key(key)))
         .collect();
     fields.sort_unstable_by_key(|(key, _)| *key);
     out.push(b'{');

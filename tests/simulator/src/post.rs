@@ -18,7 +18,7 @@ pub(crate) struct PostEndpoint {
     pub(crate) window_members: Option<(&'static str, &'static str)>,
     /// Where the items are in the response.
     pub(crate) items_location: ItemsLocation,
-    /// Whether all items are shown only to requests with `admin`.
+    /// Whether a request without `admin` sees only the caller's own items.
     pub(crate) for_admin: bool,
     /// How many items a page has if the request has no page size.
     pub(crate) page_size_default: usize,

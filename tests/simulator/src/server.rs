@@ -52,13 +52,13 @@ pub(crate) async fn serve(
 async fn connection(state: Arc<TenantState>, origin: Origin, stream: TcpStream) {
     // Small responses must not wait for each other; where this fails they do.
     let _ = stream.set_nodelay(true);
-    state.counters.note_opened();
+    state.counters.note_connection_opened();
     let service = service_fn(|request| respond(&state, origin, request));
     // A connection that the other side drops is no error.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    state.counters.note_closed();
+    state.counters.note_connection_closed();
 }
 
 async fn respond(

@@ -153,9 +153,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/sources", get(sources))
         .merge(one_source);
     for (path, content_type, bytes) in page::ASSETS {
-        let version = version(bytes);
-        let asset =
-            move |headers: HeaderMap| async move { asset(&headers, content_type, bytes, version) };
+        let content_hash = content_hash(bytes);
+        let asset = move |headers: HeaderMap| async move {
+            asset(&headers, content_type, bytes, content_hash)
+        };
         router = router.route(path, get(asset));
     }
     let outer = from_fn_with_state(Arc::clone(&shared), guard);
@@ -213,9 +214,9 @@ fn asset(
     headers: &HeaderMap,
     content_type: &'static str,
     bytes: &'static [u8],
-    version: u64,
+    content_hash: u64,
 ) -> Response {
-    let tag = format!("\"{version:016x}\"");
+    let tag = format!("\"{content_hash:016x}\"");
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok());
@@ -236,7 +237,8 @@ fn asset(
     response
 }
 
-fn version(bytes: &[u8]) -> u64 {
+/// Returns a hash by which browsers tell that a file has changed.
+fn content_hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()

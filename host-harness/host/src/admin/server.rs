@@ -27,7 +27,7 @@ use super::api::{self, Shared};
 use super::control::Control;
 use super::history::INTERVAL;
 use super::metrics::Metrics;
-use super::tls::TlsFiles;
+use super::tls::ReloadableTlsConfig;
 use crate::registry::Registry;
 use crate::settings::{AdminSettings, MetricsDetail};
 
@@ -63,7 +63,7 @@ pub struct AdminContext {
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<Arc<TlsFiles>>,
+    tls: Option<Arc<ReloadableTlsConfig>>,
     access: Access,
     metrics_detail: Option<MetricsDetail>,
     /// Shortened by tests.
@@ -83,7 +83,11 @@ impl AdminServer {
     /// Binds the address and reads the certificate.
     pub async fn bind(settings: &AdminSettings) -> Result<Self, Failure> {
         let listen = settings.listen;
-        let tls = settings.tls.as_ref().map(TlsFiles::read).transpose();
+        let tls = settings
+            .tls
+            .as_ref()
+            .map(ReloadableTlsConfig::read)
+            .transpose();
         let tls = tls.map_err(|reason| Failure::settings(format!("[admin] tls: {reason}")))?;
         let bind_failure = |error: io::Error| {
             let kinds = [
@@ -175,7 +179,7 @@ async fn sample(shared: Arc<Shared>) {
 
 struct AcceptLoop {
     listener: TcpListener,
-    tls: Option<Arc<TlsFiles>>,
+    tls: Option<Arc<ReloadableTlsConfig>>,
     router: Router,
     header_timeout: Duration,
     stopped: watch::Receiver<bool>,

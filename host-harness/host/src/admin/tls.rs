@@ -13,13 +13,14 @@ use tracing::warn;
 
 use crate::settings::AdminTls;
 
+/// The TLS configuration of the server, which is loaded again when its files change.
 #[derive(Debug)]
-pub(super) struct TlsFiles {
+pub(super) struct ReloadableTlsConfig {
     files: AdminTls,
     last: Mutex<([FileVersion; 2], Arc<ServerConfig>)>,
 }
 
-impl TlsFiles {
+impl ReloadableTlsConfig {
     /// Reads the files. The error is a clause that names the file.
     pub(super) fn read(files: &AdminTls) -> Result<Self, String> {
         let last = (versions(files), load(files)?);

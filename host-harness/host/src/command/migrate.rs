@@ -1,5 +1,5 @@
-//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo`
-//! and the texts of `cli`, the only place where the host has vendor-specific code.
+//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo`,
+//! the status page and the texts of `cli`, the only place where the host has vendor-specific code.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -298,7 +298,7 @@ fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
             stream.state.name().to_owned(),
             time_or_dash(stream.newest_at),
             time_or_dash(stream.collected_until),
-            time_or_dash(stream.last_poll_at),
+            time_or_dash(stream.last_accepted_at),
             duration_text(stream.lag_seconds),
             stream.received.to_string(),
             stream.events.to_string(),

@@ -11,7 +11,7 @@ pub(crate) fn now() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// The time since the first call. It does not advance while the machine is suspended.
+/// The time since the first call, plus one second, so that it is never zero. It does not advance while the machine is suspended.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn now() -> Duration {
     use std::sync::LazyLock;

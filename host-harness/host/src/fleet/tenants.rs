@@ -1,4 +1,5 @@
-//! The tenants of a fleet as commands see them: added, changed, removed and listed.
+//! All tenants and hosts of a fleet: tenants are added, changed, removed and listed, and both are
+//! summarized.
 
 use std::collections::BTreeMap;
 use std::process;

@@ -52,7 +52,7 @@ impl FileId {
     }
 }
 
-/// The files that the outputs and the host write to, by a settings file.
+/// The files that the outputs and the host write to, according to a settings file.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenFiles {
     settings_file: PathBuf,

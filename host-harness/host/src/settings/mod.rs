@@ -113,8 +113,8 @@ pub struct OutputSettings {
     pub config: Box<dyn OutputConfig>,
 }
 
-/// The settings file without `source` and `sources_dir`. A change of these keys needs a restart, except
-/// that sources use a new `proxy` at once.
+/// Every key of the settings file but `source` and `sources_dir`. A change of one of them needs a restart,
+/// except that sources use a new `proxy` at once.
 #[derive(Clone, Default, PartialEq)]
 pub struct RestartOnlySettings(toml::Table);
 

@@ -190,7 +190,7 @@ async fn reset(
     })
 }
 
-/// Returns the directory for sources of the API.
+/// Returns `sources_dir`, where the admin API writes sources.
 fn directory(
     settings_manager: &SettingsManager,
     loaded: &LoadedSettings,

@@ -16,7 +16,7 @@ pub(crate) type EndpointFault = (&'static str, Endpoint, fn() -> Effect);
 /// A fault without its endpoint: its name, and its effect.
 type NamedEffect = (&'static str, fn() -> Effect);
 
-const FAULTED_API_ENDPOINTS: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
+const API_CALL_ENDPOINTS: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
 const FAULTED_ENDPOINTS: [Endpoint; 4] = [
     Endpoint::Batch,
     Endpoint::File,
@@ -39,7 +39,7 @@ pub(crate) fn endpoint_faults() -> Vec<EndpointFault> {
         faults.extend(at(&FAULTED_ENDPOINTS, name, effect));
     }
     for (name, effect) in CALLS {
-        faults.extend(at(&FAULTED_API_ENDPOINTS, name, effect));
+        faults.extend(at(&API_CALL_ENDPOINTS, name, effect));
     }
     faults.push(("credentials refused", Endpoint::Token, || {
         Effect::fail(401, FailShape::Flat, "InvalidClientIdentifier", "Invalid")

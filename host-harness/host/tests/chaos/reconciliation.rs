@@ -20,7 +20,7 @@ pub(crate) struct Reconciliation {
     pub(crate) rejected: usize,
     /// Records that the host left out because they had been delivered.
     pub(crate) duplicates: u64,
-    /// Records of files that the upstream deleted.
+    /// Records that are missing because the upstream deleted their file, counted for each output.
     pub(crate) deleted_upstream: usize,
     /// How often each fault was applied, by name.
     pub(crate) fault_counts: BTreeMap<String, u64>,

@@ -118,7 +118,7 @@ impl Run {
             if now > before {
                 (begun, before) = (Instant::now(), now);
             }
-            if begun.elapsed() > LOG_CHECK_AFTER && self.log_has_new_refusals() {
+            if begun.elapsed() > LOG_CHECK_AFTER && self.take_new_refusals() {
                 self.terminate().await;
                 self.count_fault("begun again after refused credentials");
                 begun = Instant::now();
@@ -147,7 +147,7 @@ impl Run {
 
     /// Whether the log has reported refused credentials since the last call. A source then waits
     /// for five minutes or for another secret; here the secret was right.
-    fn log_has_new_refusals(&mut self) -> bool {
+    fn take_new_refusals(&mut self) -> bool {
         let refusals = self.log().matches(" unauthorized: ").count();
         let before = std::mem::replace(&mut self.refusals, refusals);
         refusals > before

@@ -14,7 +14,7 @@ use crate::host::{Host, tenant_file};
 use crate::nats_server::Server;
 use crate::setup::hard_link_machine_code;
 use crate::upstream::Upstream;
-use crate::{DEADLINE, POLL_INTERVAL, report_skipped_test};
+use crate::{DEADLINE, SAMPLE_INTERVAL, report_skipped_test};
 
 const EVENTS: usize = 5;
 const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
@@ -78,7 +78,7 @@ impl FleetFixture {
             }
             let waited = begun.elapsed();
             assert!(waited < DEADLINE, "{what}: {status:#}\n{}", self.host.log());
-            sleep(POLL_INTERVAL * 10).await;
+            sleep(SAMPLE_INTERVAL * 10).await;
         }
     }
 
@@ -125,7 +125,7 @@ impl FleetFixture {
             }
             let waited = begun.elapsed();
             assert!(waited < DEADLINE, "{page:#}\n{}", self.host.log());
-            sleep(POLL_INTERVAL * 10).await;
+            sleep(SAMPLE_INTERVAL * 10).await;
         }
     }
 
@@ -497,7 +497,7 @@ async fn assert_admin_shows_fleet(fixture: &FleetFixture) {
             break status;
         }
         assert!(begun.elapsed() < DEADLINE, "{status:#}");
-        sleep(POLL_INTERVAL * 10).await;
+        sleep(SAMPLE_INTERVAL * 10).await;
     };
     let fleet = &status["fleet"];
     assert_eq!(fleet["overview"]["tenants"], 3, "{fleet:#}");

@@ -45,11 +45,12 @@ const LEASE_DURATION: Duration = Duration::from_secs(5);
 const RESUMED_MAX: Duration = Duration::from_secs(7);
 /// Longer than anything takes, however busy the machine is.
 const DEADLINE: Duration = Duration::from_secs(240);
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a test looks whether what it waits for has happened.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the collection of a tenant takes without interruptions.
 const COLLECTION_DURATION: Duration = Duration::from_secs(60);
 /// Shorter than a lease, as a real response of the upstream is.
-const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
+const RESPONSE_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 
 fn report_skipped_test(what: &str) {
@@ -91,7 +92,7 @@ impl Fleet {
         let folder = TempDir::new().unwrap();
         // One machine answers some pages a second, and a response takes only a part of a lease.
         let response_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
-        let response_after = response_after.min(ANSWER_AFTER_MAX);
+        let response_after = response_after.min(RESPONSE_AFTER_MAX);
         let pages = work.as_millis() / response_after.as_millis();
         let events_per_tenant = usize::try_from(pages).unwrap() * RECORDS_PER_PAGE;
         let upstream = Upstream::start(HOSTS, events_per_tenant, response_after).await;
@@ -197,7 +198,7 @@ impl Fleet {
         let begun = Instant::now();
         while self.event_count() < wanted {
             self.assert_healthy_before_deadline(begun);
-            sleep(POLL_INTERVAL * 10).await;
+            sleep(SAMPLE_INTERVAL * 10).await;
         }
         self.log_progress(&format!("{percent} % delivered"));
     }
@@ -211,7 +212,7 @@ impl Fleet {
                 "{what}: not after {DEADLINE:?}:\n{}",
                 self.logs()
             );
-            sleep(POLL_INTERVAL).await;
+            sleep(SAMPLE_INTERVAL).await;
         }
     }
 
@@ -283,7 +284,7 @@ impl Fleet {
             if begun.elapsed() > DEADLINE {
                 panic!("{waiting:?} are not worked on again:\n{}", self.logs());
             }
-            sleep(POLL_INTERVAL).await;
+            sleep(SAMPLE_INTERVAL).await;
         }
         last
     }
@@ -311,7 +312,7 @@ impl Fleet {
         let wanted = self.tenants.len() * self.events_per_tenant;
         while self.event_count() < wanted || !self.incomplete().is_empty() {
             self.assert_healthy_before_deadline(begun);
-            sleep(POLL_INTERVAL * 10).await;
+            sleep(SAMPLE_INTERVAL * 10).await;
         }
         self.log_progress("all delivered");
         for host in &mut self.hosts {
@@ -540,7 +541,7 @@ async fn forge_nak(fleet: &mut Fleet, port: u16) {
                 ));
                 return;
             }
-            sleep(POLL_INTERVAL).await;
+            sleep(SAMPLE_INTERVAL).await;
         }
     }
     panic!("no host lost its tenant by a NAK:\n{}", fleet.logs());

@@ -11,10 +11,10 @@
 
 mod chaos;
 mod conformance;
-mod connect_proxy;
 mod forward;
 mod forward_receiver;
 mod http;
+mod http_proxy;
 mod http_receiver;
 #[path = "../../../../tests/setup/machine_code.rs"]
 mod machine_code;

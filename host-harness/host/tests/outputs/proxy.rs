@@ -2,7 +2,7 @@
 
 use tokio::net::TcpListener;
 
-use crate::connect_proxy::{Behaviour, ConnectProxy};
+use crate::http_proxy::{Behaviour, HttpProxy};
 use crate::http_receiver::HttpReceiver;
 use crate::test_delivery::{TestDelivery, accept, open, refusal};
 use crate::tls::{tls_proxy, write_certificates};
@@ -11,7 +11,7 @@ use source_outputs::OutputError;
 #[tokio::test]
 async fn every_http_output_goes_through_its_proxy() {
     let receiver = HttpReceiver::start().await;
-    let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
+    let proxy = HttpProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
     let setting = format!("proxy = \"http://ann:pw@{}\"\n", proxy.address);
     for (index, kind) in ["http", "otlp", "elasticsearch", "splunk"]
         .into_iter()
@@ -43,7 +43,7 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
     let acceptor = write_certificates(directory.path());
     let receiver = HttpReceiver::start().await;
     let port = tls_proxy(acceptor, receiver.address).await.port();
-    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let proxy = HttpProxy::start(Behaviour::Serve).await;
     let at = |name: &str| directory.path().join(name).display().to_string();
     let settings = format!(
         "type = \"http\"\nendpoint = \"https://localhost:{port}\"\nconnections = 1\nproxy = \"{}\"\n\
@@ -91,7 +91,7 @@ async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
         (Behaviour::Cut(0), "client error (Connect)"),
     ] {
         let receiver = HttpReceiver::start().await;
-        let proxy = ConnectProxy::start(behaviour).await;
+        let proxy = HttpProxy::start(behaviour).await;
         let settings = format!(
             "type = \"http\"\nendpoint = \"https://localhost:{}\"\nproxy = \"http://{}\"\n",
             receiver.address.port(),
@@ -111,7 +111,7 @@ async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_with_its_response() {
     let receiver = HttpReceiver::start().await;
-    let asking = ConnectProxy::start(Behaviour::ServeWith("Basic other")).await;
+    let asking = HttpProxy::start(Behaviour::ServeWith("Basic other")).await;
     let setting = format!("proxy = \"http://ann:s3cr3t-mark@{}\"\n", asking.address);
     let mut output = open(&receiver.settings("http", &setting)).await;
     let error = accept(&mut *output, &TestDelivery::new(0..1))

@@ -45,7 +45,7 @@ pub struct InstanceSettings {
     pub call_timeout: Duration,
     /// Redacts secrets from its diagnostics and from every text that it returns.
     pub redactor: Redactor,
-    /// Limits shared by all instances of the source.
+    /// The charged CPU time and the rate limit that all instances of the source share.
     pub accounting: SourceAccounting,
 }
 

@@ -87,7 +87,8 @@ impl Body for IdleTimeoutBody {
 pub(super) struct LeaseCheckedBody {
     body: WasiBody,
     lease: SourceLease,
-    is_checked: bool,
+    /// Whether the first frame was ready. The lease is checked until then.
+    has_polled_first_frame: bool,
 }
 
 impl LeaseCheckedBody {
@@ -95,7 +96,7 @@ impl LeaseCheckedBody {
         Self {
             body,
             lease,
-            is_checked: false,
+            has_polled_first_frame: false,
         }
     }
 }
@@ -108,16 +109,16 @@ impl Body for LeaseCheckedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if !self.is_checked && !self.lease.permits_work() {
+        if !self.has_polled_first_frame && !self.lease.permits_work() {
             return Poll::Ready(Some(Err(errors::lease_ended())));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.is_checked |= polled.is_ready();
+        self.has_polled_first_frame |= polled.is_ready();
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_checked && self.body.is_end_stream()
+        self.has_polled_first_frame && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -15,8 +15,8 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
 
-#[path = "../../../host/tests/outputs/connect_proxy.rs"]
-mod connect_proxy;
+#[path = "../../../host/tests/outputs/http_proxy.rs"]
+mod http_proxy;
 mod proxy;
 
 /// An upstream that reads a request head and writes `response`; then it closes the connection, or

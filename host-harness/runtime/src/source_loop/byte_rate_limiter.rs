@@ -13,7 +13,7 @@ pub(super) struct ByteRateLimiter {
 }
 
 impl ByteRateLimiter {
-    /// Creates a limiter that has allowed nothing yet.
+    /// Creates a limiter with a full burst.
     pub(super) fn new(bytes_per_second: u32, burst: Duration) -> Self {
         Self {
             bytes_per_second,

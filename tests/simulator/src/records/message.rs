@@ -105,7 +105,8 @@ fn aggregate_id(random: &mut Random, at_ms: i64, odd_shapes: bool) -> String {
     }
 }
 
-/// Returns an address out of the blocks that RFC 5737 and RFC 3849 reserve for documentation.
+/// Returns an address: a private one (RFC 1918) for an internal message, otherwise one that RFC 5737 or
+/// RFC 3849 reserves for documentation.
 pub(crate) fn ip(random: &mut Random, direction: &str, odd_shapes: bool) -> String {
     if direction == "Internal" {
         return format!(

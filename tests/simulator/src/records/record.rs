@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::identity::{Identity, is_log_position_key, of_canonical, write_canonical};
+use crate::identity::{Identity, is_transport_key, of_canonical, write_canonical};
 use crate::random::Random;
 
 /// The fields of a record, in the order of writing.
@@ -128,7 +128,7 @@ fn canonical(mut fields: Vec<(&str, Vec<u8>)>) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
     write_fields(
         &mut text,
-        fields.iter().filter(|(key, _)| !is_log_position_key(key)),
+        fields.iter().filter(|(key, _)| !is_transport_key(key)),
         RecordFormat::default(),
     );
     text

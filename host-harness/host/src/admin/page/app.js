@@ -18,7 +18,7 @@ const connection = document.getElementById("connection");
 let view = null;
 let currentPath = "";
 let timer = 0;
-let loading = null;
+let refreshController = null;
 let hasLoaded = false;
 let lastResponseAt = null;
 let failure = null;
@@ -123,9 +123,9 @@ function showConnection() {
 /** Reads what the view shows, and shows it. A refresh that runs is replaced. */
 async function refresh() {
   clearTimeout(timer);
-  loading?.abort();
+  refreshController?.abort();
   const mine = new AbortController();
-  loading = mine;
+  refreshController = mine;
   const current = view;
   try {
     await current.load(mine.signal);

@@ -15,7 +15,7 @@
 //! | `POST /api/v1/sources/NAME/check` | `at`, `successful`, `detail`, `seconds`, `account`, `clock_skew_ms`, `streams`: `{stream, outcome, detail, permission, product}` with `outcome` one of `readable`, `waiting`, `not-permitted`, `unauthorized`, `failing` |
 //! | `POST /api/v1/sources/NAME/{pause,resume}` | nothing |
 //! | `POST /api/v1/sources/NAME/reset` with `{"streams": [], "from": "2026-11-27T00:00:00Z"}` | nothing |
-//! | `PUT /api/v1/sources/NAME` with `{"enabled", "outputs", "settings": {…}}` | nothing. With `If-None-Match: *` only a new source is made, else 409. A secret that is left out stays; everything else is replaced |
+//! | `PUT /api/v1/sources/NAME` with `{"enabled", "outputs", "settings": {…}}` | nothing. With `If-None-Match: *` only a new source is made, else 409. A secret, a reference and a key that only the file may set stay where they are left out; everything else is replaced |
 //! | `DELETE /api/v1/sources/NAME` | nothing |
 //!
 //! A refusal is `{"error": "…"}` or `{"errors": ["…"]}`; 401 asks for the token.

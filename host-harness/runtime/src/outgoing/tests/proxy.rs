@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::*;
 use crate::allow_list::AllowSetting;
-use crate::outgoing::tests::connect_proxy::{Behaviour, ConnectProxy};
+use crate::outgoing::tests::http_proxy::{Behaviour, HttpProxy};
 
 const HOST: &str = "api.example.test";
 
@@ -73,7 +73,7 @@ async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_nam
     let directory = tempfile::tempdir().unwrap();
     let port = tls_upstream(directory.path()).await;
     // ann:pw
-    let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
+    let proxy = HttpProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
     let uri = format!("https://{HOST}:{port}");
     let list = AllowList::parse(&[uri.as_str()]).unwrap();
     let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
@@ -109,7 +109,7 @@ async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_nam
 async fn plain_requests_go_to_the_proxy_themselves() {
     let upstream = upstream(HELLO, false).await;
     let port = upstream.rsplit_once(':').unwrap().1;
-    let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
+    let proxy = HttpProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
     let uri = format!("http://{HOST}:{port}");
     let proxies = proxies_at(&format!("http://ann:pw@{}", proxy.address), "");
     let outgoing = outgoing_through(proxies, &[&uri]);
@@ -136,7 +136,7 @@ async fn plain_requests_go_to_the_proxy_themselves() {
 async fn an_address_that_only_the_component_describes_is_not_requested_through_a_proxy() {
     let upstream = upstream(HELLO, false).await;
     let port = upstream.rsplit_once(':').unwrap().1;
-    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let proxy = HttpProxy::start(Behaviour::Serve).await;
     let here = format!("http://localhost:{port}");
     let short = format!("http://127.1:{port}");
     let uris = [
@@ -180,7 +180,7 @@ async fn an_address_that_only_the_component_describes_is_not_requested_through_a
 #[tokio::test]
 async fn no_proxy_exempts_a_target() {
     let upstream = upstream(HELLO, false).await;
-    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let proxy = HttpProxy::start(Behaviour::Serve).await;
     let url = format!("http://{}", proxy.address);
     let outgoing = outgoing_through(proxies_at(&url, "localhost,127.0.0.0/8"), &[&upstream]);
     assert_eq!(
@@ -221,7 +221,7 @@ async fn a_proxy_that_gives_no_connection_is_named_with_its_response() {
             "does not speak HTTP",
         ),
     ] {
-        let proxy = ConnectProxy::start(behaviour).await;
+        let proxy = HttpProxy::start(behaviour).await;
         let proxies = proxies_at(&format!("http://ann:s3cr3t@{}", proxy.address), "");
         let outgoing = outgoing_through(proxies, &[&uri]);
         let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
@@ -249,7 +249,7 @@ async fn a_tunnel_that_is_cut_is_a_lost_connection() {
     let ca_file = directory.path().join("ca.pem");
     // Within the handshake, and without a byte.
     for bytes in [0, 100] {
-        let proxy = ConnectProxy::start(Behaviour::Cut(bytes)).await;
+        let proxy = HttpProxy::start(Behaviour::Cut(bytes)).await;
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
         let proxies = proxies_at(&format!("http://{}", proxy.address), "");
         let outgoing = OutgoingHttp::new(
@@ -272,7 +272,7 @@ async fn a_tunnel_that_is_cut_is_a_lost_connection() {
 async fn a_certificate_that_is_not_accepted_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     let port = tls_upstream(directory.path()).await;
-    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let proxy = HttpProxy::start(Behaviour::Serve).await;
     let ca_file = directory.path().join("ca.pem");
     for (host, ca_file, part) in [
         (

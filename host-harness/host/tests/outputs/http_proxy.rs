@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A proxy and what it was asked.
-pub(crate) struct ConnectProxy {
+pub(crate) struct HttpProxy {
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Behaviour {
     Cut(u64),
 }
 
-impl ConnectProxy {
+impl HttpProxy {
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
