@@ -1075,6 +1075,27 @@ fn events_say_what_was_done() {
 }
 
 #[test]
+fn the_same_action_of_the_gateway_has_the_same_outcome_in_every_stream() {
+    for (action, outcome, status_id) in [
+        ("Rej", "failure", 2),
+        ("Bnc", "failure", 2),
+        ("Block", "failure", 2),
+        // A message that is held was processed as it should be.
+        ("Hld", "failure", 1),
+        ("Del", "failure", 1),
+    ] {
+        for stream in [Stream::SiemReceipt, Stream::SiemProcess, Stream::SiemSpam] {
+            let record = format!(
+                r#"{{"action":"{action}","senderEnvelope":"ann@example.com","recipients":"bob@example.test"}}"#
+            );
+            let [ecs, ocsf, _] = events(stream, &record).map(|event| parse(&event));
+            assert_eq!(ecs["event"]["outcome"], outcome, "{stream} {action}");
+            assert_eq!(ocsf["status_id"], status_id, "{stream} {action}");
+        }
+    }
+}
+
+#[test]
 fn hosts_and_people_are_found_where_they_stand() {
     assert_events(&[
         (

@@ -285,7 +285,7 @@ const RECEIPT_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const PROCESS_RULES: &[Rule] = &[
     rule(&[HELD_OR_DELETED],      Classification::activity(3, "Scan").severity(2)),
-    rule(&[REJECTED],  Classification::activity(3, "Scan").severity(2)),
+    rule(&[REJECTED],  Classification::activity(3, "Scan").severity(2).status(Some(2))),
     rule(&[ACCEPTED],  Classification::activity(3, "Scan")),
     rule(&[],          Classification::activity(3, "Scan").status(Some(0))),
 ];
