@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use crate::decode::unescape::unescape_into;
+use crate::encode::push_escaped;
 use crate::stream::Stream;
 
 /// The keys, or the ends of the keys, of those members of a remediation incident that permit its
@@ -14,20 +15,31 @@ const CODE_KEYS: [&str; 2] = ["unremediateCode", "restoreCode"];
 /// The text that replaces a code, without its quotes.
 const REDACTED: &[u8] = b"[redacted]";
 
+/// In how many levels of JSON that is wrapped into a string escaped keys are looked for.
+const NESTED_JSON_DEPTH_MAX: u32 = 3;
+
 /// Returns the record without codes. It need not be valid JSON: a rejected record is delivered as
 /// well.
 #[must_use]
 pub fn redact(stream: Stream, record: &[u8]) -> Cow<'_, [u8]> {
-    let mut redacted = Cow::Borrowed(record);
     if stream == Stream::Remediation {
-        for key in CODE_KEYS {
-            if let Some(redacted_codes) = redact_member(&redacted, key.as_bytes()) {
-                redacted = Cow::Owned(redacted_codes);
-            }
-        }
-        if let Some(redacted_codes) = redact_escaped_members(&redacted) {
+        redact_codes(record, NESTED_JSON_DEPTH_MAX)
+    } else {
+        Cow::Borrowed(record)
+    }
+}
+
+/// Returns the text without codes; escaped keys are looked for in `depth` levels of JSON that is wrapped into
+/// a string.
+fn redact_codes(text: &[u8], depth: u32) -> Cow<'_, [u8]> {
+    let mut redacted = Cow::Borrowed(text);
+    for key in CODE_KEYS {
+        if let Some(redacted_codes) = redact_member(&redacted, key.as_bytes()) {
             redacted = Cow::Owned(redacted_codes);
         }
+    }
+    if let Some(redacted_codes) = redact_escaped_members(&redacted, depth) {
+        redacted = Cow::Owned(redacted_codes);
     }
     redacted
 }
@@ -48,25 +60,38 @@ fn redact_member(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the text without the values of members whose keys are written with escapes; `None` where it
-/// has no such member.
-fn redact_escaped_members(text: &[u8]) -> Option<Vec<u8>> {
+/// Returns the text without the values of members whose keys are written with escapes, also in JSON that is
+/// wrapped into a string; `None` where it has no such member.
+fn redact_escaped_members(text: &[u8], depth: u32) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
     let mut is_redacted = false;
     while let Some(at) = memmem::find(rest, b"\"") {
         let string = rest.get(at.saturating_add(1)..)?;
-        let Some(end) = quote_in(string, 0) else {
-            break;
-        };
+        let end = quote_in(string, 0).unwrap_or(string.len());
         let (string, after) = string.split_at_checked(end)?;
-        let is_code = string.contains(&b'\\') && {
-            let mut key = String::new();
-            unescape_into(&String::from_utf8_lossy(string), &mut key);
-            CODE_KEYS.iter().any(|code| key.ends_with(code))
-        };
-        let before = rest.len().saturating_sub(after.len());
-        out.extend_from_slice(rest.get(..before)?);
+        let mut unescaped = String::new();
+        if string.contains(&b'\\') {
+            unescape_into(&String::from_utf8_lossy(string), &mut unescaped);
+        }
+        let is_code = CODE_KEYS.iter().any(|code| unescaped.ends_with(code));
+        out.extend_from_slice(rest.get(..=at)?);
+        // Without such an escape nothing is hidden in JSON that is wrapped.
+        let may_hide = depth > 0 && memmem::find(string, b"\\u").is_some();
+        let nested = may_hide.then(|| redact_codes(unescaped.as_bytes(), depth.saturating_sub(1)));
+        match nested.filter(|nested| **nested != *unescaped.as_bytes()) {
+            Some(nested) => {
+                let mut wrapped = String::new();
+                push_escaped(&mut wrapped, &String::from_utf8_lossy(&nested));
+                out.extend_from_slice(wrapped.as_bytes());
+                is_redacted = true;
+            }
+            None => out.extend_from_slice(string),
+        }
+        if after.is_empty() {
+            rest = after;
+            break;
+        }
         let rest_after = if is_code {
             push_without_value(after, &mut out)
         } else {
@@ -213,6 +238,23 @@ mod tests {
                 r#"{"searchCriteria":"{\"restoreCode\": \"RE\\\"1\\\\\",\"from\":\"b\"}","c":1}"#,
                 r#"{"searchCriteria":"{\"restoreCode\":\"[redacted]\",\"from\":\"b\"}","c":1}"#,
             ),
+            // The same in JSON that is wrapped into a string, whatever is escaped in it.
+            (
+                r#"{"a":"\u0041","searchCriteria":"{\"restore\\u0043ode\":\"RE-1\",\"from\":\"\\u0062\"}","c":1}"#,
+                r#"{"a":"\u0041","searchCriteria":"{\"restore\\u0043ode\":\"[redacted]\",\"from\":\"\\u0062\"}","c":1}"#,
+            ),
+            (
+                r#"{"searchCriteria":"{\u0022restoreCode\u0022:\u0022RE-1\u0022}","restoreCode":1}"#,
+                r#"{"searchCriteria":"{\"restoreCode\":\"[redacted]\"}","restoreCode":"[redacted]"}"#,
+            ),
+            (
+                r#"{"searchCriteria":"{\"restore\\u0043ode\":\"RE-1"#,
+                r#"{"searchCriteria":"{\"restore\\u0043ode\":\"[redacted]"#,
+            ),
+            (
+                r#"{"searchCriteria":"{\"restore\\u0043ode\":null,\"a\":\"\/\"}"}"#,
+                r#"{"searchCriteria":"{\"restore\\u0043ode\":null,\"a\":\"\/\"}"}"#,
+            ),
             (
                 r#"{"reason":"a restoreCode"}"#,
                 r#"{"reason":"a restoreCode"}"#,
@@ -240,13 +282,23 @@ mod tests {
         }
 
         #[test]
-        fn no_code_is_left_under_an_escaped_key(code in "RE-[a-z0-9\"\\\\,\\]}é]{1,9}", at in 0_usize..11) {
+        fn no_code_is_left_under_an_escaped_key(
+            code in "RE-[a-z0-9\"\\\\,\\]}é]{1,9}",
+            at in 0_usize..11,
+            levels in 0_u32..=NESTED_JSON_DEPTH_MAX,
+        ) {
             let (before, rest) = "restoreCode".split_at(at);
             let (letter, after) = rest.split_at(1);
             let key = format!("{before}\\u{:04x}{after}", letter.as_bytes()[0]);
             let code = serde_json::Value::String(code);
-            let record = redacted(&format!("{{\"{key}\":{code},\"other\":1}}"));
-            let value: serde_json::Value = serde_json::from_str(&record).unwrap();
+            let mut record = format!("{{\"{key}\":{code},\"other\":1}}");
+            for _ in 0..levels {
+                record = serde_json::json!({ "searchCriteria": record }).to_string();
+            }
+            let mut value: serde_json::Value = serde_json::from_str(&redacted(&record)).unwrap();
+            for _ in 0..levels {
+                value = serde_json::from_str(value["searchCriteria"].as_str().unwrap()).unwrap();
+            }
             prop_assert_eq!(value, serde_json::json!({ "restoreCode": "[redacted]", "other": 1 }));
         }
 
