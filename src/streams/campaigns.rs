@@ -351,7 +351,7 @@ fn list_call(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
 }
 
 impl PagingStrategy for Campaigns {
-    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Follow("campaign");
+    const EMPTY_PAGES: EmptyPagePolicy = EmptyPagePolicy::Follow("reading");
 
     fn stream(&self) -> Stream {
         self.stream

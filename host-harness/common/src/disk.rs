@@ -290,6 +290,10 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(version(time).may_have_changed_since(time + 2 * second));
         assert!(!version(time).may_have_changed_since(time + 3 * second));
+        // A file that was made readable counts, however old its content is.
+        let made_readable = FileVersion(Some((SystemTime::UNIX_EPOCH, 0, (1_770_000_000, 0))));
+        assert!(made_readable.may_have_changed_since(time + 2 * second));
+        assert!(!made_readable.may_have_changed_since(time + 3 * second));
         // The times of a file may be any.
         let mut latest = time;
         for bit in (0..63).rev() {

@@ -86,13 +86,16 @@ fn every_receiver_has_its_settings_file_and_listens_where_that_sends() {
     for path in receivers {
         let receiver = fs::read_to_string(&path).unwrap();
         let settings = fs::read_to_string(path.with_extension("toml")).unwrap();
+        // These receivers start the host, or read its standard output.
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let reads_stdout = ["fluent-bit-exec", "rsyslog", "vector-exec"].contains(&name);
         let port = settings
             .lines()
             .filter_map(|line| line.split_once("127.0.0.1:"))
             .map(|(_, rest)| rest.split(|mark: char| !mark.is_ascii_digit()).next());
         let ports: BTreeSet<&str> = port.flatten().collect();
         assert!(
-            ports.iter().all(|port| receiver.contains(port)),
+            ports.is_empty() == reads_stdout && ports.iter().all(|port| receiver.contains(port)),
             "{}: {ports:?}",
             path.display()
         );

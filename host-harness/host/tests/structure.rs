@@ -134,11 +134,28 @@ fn named_after(code: &str, path: &str) -> Vec<String> {
             continue;
         }
         let rest = &code[at + path.len()..];
-        let list = match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap(),
-            None => rest.split([';', ',', ')', '(', ' ', '\n']).next().unwrap(),
+        // What stands in a list in a list is no name that follows the path.
+        let mut depth = 0;
+        let items: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => {
+                let is_over = |mark: char| {
+                    depth += i32::from(mark == '{') - i32::from(mark == '}');
+                    depth < 0
+                };
+                let list = list.split(is_over).next().unwrap();
+                let mut depth = 0;
+                let separates = |mark: char| {
+                    depth += i32::from(mark == '{') - i32::from(mark == '}');
+                    depth == 0 && mark == ','
+                };
+                list.split(separates).collect()
+            }
+            None => rest
+                .split([';', ',', ')', '(', ' ', '\n'])
+                .take(1)
+                .collect(),
         };
-        for item in list.split(',') {
+        for item in items {
             let name = item.trim().split("::").next().unwrap();
             let is_name = |it: char| it.is_alphanumeric() || it == '_';
             names.push(name.chars().take_while(|it| is_name(*it)).collect());

@@ -543,6 +543,18 @@ mod tests {
         }
     }
 
+    /// A pipe that nobody reads could keep the start of the host waiting.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_pipe_without_a_reader_is_opened_without_a_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        config(&path).check_path().unwrap();
+        config(&path).open().await.unwrap();
+    }
+
     fn config(path: &Path) -> FileOutputConfig {
         FileOutputConfig {
             path: PathTemplate::parse(Path::new(""), path.to_str().unwrap()).unwrap(),

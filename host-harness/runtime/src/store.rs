@@ -521,6 +521,7 @@ impl StoredSource {
                 stream.events,
                 stream.rejected,
                 stream.duplicates,
+                stream.gaps,
             ]
         };
         let counts = self.streams.values().flat_map(counts);

@@ -145,6 +145,19 @@ fn a_malformed_file_is_rejected_with_its_name_and_the_token_moves_on() {
 }
 
 #[test]
+fn a_malformed_file_is_rejected_once_where_the_token_is_refused_afterwards() {
+    let (mut upstream, mut host) = (upstream(), host(""));
+    legacy(&mut upstream).files[4].malformed = true;
+    host.collect(&mut upstream);
+    legacy(&mut upstream).token_generation += 1;
+    upstream.now = upstream.now.plus_ms(10 * 60_000);
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+    assert!(host.duplicates > 0, "the files were read again");
+    assert_eq!(host.rejected.len(), 1, "{:?}", host.rejected);
+}
+
+#[test]
 fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
     for times in [1, 2] {
         let (mut upstream, mut host) = (upstream(), host(""));

@@ -11,6 +11,7 @@ use source_runtime::store::{self, StoredSource, epoch_ms};
 use toml::{Table, Value};
 
 use super::print;
+use super::validate::join_failures;
 use crate::settings::Settings;
 
 /// Settings that are removed or replaced. All others are kept.
@@ -60,11 +61,13 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
             now,
         ));
     }
-    if text.is_empty() {
+    if text.is_empty() && settings.faulty_sources.is_empty() {
         text = format!("{}: no source has api = \"1.0\"\n", config.display());
     }
     print(&text)?;
-    Ok(Exit::Done)
+    let faulty_sources = settings.faulty_sources.into_iter();
+    let failures = faulty_sources.map(|faulty| faulty.failure).collect();
+    join_failures(failures).map_or(Ok(Exit::Done), Err)
 }
 
 fn section(
@@ -150,6 +153,22 @@ mod tests {
     fn parsed(text: &str) -> Table {
         let whole: Table = toml::from_str(&text.replace("[source.", "[")).unwrap();
         whole["settings"].as_table().unwrap().clone()
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_reported_and_not_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("sources")).unwrap();
+        let config = directory.path().join("host.toml");
+        let host =
+            "state_dir = \"state\"\nsources_dir = \"sources\"\n[[output]]\ntype = \"stdout\"\n";
+        fs::write(&config, host).unwrap();
+        let source = "alow = []\n[settings]\napi = \"1.0\"\n";
+        fs::write(directory.path().join("sources/acme.toml"), source).unwrap();
+        let failure = migrate(&config).unwrap_err();
+        assert_eq!(failure.exit, Exit::BadSettings);
+        assert!(failure.message.contains("acme.toml"), "{failure}");
+        assert!(failure.message.contains("alow"), "{failure}");
     }
 
     #[test]

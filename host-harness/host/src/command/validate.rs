@@ -39,17 +39,22 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
             Err(failure) => failures.push(failure),
         }
     }
-    let Some(gravest) = failures.iter().map(|failure| failure.exit).max() else {
+    let joined = join_failures(failures);
+    if joined.is_none() {
         let _ = writeln!(text, "{} is valid", config.display());
-        print(&text)?;
-        return Ok(Exit::Done);
-    };
+    }
     print(&text)?;
+    joined.map_or(Ok(Exit::Done), Err)
+}
+
+/// Returns one failure with the messages of all and the gravest exit code; `None` if there are none.
+pub(super) fn join_failures(failures: Vec<Failure>) -> Option<Failure> {
+    let gravest = failures.iter().map(|failure| failure.exit).max()?;
     let messages: Vec<String> = failures
         .into_iter()
         .map(|failure| failure.message)
         .collect();
-    Err(Failure {
+    Some(Failure {
         exit: gravest,
         message: messages.join("\n"),
         is_retryable: false,

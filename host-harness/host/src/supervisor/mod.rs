@@ -628,14 +628,17 @@ impl Sources {
     }
 
     /// Stops a source that is suspended, and lets it run again if it no longer is.
-    fn update_suspension(&self, name: &str) {
+    fn update_suspension(&mut self, name: &str) {
         let is_suspended = self.suspensions.contains(name);
-        if let Some(source) = self.by_name.get(name) {
-            source.target.send_if_modified(|target| {
+        if let Some(source) = self.by_name.get_mut(name) {
+            let is_changed = source.target.send_if_modified(|target| {
                 let is_changed = target.is_suspended != is_suspended;
                 target.is_suspended = is_suspended;
                 is_changed
             });
+            if is_changed && !is_suspended {
+                source.end = None; // it runs again
+            }
         }
     }
 
@@ -869,6 +872,20 @@ mod tests {
         drop(second);
         assert!(!is_suspended(&supervisor));
         assert!(!supervisor.shared.lock().suspensions.contains("acme"));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ended_counts_as_running_again_after_a_reset() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        set(&supervisor, directory.path(), "[settings]\n");
+        let failed = SourceExit::Failed(Failure::failed("it cannot continue".to_owned()));
+        supervisor
+            .shared
+            .handle_exit("acme", failed, StoredSource::default());
+        assert!(supervisor.shared.lock().have_ended(false));
+        drop(supervisor.suspend("acme", STOP_MAX).await.unwrap());
+        assert!(!supervisor.shared.lock().have_ended(false));
     }
 
     #[tokio::test]

@@ -18,8 +18,8 @@ use crate::lease::SourceLease;
 pub(super) struct IdleTimeoutBody {
     incoming: Incoming,
     idle_timeout: Duration,
-    /// Set only while the reader waits: setting a timer
-    /// for every frame would cost more than handling most frames.
+    /// Created at the first wait and restarted at each later one: to set a timer for every frame would
+    /// cost more than handling most frames.
     idle_timer: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
     /// Permit of the request, held until its response is complete.

@@ -226,7 +226,7 @@ impl Dial for GatedConnector {
 
 /// Notes whether the present connection waits for a permit.
 fn note_wait_for_permit(waits: bool) {
-    // Only without a [`Connector`] there is nothing to note it for.
+    // Fails only outside of `Connector::call`, where nobody reads it.
     let _ = WAITS_FOR_PERMIT.try_with(|noted| noted.set(waits));
 }
 

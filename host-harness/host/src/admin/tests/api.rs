@@ -324,7 +324,7 @@ async fn files_of_the_page_are_served_with_what_protects_them() {
 }
 
 #[tokio::test]
-async fn the_history_of_a_source_is_given_from_the_first_minute_on() {
+async fn the_history_of_a_source_is_a_list_of_points_and_an_unknown_source_has_none() {
     let running = start().await;
     let address = running.address();
     running.registry.set_ready(true);
