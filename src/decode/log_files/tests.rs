@@ -153,7 +153,12 @@ fn the_unreadable_bytes_of_a_file_are_none_of_another() {
                     return found;
                 }
                 ReadResult::End => return found,
-                _ => continue,
+                ReadResult::File(_)
+                | ReadResult::FileEnd
+                | ReadResult::NeedsInput
+                | ReadResult::NotARecord(_)
+                | ReadResult::Record(_)
+                | ReadResult::TooLong(_) => continue,
             }
             found.push(reader.unreadable_bytes().to_vec());
         }
