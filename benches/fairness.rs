@@ -209,7 +209,7 @@ impl MeasuredSource<'_> {
         })
     }
 
-    /// Deletes everything except the machine code of the component, and writes the settings.
+    /// Deletes the events and the stored state of the run before, not the machine code, and writes the settings.
     fn write_settings(&self, other_sources: &str) -> PathBuf {
         for entry in fs::read_dir(self.folder).unwrap() {
             let path = entry.unwrap().path();

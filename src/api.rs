@@ -371,7 +371,7 @@ impl ApiClient {
                     |skew_ms: i64| skew_ms.abs_diff(self.skew_ms_at_signing) > SKEW_MS_MAX;
                 let was_off = self.skew.last_ms().is_some_and(differs);
                 if was_off {
-                    self.skew.keep_last_only();
+                    self.skew.trust_last();
                 }
                 was_off
             }

@@ -170,11 +170,12 @@ pub struct FilesPosition {
     pub page_token: Option<String>,
     /// Where listing began, or begins where there is no token.
     pub since: Timestamp,
-    /// When the page was last listed.
+    /// When the page was last listed, by the host's clock. After a gap its end, so that the next gap begins
+    /// there; after a refused token the time of the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// Where to begin again when the token is refused: the newest of the times of the oldest events of all
-    /// files read. One record with a wrong time does not move it.
+    /// When the token is refused, listing begins again an hour before this: the newest of the times of the
+    /// oldest events of all files read. One record with a wrong time does not move it.
     #[serde(rename = "newest", default, skip_serializing_if = "Option::is_none")]
     pub relist_from: Option<Timestamp>,
     /// Whether the page was the last one and all its files are done.
@@ -316,7 +317,7 @@ pub struct WindowPosition {
     /// The token of the page to read next within the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
-    /// When the last window was completed, where it reached up to that time.
+    /// When the last window was completed, where it reached up to that time or was begun by a wrong clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
     /// Whether no window has been completed yet: the first one does not overlap with one before.
@@ -463,7 +464,8 @@ pub struct ThreatFeedPosition {
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the feed last responded, by the earlier of the host's clock and the upstream's.
+    /// When the feed last responded, by the earlier of the host's clock and the upstream's. After a gap its
+    /// end, so that the next gap begins there.
     #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
     pub last_response_at: Option<Timestamp>,
     /// The newest time of an indicator.
@@ -503,7 +505,8 @@ pub struct LogFilesPosition {
     /// When the files were last read to their end, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// When the files were last requested and answered, by the host's clock.
+    /// When the files were last requested and answered, by the host's clock. After a gap its end, so that
+    /// the next gap begins there.
     #[serde(rename = "asked_at", default, skip_serializing_if = "Option::is_none")]
     pub last_response_at: Option<Timestamp>,
     /// Whether the token was refused: what was read before comes again, recognized by its name.

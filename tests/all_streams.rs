@@ -18,7 +18,7 @@ use setup::{Setup, assert_success, small_config, wait_until};
 
 const FILE_OUTPUT: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
-/// Every stream, with one page of one batch file each and few records.
+/// Every stream, with few records: one page with one batch file for each SIEM type, two pages for each other log.
 fn one_page_config() -> Config {
     Config {
         pages: 1,

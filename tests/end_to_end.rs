@@ -626,6 +626,8 @@ fn two_runs_over_one_state_do_not_overlap() {
     wait_until("an event", || setup.line_count() > 0);
     let second = setup.run_once();
     assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another source-host is using it"), "{said}");
     terminate(first.id());
     first.wait().unwrap();
 }

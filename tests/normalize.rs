@@ -987,6 +987,21 @@ fn events_say_what_was_done() {
             &[("/ecs/threat/technique/subtechnique/id", r#"["T1566.002"]"#)],
         ),
         (
+            Stream::Remediation,
+            r#"{"type":"notify_only","failed":2}"#,
+            &[
+                ("/ecs/event/severity", "3"),
+                ("/ecs/event/outcome", r#""failure""#),
+                ("/ocsf/severity_id", "3"),
+                ("/ocsf/status_id", "2"),
+            ],
+        ),
+        (
+            Stream::Audit,
+            r#"{"auditType":"Mimecast Support Login","eventInfo":"Support logged in, IP: 198.51.100.7"}"#,
+            &[("/ecs/event/severity", "3"), ("/ocsf/severity_id", "3")],
+        ),
+        (
             Stream::SiemInternalEmailProtect,
             r#"{"route":"Outbound"}"#,
             &[("/ecs/threat", "null"), ("/ocsf/attacks", "null")],

@@ -62,7 +62,7 @@ impl IncomingResponse {
         self.ended = self.body.len() > bytes_max;
     }
 
-    /// Marks the body as complete.
+    /// Marks the body as complete, and removes a byte order mark from its beginning: parsers expect none.
     pub fn finish(&mut self) {
         self.ended = true;
         strip_byte_order_mark(&mut self.body);

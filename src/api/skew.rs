@@ -69,8 +69,9 @@ impl ClockSkew {
         self.samples.back().copied()
     }
 
-    /// Drops all samples but the last, after the upstream refused a call because of its time.
-    pub(super) fn keep_last_only(&mut self) {
+    /// Drops all samples but the last and takes that one as confirmed, after the upstream refused a call
+    /// because of its time.
+    pub(super) fn trust_last(&mut self) {
         if let Some(last) = self.last_ms() {
             *self = Self::known(last);
         }
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!((skew.ms(), ClockSkew::default().ms()), (-7_200_000, 0));
         skew.samples.push_back(9);
         assert_eq!(skew.ms(), -7_200_000);
-        skew.keep_last_only();
+        skew.trust_last();
         assert_eq!((skew.ms(), skew.last_ms()), (9, Some(9)));
     }
 }

@@ -99,6 +99,12 @@ impl Header {
     }
 }
 
+fn push_bounded(field: &mut Vec<u8>, byte: u8) {
+    if field.len() < FIELD_BYTES_MAX {
+        field.push(byte);
+    }
+}
+
 /// Reads the first row (RFC 4180), and calls `each` with its fields. Returns its length with its end
 /// of line.
 fn read_row(text: &[u8], separator: u8, each: &mut dyn FnMut(&[u8])) -> usize {
@@ -108,7 +114,7 @@ fn read_row(text: &[u8], separator: u8, each: &mut dyn FnMut(&[u8])) -> usize {
     while let Some((at, byte)) = bytes.next() {
         match *byte {
             b'"' if is_quoted && bytes.next_if(|(_, next)| **next == b'"').is_some() => {
-                field.push(b'"');
+                push_bounded(&mut field, b'"');
             }
             b'"' if is_quoted => is_quoted = false,
             b'"' if field.is_empty() => is_quoted = true,
@@ -121,8 +127,7 @@ fn read_row(text: &[u8], separator: u8, each: &mut dyn FnMut(&[u8])) -> usize {
                 return at.saturating_add(1);
             }
             b'\r' if !is_quoted => {}
-            byte if field.len() < FIELD_BYTES_MAX => field.push(byte),
-            _ => {}
+            byte => push_bounded(&mut field, byte),
         }
     }
     each(&field);

@@ -7,7 +7,8 @@ use core::ops::Range;
 
 use super::gzip::{GzipMember, Status};
 
-/// Longer lines are rejected: no known record comes near, and one line must fit into memory.
+/// Lines of at least this length are rejected, unless their end comes with the piece that exceeds it: no
+/// known record comes near, and one line must fit into memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The byte order mark of UTF-8.
@@ -305,7 +306,8 @@ impl LineReader {
 
     /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
     /// first line has to have the members of a record: a response that is no file may be JSON as well,
-    /// and must not count as the file.
+    /// and must not count as the file. Otherwise the reader is broken from here on, and the line counts as
+    /// not read. Only the first line that is not empty is checked.
     fn verify_first_record(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();
         if !self.is_unverified || line.trim_ascii().is_empty() {

@@ -117,7 +117,7 @@ pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
     Some(format!("{local}@{}", labels?.join(".")))
 }
 
-/// Encodes a label in punycode, RFC 3492 §6.3; `None` where it is too long for a label.
+/// Encodes a label in punycode, RFC 3492 §6.3; `None` where it has more than 63 characters.
 fn punycode(label: &str) -> Option<String> {
     const BASE: u32 = 36;
     let characters: Vec<u32> = label.chars().map(u32::from).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The most values in a list of an event. Real messages have at most hundreds of recipients; a field
+/// The most values in a list that a row writes from one field. Real messages have at most hundreds of recipients; a field
 /// with more values than this is unmapped as well, and `parse_errors` names it.
 pub(super) const VALUES_MAX: usize = 10_000;
 

@@ -4,7 +4,8 @@
 //! what others have written: the sender and the subject of a message, the words of a search, or the name
 //! with which a logon was tried. A quotation is never evidence: facts are read from the text before it
 //! and from the trailer after it (`Processed: …` or `Date: …, Time: …, IP: …`, whichever begins last),
-//! and the last occurrence of a label counts.
+//! and the last occurrence of a label counts; of the labels of objects, of files and of an outcome before the
+//! trailer, the first.
 //!
 //! The names that an administrator gives to things are no evidence of what was done either: no verb is
 //! looked for in a name, which is in quotes or after a label.
@@ -626,7 +627,7 @@ fn role(sentence: &str) -> Option<&str> {
 }
 
 /// Returns the object that was acted on: the number of an incident, a name in quotes or after a label,
-/// or the product for which a connector is.
+/// the product for which a connector is, or else a role whose name does not begin with a lower-case letter.
 fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
     let sentence = sections.sentence;
     let is_incident = |word: &&str| word.starts_with("TR-") && word.len() > 3;

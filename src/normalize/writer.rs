@@ -579,7 +579,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Writes the fields whose values could not be read, as text; and the names of these, of those
-    /// that were repaired and of those whose lists are cut.
+    /// that were repaired, of those whose lists are cut, and of the field that should have the time where
+    /// none could be read.
     fn write_unparsed(&mut self) {
         if self.unparsed.is_empty()
             && self.repaired.is_empty()

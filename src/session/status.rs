@@ -31,6 +31,7 @@ pub struct StreamStatus {
     /// When it is tried again, by the host's clock, where it waits.
     pub until: Option<Timestamp>,
     /// The time up to which the upstream's records are known to be collected, by its clock.
+    /// Before the first reading it is the start of the settings, by the host's clock.
     pub collected_until: Timestamp,
     /// How many calls are left in its quota, where one is documented.
     pub quota_remaining: Option<u32>,

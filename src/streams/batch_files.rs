@@ -253,7 +253,8 @@ impl BatchFilesReader {
         }
     }
 
-    /// After an outage longer than the retention, adds a notice about what is lost and begins again.
+    /// After an outage longer than the retention, or at a start before it, adds a notice and begins again at
+    /// the oldest data.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;

@@ -148,7 +148,8 @@ impl ListItems {
         self.items.values_mut()
     }
 
-    /// Returns the identities of the items for which `predicate` holds.
+    /// Returns the identities of the items for which `predicate` holds, as far as they are stored: beyond
+    /// `key_bytes` they are zero, so only whole keys give an event's id.
     pub fn ids(&self, predicate: impl Fn(&Item) -> bool) -> Vec<RecordId> {
         let matching = self.items.iter().filter(|(_, item)| predicate(item));
         matching

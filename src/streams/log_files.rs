@@ -308,7 +308,8 @@ impl LogFilesReader {
             .is_some_and(|response| response.file.is_done)
     }
 
-    /// Returns whether the current file comes again with a response that is requested again.
+    /// Returns whether the current file was done before the token was refused, and comes again since; not
+    /// where it was done in this response.
     fn is_file_replayed(&self) -> bool {
         let file = self.response.as_ref().map(|response| &response.file);
         file.is_some_and(|file| file.is_replayed && !file.is_done)

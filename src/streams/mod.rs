@@ -150,7 +150,7 @@ pub trait StreamReader {
     /// begins.
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp>;
 
-    /// Returns whether the next action is an API call, which a quota may hold back.
+    /// Returns whether the next action, once the stream is due, is an API call, which a quota may hold back.
     fn wants_call(&self, context: Context<'_>) -> bool;
 
     /// Returns whether `offer_records` has work: records in memory, or a reading to complete.

@@ -152,7 +152,8 @@ pub trait PagingStrategy {
 pub struct PagedReader<S> {
     pub(super) strategy: S,
     page: Option<Page>,
-    /// Whether the page had a record that the reading had not found before.
+    /// Whether a record of the page became an event, or was one that the strategy reports as first in its
+    /// reading.
     has_new_records: bool,
     stall: Option<(Stall, u32)>,
 }

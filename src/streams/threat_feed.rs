@@ -445,8 +445,8 @@ fn read_file(file: &[u8]) -> Result<(Vec<Range<usize>>, RecordContext), InvalidR
     Ok((rows, RecordContext::Csv(header)))
 }
 
-/// Returns the indicators among the objects of a bundle, and the name of the malware that a
-/// relationship links to each. Malware and relationships are not records: they match nothing. An object
+/// Returns the indicators among the objects of a bundle, and for each the member `malwareName` as JSON
+/// with a comma after it; empty where no relationship links malware to it. Malware and relationships are not records: they match nothing. An object
 /// without a type counts as an indicator, so that nothing is left out silently.
 fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) {
     let read: Vec<Object<'a>> = objects.iter().map(|object| Object::read(object)).collect();

@@ -141,8 +141,8 @@ impl Windows {
         position.is_second_reading = false;
     }
 
-    /// After an outage longer than the retention, adds a notice about what is lost and continues
-    /// after it.
+    /// After an outage longer than the retention, or at a start before it, adds a notice and continues at
+    /// the oldest data.
     fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let collected_until = self.position.collected_until;
         let retention = Retention::of(self.stream, context);

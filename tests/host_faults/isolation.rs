@@ -384,7 +384,7 @@ fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
 
     let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 800 * 1024, "{peak}");
-    // The sources that log notices, rejected records or standard error may log two bursts of 240 KiB each,
+    // The sources that log notices or rejected records may log two bursts of 240 KiB each,
     // then 4 KiB per second; there are four of them, and the errors of all.
     assert!(
         bytes_of(&log) < 2 * MIB + seconds * 16 * 1024,

@@ -251,8 +251,8 @@ fn empty_result() -> PollResult {
     PollResult::empty(text("c"))
 }
 
-/// Reports in a notice the number of this poll, which the session counts, and that among those of
-/// this instance, and when to poll next.
+/// Sets when to poll next, counts this poll in the session, and reports in a notice its number there and its
+/// number among the polls of this instance.
 fn report_poll(result: &mut PollResult, session: &str, polls: u64, next: [u64; 2]) {
     let run_polls = session.parse().unwrap_or(0) + 1;
     result.next = next;

@@ -102,6 +102,7 @@ struct SecretFixture {
 }
 
 impl SecretFixture {
+    /// Writes the settings, in which `<CANARY>` stands for a reference to the file with that secret.
     fn new(settings: &str) -> Self {
         let fixture = Self {
             folder: TempDir::new().unwrap(),
@@ -148,7 +149,8 @@ impl SecretFixture {
         output
     }
 
-    /// Runs until the log has these words, then stops it. Returns the log.
+    /// Runs until the log has these words, then stops the host, and asserts that its log has no canary.
+    /// Returns the log.
     fn run_until(&self, arguments: &[&str], words: &[&str]) -> String {
         let mut host = HostProcess::start(self.command(arguments));
         for words in words {

@@ -39,7 +39,7 @@ impl Server {
     }
 }
 
-/// A response with a body of JSON.
+/// A response with this body, whatever it is; its content type is JSON.
 pub(crate) fn response(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let length = body.len();

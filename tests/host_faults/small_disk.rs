@@ -64,7 +64,8 @@ impl Disk {
         root.join(self.mount_point.strip_prefix("/").unwrap())
     }
 
-    /// Returns the command in the namespace of this disk.
+    /// Returns a command that runs this program with these arguments in the namespace of this disk. The
+    /// directory, the environment and the streams of `command` are not taken over.
     pub(crate) fn command_in_namespace(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");
         entered.args(["-t", &self.holder.id().to_string(), "-m"]);

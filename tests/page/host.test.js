@@ -28,7 +28,7 @@ const processes = [];
 let browser;
 let folder;
 
-/** Starts a program, and returns the first line of its output that matches. */
+/** Starts a program, and resolves with the match of `pattern` in the first line of its output that has one. */
 async function start(program, options, output, pattern) {
   const child = spawn(program, options, { cwd: folder, stdio: ["pipe", output === "stdout" ? "pipe" : "ignore", output === "stderr" ? "pipe" : "inherit"] });
   processes.push(child);

@@ -34,7 +34,7 @@ export class MockHost {
   /** With a token, every request needs it. */
   token = null;
   isDown = false;
-  /** What `POST …/check` answers, by the settings of the source. */
+  /** Returns the result of `POST …/check` for a source: `successful`, `rows` for its streams, and perhaps `detail`. */
   check = () => ({ successful: true, rows: [] });
   requests = [];
   sources = new Map();

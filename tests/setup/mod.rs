@@ -321,7 +321,7 @@ pub(crate) fn events_so_far(path: &Path) -> Vec<(String, String)> {
     text.lines().map(stream_and_id).collect()
 }
 
-/// The stream and the id of an event, in any format.
+/// The stream and the id of an event in the format `raw` or `ecs`.
 pub(crate) fn stream_and_id(line: &str) -> (String, String) {
     stream_and_id_of(&serde_json::from_str(line).unwrap())
 }

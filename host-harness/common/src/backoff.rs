@@ -23,7 +23,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Creates a backoff whose delays begin at `first` and double up to `max`.
+    /// Creates a backoff whose bound of the delay begins at `first` and doubles up to `max`; see [`Self::delay`].
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self {

@@ -35,6 +35,7 @@ pub(crate) fn to_json(description: &Description) -> Result<Value, Failure> {
         .collect();
     Ok(json!({
         "name": description.name,
+        "namespace": description.namespace,
         "version": description.version,
         "settings_schema": schema(description)?,
         "streams": streams,

@@ -205,7 +205,7 @@ pub struct SourceReport {
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
     /// What it waits for while it collects: one text for each limit, with its streams and the end of
-    /// the wait, and one for each request or delivery that has been unanswered for long.
+    /// the wait, one for the oldest request and one for a delivery that has been unanswered for long.
     pub waits: Vec<String>,
     /// Whether nothing was stored for so long that it cannot be collecting.
     pub stale: bool,
@@ -227,8 +227,9 @@ pub struct SourceReport {
     pub last_success_at: Option<Time>,
     /// When the next poll is due.
     pub next_poll_at: Option<Time>,
-    /// Lag of the stream that is furthest behind, of those that are permitted. `None` only
-    /// where no host has ever run.
+    /// Lag of the stream that is furthest behind; one that is not permitted counts only if there is no
+    /// other. Where nothing is known, the time since the host started. `None` only where no host has ever
+    /// run.
     pub lag_seconds: Option<u64>,
     /// Peak memory of a component instance.
     pub memory_bytes_peak: u64,

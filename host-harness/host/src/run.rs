@@ -33,7 +33,7 @@ use crate::supervisor::{
 
 /// With `--once`: tries of a delivery until an output fails.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
-/// How long a stop may take; a service manager kills the process after five seconds.
+/// How long the sources may take to stop; a stop is documented to take less than five seconds.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4_700);
 
 /// How to run.
@@ -59,7 +59,7 @@ pub struct Options {
 /// The result of a run.
 #[derive(Debug)]
 pub struct Summary {
-    /// The result of each source, in the order of the settings file.
+    /// How each source that was to run ended, in the order in which they were added.
     pub sources: Vec<SourceSummary>,
 }
 

@@ -211,7 +211,8 @@ impl Draft {
         table
     }
 
-    /// Writes the secrets, then the file. If the host is killed in between, the old file stays.
+    /// Writes the secrets, then the file, then removes the secret files that are no longer used; one that
+    /// cannot be removed is only logged. If the host is killed before the file is written, the old file stays.
     pub fn write(&self) -> io::Result<()> {
         self.write_with(disk::replace)
     }

@@ -187,8 +187,8 @@ mod messages {
     }
 }
 
-/// Files whose messages an operator never sees, with the reason.
-const NOT_SHOWN_TO_OPERATORS: [(&str, &str); 21] = [
+/// Files whose messages need no entry in `docs/troubleshooting.md`, each with the reason.
+const NEEDS_NO_ENTRY: [(&str, &str); 21] = [
     (
         "outputs/src/otlp/any_value.rs",
         "ends the reading in one pass; the event is then read as a tree",
@@ -268,11 +268,7 @@ fn every_message_has_an_entry_in_troubleshooting() {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
         let is_product =
             !name.contains("test") && !name.contains("bench") && !name.contains("build.rs");
-        if !is_product
-            || NOT_SHOWN_TO_OPERATORS
-                .iter()
-                .any(|(file, _)| name.ends_with(file))
-        {
+        if !is_product || NEEDS_NO_ENTRY.iter().any(|(file, _)| name.ends_with(file)) {
             continue;
         }
         for text in messages::extract(&fs::read_to_string(&path).unwrap()) {
@@ -686,8 +682,9 @@ fn the_commands_of_the_packages_and_of_the_examples_are_read_by_their_tests() {
     }
 }
 
-/// The wasmtime program on the path or below `target/tools`, where `.ci/run` installs it.
-fn wasmtime() -> Option<PathBuf> {
+/// Returns the folder of the wasmtime program: one on the path, or `target/tools/bin`, where `.ci/run`
+/// installs it.
+fn wasmtime_folder() -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_BIN_EXE_source-host"))
         .ancestors()
         .nth(2)?
@@ -700,7 +697,7 @@ fn wasmtime() -> Option<PathBuf> {
 
 #[test]
 fn the_commands_for_wasmtime_succeed() {
-    let Some(folder_of_wasmtime) = wasmtime() else {
+    let Some(folder_of_wasmtime) = wasmtime_folder() else {
         let mut stderr = std::io::stderr();
         writeln!(stderr, "LEFT OUT: no wasmtime: its commands in the pages").unwrap();
         return;

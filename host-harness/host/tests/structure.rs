@@ -191,7 +191,7 @@ fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
     uses
 }
 
-/// Returns the path from a module back to itself, if there is a cycle.
+/// Returns a path of uses that ends at a module that is on it already, if there is a cycle.
 fn cycle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn follow(
         uses: &BTreeMap<String, BTreeSet<String>>,

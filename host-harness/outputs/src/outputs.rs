@@ -197,8 +197,9 @@ impl Outputs {
     }
 
     /// Delivers to all outputs at once, or to those that are chosen by their
-    /// names, with as many tries as it takes. Returns the events that an output can never
-    /// accept. An output that does not accept holds up only the sources that it is
+    /// names, with as many tries as it takes, or at most `tries_max`. Returns the events that an
+    /// output can never accept. The error is that standard output is closed, or that there is no
+    /// further try. An output that does not accept holds up only the sources that it is
     /// chosen for.
     pub async fn accept(
         &self,

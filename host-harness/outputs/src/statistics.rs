@@ -18,7 +18,7 @@ pub struct OutputStatus {
     /// Since when it has something to take and has neither accepted nor refused anything; `None`
     /// if it has nothing to take, or is blocked.
     pub unresponsive_since: Option<SystemTime>,
-    /// When the output last accepted a delivery, or a part of one.
+    /// When the output was last done with a delivery of which it accepted at least one event.
     pub last_success_at: Option<SystemTime>,
     /// Number of retries of deliveries.
     pub retries: u64,

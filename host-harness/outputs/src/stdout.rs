@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use super::{Delivery, Output, OutputConfig, OutputError, UndeliverableEvent};
 
-const LINE_BYTES_MIN: u64 = 256;
-const LINE_BYTES_MAX: u64 = 1 << 30;
+/// The values that the setting `max_line_bytes` may have.
+const LINE_BYTES_SETTING_MIN: u64 = 256;
+const LINE_BYTES_SETTING_MAX: u64 = 1 << 30;
 
 #[derive(Clone, Debug)]
 struct StdoutOutputConfig {
@@ -25,7 +26,10 @@ struct StdoutOutputConfig {
 /// Parses the settings of `type = "stdout"`.
 pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let mut errors = SettingsErrors::default();
-    let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX);
+    let bytes = section.number(
+        "max_line_bytes",
+        LINE_BYTES_SETTING_MIN..=LINE_BYTES_SETTING_MAX,
+    );
     let bytes = errors.ok_or_push(bytes).flatten();
     errors.ok_or_push(section.finish());
     errors.into_result()?;

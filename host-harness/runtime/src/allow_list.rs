@@ -182,7 +182,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_origin(f, self.scheme, "", &self.host, self.port)
+        write_origin(f, self.scheme, &self.host, self.port)
     }
 }
 
@@ -313,14 +313,8 @@ fn normalize_host(host: &str) -> Option<String> {
     (labels_are_filled && host.len() <= HOST_BYTES_MAX && host.bytes().all(allowed)).then_some(host)
 }
 
-fn write_origin(
-    f: &mut fmt::Formatter<'_>,
-    scheme: Scheme,
-    prefix: &str,
-    host: &str,
-    port: u16,
-) -> fmt::Result {
-    write!(f, "{}://{prefix}", scheme.name())?;
+fn write_origin(f: &mut fmt::Formatter<'_>, scheme: Scheme, host: &str, port: u16) -> fmt::Result {
+    write!(f, "{}://", scheme.name())?;
     if host.contains(':') {
         write!(f, "[{host}]")?;
     } else {

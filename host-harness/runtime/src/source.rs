@@ -79,7 +79,7 @@ pub struct SourceOptions {
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
     pub credential_detector: Redactor,
-    /// Allowed origins, besides those that the component describes.
+    /// The allowed origins, and whether they extend or replace those that the component describes.
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
     pub origins: Vec<String>,

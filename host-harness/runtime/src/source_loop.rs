@@ -105,7 +105,8 @@ pub struct SourceLoop {
     pub store: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
-    /// Whether to end when it is caught up, or when its credentials are refused.
+    /// Whether to end instead of waiting: when it is caught up or its credentials are refused, and also
+    /// after a few consecutive failures, or when only streams remain whose next try is too far ahead.
     pub once: bool,
     /// Ends its current wait: its settings are read again, and it is polled.
     pub wake: Arc<Notify>,
@@ -127,7 +128,7 @@ pub trait SettingsReloader: Send + Sync {
 pub enum SourceExit {
     /// With `--once`: it is caught up.
     CaughtUp,
-    /// It failed permanently.
+    /// It ended with an error. Whether a retry may help is in the failure.
     Failed(Failure),
     /// Another process works on it, or may by now.
     LeaseLost,
@@ -749,7 +750,8 @@ impl RunningLoop {
     }
 }
 
-/// Logs the waits that are not among the `logged` ones. Returns those that have been logged by now. `log`
+/// Logs the waits that are not among the `logged` ones, except short ones and those of streams without a known
+/// end. Returns those that have been logged by now. `log`
 /// returns whether it has logged a wait; otherwise that is tried again the next time.
 fn log_new_waits(
     waits: Vec<Wait>,

@@ -75,7 +75,7 @@ fn reason_without_name<'a>(detail: &'a str, stream: &str) -> &'a str {
 }
 
 impl Wait {
-    /// Returns how much of it is left.
+    /// Returns how much of it is left; zero where its end is not known.
     #[must_use]
     pub fn remaining(&self, now: SystemTime) -> Duration {
         let until = self

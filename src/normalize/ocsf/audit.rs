@@ -319,6 +319,7 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Classification::activity(99, "Completed Directory Sync")),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(99, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::activity(99, "Logon").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])], Classification::activity(99, "Logon").severity(3).alert()),
     rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::activity(99, "Logon")),
     rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(4, "Delete")),
     rule(&[Test::HasWordPrefix(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),

@@ -89,7 +89,7 @@ pub struct Classification {
     pub status: Option<u8>,
     /// `is_alert`
     pub alert: bool,
-    /// `action_id` and `disposition_id`, where the record has no word for them.
+    /// `action_id` and `disposition_id`, where no row of the variant writes them.
     pub action_disposition: Option<(u8, u8)>,
 }
 
@@ -106,7 +106,7 @@ impl Classification {
         }
     }
 
-    /// Creates a finding that is new.
+    /// Creates a finding that is new, and an alert.
     #[must_use]
     pub const fn finding(severity: u8) -> Self {
         Self {

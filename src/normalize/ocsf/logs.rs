@@ -523,7 +523,8 @@ const INCIDENT_RULES: &[Rule] = &[
     rule(&[EVICTED],               EVICT.severity(3).status(Some(2)).alert()),
     rule(&[RESTORED, NONE_FAILED], RESTORE),
     rule(&[RESTORED],              RESTORE.severity(3).status(Some(2)).alert()),
-    rule(&[NOTIFIED_ONLY],         DETECT),
+    rule(&[NOTIFIED_ONLY, NONE_FAILED], DETECT),
+    rule(&[NOTIFIED_ONLY],         DETECT.severity(3).status(Some(2)).alert()),
     rule(&[NONE_FAILED],           OTHER),
     rule(&[],                      OTHER.severity(3).status(Some(2)).alert()),
 ];

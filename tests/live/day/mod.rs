@@ -16,7 +16,7 @@ use crate::setup::{WAIT_TIMEOUT, hard_link_machine_code, wait_until};
 
 const TENANTS: usize = 200;
 const CONTROL_TENANTS: usize = 20;
-/// The greatest delay of a poll that is due, and of the delivery of its records.
+/// How much longer than without faults a due poll, or the delivery of its records, may be delayed.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
 // Each of these tenants is named for what happens to it.

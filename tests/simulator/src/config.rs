@@ -60,7 +60,7 @@ pub struct Config {
     /// Whether a file is listed twice on some pages.
     pub files_listed_twice: bool,
     /// How many records of the last file of a page come again at the start of the next page,
-    /// with another `_offset` and another order of keys.
+    /// with another `_offset`, and with odd shapes mostly in another order of keys.
     pub repeated_records: u32,
     /// Whether the odd shapes occur that the API is known for; otherwise all records are plain.
     pub odd_shapes: bool,

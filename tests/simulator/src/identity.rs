@@ -12,8 +12,8 @@ pub(crate) type Identity = [u8; 16];
 /// Returns the identity of a record of a stream, in lower-case hexadecimal; `None` when it is no
 /// object.
 ///
-/// BLAKE3 over the name of the stream, a line feed and the canonical JSON of the record: keys
-/// sorted at every depth, no white space, no top-level `_offset` and `_partition`.
+/// The first 16 bytes of BLAKE3 over the name of the stream, a line feed and the canonical JSON of the
+/// record as a collector keeps it: codes of `remediation` redacted, keys sorted at every depth, no white space, no top-level `_offset` and `_partition`.
 #[must_use]
 pub fn identity(stream: &str, record: &Value) -> Option<String> {
     let record = remediation::without_codes(stream, record);

@@ -82,7 +82,7 @@ pub(crate) fn item(
 }
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical
-/// one.
+/// one. Codes of `remediation` are redacted first.
 pub(crate) fn record_identity(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
     write_canonical(&mut text, &remediation::without_codes(stream, record));

@@ -21,7 +21,7 @@ pub(crate) enum LineKind {
     Malformed,
     /// A line that is malformed only because of invalid UTF-8.
     InvalidUtf8,
-    /// A record without a timestamp.
+    /// A record without a timestamp: its identity, in hexadecimal.
     Untimed(String),
 }
 

@@ -172,5 +172,5 @@ usage: mimecast-simulator [flags]
   --permissions A,B              the streams that may be read (all)
   --no-odd-shapes, --no-duplicates
   --page-records-max N           on a page of a POST log (500)
-  --records-to FOLDER --records N  write N records, a file for each stream, and end
+  --records-to FOLDER --records N  write about N records, a file for each stream, and end
   --at-start                     generate every file before the line is printed";

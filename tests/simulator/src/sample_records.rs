@@ -17,7 +17,8 @@ pub fn streams() -> Vec<&'static str> {
     event_types.chain(logs).collect()
 }
 
-/// Returns the first `count` records of a stream of the tenant; none for an unknown stream.
+/// Generates `count` records of a stream, as a tenant of this configuration has them, spread over its
+/// history; none for an unknown stream. They are not those that a simulator serves.
 #[must_use]
 pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);

@@ -106,7 +106,7 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
     (date.to_string() == text).then(|| date.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
 }
 
-/// Returns the milliseconds of the epoch of a date and time with `Z`, `+0000` or `+00:00`.
+/// Returns the milliseconds of the epoch of a date and time with `Z` or an offset such as `+0100` or `+01:00`.
 pub(crate) fn parse_date_time(text: &str) -> Option<i64> {
     let text = text
         .strip_suffix('Z')

@@ -165,7 +165,9 @@ impl Proxy {
         self.authorization.as_ref()
     }
 
-    /// Returns why the proxy itself has refused a request to a target, or `None` where it has not.
+    /// Returns the error that a response of the proxy itself stands for, or `None` where it is successful.
+    /// Any other status counts as a refusal, so of a response that may be the target's (to a request without
+    /// a tunnel) only one with status 407 may be passed.
     #[must_use]
     pub fn refusal(
         &self,

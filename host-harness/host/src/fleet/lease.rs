@@ -39,21 +39,25 @@ pub(crate) struct WorkPermit {
     changed: Notify,
 }
 
+fn bounded_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl WorkPermit {
     /// Grants the tenant to this host until `until`.
     pub(crate) fn new(until: Duration) -> Self {
-        let permit = Self {
-            until_ms: AtomicU64::new(0),
+        Self {
+            until_ms: AtomicU64::new(bounded_ms(until)),
             is_stop_requested: AtomicBool::new(false),
             changed: Notify::new(),
-        };
-        permit.extend(until);
-        permit
+        }
     }
 
-    fn extend(&self, until: Duration) {
-        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        self.until_ms.store(until_ms, Ordering::Relaxed);
+    /// Extends a lease that has not ended. Returns whether it has not.
+    fn extend(&self, until: Duration) -> bool {
+        let extended = |now: u64| (now > 0).then_some(bounded_ms(until));
+        let order = Ordering::Relaxed;
+        self.until_ms.fetch_update(order, order, extended).is_ok()
     }
 
     /// Requests that the work stop now. The tenant can still be given back.
@@ -389,9 +393,8 @@ impl TenantLease {
             .await
         {
             Ok(_) if self.permit.has_time_left() && is_same_connection() => {
-                self.permit
-                    .extend(deadline(requested_at, self.fleet_client.lease_duration));
-                true
+                let until = deadline(requested_at, self.fleet_client.lease_duration);
+                self.permit.extend(until)
             }
             Ok(_) => false,
             Err(error) => {

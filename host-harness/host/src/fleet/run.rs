@@ -65,8 +65,8 @@ const SUPERSEDED_WARN_MIN: u32 = 3;
 const SUPERSEDED_RESET_LEASE_DURATIONS: u32 = 10;
 /// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
 const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);
-/// How long work may continue after a stop was requested. The rest of the time that a service
-/// manager allows is for giving tenants back.
+/// How long work may continue after a stop was requested. The rest of the five seconds in
+/// which a stop is documented to end is for giving tenants back.
 const STOP_GRACE: Duration = Duration::from_millis(4_200);
 /// How often a host reports itself.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -602,7 +602,8 @@ impl RunningHost {
         lease.give_back(wait).await;
     }
 
-    /// Stops reporting the tenants that another host has taken or that were removed. `own` are the
+    /// Stops reporting the tenants that another host has taken or that were removed. If such a tenant is
+    /// still worked on, and was taken longer ago than a lease lasts, ends its permit instead. `own` are the
     /// tenants of this host, as NATS had them at `requested_at` or later.
     fn reconcile_tenants(
         &self,
@@ -755,7 +756,7 @@ async fn update_fleet_status(
 }
 
 /// Repeatedly reads hosts and tenants of the whole fleet for the admin server, and which of the
-/// tenants this host still has.
+/// tenants this host still has; ends the work on those that it has lost.
 async fn refresh_overview(running: Arc<RunningHost>, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
     let interval = if running.context.has_admin {
         OVERVIEW_INTERVAL

@@ -481,8 +481,8 @@ fn omit_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
     outputs
 }
 
-/// Returns the files that the `{ file = ".." }` values of a settings file name, also if the settings file
-/// is invalid.
+/// Returns the files that the `{ file = ".." }` values of a settings file name, also if its settings are
+/// invalid; none if it cannot be read or is no TOML.
 #[must_use]
 pub fn referenced_files(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap_or_default();

@@ -30,7 +30,7 @@ pub(super) fn source_file_name(name: &str) -> String {
 }
 
 impl Settings {
-    /// Adds the sources of `sources_dir`, sorted by name.
+    /// Adds the sources of `sources_dir`, sorted by file name.
     pub(super) fn read_sources_dir(&mut self) -> Result<(), Failure> {
         let Some(directory) = self.sources_dir.clone() else {
             return Ok(());

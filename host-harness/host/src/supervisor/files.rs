@@ -41,6 +41,7 @@ pub(super) struct LoadedSettings {
     pub(super) proxy_file: Option<PathBuf>,
     /// The files of settings that could not be used when they were last read.
     pub(super) refused: BTreeSet<PathBuf>,
+    /// The settings that need a restart, as the run began with them: not replaced when the file is read again.
     restart_only: RestartOnlySettings,
 }
 
@@ -200,7 +201,8 @@ impl SettingsManager {
         counts
     }
 
-    /// Validates settings that were read, and applies them or the error.
+    /// Checks settings that were read, and applies them or the error. The component checks them here only
+    /// if they would replace others that can be used; otherwise it does so when the source starts.
     pub(super) async fn set(&self, settings: SourceSettings) -> ChangeOutcome {
         let validated = if self.supervisor.would_replace(&settings) {
             self.validate(&settings).await

@@ -681,7 +681,8 @@ impl Shared {
         suspension
     }
 
-    /// Logs how a source has ended, and keeps it.
+    /// Logs how a source has ended, keeps it, and notifies those who wait for the end of sources. If
+    /// standard output is closed, stops the host.
     fn handle_exit(&self, name: &str, end: SourceExit, source_state: StoredSource) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),

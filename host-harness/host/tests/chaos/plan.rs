@@ -101,11 +101,12 @@ impl Plan {
             broken,
             actions: Vec::new(),
         };
-        plan.prepare(size, &mut random);
+        plan.draw_actions(size, &mut random);
         plan
     }
 
-    fn prepare(&mut self, size: Size, random: &mut Rng) {
+    /// Draws the actions, each with the number of events before it.
+    fn draw_actions(&mut self, size: Size, random: &mut Rng) {
         let millis = |random: &mut Rng, max| Duration::from_millis(random.u64(0..max));
         let mut upstream = endpoint_faults();
         random.shuffle(&mut upstream);

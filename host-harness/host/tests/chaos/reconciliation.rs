@@ -113,7 +113,8 @@ impl Reconciliation {
             .extend(other.map(|line| format!("a gap: {line}")));
     }
 
-    /// Each line that is no record was rejected once, and nothing else was.
+    /// Each malformed line was rejected once, except those with only invalid UTF-8, which become events;
+    /// nothing else was.
     fn compare_rejected(&mut self, ledger: &Ledger, rejected: &BTreeSet<(String, String, String)>) {
         self.rejected = rejected.len();
         for stream in ledger.streams() {

@@ -367,7 +367,8 @@ async fn a_tenant_that_another_host_has_leaves_the_page_and_the_metrics_until_it
     assert_eq!(code, Some(0), "{}", fixture.host.log());
 }
 
-/// Two sources of one machine collect what there is. Returns when they had done so.
+/// Two sources of one machine collect what there is. Then sets the next poll of `tenant-1` to an hour ago.
+/// Returns when they had collected.
 fn collect_on_one_machine(fixture: &FleetFixture) -> Instant {
     let settings = "sources_dir = \"sources\"\nstate_dir = \"single\"\n[[output]]\ntype = \"file\"\n\
                     path = \"single.ndjson\"\n";
@@ -436,6 +437,8 @@ async fn import_and_remove_after_interruption(fixture: &FleetFixture, port: u16)
     }
 }
 
+/// Imports two tenants, and again with one changed and paused, which stays paused; then resumes it and adds
+/// `tenant-3`.
 fn import(fixture: &FleetFixture) {
     let arguments = ["import", "sources", "--state-dir", "single"];
     let imported = fixture.host.fleet(&arguments);

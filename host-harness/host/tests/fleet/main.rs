@@ -82,7 +82,8 @@ struct Fleet {
 
 impl Fleet {
     /// `nats_ports` are the ports by which each host reaches NATS. Each tenant has as many pages as
-    /// are answered within `work`, and takes longer with each interruption.
+    /// are answered within `work`, and takes longer with each interruption. `lines` are more lines of
+    /// `[fleet]`.
     async fn start(
         nats_ports: [Vec<u16>; HOSTS],
         tenants: usize,

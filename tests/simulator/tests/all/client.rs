@@ -134,9 +134,13 @@ pub(crate) async fn post(simulator: &Simulator, token: &str, path: &str, body: &
         .unwrap()
 }
 
-/// Asks for single events; `query` begins with the types.
-pub(crate) async fn events(simulator: &Simulator, token: &str, query: &str) -> Response {
-    let url = format!("{}/siem/v1/events/{query}", simulator.api_url());
+/// Asks for single events; `product_and_query` is as in `cg?types=av`.
+pub(crate) async fn events(
+    simulator: &Simulator,
+    token: &str,
+    product_and_query: &str,
+) -> Response {
+    let url = format!("{}/siem/v1/events/{product_and_query}", simulator.api_url());
     let bearer = format!("Bearer {token}");
     send("GET", &url, &[("authorization", &bearer)], "")
         .await
