@@ -31,7 +31,7 @@ pub struct ApiClient {
     skew: ClockSkew,
     /// The state of a small generator.
     random: u64,
-    /// The host's clock at the last call.
+    /// The time by the host's clock, as last set by [`ApiClient::set_now`].
     now: Timestamp,
     /// How far the host's clock was taken to be ahead when the last call was signed.
     skew_ms_at_signing: i64,

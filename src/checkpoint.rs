@@ -231,7 +231,7 @@ pub struct SetAsidePage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SerializedSetAsideFile")]
 pub struct SetAsideFile {
-    /// How far it was read, and how often it failed for its present cause.
+    /// How far it was read, and how often it has failed for its present cause since it was set aside.
     #[serde(flatten)]
     pub position: FilePosition,
     /// When it was set aside.
@@ -297,7 +297,7 @@ pub struct FilePosition {
     /// How many lines are done.
     pub line: u64,
     /// How often the file was refused, broken or not there; where it is set aside, how often it failed
-    /// for its present cause.
+    /// again since, for its present cause.
     #[serde(default)]
     pub tries: u32,
     /// The time of the oldest event that was read from it.
@@ -611,7 +611,7 @@ pub struct CampaignsPosition {
     /// Campaigns that were launched before this time are left out of the first reading, and read later
     /// when their totals change.
     pub since: Timestamp,
-    /// The campaign that is being read, with its totals.
+    /// The identity of the campaign that is being read: a hash of its id and totals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
     /// The token of the page of the list that is being read.

@@ -16,7 +16,7 @@ pub enum PollError {
     Throttled(Failure),
     /// The upstream refused the credentials.
     Unauthorized(String),
-    /// The upstream could not be reached.
+    /// The upstream could not be reached, or returned a server error.
     Unavailable(Failure),
     /// The checkpoint is not one of this component.
     UnusableCheckpoint(CheckpointError),

@@ -54,7 +54,7 @@ type MemberPositionsFromOne = [u16; NAMES.len()];
 pub struct ParseError(json::Error);
 
 impl ParseError {
-    /// Returns whether a [repair](json::repair) makes the text a record.
+    /// Returns whether the error is of a kind that a [repair](json::repair) removes; the text may have others.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.0.is_repairable()

@@ -13,7 +13,8 @@ impl Secret {
         Self(text)
     }
 
-    /// Returns the text itself, for the one place that sends it.
+    /// Returns the text itself: to send it, sign with it, save or hash it, or find it in a text that must not
+    /// show it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -36,9 +36,9 @@ const SIEM_CALLS_PER_15_MIN: u32 = 50;
 /// The names of the formats, the default first.
 pub const FORMATS: [&str; 3] = ["ecs", "ocsf", "raw"];
 
-/// How far a reading reaches back into what was read before, so that records
-/// that the upstream wrote late are still found.
-const OVERLAP_MS: i64 = 15 * 60_000;
+/// The overlap without a setting: see [`Settings::overlap_ms`]. Records that the upstream wrote up to this
+/// late are still found.
+const DEFAULT_OVERLAP_MS: i64 = 15 * 60_000;
 
 /// A version of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -439,7 +439,7 @@ fn is_second_word(
 
 fn parse_overlap(text: Option<&str>) -> Result<i64, SettingsError> {
     let Some(text) = text else {
-        return Ok(OVERLAP_MS);
+        return Ok(DEFAULT_OVERLAP_MS);
     };
     parse_duration(text)
         .filter(|ms| *ms <= 24 * 3_600_000)

@@ -473,7 +473,8 @@ pub(crate) fn http_date(at: Timestamp) -> String {
     at.to_signature_date().replace("UTC", "GMT")
 }
 
-/// The identity of a record of this upstream.
+/// A key for a record of this upstream, or for its raw event, by the ids in it: `receipt/0-1`. Tests compare by
+/// it, independently of [`crate::identity`].
 pub(crate) fn key_of(record: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(record).unwrap();
     let value = value.get("record").unwrap_or(&value);

@@ -21,7 +21,7 @@ pub struct Normalized {
     pub events: String,
     /// One entry a line of `events`.
     pub index: Vec<Entry>,
-    /// Lines that are not records.
+    /// Lines that could not become events.
     pub rejected: Vec<Rejected>,
 }
 

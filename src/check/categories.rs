@@ -8,7 +8,7 @@ use crate::decode::parse_json;
 use crate::decode::sanitize::sanitize;
 use crate::request::Call;
 
-/// The most names that are shown: a longer list is not readable.
+/// The most codes that are shown: a longer list is not readable.
 const CATEGORIES_MAX: usize = 100;
 
 #[derive(Deserialize)]

@@ -17,7 +17,8 @@ use super::zip::{self, Archive, ArchiveItem, ZipError};
 pub enum ReadResult<'a> {
     /// All files were returned.
     End,
-    /// The next file begins. The name is the one that the upstream gives.
+    /// The next file begins. The name is the last part of the path that the upstream gives, so two files of an
+    /// archive may have the same.
     File(&'a str),
     /// The rest of the current file cannot be read; reading continues after it.
     FileBroken(&'static str),

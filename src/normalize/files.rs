@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 /// Returns the names in `"a.docx", "b, c.xlsx"` or in `report.doc`.
 ///
-/// The text is taken as a list only if all of it reads as names in quotes with commas between
-/// them, and there may be more than one: a single name may contain quotes and commas itself.
+/// `count` is the text of the number of attachments. A text in quotes is taken as a list where there may
+/// be more than one name, since a single name may contain quotes and commas itself; a text without quotes
+/// only where it has as many parts as there are attachments, and more than one.
 pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
     let inner = text.get(1..text.len().saturating_sub(1)).filter(|_| quoted);

@@ -106,8 +106,9 @@ const OBJECT_LABELS: &[&str] = &[
 /// Prepositions before an address. That of who acted follows the first; the others introduce someone else.
 const PREPOSITIONS: &[&str] = &["by", "for", "from", "of", "on", "to"];
 
-/// The most words between "by" and the address of who acted, such as the words of a name.
-const ACTOR_WORDS_MAX: usize = 5;
+/// Within how many words after "by" the address of who acted has to come, itself included. Before it are the
+/// words of a name.
+const ACTOR_WORDS_MAX: usize = 6;
 
 /// How many names in quotes and how many labels are looked for, so that a search takes linear time.
 const NAMES_MAX: usize = 32;
@@ -202,7 +203,7 @@ impl ProseCache {
     fn scan_sentence(&mut self, text: &str, names: &[Range<usize>]) {
         self.people.clear();
         self.normalized_sentence.clear();
-        // How many words may still come between "by" and the address of who acted.
+        // Within how many words the address of who acted may still come.
         let mut actor_words_left = 0;
         for range in &self.words {
             let word = text.get(range.clone()).unwrap_or_default();

@@ -217,7 +217,7 @@ pub struct EcsClassification {
 pub enum Test {
     /// One of the fields has an e-mail address.
     Email(&'static [FieldName]),
-    /// One of the fields has a value other than a placeholder.
+    /// One of the fields has a scalar value other than a placeholder.
     HasValue(&'static [FieldName]),
     /// The sender is given and empty: a bounce.
     NullSender(FieldName),

@@ -198,7 +198,7 @@ pub(super) struct KnownKeyTracker<'p, 't> {
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     are_all_known: bool,
-    /// A known name came again after an alias or an unknown name.
+    /// A known name came again, as an alias or after an alias or an unknown name.
     is_ambiguous: bool,
 }
 

@@ -93,11 +93,12 @@ pub struct Campaigns {
     scratch_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused_in_a_row: usize,
-    /// The people of the current campaign that were seen.
+    /// The people of all campaigns, by their rows, from the first use in a reading to its end; otherwise they
+    /// are a text in the position.
     people: Option<ListItems>,
     /// The campaigns that were read, by id and totals.
     read_campaigns: ListItems,
-    chars_max: usize,
+    people_chars_max: usize,
 }
 
 impl Campaigns {
@@ -132,7 +133,7 @@ impl Campaigns {
                 SHORT_KEY_BYTES,
                 campaigns_chars,
             ),
-            chars_max: chars_max.saturating_sub(campaigns_chars),
+            people_chars_max: chars_max.saturating_sub(campaigns_chars),
             position,
             campaigns_position: campaigns,
         }
@@ -145,7 +146,7 @@ impl Campaigns {
 
     /// Returns the people, parsed from the text of the position when they are first needed.
     fn people(&mut self) -> &mut ListItems {
-        let (text, chars_max) = (&mut self.position.items, self.chars_max);
+        let (text, chars_max) = (&mut self.position.items, self.people_chars_max);
         self.people.get_or_insert_with(|| {
             ListItems::parse(&core::mem::take(text), SHORT_KEY_BYTES, chars_max)
         })

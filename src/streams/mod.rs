@@ -158,7 +158,8 @@ pub trait StreamReader {
         false
     }
 
-    /// Returns whether a response is in memory that would have to be fetched again.
+    /// Returns whether a response is in memory that would have to be fetched again; by default also while a
+    /// reading is to be completed.
     fn has_buffered_response(&self) -> bool {
         self.has_records()
     }

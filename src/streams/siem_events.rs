@@ -565,7 +565,7 @@ pub struct LineFilter<'a> {
 pub enum LineSelection {
     /// It is left out, because it is older than the start of the stream.
     BeforeStart,
-    /// It is a duplicate: the event endpoint has it, and it was or will be read there.
+    /// It is left out: it was delivered before, or is left to the event endpoint.
     Duplicate,
     /// It becomes an event.
     Selected,

@@ -32,6 +32,7 @@ pub(crate) struct Host {
     /// Whether the text that a session saves is passed to the next one, as `pipeline:source` says.
     pub(crate) passes_saved_session: bool,
     saved_session: Option<String>,
+    /// The keys of the delivered events, as `key_of` makes them, in the order of delivery.
     pub(crate) delivered: Vec<String>,
     /// The `id`s of each delivered record.
     pub(crate) ids: BTreeMap<String, BTreeSet<String>>,

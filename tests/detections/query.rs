@@ -44,7 +44,8 @@ enum Operator {
 #[derive(Debug)]
 struct Pattern {
     text: String,
-    has_wildcards: bool,
+    /// Whether `*` in it stands for anything.
+    allows_wildcards: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,12 +121,12 @@ fn compare(dialect: Dialect, value: &Value, operator: Operator, wanted: &Pattern
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(text) => text.clone(),
         Value::Array(_) | Value::Null | Value::Object(_) => {
-            return operator == Operator::Is && wanted.has_wildcards && wanted.text == "*";
+            return operator == Operator::Is && wanted.allows_wildcards && wanted.text == "*";
         }
     };
     if matches!(operator, Operator::Is | Operator::IsNot) {
         let is_equal = match dialect {
-            Dialect::Kql if wanted.has_wildcards => is_like(&text, &wanted.text),
+            Dialect::Kql if wanted.allows_wildcards => is_like(&text, &wanted.text),
             Dialect::Kql => text == wanted.text,
             Dialect::Spl => is_like(&text.to_lowercase(), &wanted.text.to_lowercase()),
         };
@@ -323,14 +324,14 @@ impl Parser {
     }
 
     fn parse_value(&mut self) -> Result<Pattern, String> {
-        let (text, has_wildcards) = match self.next() {
+        let (text, allows_wildcards) = match self.next() {
             Some(Token::Quoted(text)) => (text, self.dialect == Dialect::Spl),
             Some(Token::Word(text)) => (text, true),
             other => return Err(format!("{other:?} where a value is due")),
         };
         Ok(Pattern {
             text,
-            has_wildcards,
+            allows_wildcards,
         })
     }
 }

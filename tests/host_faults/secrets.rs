@@ -163,7 +163,8 @@ impl SecretFixture {
         log
     }
 
-    /// Asserts that no file has a canary: state, output, rejected records, log.
+    /// Asserts that no file has a canary: state, output and rejected records. [`Self::run`] and
+    /// [`Self::run_until`] check the log.
     fn assert_no_secret_in_files(&self) {
         assert!(
             assert_no_secret_below(self.folder.path()) > 3,

@@ -30,7 +30,8 @@ pub(crate) fn cache_dir() -> PathBuf {
     cache_home().join("source-host")
 }
 
-/// Links the machine code into the cache of a state directory. That of another build is never
+/// Has the component compiled at the first call of a process, which blocks for as long as that takes, and
+/// links its machine code into the cache of a state directory, which it creates. That of another build is never
 /// used: its name is a hash.
 pub(crate) fn hard_link_machine_code(cache: &Path) {
     static COMPILED: OnceLock<()> = OnceLock::new();

@@ -56,9 +56,10 @@ impl Backoff {
         self.delay_with(fastrand::f64())
     }
 
-    /// Returns the delay like [`Self::delay`], or `None` for the first `failures_without_delay`.
+    /// Returns `None` up to `failures_without_delay` failures, and after them the delay as if only the
+    /// failures beyond those had been counted.
     #[must_use]
-    pub fn delay_if_more_than(self, failures_without_delay: u32) -> Option<Duration> {
+    pub fn delay_beyond(self, failures_without_delay: u32) -> Option<Duration> {
         let failures = self
             .failures
             .checked_sub(failures_without_delay)
@@ -120,12 +121,8 @@ mod tests {
         };
         assert_eq!(backoff.delay_with(0.0), Duration::from_secs(2));
         assert_eq!(backoff.delay_with(0.5), Duration::from_secs(3));
-        assert_eq!(backoff.delay_if_more_than(3), None);
-        assert!(
-            backoff
-                .delay_if_more_than(2)
-                .is_some_and(|wait| wait <= FIRST)
-        );
+        assert_eq!(backoff.delay_beyond(3), None);
+        assert!(backoff.delay_beyond(2).is_some_and(|wait| wait <= FIRST));
         let wait = backoff.delay();
         assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
     }

@@ -255,7 +255,8 @@ pub struct StreamReport {
     pub until: Option<Time>,
     /// The time up to which its records are known to be collected.
     pub collected_until: Option<Time>,
-    /// Seconds from `collected_until` to now.
+    /// Seconds from `collected_until` to now; where that is not known, from the start of the host. `None` only
+    /// where no host has ever run either.
     pub lag_seconds: Option<u64>,
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,

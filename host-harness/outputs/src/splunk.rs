@@ -126,7 +126,8 @@ impl HecResponse {
         serde_json::from_slice(response.body).ok()
     }
 
-    /// Returns the error for a code; `None` if the code is not documented.
+    /// Returns the error for a code; `None` for a code without a rule here: 0, or one that is not
+    /// known; the caller then decides.
     fn to_error(&self, response: &ReceiverResponse<'_>) -> Option<SendError> {
         let reason = response.message();
         Some(match self.code {

@@ -110,9 +110,14 @@ mod tests {
         let mut other = shutdown.clone();
         assert!(!shutdown.is_requested());
         trigger.stop();
-        trigger.stop();
         assert!(shutdown.is_requested());
-        assert_eq!(shutdown.requested().await, other.requested().await);
+        let first = shutdown.requested().await;
+        while Instant::now() <= first {
+            std::hint::spin_loop();
+        }
+        trigger.stop();
+        assert_eq!(shutdown.requested().await, first);
+        assert_eq!(other.requested().await, first);
         shutdown.grace_elapsed(Duration::ZERO).await;
     }
 }

@@ -77,7 +77,7 @@ const FAILURES_MAX_ONCE: u32 = 5;
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
 /// The kind of the stored error when the credentials are refused.
 const UNAUTHORIZED: &str = "unauthorized";
-/// Minimum remaining wait for a limit that is logged; a shorter one is over before anyone reads the line.
+/// Minimum remaining wait of a stream that is logged; a shorter one is over before anyone reads the line.
 const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
 /// Maximum number of consecutive polls that did nothing and requested another at once, before the
 /// source waits.
@@ -609,7 +609,7 @@ impl RunningLoop {
                 } else {
                     self.empty_poll_backoff.reset();
                 }
-                let wait = self.empty_poll_backoff.delay_if_more_than(EMPTY_POLLS_MAX);
+                let wait = self.empty_poll_backoff.delay_beyond(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(_) => {
@@ -750,8 +750,8 @@ impl RunningLoop {
     }
 }
 
-/// Logs the waits that are not among the `logged` ones, except short ones and those of streams without a known
-/// end. Returns those that have been logged by now. `log`
+/// Logs the waits that are not among the `logged` ones. Those of single streams are left out where they are
+/// short or have no known end; a wait of the whole source never is. Returns those that have been logged by now. `log`
 /// returns whether it has logged a wait; otherwise that is tried again the next time.
 fn log_new_waits(
     waits: Vec<Wait>,

@@ -129,8 +129,8 @@ impl Sanitizer {
         }
     }
 
-    /// Sanitizes every text of a description. Names inside the settings schema are
-    /// escaped and not truncated, since that would make it another schema.
+    /// Sanitizes every text of a description. Texts inside the settings schema, keys and
+    /// values, are only escaped: truncation would make it another schema.
     pub fn description(&self, description: &mut Description) {
         let Description {
             name,

@@ -118,7 +118,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// Returns whether the text can be read after a [repair](mod@super::repair).
+    /// Returns whether the error is of a kind that a [repair](mod@super::repair) removes; the text may have
+    /// others.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         [

@@ -31,7 +31,7 @@ fn throttled(header: &str, value: &str) -> MockResponse {
     MockResponse::with(429, &[(header, value)], "")
 }
 
-/// The failures that any request can have for ever, and how often one stream may repeat the request.
+/// The failures that any request can have for ever, and how often so many streams together may repeat the request.
 fn failure_cases(part: &'static str, streams: usize) -> Vec<FailureCase> {
     // As many requests as fit into an hour with the shortest waits of the table of `retry`. A refused
     // token is renewed once each time, and a developer key is tried once more.

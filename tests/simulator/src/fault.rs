@@ -223,7 +223,8 @@ impl Effect {
         )
     }
 
-    /// Returns whether the effect prevents a file from being sent intact.
+    /// Returns whether the effect makes the bytes of a file useless or incomplete, so that the response does
+    /// not count as served.
     pub(crate) fn corrupts_file(&self) -> bool {
         matches!(
             self,
@@ -260,7 +261,8 @@ pub(crate) struct FaultTarget<'a> {
 }
 
 impl FaultTarget<'_> {
-    /// Returns whether the fault applies to the request and would have an effect.
+    /// Returns whether the request is one of those that the fault is for, whatever its `when`. Not where it has
+    /// no page token to refuse, its file can get no more lines, or the file has had its faults.
     fn is_matched_by(&self, fault: &Fault) -> bool {
         let Matcher {
             endpoint, stream, ..

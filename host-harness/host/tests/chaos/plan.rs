@@ -43,9 +43,9 @@ pub(crate) struct Plan {
 /// Something that is done to the host, the upstream or a receiver.
 #[derive(Clone)]
 pub(crate) enum Action {
-    /// The upstream's clock is set forward: links, tokens and page tokens expire.
+    /// The upstream's clock is set forward by so many milliseconds: links, tokens and page tokens expire.
     Advance(i64),
-    /// A file is deleted.
+    /// A file that was never sent is deleted: the one at this index, modulo their number.
     Delete(usize),
     /// A receiver is killed, and comes up again later; the host may be killed meanwhile.
     Down(usize, Duration, bool),

@@ -43,7 +43,7 @@ pub(crate) struct ReceiverState {
     requests: Arc<Mutex<Vec<String>>>,
     /// The number of requests that are not answered, and its maximum.
     in_flight: Arc<Mutex<(usize, usize)>>,
-    /// Notified when any of the above has changed.
+    /// Notified when a request has begun or ended, and when events were accepted.
     changed: watch::Sender<()>,
     held: watch::Sender<bool>,
     is_slow: bool,

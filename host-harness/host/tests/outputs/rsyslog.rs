@@ -95,7 +95,7 @@ async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     let mut rsyslog = Some(Rsyslog::start(directory));
     for batch in 0..6 {
         // More than a mebibyte: the next batch begins a new file. While rsyslog is
-        // stopped, that happens twice.
+        // stopped, that happens three times.
         let test_delivery = TestDelivery::new(batch * 4_000..(batch + 1) * 4_000);
         match batch {
             1 => rsyslog = None,

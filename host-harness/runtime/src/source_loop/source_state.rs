@@ -135,7 +135,8 @@ impl StoredSource {
         }
     }
 
-    /// Records an error before the source has run. The rest of the state is kept.
+    /// Records an error before the source has run, and drops the time of the next poll. The checkpoint, the
+    /// counts and the streams are kept.
     pub fn note_start_error(&mut self, detail: &str) {
         self.note_error("start", detail);
         self.stored_at = now();

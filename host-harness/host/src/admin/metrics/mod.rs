@@ -104,7 +104,7 @@ impl Metrics {
         })
     }
 
-    /// Returns a copy of the observed values, without sources that no longer exist.
+    /// Forgets the values of sources that no longer exist, and returns a copy of the others.
     fn snapshot(&self, report: &HostReport) -> ObservedMetrics {
         let names: BTreeSet<&str> = report.sources.iter().map(|it| it.source.as_str()).collect();
         let mut observed = self.observed();

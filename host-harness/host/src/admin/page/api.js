@@ -36,10 +36,10 @@ export function read(path, signal) {
 }
 
 /** Sends a request and returns its JSON. Asks for the token where it is needed. */
-export async function call(method, path, { body, headers = {}, signal, seconds = 20, isBackground = false } = {}) {
+export async function call(method, path, { body, headers = {}, signal, timeoutSeconds = 20, isBackground = false } = {}) {
   for (;;) {
     const used = sessionStorage.getItem(KEY);
-    const response = await send(method, path, { body, headers, signal, seconds, token: used });
+    const response = await send(method, path, { body, headers, signal, timeoutSeconds, token: used });
     if (response.status !== 401) {
       if (response.ok) return response.body;
       throw new Refused(response.status, messages(response));
@@ -58,8 +58,8 @@ export async function call(method, path, { body, headers = {}, signal, seconds =
   }
 }
 
-async function send(method, path, { body, headers, signal, seconds, token }) {
-  const timeout = AbortSignal.timeout(seconds * 1000);
+async function send(method, path, { body, headers, signal, timeoutSeconds, token }) {
+  const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
   const all = { Accept: "application/json", ...headers };
   if (token !== null) all.Authorization = `Bearer ${token}`;
   if (body !== undefined) all["Content-Type"] = "application/json";
@@ -78,7 +78,7 @@ async function send(method, path, { body, headers, signal, seconds, token }) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Unreachable(timeout.aborted ? `No response within ${seconds} s.` : "The host does not answer.");
+    throw new Unreachable(timeout.aborted ? `No response within ${timeoutSeconds} s.` : "The host does not answer.");
   }
   return { status: response.status, ok: response.ok, body: parse(text) };
 }

@@ -54,14 +54,14 @@ function open({ name, rest, query }) {
   if (name === "edit" && rest[0]) return form(app, rest[0]);
   if (name === "add") return form(app);
   if (name === "outputs") return outputs(app);
-  return sources(app, null, query);
+  return sources(app, query);
 }
 
 async function route() {
   const to = parse(location.hash);
   const next = [to.name, ...to.rest].join("/");
   if (view?.onQueryChange && next === currentPath) {
-    view.onQueryChange(null, to.query);
+    view.onQueryChange(to.query);
     await refresh();
     return;
   }
@@ -87,7 +87,7 @@ function show() {
   update(main, banner(), ...[view.render()].flat(Infinity), !hasLoaded && failure === null && el("p", { class: "quiet" }, "Loading…"));
   document.title = `${view.title()} – source-host`;
   for (const link of document.querySelectorAll("[data-nav]")) {
-    if (link.dataset.nav === view.name) link.setAttribute("aria-current", "page");
+    if (link.dataset.nav === view.nav) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   view.afterRender?.();

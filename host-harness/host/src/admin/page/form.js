@@ -99,7 +99,7 @@ export function form(app, name) {
     const buttons = [...container.querySelectorAll("button[type=submit]")];
     for (const button of buttons) button.setAttribute("aria-disabled", "true");
     try {
-      await call("PUT", sourcePath(target), { body, headers: isNew ? { "If-None-Match": "*" } : {}, seconds: 60 });
+      await call("PUT", sourcePath(target), { body, headers: isNew ? { "If-None-Match": "*" } : {}, timeoutSeconds: 60 });
       for (const input of container.querySelectorAll("input[type=password]")) input.value = "";
       app.go(`#/source/${encodeURIComponent(target)}?${andCheck ? "check" : "saved"}=1`);
     } catch (error) {
@@ -111,7 +111,7 @@ export function form(app, name) {
     }
   }
 
-  return { name: isNew ? "add" : "sources", title: () => title, refreshes: false, load, render, afterRender, actions: {} };
+  return { nav: isNew ? "add" : "sources", title: () => title, refreshes: false, load, render, afterRender, actions: {} };
 }
 
 function build({ description, outputs, source, secrets }, isNew, name) {

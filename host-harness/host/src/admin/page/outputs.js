@@ -9,7 +9,7 @@ import { tableOf } from "./sources.js";
 export function outputs() {
   let data = null;
   return {
-    name: "outputs",
+    nav: "outputs",
     title: () => "Outputs",
     refreshes: true,
     async load(signal) {

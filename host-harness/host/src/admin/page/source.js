@@ -11,7 +11,7 @@ import { sum, tableOf } from "./sources.js";
 import { advice, badge, capitalize, icon, stateOf } from "./states.js";
 
 const HISTORY_EVERY_MS = 30_000;
-const CHECK_SECONDS = 180;
+const CHECK_TIMEOUT_SECONDS = 180;
 
 export function source(app, name, query) {
   let data = null;
@@ -74,7 +74,7 @@ export function source(app, name, query) {
     app.show();
     announce("Testing the connection.");
     try {
-      check = checkResult(await call("POST", sourcePath(name, "/check"), { body: {}, seconds: CHECK_SECONDS }));
+      check = checkResult(await call("POST", sourcePath(name, "/check"), { body: {}, timeoutSeconds: CHECK_TIMEOUT_SECONDS }));
     } catch (error) {
       check = { isGood: false, at: stamp(Date.now()), detail: error.message, rows: [], facts: [] };
     } finally {
@@ -161,7 +161,7 @@ export function source(app, name, query) {
   }
 
   return {
-    name: "sources",
+    nav: "sources",
     title: () => name,
     refreshes: true,
     load,
@@ -245,7 +245,7 @@ function streamProblems(data) {
   );
 }
 
-/** What streams wait for while the others are collected; the state of the source says the rest. */
+/** What the source waits for, except what its state says already. */
 function waits(data) {
   const others = (data.waits ?? []).filter((wait) => wait !== data.detail);
   if (others.length === 0) return null;

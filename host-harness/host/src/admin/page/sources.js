@@ -19,7 +19,7 @@ function address({ search, state, offset }) {
   return text === "" ? "#/" : `#/?${text}`;
 }
 
-export function sources(app, _, query) {
+export function sources(app, query) {
   let data = null;
   let typing = 0;
   const filter = { search: "", state: "", offset: 0 };
@@ -104,14 +104,14 @@ export function sources(app, _, query) {
   }
 
   return {
-    name: "sources",
+    nav: "sources",
     title: () => "Collection status",
     refreshes: true,
     load,
     render,
     actions,
     input,
-    onQueryChange: (_, query) => {
+    onQueryChange: (query) => {
       applyQuery(query);
       const input = document.getElementById("search");
       if (input && input.value.trim() !== filter.search) input.value = filter.search;

@@ -111,8 +111,8 @@ impl Scheduler {
             state,
             call: self.queue().register(),
             executed: Duration::ZERO,
-            waits_since: None,
-            waited: Duration::ZERO,
+            waits_for_permit_since: None,
+            waited_for_permit: Duration::ZERO,
         };
         let started_at = Instant::now();
         let mut deadline = pin!(tokio::time::sleep(limit));
@@ -134,7 +134,7 @@ impl Scheduler {
             }
             while deadline.as_mut().poll(cx).is_ready() {
                 let left = scheduled
-                    .waited()
+                    .waited_for_permit()
                     .saturating_add(limit)
                     .saturating_sub(started_at.elapsed());
                 if left.is_zero() {
@@ -164,8 +164,8 @@ struct ScheduledCall<'a> {
     call: CallId,
     /// How long the call has executed.
     executed: Duration,
-    waits_since: Option<Instant>,
-    waited: Duration,
+    waits_for_permit_since: Option<Instant>,
+    waited_for_permit: Duration,
 }
 
 /// The result of polling a call for one slice.
@@ -187,7 +187,7 @@ impl ScheduledCall<'_> {
             queue.enter(self.call, self.virtual_runtime, cx.waker().clone(), now)
         };
         if let EnterOutcome::Waits { preempts } = entered {
-            self.waits_since.get_or_insert(now);
+            self.waits_for_permit_since.get_or_insert(now);
             if preempts && let Some(engine) = self.scheduler.engine.upgrade() {
                 engine.increment_epoch();
             }
@@ -196,8 +196,8 @@ impl ScheduledCall<'_> {
                 woke_another: false,
             };
         }
-        if let Some(since) = self.waits_since.take() {
-            self.waited = self.waited.saturating_add(now - since);
+        if let Some(since) = self.waits_for_permit_since.take() {
+            self.waited_for_permit = self.waited_for_permit.saturating_add(now - since);
         }
         self.state.interrupted.store(false, Ordering::Relaxed);
         let executing = self.scheduler.executing.begin();
@@ -226,11 +226,11 @@ impl ScheduledCall<'_> {
         }
     }
 
-    fn waited(&self) -> Duration {
+    fn waited_for_permit(&self) -> Duration {
         let waits = self
-            .waits_since
+            .waits_for_permit_since
             .map_or(Duration::ZERO, |since| since.elapsed());
-        self.waited.saturating_add(waits)
+        self.waited_for_permit.saturating_add(waits)
     }
 }
 
