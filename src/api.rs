@@ -45,7 +45,8 @@ pub struct ApiClient {
 pub struct CallOutcome {
     /// What it means.
     pub kind: ResponseKind,
-    /// The call, the status, Mimecast's code and its request id, in one clause.
+    /// The call and what is known of the response (status, Mimecast's code and message, request id), with
+    /// advice where credentials were refused; for people.
     pub detail: String,
     /// Whether one retry of the call may succeed.
     pub may_retry: bool,

@@ -75,7 +75,8 @@ enum NextCheck {
 }
 
 /// A check of all streams of the settings: one small call for those that share an endpoint and a
-/// permission, and another one where they have two endpoints.
+/// permission, and another one where they have two endpoints; for audit events a second one for their
+/// categories. One batch file of a listing is requested as well.
 pub struct Check {
     settings: Settings,
     client: ApiClient,

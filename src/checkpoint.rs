@@ -388,7 +388,9 @@ pub struct PageProgress {
 /// The position in the event endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsPosition {
-    /// Where reading begins where there is no token.
+    /// Records before this time are left out, of batch files and of the endpoint (see `accept_from`); 1970
+    /// where files that are set aside are still to be read. Once the endpoint is read, reading begins here
+    /// where there is no token.
     pub since: Timestamp,
     /// Whether reading goes on after an outage, so that records from before `since` were delivered.
     #[serde(

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::retry;
 use crate::time::Timestamp;
 
-/// The status and the headers that matter; the body follows in chunks.
+/// The status and the headers; the body follows in chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The status code.

@@ -57,7 +57,8 @@ impl SeenIds {
         self.entries.is_empty()
     }
 
-    /// Remembers a record, and forgets another where there is no room.
+    /// Remembers a record, and forgets one where there is no room: another, or this one where all others are
+    /// still needed (see `forget_one`).
     pub fn insert(&mut self, id: &RecordId, at: Timestamp) {
         let key = key(id);
         if !self.keys.insert(key) {

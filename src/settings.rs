@@ -66,7 +66,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// Returns the secret texts.
+    /// Returns the secret texts; those that this API does not have are empty.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {
         match self {
@@ -228,11 +228,11 @@ pub struct EventSettings {
 }
 
 impl EventSettings {
-    /// Parses the settings of a source, and checks only those that shape events; `{}` is valid.
+    /// Parses the settings of a source, and checks the values only of those that shape events; `{}` is valid.
     ///
     /// # Errors
     ///
-    /// The first setting that is unknown, or that shapes events and cannot be used.
+    /// The first setting that is unknown, has a value of another type, or shapes events and cannot be used.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let raw: SettingsInput =
             parse_json(json).map_err(|problem| error("", describe_parse_error(&problem)))?;
@@ -266,7 +266,7 @@ impl Settings {
     ///
     /// All settings that are missing or unusable, the first in `setting`, the others in `detail`. An
     /// unknown key or a value of another type is reported alone with an empty `setting`, and a bad `api`
-    /// alone under its name.
+    /// alone under its name. Of those that belong to the other API, only the first is named.
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =

@@ -24,7 +24,7 @@ macro_rules! streams {
     };
 }
 
-/// What is known about a stream. Sources: `mimecast-api.md` §2.2 to §5.
+/// What is known about a stream. Sources: `mimecast-api.md` §2.2 to §5, §7.3, §13 and §15.1.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamInfo {
     /// The stream this row describes.

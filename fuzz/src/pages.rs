@@ -8,7 +8,7 @@ use mimecast_source::settings::Settings;
 use mimecast_source::stream::STREAMS;
 use mimecast_source::time::Timestamp;
 
-use crate::session::{API, SECRET, START, TOKEN, assert_no_secret, assert_batch, check_request};
+use crate::session::{API, SECRET, START, TOKEN, assert_batch, assert_no_secret, check_request};
 
 const ACTIONS_MAX: u32 = 1_000_000;
 const POLLS: u32 = 3;

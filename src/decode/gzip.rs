@@ -13,7 +13,7 @@ const FIXED_HEADER_BYTES: usize = 10;
 /// The checksum and the size, after the data.
 const TRAILER_BYTES: usize = 8;
 
-/// A longer header is refused: names and comments are short.
+/// A header that is not complete within this is refused: names and comments are short.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 const METHOD_DEFLATE: u8 = 8;

@@ -226,8 +226,8 @@ impl Archive {
         self.input.get(self.at..).unwrap_or_default()
     }
 
-    /// Returns those of these bytes that are the rest of the current file, as far as its end is known. A
-    /// broken archive has no further files, so all of its bytes are.
+    /// Returns the bytes that were appended and not read yet, as far as they are known to belong to the current
+    /// file. A broken archive has no further files, so all of them do.
     #[must_use]
     pub fn rest_of_file(&self) -> &[u8] {
         let rest = self.rest();

@@ -222,6 +222,12 @@ mod tests {
             ecs["technique"]["subtechnique"]["id"],
             json!(["T1566.002", "T1204.001"])
         );
+        let of_one_tactic: Value =
+            serde_json::from_str(&format!("{{{}\"end\":0}}", super::ecs(&[LINK, ATTACHMENT]))).unwrap();
+        assert_eq!(of_one_tactic["tactic"]["id"], json!(["TA0001"]));
+        assert_eq!(of_one_tactic["technique"]["id"], json!(["T1566"]));
+        let subtechniques = &of_one_tactic["technique"]["subtechnique"]["id"];
+        assert_eq!(subtechniques.as_array().map(Vec::len), Some(2));
         let ocsf = ocsf(&[LINK, ANY_PHISHING]);
         let ocsf: Value = serde_json::from_str(ocsf.trim_end_matches(',')).unwrap();
         assert_eq!(ocsf[0]["sub_technique"]["uid"], "T1566.002");

@@ -77,7 +77,8 @@ pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) ->
     })
 }
 
-/// Writes the verdicts of such an object as members, each with a comma after it.
+/// Writes the verdicts in the gateway's check of a message (`{"spf":{"info":…},…}`, perhaps as text) as
+/// members, each with a comma after it.
 pub(super) fn push_verdicts(writer: &mut EventWriter<'_, '_>, value: Value<'_>) {
     with_object(writer, value, |writer, object, members| {
         push_object_verdicts(writer, object, members);
@@ -242,7 +243,7 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
     all_strings.then_some(names)
 }
 
-/// Writes an object with the URL and, where it is absolute, its parts.
+/// Writes an object with the URL and its parts; where it is not absolute, with its host alone, if it has one.
 pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let text = plain.text;
     writer.out.push_str("{\"original\":\"");

@@ -268,7 +268,8 @@ impl PagingStrategy for List {
         self.position.page_token = None;
     }
 
-    /// Reads the list again from its beginning, if the call had a page token.
+    /// Reads the list again from its beginning, if the call had a page token. A token that an empty page gave
+    /// leads nowhere, and the reading ends there.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;

@@ -181,8 +181,8 @@ pub trait StreamReader {
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse>;
 
-    /// Handles a call that the upstream refused as such. Returns whether the reader has another call
-    /// to try.
+    /// Handles a call that the upstream refused as such. Returns whether the reader goes on at once;
+    /// otherwise the stream backs off.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Makes events of records in memory until there are no more or the batch is full.

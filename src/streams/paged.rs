@@ -121,7 +121,8 @@ pub trait PagingStrategy {
     /// Restarts the reading, because its pages form a cycle.
     fn restart_reading(&mut self) {}
 
-    /// Handles a call that was refused as such. Returns whether there is another call to try.
+    /// Handles a call that was refused as such. Returns whether the reader goes on at once; otherwise the
+    /// stream backs off.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Returns whether the current call is for one of several parts that the endpoint has listed.

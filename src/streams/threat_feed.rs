@@ -251,7 +251,8 @@ impl PagingStrategy for ThreatFeed {
                 "there is neither a file nor a token".to_owned(),
             ));
         }
-        // A file that cannot be read is fetched once more, and then rejected as a whole.
+        // A file that cannot be read is fetched once more, and then rejected as a whole where a
+        // further one follows. The last file is fetched until it can be read, or names a further one.
         let body_to_reject = (self.position.tries > 0 && next.is_some()).then(|| body.clone());
         let body = match (read_body(body), body_to_reject) {
             (Ok(body), _) => body,

@@ -1,4 +1,4 @@
-//! The generated bindings of `wit/`; the only file with exceptions from the lints.
+//! The generated bindings of `wit/`; the only file of this package for which whole groups of lints are off.
 
 #![allow(
     clippy::all,

@@ -445,8 +445,9 @@ fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
     assert!(memchr::memmem::find(&received, b"not json").is_none());
 }
 
-/// Settings with one source for each thing that a component may do with its secret.
-fn write_settings_with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
+/// Writes the settings of a host into a directory of its own below `folder`, with one source for each of these
+/// behaviors; each has the secret. Returns that directory.
+fn write_settings_with_secret(folder: &TempDir, behaviors: &[&str]) -> PathBuf {
     let component = compile_scripted(folder.path(), "none");
     fs::write(folder.path().join("outside"), SECRET).unwrap();
     let secret = format!(
@@ -454,7 +455,7 @@ fn write_settings_with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
         folder.path().join("outside").display()
     );
     let mut text = "state_dir = \"state\"\n".to_owned();
-    for behavior in all {
+    for behavior in behaviors {
         text.push_str(&source(&behavior.replace(' ', "-"), &component, behavior));
         text.push_str(&secret);
     }

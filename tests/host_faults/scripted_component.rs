@@ -79,8 +79,8 @@ unsafe impl GlobalAlloc for SingleThreaded<Heap> {
     unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
 }
 
-/// Where the host puts the arguments of a call: settings, checkpoint and session.
 const INPUT_BYTES: usize = 256 * 1024;
+/// Where the host puts the arguments of a call: settings, checkpoint and session.
 static INPUT: SingleThreaded<Cell<[u8; INPUT_BYTES]>> = SingleThreaded(Cell::new([0; INPUT_BYTES]));
 static INPUT_USED: SingleThreaded<Cell<usize>> = SingleThreaded(Cell::new(0));
 static POLLS: SingleThreaded<Cell<u64>> = SingleThreaded(Cell::new(0));

@@ -30,7 +30,8 @@ fn states_of(report: &Value) -> States {
     states
 }
 
-/// The states of streams in the metrics, and how many sources are in which.
+/// The states of streams in the metrics, and of the sources that have no stream there; and how many sources are
+/// in each state.
 fn states_of_metrics(metrics: &str) -> (States, BTreeMap<String, f64>) {
     let label = |line: &str, name: &str| {
         let (_, rest) = line.split_once(&format!("{name}=\""))?;
@@ -80,7 +81,8 @@ fn assert_shown(text: &str, states: &States) {
     }
 }
 
-/// A host with a source in each state that a source can be in while the host runs.
+/// A host with sources that are active, unauthorized, failing, paused and blocked, and with streams that wait or
+/// are not permitted.
 #[test]
 fn status_api_metrics_and_log_have_the_same_word_for_each_source_stream_and_output() {
     let setup = Setup::new(

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-/// Upper bound of the delay after the first failure.
+/// Upper bound of the default backoff's delay after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
-/// Upper bound of every delay, unless the upstream asks for a longer one.
+/// Upper bound of every delay of the default backoff.
 const MAX: Duration = Duration::from_secs(300);
 
 /// A count of consecutive failures, and the delay that follows from it.

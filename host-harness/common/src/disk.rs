@@ -18,7 +18,7 @@ pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Checks whether a file can be created in a directory, or the directory itself where it is missing.
-/// Leaves nothing behind. A path whose first directory does not exist is an error: it is probably mistyped.
+/// Leaves nothing behind. An absolute path whose first directory does not exist is an error: it is probably mistyped.
 pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     let directories = directory.ancestors().map(|directory| {
         if directory.as_os_str().is_empty() {

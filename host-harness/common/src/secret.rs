@@ -42,7 +42,8 @@ pub struct Redactor {
 
 impl Redactor {
     /// Creates a redactor for these secrets, in plain and in JSON-escaped
-    /// form.
+    /// form. One shorter than 6 bytes is ignored, since it would match parts
+    /// of unrelated words.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = secrets
             .into_iter()
@@ -70,7 +71,7 @@ impl Redactor {
         self.with(secrets.map(|secret| secret.to_ascii_lowercase()))
     }
 
-    /// Returns the text with all secrets replaced.
+    /// Returns the text with all of them replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut redacted = text.to_owned();
@@ -82,7 +83,7 @@ impl Redactor {
         redacted
     }
 
-    /// Returns whether the text contains a secret.
+    /// Returns whether the text contains one of them.
     #[must_use]
     pub fn contains_secret(&self, text: &str) -> bool {
         self.secrets.iter().any(|secret| text.contains(secret))

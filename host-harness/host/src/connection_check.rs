@@ -37,7 +37,7 @@ pub(crate) struct CheckReport {
     pub(crate) account: Option<String>,
     /// How far this host's clock is ahead of the upstream's, where a response had a date.
     pub(crate) clock_skew_ms: Option<i64>,
-    /// The streams in the order of the settings.
+    /// The streams in the order in which the component reports them.
     pub(crate) streams: Vec<StreamCheck>,
     /// The exit code of `check` for it.
     #[serde(skip)]

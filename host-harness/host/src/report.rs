@@ -207,7 +207,7 @@ pub struct SourceReport {
     /// What it waits for while it collects: one text for each limit, with its streams and the end of
     /// the wait, one for the oldest request and one for a delivery that has been unanswered for long.
     pub waits: Vec<String>,
-    /// Whether nothing was stored for so long that it cannot be collecting.
+    /// Whether nothing was stored for so long that it cannot be collecting; false where it is paused.
     pub stale: bool,
     /// What pauses the source.
     pub paused_by: Option<PausedBy>,

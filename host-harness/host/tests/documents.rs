@@ -1,6 +1,6 @@
 //! The documentation is complete and leads nowhere that is not there: every message has its entry
-//! in `docs/troubleshooting.md`, every relative link and anchor of the pages exists, and every command
-//! is run by a test, here or where its mark says.
+//! in `docs/troubleshooting.md`, every relative link and anchor of the pages exists, and every block
+//! of commands has a mark that says where it is tested, or that a person has to run it.
 
 #![expect(
     clippy::unwrap_used,

@@ -106,7 +106,8 @@ pub struct StoredSource {
         skip_serializing_if = "Option::is_none"
     )]
     pub next_poll_at_ms: Option<u64>,
-    /// The component that wrote the checkpoint, as `name version`.
+    /// The component that the source ran with when the loop last stored or counted something, as
+    /// `name version`.
     #[serde(default)]
     pub component: String,
     /// The last error of the source as a whole, until it recovers.

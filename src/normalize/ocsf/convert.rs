@@ -371,7 +371,8 @@ pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'
     urls(writer, found)
 }
 
-/// Writes a URL without white space, and its parts where it is absolute.
+/// Writes a URL with `%20` for each white space, and its parts; where it is not absolute or has white space, its
+/// host alone, if it has one.
 fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: UrlPaths) -> bool {
     let text = plain.text;
     let has_blank = text.contains(char::is_whitespace);

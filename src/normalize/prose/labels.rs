@@ -35,7 +35,8 @@ const FIRST_WINDOW_BYTES: usize = 1024;
 /// cut, such as a label before its colon.
 const WINDOW_EDGE_BYTES: usize = 64;
 
-/// How many occurrences of a label are tried, from the last on, so that a search takes linear time.
+/// How many occurrences are tried, so that a search takes linear time: of a label from the last on, of braces and
+/// people from the first on.
 pub(super) const OCCURRENCES_MAX: usize = 8;
 
 #[cfg(test)]

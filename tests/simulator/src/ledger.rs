@@ -28,7 +28,8 @@ impl Ledger {
         self.streams.keys().map(String::as_str)
     }
 
-    /// Returns the identities of the records that exist in a stream.
+    /// Returns the identities of the records of a stream that a collector should have or have reported: those
+    /// that exist, those removed after they were served, and those of deleted files.
     #[must_use]
     pub fn expected(&self, stream: &str) -> &BTreeSet<String> {
         self.streams

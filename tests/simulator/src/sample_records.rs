@@ -18,7 +18,7 @@ pub fn streams() -> Vec<&'static str> {
 }
 
 /// Generates `count` records of a stream, as a tenant of this configuration has them, spread over its
-/// history; none for an unknown stream. They are not those that a simulator serves.
+/// history; none for an unknown stream. A simulator of the same configuration need not serve the same ones.
 #[must_use]
 pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);

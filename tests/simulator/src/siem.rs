@@ -31,9 +31,9 @@ pub(crate) struct FileList {
 pub(crate) struct Page {
     /// The files in the order of listing.
     pub(crate) files: Vec<Arc<BatchFile>>,
-    /// The position of the page.
+    /// The index in the list of the page's first file.
     pub(crate) position: u64,
-    /// The position of the next page, if the response has one.
+    /// The index at which the next page begins, if the response has one.
     pub(crate) next: Option<u64>,
     /// Whether there is no more now.
     pub(crate) caught_up: bool,

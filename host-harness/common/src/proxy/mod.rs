@@ -1,7 +1,8 @@
 //! Which HTTP proxy requests are sent through, and for which targets.
 //!
-//! The rules are those of curl: a setting takes precedence over the environment, `NO_PROXY` exempts
-//! from both, and a variable in lower case takes precedence over one in upper case.
+//! The rules are mostly those of curl: a setting takes precedence over the environment, `NO_PROXY` exempts
+//! from both, and a variable in lower case takes precedence over one in upper case. Unlike curl,
+//! `HTTP_PROXY` in upper case counts too, except in a CGI program, and the port of a proxy is required.
 
 #[cfg(feature = "http-client")]
 mod connector;
@@ -51,7 +52,7 @@ pub struct Proxies {
 pub enum ProxyError {
     /// It cannot be reached.
     Unreachable(Proxy, String),
-    /// It did not answer in time.
+    /// There was no connection through it in time.
     TimedOut(Proxy),
     /// It closed the connection before its response was complete.
     Closed(Proxy),
@@ -241,7 +242,7 @@ impl fmt::Display for ProxyError {
             ),
             Self::TimedOut(proxy) => write!(
                 f,
-                "the proxy {proxy} did not connect in time; check {}, and the log of the proxy",
+                "no connection through the proxy {proxy} in time; check {}, and the log of the proxy",
                 proxy.configured_by
             ),
             Self::Closed(proxy) => write!(
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_as_curl_does() {
+    fn the_environment_is_read_with_lower_case_first_and_no_http_proxy_of_a_cgi_program() {
         for (variables, https, http) in [
             ("", "none", "none"),
             ("HTTPS_PROXY=http://a:1", "a", "none"),

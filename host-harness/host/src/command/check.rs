@@ -32,7 +32,8 @@ struct Report {
     at: Time,
     /// Whether nothing failed.
     successful: bool,
-    /// The sources in the order of the settings, each as the admin API reports it.
+    /// The sources whose settings are invalid, then the others in the order of the settings; each as the
+    /// admin API reports it.
     sources: Vec<CheckReport>,
     /// The outputs in the order of the settings; `None` where they were not tested.
     outputs: Option<Vec<OutputCheck>>,

@@ -282,8 +282,9 @@ impl Settings {
         Self::parse_with(&read_text(file)?, file, OnUnresolved::Omit)
     }
 
-    /// Parses the text of a settings file. Relative paths in it are resolved against
-    /// the directory of `file`.
+    /// Parses the text of the settings file `file`, and reads what it refers to: the files of its
+    /// `sources_dir`, and values in files and the environment. Relative paths in it are resolved
+    /// against the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         Self::parse_with(text, file, OnUnresolved::Refuse)
     }

@@ -642,8 +642,9 @@ impl Sources {
         }
     }
 
-    /// Returns whether no source runs or may be resumed, so that there is nothing to wait for. A
-    /// run with `--once` does not wait for an operator.
+    /// Returns whether no source runs or may be resumed, and at least one has ended by itself: a run whose
+    /// sources are all paused by the settings continues. With `--once` none need have ended, and operators
+    /// are not waited for.
     fn have_ended(&self, once: bool) -> bool {
         let mut ends = self.by_name.values().map(|source| {
             let target = source.target.borrow();

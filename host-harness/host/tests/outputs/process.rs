@@ -254,7 +254,8 @@ impl Drop for HostProcess {
     }
 }
 
-/// Polls a file until a condition holds, since nothing notifies of its changes.
+/// Checks a condition again and again until it holds: nothing notifies of changes to files, which most
+/// conditions read.
 async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {

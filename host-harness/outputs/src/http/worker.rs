@@ -352,7 +352,7 @@ fn unsent_events_error(count: usize, reason: &str) -> SendError {
     }
 }
 
-/// Formats an error and its causes, each once.
+/// Formats an error and its causes, each once; only the cause that says what to do, where there is one.
 fn error_chain(error: &(dyn Error + 'static)) -> String {
     if let Some(problem) = actionable_cause(error) {
         return problem;

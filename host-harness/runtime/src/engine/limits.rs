@@ -3,7 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 /// Maximum number of linear memories of a component; most have one. Each reserves 4 GiB of address
-/// space.
+/// space, or less where that is limited; see `limit_reservation`.
 const MEMORIES_MAX: usize = 16;
 /// Maximum number of tables; a component has one or two for each module that it is composed of.
 const TABLES_MAX: usize = 32;
