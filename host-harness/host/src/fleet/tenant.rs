@@ -13,6 +13,8 @@ use crate::settings::{InheritedSettings, SourceSettings, is_tenant_name, to_json
 
 /// The table of the component's settings.
 const SETTINGS: &str = "settings";
+/// The key of the proxy, whose URL may have a login.
+const PROXY: &str = "proxy";
 /// The key that pauses a tenant.
 const ENABLED: &str = "enabled";
 
@@ -121,8 +123,8 @@ impl Tenant {
         }
     }
 
-    /// Refuses literal secrets, which must not be stored in NATS. `is_secret` returns whether a
-    /// setting is secret.
+    /// Refuses literal secrets, which must not be stored in NATS: in `[settings]`, and the login of a
+    /// proxy. `is_secret` returns whether a setting is secret.
     pub(crate) fn refuse_literal_secrets(
         &self,
         is_secret: &dyn Fn(&str) -> bool,
@@ -132,14 +134,24 @@ impl Tenant {
             .into_iter()
             .flatten()
             .find(|(key, value)| is_secret(key) && ValueReference::parse(value).is_none());
-        match literal_secret {
-            None => Ok(()),
-            Some((key, _)) => Err(Failure::settings(format!(
+        if let Some((key, _)) = literal_secret {
+            return Err(Failure::settings(format!(
                 "tenant `{}`: `{key}` is in plain text, and would be stored so in NATS; write {key} = \
                  {{ file = \"..\" }} or {{ env = \"..\" }}, which each host resolves",
                 self.name
-            ))),
+            )));
         }
+        let proxy = self.table.get(PROXY).and_then(toml::Value::as_str);
+        // Neither a host name nor a port has an `@`.
+        if proxy.is_some_and(|url| url.contains('@')) {
+            return Err(Failure::settings(format!(
+                "tenant `{}`: the login in `{PROXY}` is in plain text, and would be stored so in NATS; \
+                 write {PROXY} = {{ file = \"..\" }} or {{ env = \"..\" }} with the whole URL there, which \
+                 each host resolves",
+                self.name
+            )));
+        }
+        Ok(())
     }
 
     /// Returns the references in its settings, which each host must be able to resolve.
@@ -201,6 +213,27 @@ mod tests {
         );
         assert!(!failure.message.contains("hunter22"), "{failure}");
         assert_eq!(tenant(TEXT).references().len(), 1);
+    }
+
+    #[test]
+    fn the_login_of_a_proxy_is_refused_unless_it_is_behind_a_reference() {
+        for login in ["http://ann:hunter22@", "ann:hunter22@", "HTTP://ann@"] {
+            let text = format!("proxy = \"{login}proxy.example.com:3128\"\n{TEXT}");
+            let failure = tenant(&text).refuse_literal_secrets(&|_| false);
+            let failure = failure.unwrap_err();
+            let reason = "tenant `acme`: the login in `proxy` is in plain text";
+            assert!(failure.message.starts_with(reason), "{failure}");
+            assert!(!failure.message.contains("hunter22"), "{failure}");
+        }
+        for proxy in [
+            "\"http://proxy.example.com:3128\"",
+            "\"none\"",
+            "{ env = \"ann@PROXY\" }",
+            "{ file = \"proxy@acme.url\" }",
+        ] {
+            let text = format!("proxy = {proxy}\n{TEXT}");
+            tenant(&text).refuse_literal_secrets(&|_| false).unwrap();
+        }
     }
 
     #[test]

@@ -464,6 +464,33 @@ fn import(fixture: &FleetFixture) {
     );
 }
 
+/// Needs no NATS: a tenant is checked first.
+#[test]
+fn a_tenant_with_the_login_of_a_proxy_is_refused_and_the_login_not_shown() {
+    let folder = TempDir::new().unwrap();
+    // Nothing listens at port 1.
+    let host = Host::new(folder.path(), &[1], 1, "");
+    hard_link_machine_code(&host.path("state/cache"));
+    let proxy = "proxy = \"http://ann:hunter22@127.0.0.1:1\"";
+    fs::write(host.path("acme.toml"), tenant_file("acme", &[1], proxy)).unwrap();
+    fs::create_dir(host.path("sources")).unwrap();
+    fs::copy(host.path("acme.toml"), host.path("sources/acme.toml")).unwrap();
+    for arguments in [
+        ["add", "acme.toml"],
+        ["change", "acme.toml"],
+        ["import", "sources"],
+    ] {
+        let output = host.fleet_output(&arguments);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("the login in `proxy` is in plain text"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter22"), "{said}");
+    }
+}
+
 /// A command that refuses says how to do it right, and changes nothing.
 fn assert_refusals(fixture: &FleetFixture) {
     let said = fixture.run_refused(&["add", "tenant-3.toml"], 1);
