@@ -370,7 +370,7 @@ impl Settings {
         };
         let mut errors = SettingsErrors::default();
         errors.ok_or_push(settings.refuse_two_stdouts());
-        errors.ok_or_push(settings.read_sources_dir());
+        errors.ok_or_push(settings.read_sources_dir(on_unresolved));
         errors.ok_or_push(settings.refuse_former_names_in_use());
         errors.ok_or_push(settings.refuse_shared_files());
         errors.into_result()?;
@@ -456,22 +456,16 @@ enum OnUnresolved {
 /// Removes what refers to values that this process does not have. Returns the names of the outputs,
 /// if those are removed.
 fn omit_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
-    let env = |name: &str| std::env::var(name).ok();
-    let is_resolvable = |value: &toml::Value| {
-        let references = ValueReference::all_in(value);
-        let mut references = references.iter();
-        references.all(|reference| resolve_reference(reference, file, &env).is_ok())
-    };
     let mut outputs = Vec::new();
     table.retain(|key, value| {
         if key == SOURCE {
             let sources = value.as_array_mut().into_iter().flatten();
             for source in sources.filter_map(toml::Value::as_table_mut) {
-                source.retain(|key, value| key != PROXY || is_resolvable(value));
+                omit_unresolved_proxy(source, file);
             }
             return true;
         }
-        let is_kept = is_resolvable(value);
+        let is_kept = is_resolvable(value, file);
         if !is_kept && key == OUTPUT {
             let tables = value.as_array().into_iter().flatten();
             let tables = tables.filter_map(toml::Value::as_table).cloned();
@@ -480,6 +474,20 @@ fn omit_unresolved(table: &mut toml::Table, file: &Path) -> Vec<String> {
         is_kept
     });
     outputs
+}
+
+/// Removes the proxy from the keys of a source if it refers to a value that this process does not have.
+/// Relative paths are relative to the directory of `file`.
+pub(crate) fn omit_unresolved_proxy(source: &mut toml::Table, file: &Path) {
+    source.retain(|key, value| key != PROXY || is_resolvable(value, file));
+}
+
+/// Returns whether this process has every value that a value refers to.
+fn is_resolvable(value: &toml::Value, file: &Path) -> bool {
+    let env = |name: &str| std::env::var(name).ok();
+    let references = ValueReference::all_in(value);
+    let mut references = references.iter();
+    references.all(|reference| resolve_reference(reference, file, &env).is_ok())
 }
 
 /// Returns the files that the `{ file = ".." }` values of a settings file name, also if its settings are

@@ -12,8 +12,8 @@ use source_common::line_numbers::KeyLineNumbers;
 use source_common::section::{Section, SettingsErrors, file_location};
 
 use super::{
-    FILE_NAME_RULE, FaultySource, InheritedSettings, Settings, SourceSettings, is_file_name,
-    parse_source_keys, syntax,
+    FILE_NAME_RULE, FaultySource, InheritedSettings, OnUnresolved, Settings, SourceSettings,
+    is_file_name, omit_unresolved_proxy, parse_source_keys, syntax,
 };
 
 const EXTENSION: &str = "toml";
@@ -31,7 +31,7 @@ pub(super) fn source_file_name(name: &str) -> String {
 
 impl Settings {
     /// Adds the sources of `sources_dir`, sorted by file name.
-    pub(super) fn read_sources_dir(&mut self) -> Result<(), Failure> {
+    pub(super) fn read_sources_dir(&mut self, on_unresolved: OnUnresolved) -> Result<(), Failure> {
         let Some(directory) = self.sources_dir.clone() else {
             return Ok(());
         };
@@ -45,7 +45,7 @@ impl Settings {
             let read = if taken.contains(&name) {
                 Err(self.duplicate_name(&path, &name))
             } else {
-                read_source_file(&path, &name, &inherited)
+                read_source_file_with(&path, &name, &inherited, on_unresolved)
             };
             match read {
                 Ok(source) => self.sources.push(source),
@@ -120,10 +120,22 @@ pub fn read_source_file(
     name: &str,
     inherited: &InheritedSettings,
 ) -> Result<SourceSettings, Failure> {
+    read_source_file_with(path, name, inherited, OnUnresolved::Refuse)
+}
+
+fn read_source_file_with(
+    path: &Path,
+    name: &str,
+    inherited: &InheritedSettings,
+    on_unresolved: OnUnresolved,
+) -> Result<SourceSettings, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::settings(format!("{}: cannot be read: {error}", path.display())).retryable()
     })?;
-    let table = text.parse().map_err(|error| syntax(&text, path, &error))?;
+    let mut table = text.parse().map_err(|error| syntax(&text, path, &error))?;
+    if on_unresolved == OnUnresolved::Omit {
+        omit_unresolved_proxy(&mut table, path);
+    }
     SourceSettings::from_table(path, name, table, &KeyLineNumbers::parse(&text), inherited)
 }
 

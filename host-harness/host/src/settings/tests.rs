@@ -376,12 +376,25 @@ fn what_the_host_alone_can_resolve_is_left_out_for_a_command_about_sources() {
                 [admin]\nlisten = \"127.0.0.1:9600\"\ntoken = { file = \"none.token\" }\n";
     fs::write(&file, text).unwrap();
     fs::create_dir(directory.path().join("sources")).unwrap();
-    let other = "outputs = [\"splunk\"]\n";
+    let other = "outputs = [\"splunk\"]\nproxy = { env = \"NO_SUCH_VARIABLE_8\" }\n";
     fs::write(directory.path().join("sources/other.toml"), other).unwrap();
+    // Relative to its own directory, where the file is.
+    let third = "proxy = { file = \"proxy.url\" }\n";
+    fs::write(directory.path().join("sources/third.toml"), third).unwrap();
+    let url = "http://127.0.0.1:3128\n";
+    fs::write(directory.path().join("sources/proxy.url"), url).unwrap();
+    let faulty = "proxy = 3128\n";
+    fs::write(directory.path().join("sources/faulty.toml"), faulty).unwrap();
     assert!(Settings::read(&file).is_err());
     let settings = Settings::read_omitting_unresolved(&file).unwrap();
     let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(names, ["acme", "other"], "{:?}", settings.faulty_sources);
+    let faulty = &settings.faulty_sources;
+    assert_eq!(names, ["acme", "other", "third"], "{faulty:?}");
+    let faulty: Vec<&str> = faulty.iter().map(|faulty| faulty.name.as_str()).collect();
+    assert_eq!(faulty, ["faulty"]);
+    let sources = settings.sources.iter();
+    let with_proxy: Vec<bool> = sources.map(|source| source.proxy_file.is_some()).collect();
+    assert_eq!(with_proxy, [false, false, true]);
     assert_eq!(settings.output_names(), ["splunk", "files"]);
     assert_eq!(settings.sources[0].component_settings.table.len(), 1);
     assert!(settings.admin.is_none() && settings.dead_letter.is_none());
