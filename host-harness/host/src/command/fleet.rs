@@ -160,7 +160,7 @@ async fn read_tenant(
         Failure::settings(format!("{}: {reason}", file.display()))
     })?;
     let tenant = Tenant::new(&name, table)?;
-    let source = tenant.settings(&settings.file, &settings.inherited())?;
+    let source = tenant.settings_omitting_unresolved(&settings.file, &settings.inherited())?;
     let component = source::component_location(source.component.as_deref());
     let component = components.get_or_load(&component).await?;
     let schema = &component.description().settings_schema;
@@ -178,7 +178,7 @@ async fn read_tenant(
         let write_only = schema.pointer(&format!("/properties/{key}/writeOnly"));
         write_only == Some(&serde_json::Value::Bool(true))
     })?;
-    // Values that only the hosts have are checked there.
+    // Values that only the hosts have, also that of `proxy`, are checked there.
     let env = |name: &str| std::env::var(name).ok();
     let missing = tenant
         .references()

@@ -9,7 +9,9 @@ use source_common::suggestion::unknown_key;
 use source_common::value_reference::ValueReference;
 use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
 
-use crate::settings::{InheritedSettings, SourceSettings, is_tenant_name, to_json};
+use crate::settings::{
+    InheritedSettings, SourceSettings, is_tenant_name, omit_unresolved_proxy, to_json,
+};
 
 /// The table of the component's settings.
 const SETTINGS: &str = "settings";
@@ -91,8 +93,28 @@ impl Tenant {
         settings_file: &Path,
         inherited: &InheritedSettings,
     ) -> Result<SourceSettings, Failure> {
+        self.settings_of(self.table.clone(), settings_file, inherited)
+    }
+
+    /// Parses the settings of its source like [`Self::settings`], on a machine that may not have what its
+    /// hosts have: without its `proxy` if that refers to a value that cannot be read here.
+    pub(crate) fn settings_omitting_unresolved(
+        &self,
+        settings_file: &Path,
+        inherited: &InheritedSettings,
+    ) -> Result<SourceSettings, Failure> {
+        let mut table = self.table.clone();
+        omit_unresolved_proxy(&mut table, settings_file);
+        self.settings_of(table, settings_file, inherited)
+    }
+
+    fn settings_of(
+        &self,
+        table: toml::Table,
+        settings_file: &Path,
+        inherited: &InheritedSettings,
+    ) -> Result<SourceSettings, Failure> {
         let lines = KeyLineNumbers::default();
-        let table = self.table.clone();
         let settings =
             SourceSettings::from_table(settings_file, &self.name, table, &lines, inherited);
         let settings = settings.map_err(|failure| Failure {
@@ -154,10 +176,11 @@ impl Tenant {
         Ok(())
     }
 
-    /// Returns the references in its settings, which each host must be able to resolve.
+    /// Returns the references in `[settings]` and in `proxy`, which each host must be able to resolve.
     pub(crate) fn references(&self) -> Vec<ValueReference> {
         let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
         let values = settings.into_iter().flat_map(toml::Table::values);
+        let values = values.chain(self.table.get(PROXY));
         values.filter_map(ValueReference::parse).collect()
     }
 }
@@ -233,6 +256,33 @@ mod tests {
         ] {
             let text = format!("proxy = {proxy}\n{TEXT}");
             tenant(&text).refuse_literal_secrets(&|_| false).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_only_the_hosts_can_resolve_is_left_out_of_the_settings_elsewhere() {
+        let file = Path::new("f.toml");
+        let inherited = InheritedSettings {
+            outputs: vec!["siem".to_owned()],
+            proxy: None,
+        };
+        let text = format!("proxy = {{ file = \"no-such-file-8\" }}\n{TEXT}");
+        let tenant_with_proxy = tenant(&text);
+        assert_eq!(tenant_with_proxy.references().len(), 2);
+        assert!(tenant_with_proxy.settings(file, &inherited).is_err());
+        let settings = tenant_with_proxy.settings_omitting_unresolved(file, &inherited);
+        assert_eq!(settings.unwrap().component_settings.table.len(), 3);
+        // It stays in the message, and other mistakes are refused.
+        let decoded = Tenant::decode("acme", &tenant_with_proxy.encode()).unwrap();
+        assert_eq!(decoded, tenant_with_proxy);
+        for wrong in [
+            "enabeld = true\n",
+            "proxy = 3128\n",
+            "proxy = \"https://a:1\"\n",
+        ] {
+            let tenant = tenant(&format!("{wrong}{TEXT}"));
+            let settings = tenant.settings_omitting_unresolved(file, &inherited);
+            assert!(settings.is_err(), "{wrong}");
         }
     }
 

@@ -491,6 +491,36 @@ fn a_tenant_with_the_login_of_a_proxy_is_refused_and_the_login_not_shown() {
     }
 }
 
+/// Needs no NATS: the command says so before it connects.
+#[test]
+fn a_proxy_that_only_the_hosts_can_resolve_is_left_to_them_as_a_secret_is() {
+    let folder = TempDir::new().unwrap();
+    // Nothing listens at port 1.
+    let host = Host::new(folder.path(), &[1], 1, "");
+    hard_link_machine_code(&host.path("state/cache"));
+    let without_proxy = tenant_file("acme", &[1], "");
+    let with_proxy = tenant_file("acme", &[1], "proxy = { env = \"NO_SUCH_VARIABLE_8\" }");
+    let secret = "{ file = \"secret\" }";
+    for text in [
+        with_proxy,
+        without_proxy.replace(secret, "{ env = \"NO_SUCH_VARIABLE_8\" }"),
+    ] {
+        fs::write(host.path("acme.toml"), &text).unwrap();
+        let output = host.fleet_output(&["add", "acme.toml"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            said,
+            "tenant `acme`: its settings can be checked only by the hosts: here, a setting needs the \
+             environment variable NO_SUCH_VARIABLE_8, which is not set\n",
+            "{text}: {output:?}"
+        );
+        // Only NATS is missing.
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("nats://127.0.0.1:1"), "{said}");
+    }
+}
+
 /// A command that refuses says how to do it right, and changes nothing.
 fn assert_refusals(fixture: &FleetFixture) {
     let said = fixture.run_refused(&["add", "tenant-3.toml"], 1);
