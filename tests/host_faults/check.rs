@@ -153,6 +153,44 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
 }
 
 #[test]
+fn an_output_of_rejected_records_that_cannot_be_reached_fails_a_check() {
+    let setup = Setup::new(small_config(), "");
+    let check_dead_letter = |dead_letter: &str| {
+        let output =
+            format!("type = \"file\"\npath = \"events.ndjson\"\n[dead_letter]\n{dead_letter}");
+        setup.write_settings("streams = [\"audit\"]", &output);
+        let run = |verb: &str| {
+            let check = setup.command(verb).output().unwrap();
+            let output_text = String::from_utf8_lossy(&check.stdout).into_owned();
+            (check.status.code(), output_text)
+        };
+        let (code, json) = run("check --json");
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let (text_code, text) = run("check");
+        assert_eq!(code, text_code, "{json}{text}");
+        (code, report["outputs"].clone(), text)
+    };
+    // Nothing listens at port 1.
+    let (code, outputs, text) =
+        check_dead_letter("type = \"http\"\nendpoint = \"http://127.0.0.1:1/in\"");
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(outputs.as_array().unwrap().len(), 2, "{outputs}");
+    assert_eq!(outputs[0]["outcome"], "reachable", "{outputs}");
+    assert_eq!(outputs[1]["output"], "dead_letter", "{outputs}");
+    assert_eq!(outputs[1]["type"], "http", "{outputs}");
+    assert_eq!(outputs[1]["outcome"], "failing", "{outputs}");
+    assert!(text.contains("\ndead_letter: unavailable: "), "{text}");
+    let (code, outputs, text) = check_dead_letter("type = \"file\"\npath = \"rejected.ndjson\"");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(outputs[1]["outcome"], "reachable", "{outputs}");
+    assert!(text.contains("rejected.ndjson: reachable"), "{text}");
+    // A plain file is no output.
+    let (code, outputs, text) = check_dead_letter("path = \"rejected.ndjson\"");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(outputs.as_array().unwrap().len(), 1, "{outputs}");
+}
+
+#[test]
 fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
     let setup = Setup::new(small_config(), "streams = [\"audit\"]");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();

@@ -53,7 +53,7 @@ impl DeadLetterSinks {
             Some(DeadLetterSettings::File(path)) => {
                 sinks.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
             }
-            Some(DeadLetterSettings::Output(config)) => {
+            Some(DeadLetterSettings::Output { config, .. }) => {
                 let outputs = Outputs::open([(DEAD_LETTER_OUTPUT, &**config)], tries_max).await?;
                 let outputs = outputs
                     .without_blocking_on_refusal()

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use source_common::exit::{Exit, Failure};
+use source_outputs::OutputConfig;
 
 use super::{Table, cache_dir, print, print_json, terminal_width};
 use crate::connection_check::{CheckReport, STREAMS_KEY, test_connection};
 use crate::report::Time;
-use crate::settings::{OutputSettings, Settings};
+use crate::settings::{DEAD_LETTER_OUTPUT, DeadLetterSettings, Settings};
 use crate::source;
 
 /// The outcome of an output that can be reached.
@@ -35,14 +36,15 @@ struct Report {
     /// The sources whose settings are invalid, then the others in the order of the settings; each as the
     /// admin API reports it.
     sources: Vec<CheckReport>,
-    /// The outputs in the order of the settings; `None` where they were not tested.
+    /// The outputs in the order of the settings, then that of `[dead_letter]`; `None` where they were not
+    /// tested.
     outputs: Option<Vec<OutputCheck>>,
 }
 
 /// The result for one output.
 #[derive(Debug, Serialize)]
 struct OutputCheck {
-    /// Name of the output.
+    /// Name of the output; `dead_letter` for that of `[dead_letter]`.
     output: String,
     /// Type of the output, such as `file`.
     #[serde(rename = "type")]
@@ -56,7 +58,7 @@ struct OutputCheck {
 }
 
 /// Checks whether every source can be read, stream by stream, and whether
-/// every output can be reached.
+/// every output can be reached, also that of `[dead_letter]`.
 pub async fn check(config: &Path, filter: &CheckFilter, as_json: bool) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     apply_filter(&mut settings, filter)?;
@@ -78,7 +80,7 @@ pub async fn check(config: &Path, filter: &CheckFilter, as_json: bool) -> Result
     let mut exit = sources.iter().map(|report| report.exit).max();
     let mut outputs = None;
     if filter.source.is_none() && filter.stream.is_none() {
-        let tested = check_outputs(&settings.outputs).await;
+        let tested = check_outputs(&settings).await;
         print_text(&outputs_to_text(&tested))?;
         if tested.iter().any(|output| output.outcome != REACHABLE) {
             exit = exit.max(Some(Exit::Failed));
@@ -205,18 +207,29 @@ fn account_and_clock(report: &CheckReport) -> String {
     text
 }
 
-/// Checks whether every output can be reached.
-async fn check_outputs(outputs: &[OutputSettings]) -> Vec<OutputCheck> {
+/// Checks whether every output can be reached, also that of `[dead_letter]`.
+async fn check_outputs(settings: &Settings) -> Vec<OutputCheck> {
+    let outputs = settings.outputs.iter();
+    let mut outputs: Vec<(&str, &str, &dyn OutputConfig)> = outputs
+        .map(|output| (&*output.name, &*output.output_type, &*output.config))
+        .collect();
+    if let Some(DeadLetterSettings::Output {
+        output_type,
+        config,
+    }) = &settings.dead_letter
+    {
+        outputs.push((DEAD_LETTER_OUTPUT, output_type, &**config));
+    }
     let mut tested = Vec::with_capacity(outputs.len());
-    for output in outputs {
-        let result = output.config.test().await;
+    for (name, output_type, config) in outputs {
+        let result = config.test().await;
         let (outcome, destination, detail) = match result {
             Ok(name) => (REACHABLE, Some(name), String::new()),
             Err(error) => ("failing", None, error.to_string()),
         };
         tested.push(OutputCheck {
-            output: output.name.clone(),
-            output_type: output.output_type.clone(),
+            output: name.to_owned(),
+            output_type: output_type.to_owned(),
             outcome,
             destination,
             detail,

@@ -87,7 +87,7 @@ fn check_files(settings: &Settings) -> Vec<Failure> {
         (location, output.lines.clone(), output.config.check_files())
     });
     let mut checked: Vec<_> = outputs.collect();
-    if let Some(DeadLetterSettings::Output(config)) = &settings.dead_letter {
+    if let Some(DeadLetterSettings::Output { config, .. }) = &settings.dead_letter {
         let lines = lines.table("dead_letter");
         checked.push(("[dead_letter]", lines, config.check_files()));
     }

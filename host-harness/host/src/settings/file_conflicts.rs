@@ -493,7 +493,7 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles> {
     let path = match &settings.dead_letter {
         None => None,
         Some(DeadLetterSettings::File(path)) => Some(PathTemplate::of_file(path)),
-        Some(DeadLetterSettings::Output(config)) => config.file().cloned(),
+        Some(DeadLetterSettings::Output { config, .. }) => config.file().cloned(),
     };
     files.extend(path.map(|path| OutputFiles {
         location: "[dead_letter]".to_owned(),

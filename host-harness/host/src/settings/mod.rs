@@ -151,7 +151,12 @@ pub enum DeadLetterSettings {
     /// One file for all sources.
     File(PathBuf),
     /// An output.
-    Output(Box<dyn OutputConfig>),
+    Output {
+        /// Its type, such as `file`.
+        output_type: String,
+        /// Its settings.
+        config: Box<dyn OutputConfig>,
+    },
 }
 
 /// The settings of one source, validated except for those that need its component.
@@ -341,7 +346,7 @@ impl Settings {
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
             .and_then(|parsed| errors.ok_or_push(parsed))
             .flatten();
-        if matches!(dead_letter, Some(DeadLetterSettings::Output(_))) {
+        if matches!(dead_letter, Some(DeadLetterSettings::Output { .. })) {
             errors.ok_or_push(refuse_dead_letter_name(file, &outputs));
         }
         let admin = admin
@@ -430,7 +435,7 @@ impl Settings {
 
     fn refuse_two_stdouts(&self) -> Result<(), Failure> {
         let dead_letter = match &self.dead_letter {
-            Some(DeadLetterSettings::Output(config)) => Some(config),
+            Some(DeadLetterSettings::Output { config, .. }) => Some(config),
             Some(DeadLetterSettings::File(_)) | None => None,
         };
         let configs = self.outputs.iter().map(|output| &output.config);
@@ -794,12 +799,18 @@ fn parse_dead_letter(
     proxy: Option<&Secret>,
 ) -> Result<Option<DeadLetterSettings>, Failure> {
     let has_type = table.contains_key("type");
+    let output_type = table.get("type").and_then(toml::Value::as_str);
+    let output_type = output_type.unwrap_or_default().to_owned();
     let mut section = Section::new(file, "[dead_letter]".to_owned(), table)
         .with_lines(lines)
         .with_proxy(proxy.cloned());
     if has_type {
-        return source_outputs::parse_output(section)
-            .map(|config| Some(DeadLetterSettings::Output(config)));
+        return source_outputs::parse_output(section).map(|config| {
+            Some(DeadLetterSettings::Output {
+                output_type,
+                config,
+            })
+        });
     }
     section.string("type")?; // absent; read so that error messages list the key
     let mut errors = SettingsErrors::default();
