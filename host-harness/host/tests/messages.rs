@@ -203,6 +203,39 @@ fn keys_and_words_are_named_with_the_nearest_right_one() {
             ],
         ),
         case(
+            "outputs that are no tables",
+            format!(
+                "output = 1\n{}",
+                with_output("outputs = [\"siem\"]\n", "", "")
+            ),
+            &["host.toml:1: `output` must be written as [[output]], not a whole number"],
+        ),
+        case(
+            "no output, and a source that names one",
+            with_output("outputs = [\"siem\"]\n", "", ""),
+            &[
+                "host.toml: no [[output]]; for NDJSON on standard output write [[output]] and type = \
+               \"stdout\"",
+            ],
+        ),
+        case(
+            "an output whose name is no string",
+            with_output(
+                "outputs = [\"siem\"]\n",
+                "",
+                "[[output]]\nname = 1\ntype = \"file\"\npath = \"a\"\n\
+                 [[output]]\nname = \"file\"\ntype = \"file\"\npath = \"b\"\n",
+            ),
+            &[
+                "host.toml:8: [[output]] number 1: `name` must be a string in quotes, not a whole number",
+            ],
+        ),
+        case(
+            "an output without a name whose type is no string",
+            with_output("outputs = [\"file\"]\n", "", "[[output]]\ntype = 1\n"),
+            &["host.toml:8: [[output]]: `type` must be a string in quotes, not a whole number"],
+        ),
+        case(
             "a table",
             format!("{}[dead_leter]\npath = \"x\"\n", source("", "")),
             &["host.toml:8: unknown key `dead_leter`; did you mean `dead_letter`?"],

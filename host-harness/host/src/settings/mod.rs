@@ -336,11 +336,16 @@ impl Settings {
             errors.push(Failure::settings(format!("{}: {hint}", file.display())));
         }
         let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut errors);
-        let (outputs, mut output_names) =
+        let (outputs, output_names) =
             parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut errors);
-        output_names.extend_from_slice(&omitted_outputs);
-        for source in &sources {
-            errors.ok_or_push(source.check_outputs(&output_names));
+        let output_names = match &*omitted_outputs {
+            [] => output_names,
+            omitted => Some(omitted.to_vec()),
+        };
+        if let Some(output_names) = output_names {
+            for source in &sources {
+                errors.ok_or_push(source.check_outputs(&output_names));
+            }
         }
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
@@ -697,16 +702,17 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
     })
 }
 
-/// Returns the valid outputs, and the names of all.
+/// Returns the valid outputs, and the names of all; `None` in place of the names if there is no output, or
+/// one whose name cannot be read: a source may mean that one.
 fn parse_outputs(
     file: &Path,
     tables: Option<Vec<toml::Table>>,
     lines: &KeyLineNumbers,
     proxy: Option<&Secret>,
     errors: &mut SettingsErrors,
-) -> (Vec<OutputSettings>, Vec<String>) {
+) -> (Vec<OutputSettings>, Option<Vec<String>>) {
     let Some(tables) = tables else {
-        return (Vec::new(), Vec::new());
+        return (Vec::new(), None);
     };
     if tables.is_empty() {
         let hint =
@@ -714,6 +720,7 @@ fn parse_outputs(
         errors.push(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let names = output_names(&tables);
+    let are_names_known = !tables.is_empty() && tables.iter().all(has_readable_name);
     let are_several = tables.len() > 1;
     let mut outputs = Vec::with_capacity(tables.len());
     let mut taken = BTreeSet::new();
@@ -725,6 +732,7 @@ fn parse_outputs(
         };
         let output_type = table.get("type").and_then(toml::Value::as_str);
         let output_type = output_type.unwrap_or_default().to_owned();
+        let is_name_known = has_readable_name(&table);
         let lines = lines.element("output", index);
         let mut section = Section::new(file, location.clone(), table)
             .with_lines(lines.clone())
@@ -733,7 +741,7 @@ fn parse_outputs(
         if named.is_some() && !is_file_name(name) {
             errors.push(section.error("name", FILE_NAME_RULE));
         }
-        if !taken.insert(name.clone()) {
+        if is_name_known && !taken.insert(name.clone()) {
             let reason = format!("is `{name}`, which is the name of another output");
             errors.push(section.error("name", &reason));
         }
@@ -746,7 +754,13 @@ fn parse_outputs(
             config,
         }));
     }
-    (outputs, names)
+    (outputs, are_names_known.then_some(names))
+}
+
+/// Returns whether the key that names an output, `name` or else `type`, is there and a string.
+fn has_readable_name(table: &toml::Table) -> bool {
+    let name = table.get("name").or_else(|| table.get("type"));
+    name.is_some_and(toml::Value::is_str)
 }
 
 /// Returns the name of each output: the one given, or its type, with a number where several of
