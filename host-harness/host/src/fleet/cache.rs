@@ -35,7 +35,8 @@ impl TenantCache {
         self.0.pop(tenant)
     }
 
-    /// Puts a tenant back. Returns the name of another tenant that was evicted for it.
+    /// Puts a tenant back, unless one with a later message is there already. Returns the name of another
+    /// tenant that was evicted for it.
     pub(crate) fn put(&mut self, tenant: String, cached: PreparedTenant) -> Option<String> {
         let existing = self.0.peek(&tenant);
         if existing.is_some_and(|existing| existing.sequence > cached.sequence) {

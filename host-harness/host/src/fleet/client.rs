@@ -52,7 +52,7 @@ pub(crate) struct FleetClient {
 #[derive(Clone, Copy, Debug)]
 struct ReconnectState {
     connections: u64,
-    /// When the last reconnection was noticed, or this host found that others run, by
+    /// When the last reconnection was noticed, or this host found that others run or may run, by
     /// [`clock::now`]; `None` means never.
     hold_off_since: Option<Duration>,
 }

@@ -11,13 +11,14 @@ pub(crate) fn now() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// The time since the first call, plus one second, so that it is never zero. It does not advance while the machine is suspended.
+/// The time since the first call, plus one second, so that it is never zero. It does not advance while the
+/// machine is suspended.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn now() -> Duration {
     use std::sync::LazyLock;
     use std::time::Instant;
 
     static FIRST_CALL: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Zero means "never".
+    // Zero is the time of an entry of `superseded` that is new.
     FIRST_CALL.elapsed().saturating_add(Duration::from_secs(1))
 }

@@ -53,8 +53,9 @@ pub struct ResolvedSettings {
     pub warnings: Vec<String>,
 }
 
-/// Checks `[source.settings]` of one source against the component's schema and
-/// resolves references. `env` looks up an environment variable.
+/// Returns the settings as the component gets them: checks `[source.settings]` against its schema, resolves
+/// references, adds `https://` to origins without a scheme, and sets `tenant` to the name `source` where the
+/// schema has that setting and the table does not. `env` looks up an environment variable.
 pub fn resolve(
     file: &Path,
     source: &str,
