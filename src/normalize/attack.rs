@@ -223,7 +223,8 @@ mod tests {
             json!(["T1566.002", "T1204.001"])
         );
         let of_one_tactic: Value =
-            serde_json::from_str(&format!("{{{}\"end\":0}}", super::ecs(&[LINK, ATTACHMENT]))).unwrap();
+            serde_json::from_str(&format!("{{{}\"end\":0}}", super::ecs(&[LINK, ATTACHMENT])))
+                .unwrap();
         assert_eq!(of_one_tactic["tactic"]["id"], json!(["TA0001"]));
         assert_eq!(of_one_tactic["technique"]["id"], json!(["T1566"]));
         let subtechniques = &of_one_tactic["technique"]["subtechnique"]["id"];

@@ -177,7 +177,9 @@ mod tests {
         let opened = open_within(near, &proxy, "api.example.com:443", limit).await;
         let error = opened.unwrap_err();
         assert!(
-            error.to_string().contains("no connection through the proxy"),
+            error
+                .to_string()
+                .contains("no connection through the proxy"),
             "{error}"
         );
     }
