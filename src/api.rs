@@ -145,7 +145,7 @@ impl ApiClient {
         self.auth.restore_region(origin);
     }
 
-    /// Returns how a refused call was retried, as a clause.
+    /// Returns how a call came to be refused again, as the end of its error.
     #[must_use]
     pub const fn retry_description(&self) -> &'static str {
         self.auth.messages().retry_description

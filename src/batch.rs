@@ -101,7 +101,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Records left out because they were delivered before, or are left to the event endpoint.
     pub duplicates: u64,
-    /// Whether the upstream says that there is no more for now.
+    /// Whether the stream is caught up: the upstream has no more for now, no file is set aside, no reading is
+    /// to be repeated because of a wrong clock, and the stream does not back off.
     pub caught_up: bool,
     /// The newest time of an event.
     pub newest: Option<Timestamp>,

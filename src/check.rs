@@ -333,7 +333,8 @@ fn failure(detail: String, requested_ms: Option<i64>) -> Failure {
     }
 }
 
-/// The response to a probe. Only a page of batch files has `value`.
+/// The response to a probe. `value` is in the pages of the SIEM endpoints, and is read only in those of batch
+/// files.
 #[derive(Deserialize)]
 struct ProbeResponse<'a> {
     #[serde(borrow)]

@@ -101,7 +101,8 @@ pub struct StreamPosition {
     /// The position of a stream that is read by windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowPosition>,
-    /// The position in the event endpoint; `files` is set as well while batch files come first.
+    /// The position in the event endpoint; `files` is set as well while batch files come first,
+    /// or while some of them are set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventsPosition>,
     /// The position of a threat feed.
@@ -161,8 +162,8 @@ pub enum BackoffCause {
 /// The position in pages of batch files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesPosition {
-    /// The time, by the upstream's clock, up to which everything was collected when the stream was
-    /// last caught up.
+    /// The time, by the upstream's clock, up to which everything was known to be collected when a page was
+    /// last listed, whether or not the stream was caught up.
     #[serde(rename = "read_to", default, skip_serializing_if = "Option::is_none")]
     pub collected_until: Option<Timestamp>,
     /// The token of the page to list; none before the first page.

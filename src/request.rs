@@ -3,15 +3,17 @@
 use crate::decode::sanitize::{is_invisible, sanitize};
 use crate::secret::Secret;
 
-/// An HTTP request. The driver adds nothing but the connection.
+/// An HTTP request. The driver adds the connection and the headers that every request has (`Accept`,
+/// `Accept-Encoding: identity`, `User-Agent`, and the type and length of a body), and no credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `GET` or `POST`.
     pub method: Method,
     /// An absolute URL. A storage URL carries a signature, so a URL is never logged.
     pub url: String,
-    /// The headers that authenticate the call: a token or a signature. Only [`crate::auth`] writes them,
-    /// and only for the API's own origin (`mimecast-api.md` §3.2).
+    /// The headers that identify the caller: a token, or the application id with a signature. Only
+    /// [`crate::auth`] writes them, and only for the API's origin (`mimecast-api.md` §3.2); discovery gets
+    /// the application id without a signature.
     pub credentials: Vec<(&'static str, Secret)>,
     /// The body, where there is one.
     pub body: Option<Body>,

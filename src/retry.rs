@@ -82,8 +82,9 @@ const TABLE: [(RetryPolicy, i64, i64); 5] = [
 /// Where a throttling upstream asks for a wait, that wait is enough the first time. If it refuses
 /// again, the waits grow as after other failures, however short the waits that it asks for.
 ///
-/// `random` is a number from the driver's randomness; the wait is spread by up to a quarter, so
-/// that sources that failed together do not retry together.
+/// `random` is a number from the driver's randomness; the wait of the table is spread by up to a quarter, so
+/// that sources that failed together do not retry together. A longer wait that the upstream asks for is
+/// taken as it is.
 #[must_use]
 pub fn wait_ms(
     policy: RetryPolicy,

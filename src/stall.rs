@@ -54,7 +54,7 @@ pub struct StallDetector {
     /// The digest of the page with which the others are compared.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     anchor: String,
-    /// How often the reading has stalled in a row.
+    /// How often the reading has stalled so far; only its end resets this.
     #[serde(default, skip_serializing_if = "is_zero")]
     stalls: u32,
 }
@@ -116,7 +116,7 @@ impl StallDetector {
         Some(stall)
     }
 
-    /// Returns how often in a row the reading had stalled before the current stall.
+    /// Returns how often the reading had stalled before the current stall.
     #[must_use]
     pub const fn previous_stalls(&self) -> u32 {
         self.stalls.saturating_sub(1)

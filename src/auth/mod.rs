@@ -49,7 +49,7 @@ pub struct AuthMessages {
     pub request_name: &'static str,
     /// Which settings to check when it is refused.
     pub advice: &'static str,
-    /// How a refused call was retried.
+    /// How a call came to be refused again, as the end of its error: after its one retry.
     pub retry_description: &'static str,
 }
 

@@ -53,9 +53,7 @@ fn normalize_within(
         .enumerate()
     {
         let line = records.get(start..end).unwrap_or_default();
-        // Concatenated files have it before lines in the middle as well.
-        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-        let bytes = line.trim_ascii();
+        let bytes = without_mark_and_blanks(line);
         start = end.saturating_add(1);
         if !bytes.is_empty() {
             let locator = || format!("{stream} line {}", index.saturating_add(1));
@@ -114,13 +112,21 @@ impl RecordNormalizer {
         batch.index.clear();
         batch.rejected.clear();
         batch.rejected_bytes = 0;
-        let line = (stream, record.trim_ascii());
+        let line = (stream, without_mark_and_blanks(record));
         offer_line(batch, processor, object_buffer, line, now, &String::new);
         match batch.rejected.first() {
             None => Ok(batch.events.trim_ascii_end()),
             Some(rejected) => Err(&rejected.reason),
         }
     }
+}
+
+/// Returns a line without a byte order mark and blanks around it. Concatenated files have a mark before
+/// lines in the middle as well.
+fn without_mark_and_blanks(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(line)
+        .trim_ascii()
 }
 
 /// No limits but those of every batch: [`Builder::new`] lowers `max_bytes`.
@@ -213,6 +219,19 @@ fn stream_and_record<'a>(
 mod tests {
     use super::*;
     use crate::normalize::{Format, Options};
+
+    #[test]
+    fn a_byte_order_mark_before_a_record_changes_nothing() {
+        let now = Timestamp::from_millis(1_770_000_000_000);
+        let marked = b"\xef\xbb\xbf {\"id\":\"1\"} ";
+        let mut processor = RecordProcessor::new(Format::Ecs, Options::default());
+        let all = normalize_all(&mut processor, Stream::Audit, marked, now);
+        let mut normalizer =
+            RecordNormalizer::new(RecordProcessor::new(Format::Ecs, Options::default()));
+        let one = normalizer.normalize(Stream::Audit, marked, now);
+        assert_eq!(one, Ok(all.events.trim_ascii_end()));
+        assert!(all.rejected.is_empty());
+    }
 
     #[test]
     fn records_that_no_longer_fit_are_rejected_and_none_is_lost() {

@@ -143,13 +143,15 @@ fn push_check_verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &st
     writer.buffers.plain = text;
 }
 
-/// Writes a list of attachments, from the text that names them or from a list of names.
+/// Writes a list of attachments, from the text that names them or from a list of names, as [`files()`] reads
+/// the row.
 pub(super) fn attachments(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     files(writer, row, push_attachment);
 }
 
 /// Writes a list of files, whose elements `push` writes with a comma after each. The last argument of
-/// `push` is whether the file was named before.
+/// `push` is whether the file was named before. The first field of the row names the files; the second, if
+/// there is one, has their number, by which a list is told from one name with commas.
 pub(super) fn files(
     writer: &mut EventWriter<'_, '_>,
     row: &FieldStep,

@@ -38,9 +38,9 @@ fn preface(out: &mut String) {
          A field that no row names is kept under its own name: in ECS below `mimecast`, in OCSF below\n\
          `unmapped`. What cannot be read as what it should be is kept as text in `unparsed`, and named in\n\
          `parse_errors` beside it. `parse_errors` also names fields that were repaired to be read (bytes that\n\
-         are not UTF-8, half of a surrogate pair, a control character), the first field of the time where a record\n\
-         has no time that can be read, and lists that are cut: after 10,000 values a list ends, and its field is\n\
-         kept whole under its own name. A path is written when the value\n\
+         are not UTF-8, half of a surrogate pair, a control character, a value that is nested too deeply), the\n\
+         first field of the time where a record has no time that can be read, and lists that are cut: after 10,000\n\
+         values a list ends, and its field is kept whole under its own name. A path is written when the value\n\
          fits; of several fields in one row the first that fits is taken.\n\n\
          Severities are 1 informational, 2 low, 3 medium, 4 high, the same in both formats: `event.severity` and\n\
          `severity_id`. An outcome is `none` where a record is about nothing that could fail. A word of the upstream\n\

@@ -140,7 +140,8 @@ fn push_hashes(
     writer.out.push_str("],");
 }
 
-/// Writes a list of files, from the text that names them or from a list of names.
+/// Writes a list of files, from the text that names them or from a list of names, as [`compound::files`]
+/// reads the row.
 pub(super) fn email_files(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     compound::files(writer, row, push_email_file);
 }
@@ -160,7 +161,8 @@ fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool
     writer.out.push_str("},");
 }
 
-/// Writes the verdicts on a message, from the gateway's check or from a list of results.
+/// Writes the verdicts on a message, from the gateway's check or from a list of results. The field is
+/// unmapped as well.
 pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('{');
     let start = writer.out.len();

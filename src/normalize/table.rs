@@ -17,7 +17,8 @@ use crate::record::Value;
 pub struct FieldMapping {
     /// Where the value goes.
     pub path: &'static str,
-    /// The upstream fields it may come from: the first that has a usable value wins.
+    /// The upstream fields it is made from: the first that has a usable value wins, unless the conversion reads
+    /// the fields of the row itself ([`by_row`]).
     pub from: &'static [FieldName],
     /// What is written.
     pub output: RowOutput,
@@ -243,9 +244,9 @@ pub enum Test {
     NamesTarget(FieldName),
     /// The user of an audit event has a name.
     HasUser(FieldName),
-    /// What an audit event says was done is one of the words.
+    /// The verb for what an audit event says was done begins with one of these.
     ActionIs(FieldName, &'static [&'static str]),
-    /// One of the words is a verb for what an audit event says was done, also where a verb for changing
+    /// A verb for what an audit event says was done begins with one of these, also where a verb for changing
     /// comes before it (`Role was changed, Editor removed`).
     ActionIsAlsoAfterChange(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that a group got or lost a member.
@@ -293,7 +294,7 @@ pub struct EcsTables {
     pub rules: &'static [EcsRule],
 }
 
-/// Returns a row that takes the first usable of these fields.
+/// Returns a row that takes the first usable of these fields, or whose conversion reads them itself.
 #[must_use]
 pub const fn row(path: &'static str, from: &'static [FieldName], convert: Convert) -> FieldMapping {
     FieldMapping {

@@ -51,9 +51,10 @@ const TRIES_MAX: u32 = 2;
 
 /// The same where the storage failed, could not be reached or was too slow: the stream backs off between
 /// these tries, because other files would fail as well.
-const UNREACHABLE_TRIES_MAX: u32 = 4;
+const UNAVAILABLE_TRIES_MAX: u32 = 4;
 
-/// How often in a row a page is listed again immediately because one of its links was refused. Each
+/// How often in a row a page is listed again immediately because one of its files was refused, broken or
+/// not there. Each
 /// time costs a call of the quota.
 const RELISTS_MAX: u32 = 3;
 
@@ -138,7 +139,8 @@ pub struct BatchFilesReader {
     page: Option<Page>,
     /// Whether the next listing is only for fresh links of the current page.
     fresh_links_only: bool,
-    /// How often the page was listed again at once because a link of it was refused.
+    /// How often the page was listed again at once because one of its files was
+    /// refused, broken or not there.
     relists: u32,
     /// Files that are set aside and tried again now.
     retry: Option<Retry>,
@@ -597,7 +599,7 @@ impl BatchFilesReader {
         let tries = *tries;
         self.position.file = Some(file.clone());
         if is_unavailable {
-            if tries < UNREACHABLE_TRIES_MAX {
+            if tries < UNAVAILABLE_TRIES_MAX {
                 return AfterFailure::BackOff(tries);
             }
         } else if tries < TRIES_MAX && self.may_relist(context) {
@@ -772,7 +774,8 @@ impl StreamReader for BatchFilesReader {
         }
     }
 
-    /// Returns when the next page is due. A stream with files that are set aside is not caught up.
+    /// Returns when the next page or the next try of files that are set aside is due, whichever is earlier. A
+    /// stream with such files is not caught up.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
         let (due, caught_up) = self.page_due(context);
         match self.retry_due(context) {

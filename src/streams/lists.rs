@@ -367,8 +367,9 @@ pub(super) fn add_overflow_notice(
     batch.notice(stream, NoticeKind::Adjusted, detail);
 }
 
-/// Makes an event of an item that is not known, or counts it as a duplicate. The item is new if this
-/// reading had not found it before. Returns its identity, which the caller marks as found.
+/// Makes an event of an item: with `snapshot` `changes` where it is not known, with `full` where this
+/// reading had not found it before. Otherwise counts it as a duplicate. Returns its identity, which the
+/// caller marks as found, and whether this reading found it for the first time.
 pub(super) fn offer_item(
     items: &mut ListItems,
     record: RawRecord<'_>,

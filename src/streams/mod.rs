@@ -201,7 +201,7 @@ pub trait StreamReader {
         false
     }
 
-    /// Returns why the reading stalled after the last page, and how often in a row it had stalled
+    /// Returns why the reading stalled after the last page, and how often it had stalled
     /// before; `None` where it did not stall.
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
         None

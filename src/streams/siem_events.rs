@@ -51,7 +51,7 @@ const POLL_INTERVAL_MS: i64 = 60_000;
 /// The reader of one event type: batch files, then the endpoint.
 pub struct SiemEvents {
     endpoint_reader: PagedReader<EventEndpoint>,
-    /// The batch files that come before the endpoint.
+    /// The batch files that come before the endpoint; once it has taken over, only those that are set aside.
     files: Option<BatchFilesReader>,
 }
 

@@ -47,7 +47,7 @@ pub struct Event<'a> {
     pub body: &'a str,
     /// When the event happened, in milliseconds since the epoch.
     pub occurred_at: i64,
-    /// The kind, such as `siem.receipt`; empty where the component named none.
+    /// The kind, such as `siem.receipt`; empty where the delivery has no kind of that index.
     pub kind: &'a str,
     /// The stream it comes from.
     pub stream: &'a str,

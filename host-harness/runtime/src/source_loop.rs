@@ -155,7 +155,7 @@ struct RunningLoop {
     delivering: Option<InFlightDelivery>,
     /// When storing the state was last started.
     last_stored: Option<Instant>,
-    /// Whether it has changed since.
+    /// Whether a batch has been accepted since then whose position is not stored yet.
     has_unstored_changes: bool,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,

@@ -334,7 +334,7 @@ pub struct StoredStream {
     /// The state at the end of the last poll.
     #[serde(default)]
     pub state: State,
-    /// When the stream is tried again, if it waits, in milliseconds since the epoch.
+    /// When the stream is tried again, where that is known: it waits or fails. In milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
     /// The time up to which its records are known to be collected, in

@@ -110,7 +110,8 @@ impl Repaired {
         self.text.push_str(repair);
     }
 
-    /// Returns whether something between two offsets was repaired.
+    /// Returns whether a string between two offsets was repaired; a value that was nested too deeply does not
+    /// count.
     #[must_use]
     pub fn has_repair_between(&self, start: usize, end: usize) -> bool {
         let first = self.offsets.partition_point(|place| *place < start);

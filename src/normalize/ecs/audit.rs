@@ -88,7 +88,7 @@ const CONFIGURATION: &[&str] = &["configuration"];
 const API: &[&str] = &["api"];
 const IAM: &[&str] = &["iam"];
 
-/// The verbs that types and texts use.
+/// The beginnings of the words for creating, deleting and changing that types and texts use.
 pub(in super::super) const CREATED: &[&str] = &["creat", "new ", "added"];
 pub(in super::super) const DELETED: &[&str] = &["delet", "remov"];
 pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit", "modif"];

@@ -312,7 +312,8 @@ const ENTITIES: &[(&str, i64, &str)] = &[
     ("user", 2, "User"),
 ];
 
-/// Writes `type_id` and `type` of an entity by the words of a category.
+/// Writes `type_id` and `type` of an entity by the words of a category; where a word is known, the field is
+/// unmapped as well.
 pub(super) fn entity_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let mut words = ENTITIES.iter();
     let known = words.find(|(word, ..)| contains_ignore_case(plain.text, word));

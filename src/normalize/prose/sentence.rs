@@ -84,7 +84,7 @@ pub(super) fn is_change_before(sentence: &str, at: usize) -> bool {
 }
 
 /// Returns where one of these verbs is, if it says what was done, or how something was changed: if the
-/// sentence begins with it, or no other verb comes before it but one for changing.
+/// sentence begins with it, or no verb for creating, deleting, granting or revoking comes before it.
 pub(super) fn action_position(sentence: &str, verbs: &[&str]) -> Option<usize> {
     if let Some(at) = leading_verb(sentence) {
         let begins = |word: &&str| {

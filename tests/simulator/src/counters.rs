@@ -20,7 +20,7 @@ pub struct Requests {
     pub bearer_violations: u64,
     /// How many connections were open at once, at most.
     pub connections_peak: u64,
-    /// Every request in order: endpoint, stream and status; 0 where no response was sent.
+    /// Every finished request, in the order of finishing: endpoint, stream and status; 0 where no response was sent.
     pub log: Vec<(Endpoint, String, u16)>,
 }
 

@@ -37,7 +37,7 @@ impl Ledger {
             .map_or(&NO_IDENTITIES, |stream_ledger| &stream_ledger.expected)
     }
 
-    /// Returns how many records exist in all streams.
+    /// Returns how many records are expected in all streams; see [`Ledger::expected`].
     #[must_use]
     pub fn expected_count(&self) -> usize {
         self.streams
@@ -71,7 +71,7 @@ impl Ledger {
             .map_or(identity, String::as_str)
     }
 
-    /// Returns the identities that exist and are not among the delivered ones.
+    /// Returns the expected identities that are not among the delivered ones.
     pub fn missing<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
     where
         I: IntoIterator,

@@ -170,7 +170,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Middleware: checks access before routing, and adds the common headers to each response.
+/// Middleware around every route and the fallback: checks access before the handler runs, and adds the common
+/// headers to each response.
 async fn guard(State(shared): App, request: Request, next: Next) -> Response {
     let checked = shared
         .access

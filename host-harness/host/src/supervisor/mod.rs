@@ -563,7 +563,8 @@ impl Supervisor {
         sources.by_name.insert(name, source);
     }
 
-    /// Waits until every source has ended by itself; forever if the run continues without sources.
+    /// Waits until no source runs or may be resumed, as [`Sources::have_ended`] determines; forever if the run
+    /// continues without sources.
     pub(crate) async fn all_ended(&self) {
         let mut ended = self.shared.ended.subscribe();
         loop {

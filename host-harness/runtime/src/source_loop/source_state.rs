@@ -36,6 +36,8 @@ impl StoredSource {
         self.polled_at_ms = Some(epoch_ms(SystemTime::now()));
     }
 
+    /// Records an error of the source as a whole, and drops the time of the next poll, which the caller sets
+    /// afterwards where there is one.
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
         self.last_error = Some(status_message(kind, detail));
         self.next_poll_at_ms = None;

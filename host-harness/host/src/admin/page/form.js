@@ -294,7 +294,7 @@ function syncFields(container, { description }) {
   }
 }
 
-/** Reads the form. Only what it shows is changed: all other settings stay as they are. */
+/** Reads the form. Removes the settings that only the other API has, also those that the form does not show; apart from that, only what it shows is changed. */
 function readForm(container, { source, secrets }, name) {
   const errors = [];
   const value = (id) => container.querySelector(`#${id}`)?.value.trim() ?? "";
