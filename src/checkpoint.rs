@@ -221,7 +221,7 @@ pub struct SetAsidePage {
     pub searching: bool,
     /// When the page is listed again.
     pub next_try: Timestamp,
-    /// How often it was listed again.
+    /// How often its files were tried again, listings that failed included.
     #[serde(default)]
     pub tries: u32,
     /// Its files.
@@ -611,8 +611,8 @@ pub struct ListPosition {
 /// The position in phishing campaigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CampaignsPosition {
-    /// Campaigns that were launched before this time are left out of the first reading, and read later
-    /// when their totals change.
+    /// Campaigns that were launched before this time and are older than 30 days are left out of the first
+    /// reading, and read later when their totals change.
     pub since: Timestamp,
     /// The identity of the campaign that is being read: a hash of its id and totals.
     #[serde(default, skip_serializing_if = "Option::is_none")]

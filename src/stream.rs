@@ -90,7 +90,7 @@ pub enum FetchKind {
         /// (`mimecast-api.md` §3.3).
         events_endpoint: &'static str,
     },
-    /// A list of what is there now, read as a whole (`mimecast-api.md` §5.7, §5.12).
+    /// A list of what is there now, read as a whole (`mimecast-api.md` §5.7, §5.12, §15.1).
     List {
         /// The request and the response.
         post: PostEndpoint,

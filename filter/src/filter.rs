@@ -23,8 +23,8 @@ const TAG_PREFIX: &str = "mimecast.";
 /// The member in which Fluent Bit puts a line that no parser has read.
 const LINE_MEMBER: &str = "log";
 
-/// The member for input that is not a JSON object. Fluent Bit never passes any; this makes sure
-/// that it would not be lost.
+/// The member for input that is not a JSON object, which Fluent Bit never passes, and for an object from which
+/// an older [`ERROR_MEMBER`] cannot be removed. It makes sure that neither is lost.
 const TEXT_MEMBER: &str = "record";
 
 const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";

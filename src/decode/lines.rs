@@ -58,7 +58,7 @@ const RATIO_UNCHECKED_BYTES: u64 = 16 * 1024 * 1024;
 pub enum Line<'a> {
     /// A whole line without its line break.
     Whole(&'a [u8]),
-    /// The first part of a line that is longer than [`LINE_BYTES_MAX`]; the rest is skipped.
+    /// The first part of a line that is too long (see [`LINE_BYTES_MAX`]); the rest is skipped.
     TooLong(&'a [u8]),
     /// More of the body is needed: call [`LineReader::push`] or [`LineReader::finish`].
     NeedsInput,

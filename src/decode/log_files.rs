@@ -30,7 +30,7 @@ pub enum ReadResult<'a> {
     NotARecord(&'a [u8]),
     /// One record, as a JSON object.
     Record(&'a [u8]),
-    /// The first part of a record that is longer than [`LINE_BYTES_MAX`]; the rest is skipped.
+    /// The first part of a record that is too long (see [`LINE_BYTES_MAX`]); the rest is skipped.
     TooLong(&'a [u8]),
     /// Nothing more can be read. Further calls return the same error.
     Broken(&'static str),

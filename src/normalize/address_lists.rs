@@ -235,8 +235,8 @@ pub(super) fn all_addresses(writer: &mut EventWriter<'_, '_>, value: Value<'_>) 
     all(writer, value, Form::Verbatim)
 }
 
-/// Writes the mailboxes that something was meant for. They stand elsewhere as well, so the field
-/// is not used up.
+/// Writes the mailboxes that something was meant for. This does not use up the field: it is unmapped as
+/// well, unless another row uses it.
 pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('[');
     let start = writer.out.len();

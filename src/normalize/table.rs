@@ -12,7 +12,8 @@ use crate::record::Value;
 /// One row: the path of a value, the fields that it may come from, and its conversion.
 ///
 /// Rows have the order of the output. In a path, dots separate objects and `[]` marks an
-/// array of one object. A row that writes several members names them in braces.
+/// array of one object. A row that writes several members has their names in braces, mostly
+/// without the captions beside the ids.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldMapping {
     /// Where the value goes.

@@ -179,7 +179,8 @@ impl BatchFilesReader {
         (due, true)
     }
 
-    /// Returns when the newest page was listed, by the host's clock.
+    /// Returns when the newest page was listed, by the host's clock; after a gap or a refused token, see
+    /// [`FilesPosition::listed_at`].
     #[must_use]
     pub const fn listed_at(&self) -> Option<Timestamp> {
         self.position.listed_at

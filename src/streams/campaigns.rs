@@ -152,7 +152,8 @@ impl Campaigns {
         })
     }
 
-    /// Selects a campaign of the list if its people are to be read, or marks it as read. Returns whether
+    /// Selects a campaign of the list if its people are to be read; otherwise marks it as read, unless it has no
+    /// id or is not launched yet. Returns whether
     /// it was selected.
     fn select_campaign(&mut self, row: &[u8], context: Context<'_>, batch: &mut Builder) -> bool {
         let Some((campaign, launch_date)) = self.campaign(row) else {

@@ -1,5 +1,5 @@
-//! Lists of current items: held messages, and people in the awareness training
-//! (`mimecast-api.md` §5.7, §5.12).
+//! Lists of current items: held messages, people in the awareness training, and remediation incidents
+//! (`mimecast-api.md` §5.7, §5.12, §15.1).
 //!
 //! A list has no cursor, so its position is the items that were on it. A reading covers all pages;
 //! an item that was not on the list before becomes an event. An item that two readings in a row

@@ -412,7 +412,8 @@ impl LogFilesReader {
         again
     }
 
-    /// Moves the position past the response, whose files are all done.
+    /// Moves the position past the response, whose files are done or rejected. Where it has fewer files than when
+    /// it was read before, it is requested again and read from its beginning.
     fn finish_response(&mut self, context: Context<'_>) {
         let progress = self.progress();
         let Some(response) = self.response.take() else {

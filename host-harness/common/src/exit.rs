@@ -40,8 +40,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends a command: a message of one line, or of one line for each settings error, and the
-/// exit code.
+/// An error that ends a command, or the start or the run of a source: a message of one line, or of one line
+/// for each settings error, and the exit code where it ends a command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The exit code.

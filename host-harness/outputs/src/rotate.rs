@@ -19,9 +19,9 @@ const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 /// When to close a file and start another, and what to do with closed files.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotation {
-    /// Maximum size; a batch is never split.
+    /// Size from which the file is closed before the next batch is written; it may be larger by one batch.
     pub(crate) bytes_max: Option<u64>,
-    /// Maximum age.
+    /// Age from which it is closed before the next batch is written; a file that gets none stays open.
     pub(crate) age_max: Option<Duration>,
     /// Compression of closed files.
     pub(super) compression: Encoding,

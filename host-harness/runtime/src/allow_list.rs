@@ -144,7 +144,7 @@ pub enum Scheme {
 
 impl Origin {
     /// Creates the origin of a request. `None` if the scheme is not supported, or the
-    /// host is empty or longer than a name may be.
+    /// host is no valid name or address.
     #[must_use]
     pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
         let scheme = Scheme::parse(scheme)?;

@@ -531,7 +531,7 @@ impl StoredSource {
 }
 
 /// Reads the stored state of a source, without a lock: for `status`, which may run
-/// while a host runs. `None` if the source has never run. The file may be
+/// while a host runs. `None` if nothing is stored under this name. The file may be
 /// repaired while the host runs, so the failure is retryable.
 pub fn read(state_dir: &Path, source: &str) -> Result<Option<StoredSource>, Failure> {
     let path = state_path(state_dir, source);

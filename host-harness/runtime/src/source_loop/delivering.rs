@@ -15,7 +15,7 @@ use crate::event_sink::EventSink;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 
-/// A batch that is being delivered. Its delivery is cancelled when this is dropped.
+/// The delivery of a batch. It advances only while `result` is polled, and is cancelled when this is dropped.
 pub(super) struct InFlightDelivery {
     /// The position after it.
     pub(super) checkpoint: String,
