@@ -40,7 +40,7 @@ use crate::measure::to_f64;
 use crate::upstream_process::UpstreamProcess;
 
 const HOSTS: usize = 2;
-/// `USER_HZ`, which Linux has fixed.
+/// The period of `USER_HZ`, which Linux has fixed at 100 a second.
 const TICK: Duration = Duration::from_millis(10);
 /// Beyond this a run has failed.
 const RUN_MAX: Duration = Duration::from_secs(3_600);

@@ -112,7 +112,7 @@ fn run(settings: &Path) -> Usage {
 
 /// Reads what a process has used so far. Returns whether it has ended.
 fn read_usage(id: u32, used: &mut Usage) -> bool {
-    /// `USER_HZ`, which Linux has fixed.
+    /// The period of `USER_HZ`, which Linux has fixed at 100 a second.
     const TICK: Duration = Duration::from_millis(10);
 
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();

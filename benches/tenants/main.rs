@@ -34,7 +34,7 @@ use crate::measure::to_f64;
 use crate::upstream_process::UpstreamProcess;
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
-/// `USER_HZ`, which Linux has fixed.
+/// The period of `USER_HZ`, which Linux has fixed at 100 a second.
 const TICK: Duration = Duration::from_millis(10);
 /// Beyond this a run has failed.
 const RUN_MAX: Duration = Duration::from_secs(600);
@@ -46,27 +46,27 @@ struct Size {
     /// How long idle tenants are watched.
     watch_time: Duration,
     busy_tenants: usize,
-    events: usize,
+    events_per_busy_tenant: usize,
     honest_tenants: usize,
-    honest_events: usize,
+    events_per_honest_tenant: usize,
 }
 
 const FULL: Size = Size {
     idle_tenants: [1_000, 10_000],
     watch_time: Duration::from_secs(120),
     busy_tenants: 2_000,
-    events: 1_000,
+    events_per_busy_tenant: 1_000,
     honest_tenants: 20,
-    honest_events: 20_000,
+    events_per_honest_tenant: 20_000,
 };
 
 const SMOKE: Size = Size {
     idle_tenants: [20, 40],
     watch_time: Duration::from_secs(2),
     busy_tenants: 10,
-    events: 600,
+    events_per_busy_tenant: 600,
     honest_tenants: 3,
-    honest_events: 1_000,
+    events_per_honest_tenant: 1_000,
 };
 
 fn main() {
@@ -97,7 +97,7 @@ fn main() {
         }
     }
     if wants("busy") {
-        busy(size.busy_tenants, size.events);
+        busy(size.busy_tenants, size.events_per_busy_tenant);
     }
     if wants("neighbours") {
         neighbours(size);
@@ -159,7 +159,7 @@ fn describe_difference(delivered: usize, expected: usize) -> String {
 
 /// The throughput of honest tenants alone and beside others, and the delays of idle ones.
 fn neighbours(size: Size) {
-    let (tenants, events) = (size.honest_tenants, size.honest_events);
+    let (tenants, events) = (size.honest_tenants, size.events_per_honest_tenant);
     let mut alone = None;
     let cases = [
         ("alone", None),

@@ -155,11 +155,13 @@ impl Setup {
         setup
     }
 
+    /// Writes the settings file anew, with the source `acme` and one output, and the file of its secret with the
+    /// right one.
     pub(crate) fn write_settings(&self, settings: &str, output: &str) {
         self.write_source("", settings, output);
     }
 
-    /// The same, with lines of `[[source]]`.
+    /// The same as [`Self::write_settings`], with more lines of `[[source]]`.
     pub(crate) fn write_source(&self, source: &str, settings: &str, output: &str) {
         let (api, storage) = (self.simulator.api_url(), self.simulator.storage_url());
         let (id, secret) = (self.simulator.client_id(), self.simulator.client_secret());

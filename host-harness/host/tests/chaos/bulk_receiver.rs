@@ -104,7 +104,7 @@ async fn respond(
 }
 
 impl Store {
-    /// Stores the events of a request that are new, and returns the response, which has each event of
+    /// Stores the events of a request that are new, but for those that it refuses temporarily, and returns the response, which has each event of
     /// the request in order.
     fn store_events(&mut self, body: &[u8], state: &ReceiverState) -> Value {
         let text = std::str::from_utf8(body).unwrap();

@@ -17,9 +17,10 @@ pub(crate) struct Size {
     pub(crate) records_min: usize,
     /// How many faults of the upstream are prepared.
     pub(crate) upstream_faults: usize,
-    /// How often the host is killed.
+    /// How often the host is killed at least: it may be killed with a receiver as well.
     pub(crate) kills: usize,
-    /// How often each other action on the host and on its receivers is performed.
+    /// How often each other action on the host and on its receivers is performed; a treatment of a request three
+    /// times as often.
     pub(crate) other_actions: usize,
     /// How many faults there have to be in the end.
     pub(crate) faults_min: u64,
