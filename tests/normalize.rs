@@ -987,6 +987,14 @@ fn events_say_what_was_done() {
             &[("/ecs/threat/technique/subtechnique/id", r#"["T1566.002"]"#)],
         ),
         (
+            Stream::TtpUrl,
+            r#"{"scanResult":["malicious"]}"#,
+            &[
+                ("/ecs/event/kind", r#""alert""#),
+                ("/ocsf/is_alert", "true"),
+            ],
+        ),
+        (
             Stream::Remediation,
             r#"{"type":"notify_only","failed":2}"#,
             &[

@@ -136,7 +136,7 @@ fn read_row(text: &[u8], separator: u8, each: &mut dyn FnMut(&[u8])) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::scan;
+    use super::{FIELD_BYTES_MAX, scan};
 
     fn objects(text: &[u8]) -> Vec<String> {
         let (header, rows) = scan(text).unwrap();
@@ -160,6 +160,11 @@ mod tests {
         );
         assert_eq!(objects(b"\n\r\n,,\na|b\n1|2"), [r#"{"a":"1","b":"2"}"#]);
         assert!(objects(b"").is_empty() && objects(b"only,names\n").is_empty());
+        let marks = "\"\"".repeat(FIELD_BYTES_MAX + 1);
+        let [object] = objects(format!("a\n\"{marks}\"\n").as_bytes())
+            .try_into()
+            .unwrap();
+        assert_eq!(object.matches('"').count(), FIELD_BYTES_MAX + 4);
         assert_eq!(objects(b"\n\na\n\xff\"b"), ["{\"a\":\"\u{fffd}\\\"b\"}"]);
     }
 }

@@ -347,6 +347,11 @@ fn who_acted_stands_behind_by() {
             Some("ann@a.test"),
             vec!["bob@b.test"],
         ),
+        (
+            "Edited New Folder by Ana Maria de la Cruz ana@a.test",
+            Some("ana@a.test"),
+            vec![],
+        ),
         ("Reset by support for bob@b.test", None, vec!["bob@b.test"]),
         (
             "Restored from a@b.test to c@b.test by d@b.test",
