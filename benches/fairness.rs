@@ -40,8 +40,6 @@ use serde_json::Value;
 use crate::hostile::SilentServer;
 use crate::measure::to_f64;
 
-/// The argument by which this program becomes the upstream of another copy of itself.
-const SERVE: &str = "serve";
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum time for the measured source to finish.
 const RUN_MAX: Duration = Duration::from_secs(300);
@@ -84,7 +82,7 @@ const SMOKE: Size = Size {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, files] = arguments.as_slice()
-        && first == SERVE
+        && first == upstream::SERVE
     {
         upstream::serve(files.parse().unwrap());
         return ExitCode::SUCCESS;
@@ -100,7 +98,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let component = hostile::compile(folder.path());
     let silent = SilentServer::start();
-    let (mut upstream, connection_details) = start_upstream(size);
+    let (mut upstream, connection_details) = upstream::start(size.files);
     let honest = MeasuredSource {
         connection_details,
         folder: folder.path(),
@@ -284,18 +282,4 @@ fn stop(host: &mut Child) {
     let sent = Command::new("kill").arg(host.id().to_string()).status();
     assert!(sent.unwrap().success());
     host.wait().unwrap();
-}
-
-fn start_upstream(size: Size) -> (Child, Value) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([SERVE, &size.files.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    (child, serde_json::from_str(&line).unwrap())
 }

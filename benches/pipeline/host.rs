@@ -2,22 +2,21 @@
 //! a file that is synced, and a checkpoint for every batch.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::Size;
 use crate::measure::{Cost, cheapest_run, print_row, to_f64};
 use crate::upstream;
-use crate::{SERVE, Size};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn measure(size: Size) {
-    let (mut upstream, connection_details) = start_upstream(size);
+    let (mut upstream, connection_details) = upstream::start(size.files);
     let directory = tempfile::tempdir().unwrap();
     let settings =
         upstream::write_settings(&connection_details, &upstream::STREAMS, directory.path());
@@ -57,20 +56,6 @@ pub(crate) fn measure(size: Size) {
     );
     drop(upstream.stdin.take());
     upstream.wait().unwrap();
-}
-
-fn start_upstream(size: Size) -> (Child, Value) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([SERVE, &size.files.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    (child, serde_json::from_str(&line).unwrap())
 }
 
 /// What a process has used.

@@ -19,9 +19,6 @@ mod native;
 mod sandbox;
 mod upstream;
 
-/// The argument by which this program becomes the upstream of another copy of itself.
-const SERVE: &str = "serve";
-
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 struct Size {
@@ -37,7 +34,7 @@ const SMOKE: Size = Size { files: 2, runs: 1 };
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, files] = arguments.as_slice()
-        && first == SERVE
+        && first == upstream::SERVE
     {
         return upstream::serve(files.parse().unwrap());
     }

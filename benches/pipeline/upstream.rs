@@ -1,13 +1,17 @@
 //! The upstream: files of 2,000 receipts and processing records, 820 bytes each on average.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use flate2::read::GzDecoder;
 use mimecast_simulator::{Config, EventType, Generate, Simulator};
 use mimecast_source::stream::Stream;
 use serde_json::{Value, json};
+
+/// The argument by which this program becomes the upstream of another copy of itself.
+pub(crate) const SERVE: &str = "serve";
 
 /// Records in a file.
 pub(crate) const RECORDS_PER_FILE: usize = 2000;
@@ -38,6 +42,22 @@ pub(crate) fn serve(files: u32) {
     println!("{}", connection_details(&simulator));
     let mut ignored = Vec::new();
     std::io::stdin().read_to_end(&mut ignored).unwrap();
+}
+
+/// Starts another copy of this program as the upstream, with so many files. Returns what a client must know as
+/// well. It serves until its standard input is closed.
+pub(crate) fn start(files: u32) -> (Child, Value) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([SERVE, &files.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, serde_json::from_str(&line).unwrap())
 }
 
 /// What a client of the simulator must know.
