@@ -149,11 +149,7 @@ mod tests {
             upstream.now = upstream.now.plus_ms(60_000);
         }
         host.assert_exactly_once(&upstream);
-        let tokens = upstream
-            .requests
-            .iter()
-            .filter(|request| request.contains("/oauth/token"))
-            .count();
+        let tokens = upstream.count_requests("/oauth/token");
         // A token of 1799 s is used for 1739 s.
         assert_eq!(tokens, 3, "{polls} polls in {} s", polls * 60);
     }
@@ -186,11 +182,7 @@ mod tests {
         host.collect(&mut upstream);
         upstream.now = upstream.now.plus_ms(-30 * 86_400_000);
         host.collect(&mut upstream);
-        let tokens = upstream
-            .requests
-            .iter()
-            .filter(|request| request.contains("/oauth/token"))
-            .count();
+        let tokens = upstream.count_requests("/oauth/token");
         assert_eq!(tokens, 2);
     }
 }

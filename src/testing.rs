@@ -131,6 +131,12 @@ impl Upstream {
         }
     }
 
+    /// Returns how many of the requests so far contain `part`.
+    pub(crate) fn count_requests(&self, part: &str) -> usize {
+        let requests = self.requests.iter();
+        requests.filter(|request| request.contains(part)).count()
+    }
+
     pub(crate) fn host_now(&self) -> Timestamp {
         self.now.plus_ms(self.host_ahead_ms)
     }

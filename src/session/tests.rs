@@ -161,11 +161,7 @@ fn a_refused_token_is_renewed_once_and_the_call_repeated() {
             .push_back((call.to_owned(), MockResponse::json(status, body)));
         host.collect(&mut upstream);
         host.assert_exactly_once(&upstream);
-        let tokens = upstream
-            .requests
-            .iter()
-            .filter(|request| request.contains("/oauth/token"))
-            .count();
+        let tokens = upstream.count_requests("/oauth/token");
         assert_eq!(tokens, 2, "{call} {body}");
         assert!(
             upstream.script.is_empty() && host.notices.is_empty(),
