@@ -334,9 +334,9 @@ impl Session {
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // A stream whose last sessions were interrupted shares its poll with no other, so that the responses
-        // of others are not lost with its own. Once it has a poll, it continues: each poll lists its page again, and the files of
-        // the page must be read in that poll.
+        // A stream whose last sessions were interrupted shares its poll with no other, so that the
+        // responses of others are not lost with its own. Once it has a poll, it continues: each poll lists
+        // its page again, and the files of the page must be read in that poll.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
         if let Some(last) = last_slot.filter(|last| *last != index)
             && self.slots.get(index).is_some_and(loses_responses)

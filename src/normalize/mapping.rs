@@ -349,12 +349,10 @@ fn holds(test: &Test, record: &Record<'_>, prose_cache: &mut ProseCache) -> bool
                 actions::find(text).is_some_and(|(found, _)| found == action)
             }
             // A list or an object is no known word, and not missing either.
-            Test::IsOrMissing(_, words) => match value.kind {
-                Kind::Array | Kind::Object => false,
-                Kind::False | Kind::Null | Kind::Number | Kind::String | Kind::True => {
-                    !has_value(value) || is_one_of(text, words)
-                }
-            },
+            Test::IsOrMissing(_, words) => {
+                !matches!(value.kind, Kind::Array | Kind::Object)
+                    && (!has_value(value) || is_one_of(text, words))
+            }
             Test::Contains(_, words) | Test::HasWordPrefix(_, words) => {
                 let is_anywhere = matches!(test, Test::Contains(..));
                 words

@@ -212,7 +212,9 @@ pub(super) fn text_value(text: &str) -> Option<&str> {
 fn value_end(text: &str) -> usize {
     let mut window_bytes = FIRST_WINDOW_BYTES;
     loop {
-        let window = prefix_up_to(text, window_bytes);
+        let window = text
+            .get(..text.floor_char_boundary(window_bytes))
+            .unwrap_or(text);
         let end = value_end_in(window);
         if window.len() == text.len() {
             return end.unwrap_or(text.len());
@@ -240,12 +242,4 @@ fn value_end_in(window: &str) -> Option<usize> {
         .chain(unknown.map(|(at, _)| at))
         .chain(window.find(['\n', '\r']))
         .min()
-}
-
-/// Returns the beginning of a text, of at most so many bytes.
-fn prefix_up_to(text: &str, bytes_max: usize) -> &str {
-    let end = text.len().min(bytes_max);
-    (0..4)
-        .find_map(|back| text.get(..end.checked_sub(back)?))
-        .unwrap_or_default()
 }
